@@ -1,0 +1,102 @@
+// The segment's memory: extents of 64 KiB, whole or split into chunks of 1, 2, 4, 8, 16 or 32 KiB.
+//
+//   extent table, one word an extent         granule table, 64 entries an extent
+//   +-------------------------------+        +---------+---------+-----
+//   | kind 0-1 | size 8-15 | owner  |        | owner   | owner   | ...    (one entry a chunk of a split extent,
+//   +-------------------------------+        +---------+---------+-----    at the chunk's first granule)
+//     0 free, 1 whole, 2 split       32-63
+//
+// INVARIANT: the two tables are the truth; free_extents and the hints in the header are derived from them. A chunk is
+// taken or given back by one store of its owner. A death between a chunk's taking and its use leaves a chunk owned by
+// an arena that does not reach it: the arena's repair gives it back (heap.h).
+//
+// Whoever runs out commits more, under extents_lock; the server runs ahead so that clients rarely do. Committing is
+// fallocate, then one store of committed_extents: a full file system is kOutOfMemory, never SIGBUS.
+//
+// Thread safety: any thread of any process. A leaf: no other lock is taken under extents_lock.
+#pragma once
+
+#include <cstdint>
+
+#include "shm/layout.h"
+#include "shm/segment.h"
+
+namespace commonhold::shm {
+
+// The chunk that a request of `bytes` gets: a power of two up to 64 KiB, then whole extents.
+constexpr std::uint64_t chunk_size(std::uint64_t bytes) {
+  if (bytes > kExtent) return round_up(bytes, kExtent);
+  std::uint64_t size = kGranule;
+  while (size < bytes) size *= 2;
+  return size;
+}
+
+// Takes a chunk of chunk_size(bytes) for `owner`; `found` is aligned to min(chunk size, 64 KiB). kOutOfMemory leaves
+// everything as it was.
+Status take_chunk(ThreadContext& me, ChunkOwner owner, std::uint64_t bytes, Offset& found);
+
+// Gives a chunk back. REQUIRES: `bytes` as at take_chunk; nobody can reach it or is still reading it.
+void give_chunk(ThreadContext& me, Offset chunk, std::uint64_t bytes);
+
+// Gives back all that an object owns, without walking the object.
+void give_object(ThreadContext& me, std::uint32_t object);
+
+// Who owns the chunk that holds `offset`; nobody for offsets outside.
+ChunkOwner chunk_owner(const Segment& segment, Offset offset);
+
+// Calls visit(Offset chunk, uint64_t bytes) for each chunk of `owner`. A whole run of extents comes extent by extent.
+// REQUIRES: the caller holds the owner's lock, so that its chunks stay.
+template <typename Visit>
+void for_each_chunk(const Segment& segment, ChunkOwner owner, Visit&& visit);
+
+// Commits until `free_extents` are free, as far as the limit and the file system go. For the server, ahead of need.
+Status commit_ahead(ThreadContext& me, std::uint64_t free_extents);
+
+// Derives free_extents and the hints from the tables. REQUIRES: the caller owns extents_lock or its dead owner's.
+void repair_extents(Segment& segment);
+
+// Bytes that belong to an object, for accounting and tests.
+std::uint64_t bytes_owned_by(const Segment& segment, std::uint32_t object);
+
+// ---- the tables -----------------------------------------------------------------------------------------------------
+
+enum class ExtentKind : std::uint8_t { kFree = 0, kWhole = 1, kSplit = 2 };
+
+constexpr Word extent_word(ExtentKind kind, std::uint32_t granules, ChunkOwner owner) {
+  return static_cast<Word>(kind) | Word{granules} << 8 | Word{owner.value} << 32;
+}
+constexpr ExtentKind extent_kind(Word word) { return static_cast<ExtentKind>(word & 3); }
+constexpr std::uint32_t extent_granules(Word word) { return static_cast<std::uint32_t>(word >> 8 & 0xff); }
+constexpr ChunkOwner extent_owner(Word word) { return ChunkOwner(static_cast<std::uint32_t>(word >> 32)); }
+
+inline AtomicWord& extent_entry(const Segment& segment, std::uint64_t extent) {
+  return segment.at<AtomicWord>(segment.header().extents_at)[extent];
+}
+inline std::atomic<std::uint32_t>& granule_entry(const Segment& segment, std::uint64_t extent, std::uint32_t granule) {
+  return segment.at<std::atomic<std::uint32_t>>(
+      segment.header().granules_at)[extent * kGranulesPerExtent + granule];
+}
+inline Offset extent_offset(const Segment& segment, std::uint64_t extent) {
+  return segment.header().data_at + extent * kExtent;
+}
+
+template <typename Visit>
+void for_each_chunk(const Segment& segment, ChunkOwner owner, Visit&& visit) {
+  std::uint64_t committed = segment.header().committed_extents.load(std::memory_order_acquire);
+  for (std::uint64_t e = 0; e < committed; ++e) {
+    Word word = extent_entry(segment, e).load(std::memory_order_acquire);
+    if (extent_kind(word) == ExtentKind::kWhole && extent_owner(word) == owner) {
+      visit(extent_offset(segment, e), kExtent);
+    } else if (extent_kind(word) == ExtentKind::kSplit) {
+      std::uint32_t step = extent_granules(word);
+      if (step == 0) continue;
+      for (std::uint32_t g = 0; g + step <= kGranulesPerExtent; g += step) {
+        if (granule_entry(segment, e, g).load(std::memory_order_acquire) == owner.value) {
+          visit(extent_offset(segment, e) + g * kGranule, step * kGranule);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace commonhold::shm

@@ -1,0 +1,21 @@
+// Who is alive: proof of death as the kernel gives it, never a guess from silence.
+//
+// A session is dead when its byte of the lock file is free AND its process is gone (no such pid, or the pid belongs to
+// a process born after the session joined). A stopped process is alive. A closed socket proves nothing.
+#pragma once
+
+#include "shm/ids.h"
+#include "shm/segment.h"
+
+namespace commonhold::shm {
+
+// True only with proof. Two or three system calls.
+bool session_is_dead(const Segment& segment, SessionIndex session);
+
+// True when the thread slot that a lock word's owner names is gone: its session is dead, or the slot has another user.
+bool owner_is_dead(const Segment& segment, std::uint32_t owner);
+
+// The pid behind a lock word's owner for messages, 0 when unknown.
+std::uint32_t owner_pid(const Segment& segment, std::uint32_t owner);
+
+}  // namespace commonhold::shm

@@ -1,0 +1,92 @@
+// Every object of the segment: its type, name, type signature and control block.
+//
+// INVARIANT: a record's `state` is the commit point. kLive is stored last when an object is made and overwritten first
+// when it is destroyed; chunks owned by a record that is not live are given back when the server next adopts the segment.
+//
+// The server alone creates, names, removes and destroys (under its exclusive lock); anybody may read.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "shm/layout.h"
+#include "shm/segment.h"
+
+namespace commonhold::shm {
+
+enum class ObjectKind : std::uint8_t { kNone = 0, kDict = 1, kList = 2, kValue = 3, kArray = 4, kLock = 5 };
+
+const char* to_string(ObjectKind kind);
+
+enum class ObjectState : std::uint8_t { kFree = 0, kLive = 1, kEnding = 2 };
+
+struct ObjectRecord {
+  AtomicWord state;         // ObjectState in bits 0-7, ObjectKind in 8-15, generation in 32-63
+  AtomicWord control;       // offset of the control block
+  AtomicWord held_inside;   // references from other objects (containers)
+  AtomicWord created_ns;    // CLOCK_REALTIME
+  Word unused[4];
+  char name[kMaxNameBytes + 1];            // NUL-terminated; empty for anonymous. Words are written by write_words
+  char signature[kMaxSignatureBytes + 1];  // "dict<text,int64>"
+  char spare[96];
+};
+static_assert(sizeof(ObjectRecord) == 512);
+
+inline ObjectRecord& object_record(const Segment& segment, std::uint32_t index) {
+  return segment.at<ObjectRecord>(segment.header().objects_at)[index];
+}
+constexpr ObjectState object_state(Word word) { return static_cast<ObjectState>(word & 0xff); }
+constexpr ObjectKind object_kind(Word word) { return static_cast<ObjectKind>(word >> 8 & 0xff); }
+constexpr std::uint32_t object_generation(Word word) { return static_cast<std::uint32_t>(word >> 32); }
+
+// What each kind of object needs to be made.
+struct ObjectPlan {
+  ObjectKind kind = ObjectKind::kNone;
+  std::string name;             // empty: anonymous
+  std::string signature;
+  // kDict: [0] shards (0 = default). kValue: [0] bytes, [1] initial word when bytes <= 8. kArray: [0] count,
+  // [1] element bytes. kLock: [0] 1 = poison when the owner dies.
+  std::uint64_t arguments[4] = {};
+};
+
+// Makes an empty (zeroed) object. kExists: a live object has the name. kOutOfMemory, kTooMany, kTooLarge.
+// REQUIRES: only the server calls, one thread at a time (tests without a server likewise).
+Status create_object(ThreadContext& me, const ObjectPlan& plan, ObjectId& created);
+
+// Makes the object unreachable and gives its memory back. REQUIRES: as create_object; no session refers to it.
+void destroy_object(ThreadContext& me, ObjectId id);
+
+// Takes the name off a live object, which then lives as long as it is referred to. REQUIRES: as create_object.
+Status unname_object(ThreadContext& me, std::string_view name);
+
+// Looks a name up; linear in the number of objects (the server keeps an index).
+Status find_object(const Segment& segment, std::string_view name, ObjectId& found);
+
+// The control block of a live object, 0 when it is gone.
+Offset object_control(const Segment& segment, ObjectId id);
+
+struct ObjectInfo {
+  ObjectId id;
+  ObjectKind kind = ObjectKind::kNone;
+  std::string name, signature;
+  Offset control = 0;
+  std::uint64_t held_inside = 0;
+};
+// A copy of a record; kGone when it is not live.
+Status object_info(const Segment& segment, std::uint32_t index, ObjectInfo& info);
+
+// Calls visit(const ObjectInfo&) for each live object.
+template <typename Visit>
+void for_each_object(const Segment& segment, Visit&& visit) {
+  auto count = static_cast<std::uint32_t>(segment.header().objects_committed.load(std::memory_order_acquire));
+  for (std::uint32_t index = 1; index < count; ++index) {
+    ObjectInfo info;
+    if (object_info(segment, index, info) == Status::kOk) visit(info);
+  }
+}
+
+// Gives back what records that are not live still own. The server calls it when it adopts a segment.
+void sweep_unowned_chunks(ThreadContext& me);
+
+}  // namespace commonhold::shm

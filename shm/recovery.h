@@ -1,0 +1,30 @@
+// What happens after a death: every lock of the dead is freed once the structure it guards was repaired.
+//
+// Who: any process; the server does it first. One at a time per dead session: claimed by compare-and-swap on the session
+// record. A recoverer may die at any instruction: whoever recovers it takes its unfinished recoveries over, and each step
+// can be done again from the start.
+//
+// How: for each thread slot of the dead session, (1) a committed multi-word change is completed (redo.h), (2) every
+// announced lock word that the dead one owns gets its structure repaired, then freed, (3) every announced word is woken,
+// (4) the slot is freed; then the session's references are dropped and its record is freed.
+#pragma once
+
+#include "shm/ids.h"
+#include "shm/segment.h"
+
+namespace commonhold::shm {
+
+// Recovers a session that is known to be dead. kRetry: somebody else is at it.
+// REQUIRES: proof of death from outside (session_is_dead), or the caller's own session with no thread at work.
+Status recover_session(Segment& segment, ThreadContext& me, SessionIndex dead);
+
+// Recovers one thread slot whose thread ended; its session lives.
+void recover_thread(Segment& segment, ThreadContext& me, std::uint32_t thread);
+
+// Called by a waiter: looks at the holder of `word` and recovers it if it is dead. True when it did.
+bool recover_dead_holder(ThreadContext& me, LockWord& word);
+
+// Recovers every dead session; returns how many.
+int recover_all_dead(Segment& segment, ThreadContext& me);
+
+}  // namespace commonhold::shm

@@ -1,0 +1,127 @@
+// The shared-memory segment as one process sees it: a folder with the memory file, the lock file and the bell, mapped
+// once per process, never remapped, never moved.
+//
+//   FOLDER/segment   the memory: sparse, `total_bytes` long, backed extent by extent
+//   FOLDER/locks     fcntl byte locks: who is alive (see session.h)
+//   FOLDER/bell      a FIFO: a byte wakes the server's housekeeper
+//   FOLDER/socket    the server's address (rpc/)
+//
+// Thread safety: everything here may be called from any thread. A forked child keeps the mapping and becomes a session
+// of its own at its first change (here()).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+
+#include "shm/ids.h"
+#include "shm/layout.h"
+#include "shm/thread_context.h"
+
+namespace commonhold::shm {
+
+// Why a segment could not be made or joined; what() says it in a sentence.
+class SegmentError : public std::runtime_error {
+ public:
+  enum class Code { kNotFound, kExists, kPermission, kForeignLayout, kOutOfMemory, kInvalid, kSystem };
+  SegmentError(Code code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  Code code() const { return code_; }
+
+ private:
+  Code code_;
+};
+
+class Segment : public std::enable_shared_from_this<Segment> {
+ public:
+  struct CreateOptions {
+    std::string folder;               // made with mode 0700 if absent
+    std::string name;                 // shown to people
+    std::uint64_t memory_limit = 0;   // bytes for objects; 0 = all that the file system holds
+  };
+
+  // Makes the segment under a temporary name and renames it. Throws SegmentError (kExists when there is one).
+  static std::shared_ptr<Segment> create(const CreateOptions& options);
+
+  // Maps an existing segment; gives the same object for the same folder. Throws SegmentError: kNotFound,
+  // kForeignLayout (magic, version, layout, boot: the message says which), kPermission.
+  static std::shared_ptr<Segment> open(const std::string& folder);
+
+  ~Segment();
+  Segment(const Segment&) = delete;
+  Segment& operator=(const Segment&) = delete;
+
+  std::byte* base() const { return base_; }
+  SegmentHeader& header() const { return *reinterpret_cast<SegmentHeader*>(base_); }
+  const std::string& folder() const { return folder_; }
+  int memory_fd() const { return memory_fd_; }
+  int lock_fd() const { return lock_fd_; }
+
+  // REQUIRES: the caller knows that `offset` holds a T (it wrote it, or checked it).
+  template <typename T>
+  T* at(Offset offset) const {
+    return reinterpret_cast<T*>(base_ + offset);
+  }
+  Offset offset_of(const void* address) const {
+    return static_cast<Offset>(static_cast<const std::byte*>(address) - base_);
+  }
+
+  // True when [offset, offset + size) lies in memory that is backed and holds objects. The check for every offset
+  // that was read from the segment.
+  bool holds(Offset offset, std::uint64_t size) const {
+    std::uint64_t end = backed_end_.load(std::memory_order_relaxed);
+    if (offset >= data_at_ && size <= end - data_at_ && offset <= end - size) [[likely]] return true;
+    return holds_after_growth(offset, size);
+  }
+
+  SessionRecord& session(std::uint32_t index) const;
+  ThreadRecord& thread(std::uint32_t index) const;
+
+  // The calling thread's owner identity, joining as a session first where needed. nullptr: no session or thread slot is
+  // free, or the segment is shutting down (join_failure() says which).
+  ThreadContext* here() {
+    ThreadContext* context = ThreadContext::current();
+    if (context != nullptr && context->segment_ == this) [[likely]] return context;
+    return here_slowly();
+  }
+  Status join_failure() const;
+
+  // This process's session, or none while it only read.
+  bool joined() const { return session_.load(std::memory_order_acquire) != 0; }
+  SessionIndex session_index() const { return SessionIndex{session_.load(std::memory_order_acquire) - 1}; }
+  Status join();
+
+  // Ends this process's session in good order: thread slots freed, references dropped, the server told.
+  // REQUIRES: no thread of this process uses the segment meanwhile.
+  void leave();
+
+  // Wakes the server's housekeeper. Never blocks; one system call.
+  void ring_bell() const;
+
+ private:
+  friend class SegmentRegistry;
+  friend class ThreadContext;
+  Segment() = default;
+  static std::shared_ptr<Segment> map(const std::string& folder, int memory_fd);
+  bool holds_after_growth(Offset offset, std::uint64_t size) const;
+  ThreadContext* here_slowly();
+  ThreadContext* claim_thread();
+  void forget_after_fork();
+
+  struct Mapping;  // Boost.Interprocess stays in segment.cc
+  std::unique_ptr<Mapping> mapping_;
+  std::byte* base_ = nullptr;
+  Offset data_at_ = 0;
+  mutable std::atomic<std::uint64_t> backed_end_{0};
+  std::string folder_;
+  int memory_fd_ = -1;
+  int lock_fd_ = -1;
+  int bell_fd_ = -1;
+  std::atomic<std::uint32_t> session_{0};  // index + 1
+  std::atomic<Status> join_failure_{Status::kOk};
+  std::mutex join_mutex_;
+};
+
+}  // namespace commonhold::shm

@@ -1,0 +1,72 @@
+// A thread of this process as an owner in a segment: its slot there, and what it announced in it.
+//
+// Thread safety: used by its own thread only. A death leaves the announcements for recovery (lock_word.h).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "shm/layout.h"
+
+namespace commonhold::shm {
+
+class Segment;
+
+class ThreadContext {
+ public:
+  // The calling thread's context for the segment it used last, or nullptr.
+  static ThreadContext* current();
+
+  Segment& segment() const { return *segment_; }
+  std::uint32_t owner() const { return owner_; }   // as lock words carry it
+  std::uint32_t index() const { return index_; }   // of the thread slot
+  ThreadRecord& record() const { return *record_; }
+
+  // Before taking a lock. The matching retract() follows the wake-up of unlock.
+  void announce(const LockWord& word) { push(offset_of(&word) | static_cast<Word>(Announced::kWord)); }
+  void retract(const LockWord& word) { pop(offset_of(&word) | static_cast<Word>(Announced::kWord)); }
+
+  // Before taking several locks of the object whose control block is at `control`.
+  void announce_object(Offset control) { push(control | static_cast<Word>(Announced::kObject)); }
+  void retract_object(Offset control) { pop(control | static_cast<Word>(Announced::kObject)); }
+
+  ~ThreadContext();  // gives the slot back; locks still held are released as those of a dead owner
+
+ private:
+  friend class Segment;
+  friend class SegmentRegistry;
+  ThreadContext() = default;
+  Offset offset_of(const void* address) const {
+    return static_cast<Offset>(static_cast<const std::byte*>(address) - base_);
+  }
+  void push(Word announcement) {
+    if (depth_ < kAnnouncements) [[likely]] {
+      record_->announced[depth_++].store(announcement, std::memory_order_relaxed);
+    } else {
+      push_slowly(announcement);
+    }
+    // The announcement must be in memory before the lock is taken; deaths see program order.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  }
+  void pop(Word announcement) {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (depth_ != 0 && record_->announced[depth_ - 1].load(std::memory_order_relaxed) == announcement) [[likely]] {
+      record_->announced[--depth_].store(0, std::memory_order_relaxed);
+    } else {
+      pop_slowly(announcement);
+    }
+  }
+  void push_slowly(Word announcement);
+  void pop_slowly(Word announcement);
+
+  Segment* segment_ = nullptr;
+  std::byte* base_ = nullptr;
+  ThreadRecord* record_ = nullptr;
+  std::uint32_t owner_ = 0;
+  std::uint32_t index_ = 0;
+  std::uint32_t depth_ = 0;  // announcements in use
+  std::shared_ptr<Segment> keep_;
+};
+
+}  // namespace commonhold::shm

@@ -1,0 +1,74 @@
+// How bytes move in and out of shared memory: always as whole 64-bit atomic words, so that a reader without a lock
+// never races with a writer in the sense of the language (and of the thread sanitizer).
+//
+// Writers publish with release stores, readers copy with acquire loads. On x86-64 both are plain moves.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace commonhold::shm {
+
+using Word = std::uint64_t;
+using AtomicWord = std::atomic<Word>;
+static_assert(sizeof(AtomicWord) == 8 && AtomicWord::is_always_lock_free);
+
+constexpr std::size_t round_up(std::size_t value, std::size_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+inline Word load_word(const void* at) {
+  return reinterpret_cast<const AtomicWord*>(at)->load(std::memory_order_acquire);
+}
+inline void store_word(void* at, Word value) {
+  reinterpret_cast<AtomicWord*>(at)->store(value, std::memory_order_release);
+}
+
+// Copies `size` private bytes to 8-byte aligned shared memory; the last word is padded with zero bytes.
+inline void write_words(void* shared, const void* source, std::size_t size) {
+  auto* to = static_cast<std::byte*>(shared);
+  auto* from = static_cast<const std::byte*>(source);
+  for (; size >= 8; size -= 8, to += 8, from += 8) {
+    Word word;
+    std::memcpy(&word, from, 8);
+    store_word(to, word);
+  }
+  if (size != 0) {
+    Word word = 0;
+    std::memcpy(&word, from, size);
+    store_word(to, word);
+  }
+}
+
+// Copies `size` bytes out of 8-byte aligned shared memory.
+inline void read_words(void* target, const void* shared, std::size_t size) {
+  auto* to = static_cast<std::byte*>(target);
+  auto* from = static_cast<const std::byte*>(shared);
+  for (; size >= 8; size -= 8, to += 8, from += 8) {
+    Word word = load_word(from);
+    std::memcpy(to, &word, 8);
+  }
+  if (size != 0) {
+    Word word = load_word(from);
+    std::memcpy(to, &word, size);
+  }
+}
+
+// True when `size` private bytes equal those in 8-byte aligned, zero-padded shared memory.
+inline bool equal_words(const void* shared, const void* other, std::size_t size) {
+  auto* a = static_cast<const std::byte*>(shared);
+  auto* b = static_cast<const std::byte*>(other);
+  for (; size >= 8; size -= 8, a += 8, b += 8) {
+    Word word;
+    std::memcpy(&word, b, 8);
+    if (load_word(a) != word) return false;
+  }
+  if (size == 0) return true;
+  Word word = 0;
+  std::memcpy(&word, b, size);
+  return load_word(a) == word;
+}
+
+}  // namespace commonhold::shm
