@@ -1,0 +1,60 @@
+// A fixed number of equal elements, contiguous, usable in place.
+//
+// Elements of up to 8 bytes (a power of two) are stored in one step without a lock. Fills, slices and larger elements go
+// through a redo record under the array's lock: the new bytes are written aside (a fill needs none), the record is
+// committed by one store of `redo`, applied, and cleared. A death before the commit changes nothing; after it, recovery
+// completes the change before it frees the lock.
+//
+// A program that writes through the span decides for itself how (its stores are memory's).
+#pragma once
+
+#include <cstddef>
+
+#include "shm/layout.h"
+#include "shm/object_address.h"
+#include "shm/status.h"
+
+namespace commonhold::shm {
+
+class ThreadContext;
+
+struct ArrayControl {
+  LockWord writing;        // fills, slices, large elements
+  LockWord user_lock;      // the array's own lock for its users
+  Word count;              // elements; written once
+  Word element_bytes;      // written once
+  Word data;               // offset, 64-byte aligned; written once
+  AtomicWord redo;         // 0, or the committed change: kind in bits 0-1 (1 copy, 2 fill), scratch chunk's offset
+  Word redo_at;            // first byte changed, relative to data
+  Word redo_bytes;         // length of the change
+  Word redo_element;       // fill: offset of the element in scratch
+  Word unused[7];
+};
+
+class Array {
+ public:
+  explicit Array(const ObjectAddress& where);
+
+  std::uint64_t count() const;
+  std::size_t element_bytes() const;
+  std::byte* data() const;
+
+  Status load(ThreadContext& me, std::uint64_t index, void* out) const;          // kOutOfRange
+  Status store(ThreadContext& me, std::uint64_t index, const void* in) const;    // one step
+  // Slices; all or nothing. kOutOfRange, kOutOfMemory.
+  Status read(ThreadContext& me, std::uint64_t first, std::uint64_t count, void* out) const;
+  Status write(ThreadContext& me, std::uint64_t first, std::uint64_t count, const void* in) const;
+  Status fill(ThreadContext& me, std::uint64_t first, std::uint64_t count, const void* element) const;
+
+  LockWord& user_lock() const;
+
+  static Status create(ThreadContext& me, std::uint32_t object, std::uint64_t count, std::uint64_t element_bytes,
+                       Offset& control);
+  static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
+
+ private:
+  ObjectAddress where_;
+  ArrayControl* control_;
+};
+
+}  // namespace commonhold::shm

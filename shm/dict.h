@@ -1,0 +1,111 @@
+// A hash map in shared memory, in insertion order for those who ask. Writers of one shard take turns; readers take no
+// lock. dict_layout.h draws the memory and says what a death leaves.
+//
+// Thread safety: any thread of any process; `me` is the calling thread. No user code runs under a lock.
+// Every change becomes visible, and survives a death, as a whole: by one store, or for several keys by one redo record.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "shm/heap.h"
+#include "shm/item.h"
+#include "shm/object_address.h"
+#include "shm/status.h"
+
+namespace commonhold::shm {
+
+class ThreadContext;
+struct DictControl;
+struct DictShard;
+
+enum class PutMode : std::uint8_t { kPut, kInsertOnly, kReplaceOnly };
+
+struct DictPair {
+  Item key, value;
+};
+
+// A copied entry; key and value bytes stand one after the other in `bytes`.
+struct DictEntryCopy {
+  std::uint64_t sequence = 0;  // rises with insertion
+  ItemKind key_kind = ItemKind::kNull, value_kind = ItemKind::kNull;
+  std::uint32_t key_size = 0;
+  std::string bytes;
+
+  std::string_view key() const { return std::string_view(bytes).substr(0, key_size); }
+  std::string_view value() const { return std::string_view(bytes).substr(key_size); }
+};
+
+class Dict {
+ public:
+  explicit Dict(const ObjectAddress& where);
+
+  // kOk with the value copied to `value`; kNotFound.
+  Status get(const Item& key, Sink value) const;
+  // The same for a value of exactly `size` bytes, without calls back. kMismatch when its size differs.
+  Status get_fixed(const Item& key, void* value, std::size_t size) const;
+  bool contains(const Item& key) const;
+  // Exact at a moment between call and return.
+  std::uint64_t size() const;
+
+  // Puts a value; kExists with kInsertOnly and a present key, kNotFound with kReplaceOnly and an absent one, both
+  // changing nothing. `before`, when it has room, gets the value that was there; `replaced` says whether there was one.
+  Status put(ThreadContext& me, const Item& key, const Item& value, PutMode mode = PutMode::kPut,
+             std::string* before = nullptr, bool* replaced = nullptr);
+
+  // Removes a key; kNotFound. `before` gets the value.
+  Status erase(ThreadContext& me, const Item& key, std::string* before = nullptr);
+
+  // Puts `desired` where the value equals `expected` byte by byte; kMismatch with the value in `actual`; kNotFound.
+  Status compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
+                          std::string* actual = nullptr);
+
+  // Applies `change` to a scalar in one step and gives the word before. An absent key starts from `start` when not
+  // null, else kNotFound; kMismatch when the value is no word of `kind`. `change` is one of ours, never user code.
+  using WordChange = Word (*)(Word before, Word operand);
+  Status change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,
+                     const Word* start, Word* before);
+
+  // Several keys at once: after a death all of them are there or none. Later pairs of an equal key win.
+  Status put_many(ThreadContext& me, std::span<const DictPair> pairs);
+  // Several keys at one moment: no put_many is seen half done. Calls sinks[i].room for keys that are present; found[i].
+  Status get_many(ThreadContext& me, std::span<const Item> keys, std::vector<std::string>& values,
+                  std::vector<bool>& found) const;
+
+  // Removes the entry inserted last; kNotFound when empty.
+  Status pop_last(ThreadContext& me, DictEntryCopy& popped);
+
+  // Removes everything; puts other contents in the place of all. One step each.
+  Status clear(ThreadContext& me);
+  Status assign(ThreadContext& me, std::span<const DictPair> pairs);
+
+  // All entries at one moment, in insertion order.
+  Status snapshot(ThreadContext& me, std::vector<DictEntryCopy>& entries) const;
+
+  // Pins the value's block: it stays readable in place, unchanged by later puts, until unpin (or the thread's death).
+  // kTooMany when the thread holds all its pins. `data` points into the segment, 8-byte aligned.
+  Status pin(ThreadContext& me, const Item& key, const void*& data, std::size_t& size, ItemKind& kind,
+             std::uint32_t& pin_slot) const;
+  static void unpin(ThreadContext& me, std::uint32_t pin_slot);
+
+  // ---- for the catalogue of types, recovery and tests ----
+  static Status create(ThreadContext& me, std::uint32_t object, std::uint64_t shards, Offset& control);
+  // Repairs the shard that `held` guards (its owner is dead) so that release_for_dead may follow.
+  static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
+  struct Audit {
+    std::string error;  // the first broken invariant, empty when sound
+    std::uint64_t entries = 0, lost_blocks = 0, lost_chunks = 0;
+  };
+  // Checks every invariant and counts every block. REQUIRES: nobody changes the dict meanwhile.
+  Audit audit(ThreadContext& me) const;
+
+ private:
+  friend class DictShardWriter;
+  ObjectAddress where_;
+  Segment* segment_;
+  DictControl* control_;
+};
+
+}  // namespace commonhold::shm

@@ -1,0 +1,89 @@
+// A sequence in shared memory: a copy-on-write tree of leaves with a tail that grows in place.
+//
+//   ListControl.root --> ListRoot { tree, height, tree_count, tail, tail_count }
+//                          |                                  |
+//                          v                                  v
+//                 inner: {child, count} x 63          leaf: up to 126 cells      (the tail is a leaf that only push and
+//                          |                                                      pop at the back, and element stores, touch)
+//                          v
+//                 leaf: up to 126 cells of one word: a scalar, or the offset of a box { kind, size, bytes }
+//
+// Commit points: an element store is one cell; push and pop at the back are one store of ListRoot.tail_count; everything
+// else copies the leaf and the path to it, writes a new ListRoot and swaps ListControl.root.
+// INVARIANT: nodes but the tail are never changed once reachable, except single cells by element stores under the lock.
+// After a death the heap is rebuilt from what root reaches (heap.h).
+//
+// Writers hold the list's lock. Readers take none: they copy, then compare `recycle`.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "shm/heap.h"
+#include "shm/item.h"
+#include "shm/object_address.h"
+#include "shm/status.h"
+
+namespace commonhold::shm {
+
+class ThreadContext;
+
+struct ListControl {
+  LockWord writing;
+  Word boxed;               // 0: cells are words of one scalar kind; 1: cells are offsets of boxes. Written once
+  HeapState heap;           // guarded by `writing`
+  alignas(64) AtomicWord recycle;
+  AtomicWord root;          // commit point; offset of the ListRoot, 0 = empty
+  AtomicWord changes;       // raised by every committed change, for optimistic retry loops (sort, update)
+};
+
+class List {
+ public:
+  explicit List(const ObjectAddress& where);
+
+  std::uint64_t size() const;
+  // Index from the front; kOutOfRange. Sinks as in dict.h.
+  Status get(std::uint64_t index, Sink value) const;
+  Status set(ThreadContext& me, std::uint64_t index, const Item& value, std::string* before = nullptr);
+  using WordChange = Word (*)(Word before, Word operand);
+  Status change_word(ThreadContext& me, std::uint64_t index, WordChange change, Word operand, Word* before);
+  Status compare_exchange(ThreadContext& me, std::uint64_t index, const Item& expected, const Item& desired,
+                          std::string* actual = nullptr);
+
+  Status push_back(ThreadContext& me, const Item& value);
+  Status push_front(ThreadContext& me, const Item& value);
+  Status pop_back(ThreadContext& me, std::string& popped);    // kNotFound when empty
+  Status pop_front(ThreadContext& me, std::string& popped);
+  Status insert(ThreadContext& me, std::uint64_t index, const Item& value);  // index <= size, else kOutOfRange
+  Status erase(ThreadContext& me, std::uint64_t index, std::string* erased = nullptr);
+
+  // All or nothing. replace puts `values` in the place of [first, first + count): extend, slices, assign and clear.
+  Status extend(ThreadContext& me, std::span<const Item> values);
+  Status replace(ThreadContext& me, std::uint64_t first, std::uint64_t count, std::span<const Item> values);
+  Status clear(ThreadContext& me);
+  Status reverse(ThreadContext& me);
+
+  // [first, first + count) clipped to the size, at one moment, with the number of changes before it.
+  Status snapshot(ThreadContext& me, std::uint64_t first, std::uint64_t count, std::vector<std::string>& values,
+                  std::uint64_t* changes = nullptr) const;
+  // Replaces everything if nothing changed since `changes` was read; kMismatch otherwise.
+  Status assign_if_unchanged(ThreadContext& me, std::uint64_t changes, std::span<const Item> values);
+  // The next free function of its kind: erase the element at `index` only if it still equals `expected`; kMismatch.
+  Status erase_if_equal(ThreadContext& me, std::uint64_t index, const Item& expected);
+
+  static Status create(ThreadContext& me, std::uint32_t object, bool boxed, Offset& control);
+  static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
+  struct Audit {
+    std::string error;
+    std::uint64_t elements = 0, lost_blocks = 0, lost_chunks = 0;
+  };
+  Audit audit(ThreadContext& me) const;
+
+ private:
+  ObjectAddress where_;
+  ListControl* control_;
+};
+
+}  // namespace commonhold::shm

@@ -1,0 +1,23 @@
+// The catalogue: every kind of object, and what recovery and the server need of it.
+#pragma once
+
+#include "shm/object_address.h"
+#include "shm/object_table.h"
+
+namespace commonhold::shm {
+
+struct ObjectType {
+  ObjectKind kind;
+  const char* name;  // as in signatures: "dict"
+  // Makes an empty object's control block for the record `object`.
+  Status (*create)(ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control);
+  // Repairs what `held` guards; its owner is dead.
+  void (*repair)(ThreadContext& me, const ObjectAddress& where, LockWord& held);
+  // Every lock word of the object, for recovery by search and for `commonhold locks`.
+  void (*each_lock)(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
+};
+
+// nullptr for a kind that this program does not know.
+const ObjectType* object_type(ObjectKind kind);
+
+}  // namespace commonhold::shm

@@ -1,0 +1,51 @@
+// The lock that users hold: a lock word with what its next owner should know.
+//
+// INVARIANT: recovery stores `died` before it frees the word, so the next owner sees it.
+#pragma once
+
+#include "shm/deadline.h"
+#include "shm/layout.h"
+#include "shm/object_address.h"
+#include "shm/status.h"
+
+namespace commonhold::shm {
+
+class ThreadContext;
+
+struct UserLockControl {
+  LockWord word;
+  AtomicWord fence;    // raised by each new owner: a token that orders owners
+  AtomicWord died;     // pid of an owner that died holding the lock, bit 63 set; cleared by the owner that was told
+  Word poisons;        // 1: after a death acquiring fails with kPoisoned until mark_consistent; written once
+  Word unused[4];
+};
+static_assert(sizeof(UserLockControl) == 64);
+
+class UserLock {
+ public:
+  explicit UserLock(const ObjectAddress& where);
+
+  // kOk, kTimedOut, or kPoisoned (then the lock is not held).
+  Status acquire(ThreadContext& me, Deadline deadline = Deadline::never()) const;
+  // By anybody; kNotHeld when free.
+  Status release(ThreadContext& me) const;
+
+  bool locked() const;
+  bool held_by(const ThreadContext& me) const;
+  std::uint32_t holder_pid() const;                // 0 when free
+  // The pid of the owner that died before this one took over, 0 for none. Kept until take_died() or mark_consistent().
+  std::uint32_t died_pid() const;
+  std::uint32_t take_died() const;
+  void mark_consistent() const;                    // ends the poison
+  // Rises with every acquisition. REQUIRES: the caller holds the lock.
+  std::uint64_t fencing_token() const;
+
+  static Status create(ThreadContext& me, std::uint32_t object, bool poisons, Offset& control);
+  static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
+
+ private:
+  ObjectAddress where_;
+  UserLockControl* control_;
+};
+
+}  // namespace commonhold::shm
