@@ -1,5 +1,5 @@
-#include <CLI/CLI.hpp>
 #include <commonhold/version.h>
+#include <CLI/CLI.hpp>
 
 #include <string>
 

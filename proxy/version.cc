@@ -4,6 +4,8 @@
 
 namespace commonhold {
 
-std::string_view version() { return shm::library_version(); }
+std::string_view version() {
+  return shm::library_version();
+}
 
 }  // namespace commonhold

@@ -4,7 +4,9 @@
 
 namespace commonhold::shm {
 
-std::string_view library_version() { return COMMONHOLD_VERSION; }
+std::string_view library_version() {
+  return COMMONHOLD_VERSION;
+}
 
 std::string_view version_text() {
   static const std::string text =

@@ -5,8 +5,9 @@
 
 namespace commonhold::shm {
 
-// The version of the segment's stored form. It goes up with every change that an older or newer library could misread,
-// and docs/segment_format.md changes in the same commit. A segment with another number is refused, never converted.
+// The version of the segment's stored form. It goes up with every change that an older or newer library could
+// misread, and docs/segment_format.md changes in the same commit. A segment with another number is refused,
+// never converted.
 inline constexpr std::uint32_t kSegmentFormatVersion = 1;
 
 // The version of this library as "major.minor.patch", as in meson.build.

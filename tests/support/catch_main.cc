@@ -1,10 +1,11 @@
 // main() of every test program: prints the seed, and never lets a test run for ever.
 //
 //   --rng-seed N or COMMONHOLD_TEST_SEED=N       repeats a run; tests take their seed from Catch::rngSeed()
-//   COMMONHOLD_TEST_WATCHDOG_SECONDS=N           ends the program after N seconds (default 600, 0: no watchdog)
+//   COMMONHOLD_TEST_WATCHDOG_SECONDS=N           ends the program after N seconds (default 600, 0: no
+//   watchdog)
 //
-// fork clears an alarm, so the watchdog is of the test program alone. It takes the children with it when the program leads
-// its process group, as under Meson.
+// fork clears an alarm, so the watchdog is of the test program alone. It takes the children with it when the
+// program leads its process group, as under Meson.
 
 #include <signal.h>
 #include <unistd.h>
@@ -21,7 +22,8 @@
 
 namespace {
 
-// The running test's name for the signal handler. A name torn by the signal is still text that ends in a null.
+// The running test's name for the signal handler. A name torn by the signal is still text that ends in a
+// null.
 char running_test[256] = "no test";
 
 class RunningTestListener : public Catch::TestEventListenerBase {
@@ -82,7 +84,8 @@ int main(int argc, char** argv) {
   auto& config = session.configData();
   config.warnings = static_cast<Catch::WarnAbout::What>(config.warnings | Catch::WarnAbout::NoTests);
   if (!config.showHelp && !config.listTests && !config.listTags && !config.listTestNamesOnly) {
-    std::cout << "seed " << config.rngSeed << " (repeat with --rng-seed " << config.rngSeed << ")\n" << std::flush;
+    std::cout << "seed " << config.rngSeed << " (repeat with --rng-seed " << config.rngSeed << ")\n"
+              << std::flush;
   }
   return std::min(session.run(), 255);
 }
