@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "shm/layout.h"
+
 namespace commonhold::shm {
 
 std::string_view library_version() {
@@ -10,7 +12,7 @@ std::string_view library_version() {
 
 std::string_view version_text() {
   static const std::string text =
-      COMMONHOLD_VERSION " (segment format " + std::to_string(kSegmentFormatVersion) + ")";
+      COMMONHOLD_VERSION " (segment format " + std::to_string(kFormatVersion) + ")";
   return text;
 }
 

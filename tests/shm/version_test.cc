@@ -3,7 +3,8 @@
 #include <catch2/catch.hpp>
 #include <string>
 
-#include "commonhold/version.h"
+#include <commonhold/version.h>
+#include "shm/layout.h"
 
 using namespace commonhold;
 
@@ -15,5 +16,5 @@ TEST_CASE("the library's version is three numbers and the same inside and outsid
 TEST_CASE("the version text names the library's version and the segment format") {
   const std::string text(shm::version_text());
   REQUIRE_THAT(text, Catch::StartsWith(std::string(shm::library_version())));
-  REQUIRE_THAT(text, Catch::Contains("segment format " + std::to_string(shm::kSegmentFormatVersion)));
+  REQUIRE_THAT(text, Catch::Contains("segment format " + std::to_string(shm::kFormatVersion)));
 }
