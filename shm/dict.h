@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "shm/heap.h"
@@ -36,6 +38,13 @@ struct DictEntryCopy {
 
   std::string_view key() const { return std::string_view(bytes).substr(0, key_size); }
   std::string_view value() const { return std::string_view(bytes).substr(key_size); }
+};
+
+// What one process remembers between calls of pop_last: (sequence, hash) in rising order, complete for all sequences
+// below `known`. Entries that went meanwhile are skipped. Not shared between threads.
+struct DictOrderCache {
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> order;
+  std::uint64_t known = 0;
 };
 
 class Dict {
@@ -75,7 +84,8 @@ class Dict {
                   std::vector<bool>& found) const;
 
   // Removes the entry inserted last; kNotFound when empty.
-  Status pop_last(ThreadContext& me, DictEntryCopy& popped);
+  // Amortised constant for a process that pops repeatedly with the same `cache`.
+  Status pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& popped);
 
   // Removes everything; puts other contents in the place of all. One step each.
   Status clear(ThreadContext& me);
@@ -94,6 +104,7 @@ class Dict {
   static Status create(ThreadContext& me, std::uint32_t object, std::uint64_t shards, Offset& control);
   // Repairs the shard that `held` guards (its owner is dead) so that release_for_dead may follow.
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
+  static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
   struct Audit {
     std::string error;  // the first broken invariant, empty when sound
     std::uint64_t entries = 0, lost_blocks = 0, lost_chunks = 0;
@@ -102,7 +113,6 @@ class Dict {
   Audit audit(ThreadContext& me) const;
 
  private:
-  friend class DictShardWriter;
   ObjectAddress where_;
   Segment* segment_;
   DictControl* control_;

@@ -25,7 +25,7 @@ namespace commonhold::shm {
 
 inline constexpr std::uint32_t kHeapClasses = 24;
 inline constexpr std::uint32_t kLargestClass = 2048;  // larger blocks are chunks of their own
-inline constexpr std::uint32_t kParkedBlocks = 28;
+inline constexpr std::uint32_t kParkedBlocks = 14;
 
 // In the segment, guarded by the arena's lock, derived. A death leaves anything in it: rebuild() overwrites it all.
 struct HeapState {
@@ -34,7 +34,7 @@ struct HeapState {
   Word parked[kParkedBlocks];     // offset / 16 in bits 0-39, size class or chunk size in 40-63
   Word owned_bytes;               // chunks of this arena, for sizing the next slab
 };
-static_assert(sizeof(HeapState) == 432);
+static_assert(sizeof(HeapState) == 320);
 
 struct SlabHeader {
   AtomicWord block_bytes;
@@ -68,6 +68,9 @@ class Heap {
   // Derives everything from what is reachable: frees unreached blocks, gives unreached chunks back.
   void rebuild(std::vector<BlockRange> reachable);
 
+  // A block and its size in one word, as `parked` and ThreadRecord::pinned hold it.
+  static Word block_word(Offset block, std::uint64_t bytes);
+
   // The bytes that a request really takes.
   static std::uint64_t block_size(std::uint64_t bytes);
 
@@ -84,6 +87,7 @@ class Heap {
   Offset take_from_new_slab(std::uint32_t size_class);
   void push_free(std::uint32_t size_class, Offset block);
   void free_parked(Word parked);
+  std::vector<Word> pinned_blocks() const;
 
   ThreadContext& me_;
   Segment& segment_;

@@ -16,6 +16,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "shm/ids.h"
 #include "shm/layout.h"
@@ -83,7 +84,7 @@ class Segment : public std::enable_shared_from_this<Segment> {
   // free, or the segment is shutting down (join_failure() says which).
   ThreadContext* here() {
     ThreadContext* context = ThreadContext::current();
-    if (context != nullptr && context->segment_ == this) [[likely]] return context;
+    if (context != nullptr && context->segment_.load(std::memory_order_relaxed) == this) [[likely]] return context;
     return here_slowly();
   }
   Status join_failure() const;
@@ -103,12 +104,12 @@ class Segment : public std::enable_shared_from_this<Segment> {
  private:
   friend class SegmentRegistry;
   friend class ThreadContext;
-  Segment() = default;
-  static std::shared_ptr<Segment> map(const std::string& folder, int memory_fd);
+  Segment();
+  void map_file(const std::string& path);
+  void open_companions();
   bool holds_after_growth(Offset offset, std::uint64_t size) const;
   ThreadContext* here_slowly();
   ThreadContext* claim_thread();
-  void forget_after_fork();
 
   struct Mapping;  // Boost.Interprocess stays in segment.cc
   std::unique_ptr<Mapping> mapping_;
@@ -122,6 +123,7 @@ class Segment : public std::enable_shared_from_this<Segment> {
   std::atomic<std::uint32_t> session_{0};  // index + 1
   std::atomic<Status> join_failure_{Status::kOk};
   std::mutex join_mutex_;
+  std::vector<ThreadContext*> contexts_;  // of this process's threads; guarded by the registry's mutex
 };
 
 }  // namespace commonhold::shm

@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
 
 #include "shm/layout.h"
 
@@ -18,7 +17,8 @@ class ThreadContext {
   // The calling thread's context for the segment it used last, or nullptr.
   static ThreadContext* current();
 
-  Segment& segment() const { return *segment_; }
+  // REQUIRES: the session has not ended meanwhile (Segment::leave).
+  Segment& segment() const { return *segment_.load(std::memory_order_relaxed); }
   std::uint32_t owner() const { return owner_; }   // as lock words carry it
   std::uint32_t index() const { return index_; }   // of the thread slot
   ThreadRecord& record() const { return *record_; }
@@ -60,13 +60,12 @@ class ThreadContext {
   void push_slowly(Word announcement);
   void pop_slowly(Word announcement);
 
-  Segment* segment_ = nullptr;
+  std::atomic<Segment*> segment_{nullptr};  // null once the session ended: the next use makes a new context
   std::byte* base_ = nullptr;
   ThreadRecord* record_ = nullptr;
   std::uint32_t owner_ = 0;
   std::uint32_t index_ = 0;
   std::uint32_t depth_ = 0;  // announcements in use
-  std::shared_ptr<Segment> keep_;
 };
 
 }  // namespace commonhold::shm

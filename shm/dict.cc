@@ -1,0 +1,168 @@
+// Single-key changes and the catalogue's functions. Reading: dict_read.cc; several keys: dict_batch.cc; order:
+// dict_order.cc; after a death: dict_repair.cc.
+#include "shm/dict.h"
+
+#include <sys/random.h>
+
+#include "shm/dict_shard_writer.h"
+#include "shm/extents.h"
+
+namespace commonhold::shm {
+
+Dict::Dict(const ObjectAddress& where)
+    : where_(where), segment_(where.segment), control_(where.segment->at<DictControl>(where.control)) {}
+
+Offset DictShardParts::write_entry(Segment& segment, std::uint64_t sequence, const Item& key, const Item& value) {
+  EntryHeader header = EntryHeader::make(sequence, key, value);
+  Offset at = heap.take(header.bytes());
+  if (at == 0) return 0;
+  std::byte* entry = segment.at<std::byte>(at);
+  store_word(entry, header.what);
+  store_word(entry + 8, header.sizes);
+  write_words(entry + sizeof(EntryHeader), key.data, key.size);
+  write_words(entry + header.value_at(), value.data, value.size);
+  return at;
+}
+
+namespace {
+
+bool fits(const Item& key, const Item& value) { return key.size <= kMaxItemBytes && value.size <= kMaxItemBytes; }
+
+void copy_value(const DictPlace& place, std::string& out) {
+  out.resize(place.header.value_size());
+  read_words(out.data(), place.entry + place.header.value_at(), out.size());
+}
+
+// Adds an entry for an absent key. The commit point is the slot's store.
+Status add_entry(Segment& segment, DictShardParts& shard, const DictKey& key, const Item& value) {
+  AtomicWord* slot;
+  Status status = shard.table.free_slot(hash_tag(key.hash), slot);
+  if (status != Status::kOk) return status;
+  Offset entry = shard.write_entry(segment, draw_sequence(shard.control, key.hash), *key.item, value);
+  if (entry == 0) return Status::kOutOfMemory;
+  Word mark = slot->load(std::memory_order_relaxed) & kSlotOverflow;
+  slot->store(slot_word(hash_tag(key.hash), entry) | mark, std::memory_order_release);
+  shard.add_to_count(1);
+  return Status::kOk;
+}
+
+// Puts another value in the place of one. The commit point is one store: of the word, or of the slot.
+Status replace_value(Segment& segment, DictShardParts& shard, const DictPlace& place, const Item& key,
+                     const Item& value) {
+  if (is_scalar(value.kind) && place.header.value_kind() == value.kind) {
+    Word word;
+    std::memcpy(&word, value.data, sizeof word);
+    store_word(const_cast<std::byte*>(place.entry) + place.header.value_at(), word);
+    return Status::kOk;
+  }
+  Offset entry = shard.write_entry(segment, place.header.sequence(), key, value);
+  if (entry == 0) return Status::kOutOfMemory;
+  Word mark = place.slot_value & ~kSlotEntry;
+  place.slot->store(mark | entry >> 4, std::memory_order_release);
+  shard.heap.retire(slot_entry(place.slot_value), place.header.bytes());
+  return Status::kOk;
+}
+
+}  // namespace
+
+Status Dict::put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
+                 bool* replaced) {
+  if (!fits(key, value)) return Status::kTooLarge;
+  DictKey wanted{&key, hash_key(key, control_->seed)};
+  DictShardWriter shard(me, where_, *control_, hash_shard(wanted.hash, control_->shards));
+  DictPlace place;
+  Status found = find_in_table(*segment_, shard.shard, wanted, place);
+  if (found == Status::kCorrupt) return found;
+  if (replaced != nullptr) *replaced = found == Status::kOk;
+  if (found == Status::kOk) {
+    if (before != nullptr) copy_value(place, *before);
+    if (mode == PutMode::kInsertOnly) return Status::kExists;
+    return replace_value(*segment_, shard, place, key, value);
+  }
+  if (mode == PutMode::kReplaceOnly) return Status::kNotFound;
+  return add_entry(*segment_, shard, wanted, value);
+}
+
+Status Dict::erase(ThreadContext& me, const Item& key, std::string* before) {
+  DictKey wanted{&key, hash_key(key, control_->seed)};
+  DictShardWriter shard(me, where_, *control_, hash_shard(wanted.hash, control_->shards));
+  DictPlace place;
+  Status found = find_in_table(*segment_, shard.shard, wanted, place);
+  if (found != Status::kOk) return found;
+  if (before != nullptr) copy_value(place, *before);
+  place.slot->store(place.slot_value & kSlotOverflow, std::memory_order_release);
+  shard.heap.retire(slot_entry(place.slot_value), place.header.bytes());
+  shard.add_to_count(-1);
+  shard.table.shrink(shard.entries());
+  return Status::kOk;
+}
+
+Status Dict::compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
+                              std::string* actual) {
+  if (!fits(key, desired)) return Status::kTooLarge;
+  DictKey wanted{&key, hash_key(key, control_->seed)};
+  DictShardWriter shard(me, where_, *control_, hash_shard(wanted.hash, control_->shards));
+  DictPlace place;
+  Status found = find_in_table(*segment_, shard.shard, wanted, place);
+  if (found != Status::kOk) return found;
+  if (!same_value(place, expected)) {
+    if (actual != nullptr) copy_value(place, *actual);
+    return Status::kMismatch;
+  }
+  return replace_value(*segment_, shard, place, key, desired);
+}
+
+Status Dict::change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,
+                         const Word* start, Word* before) {
+  DictKey wanted{&key, hash_key(key, control_->seed)};
+  DictShardWriter shard(me, where_, *control_, hash_shard(wanted.hash, control_->shards));
+  DictPlace place;
+  Status found = find_in_table(*segment_, shard.shard, wanted, place);
+  if (found == Status::kOk) {
+    if (place.header.value_kind() != kind || place.header.value_size() != 8) return Status::kMismatch;
+    std::byte* at = const_cast<std::byte*>(place.entry) + place.header.value_at();
+    Word was = load_word(at);
+    if (before != nullptr) *before = was;
+    store_word(at, change(was, operand));
+    return Status::kOk;
+  }
+  if (found != Status::kNotFound || start == nullptr) return found;
+  if (before != nullptr) *before = *start;
+  Word word = change(*start, operand);
+  return add_entry(*segment_, shard, wanted, Item{kind, &word, 8});
+}
+
+DictAllLocked::DictAllLocked(ThreadContext& me, const ObjectAddress& where, DictControl& control)
+    : me_(me), control_at_(where.control), control_(control) {
+  me_.announce_object(control_at_);
+  for (std::uint64_t i = 0; i < control_.shards; ++i) (void)lock_announced(me_, dict_shard(control_, i).writing);
+}
+
+DictAllLocked::~DictAllLocked() {
+  for (std::uint64_t i = control_.shards; i-- > 0;) unlock_announced(dict_shard(control_, i).writing);
+  me_.retract_object(control_at_);
+}
+
+Status Dict::create(ThreadContext& me, std::uint32_t object, std::uint64_t shards, Offset& control_at) {
+  if (shards == 0) shards = kDefaultShards;
+  if (shards > kMaxShards || (shards & (shards - 1)) != 0) return Status::kOutOfRange;
+  Offset chunk = 0;
+  Status status = take_chunk(me, ChunkOwner(object, kControlArena), dict_control_bytes(shards), chunk);
+  if (status != Status::kOk) return status;
+  std::byte* bytes = me.segment().at<std::byte>(chunk);
+  for (std::uint64_t i = 0; i < dict_control_bytes(shards); i += 8) store_word(bytes + i, 0);
+  auto* control = me.segment().at<DictControl>(chunk);
+  store_word(&control->shards, shards);
+  Word seed = 0;
+  if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = chunk;
+  store_word(&control->seed, seed);
+  control_at = chunk;
+  return Status::kOk;
+}
+
+void Dict::each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word)) {
+  auto* control = where.segment->at<DictControl>(where.control);
+  for (std::uint64_t i = 0; i < control->shards && i < kMaxShards; ++i) visit(context, dict_shard(*control, i).writing);
+}
+
+}  // namespace commonhold::shm

@@ -1,0 +1,120 @@
+// A dict's memory: shards, each with a lock, a heap and a table.
+//
+//   DictControl { shards, seed, next_sequence, recent }  DictShard x shards { lock, count, heap | recycle, root }  redo
+//                                                                                                          |
+//       root, small: one table of 1, 8 or 64 buckets <------------------------------------------------------+
+//       root, large: directory of 2^depth entries, each: table | its local depth                            |
+//                                                                                                           v
+//   table: buckets of 8 slots, 64 bytes each; slot:  | tag 24 | overflow 1 | reserved 1 | entry / 16, 38 bits |
+//   entry: { sequence 48, key kind 8, value kind 8 } { key size 32, value size 32 } key..., pad to 8, value..., pad
+//
+// hash: bits 40-63 the tag: its low bits choose the bucket, its high bits the directory entry; bits 8-15 the shard.
+// An entry lives in its home bucket or in one of the next three; then the home's first slot carries the overflow bit.
+//
+// Commit points: put, overwrite and erase store one slot; a scalar is overwritten by one store of its word; growing and
+// shrinking store `root`; several keys, clear and assign go through a redo record (redo.h).
+// INVARIANT: an entry is written before a slot names it and its key never changes; a table is filled before root or the
+// directory names it. A split updates directory entries from the upper half down while the old table still holds
+// everything; `splitting` is set meanwhile and recovery completes it. All else (count, heap) is derived.
+//
+// Readers: load `recycle`, root, directory entry, slots, copy the entry, compare `recycle`. A miss counts only when root
+// and directory entry are what they were.
+#pragma once
+
+#include "shm/heap.h"
+#include "shm/item.h"
+#include "shm/layout.h"
+
+namespace commonhold::shm {
+
+struct DictShard {
+  // Guarded by `writing`.
+  alignas(64) LockWord writing;
+  AtomicWord count;      // entries in bits 0-39, number of changes of it above; derived but for the changes
+  Word splitting;        // 1 while directory entries of one table may disagree
+  HeapState heap;        // derived
+  // Read by everybody, changed rarely.
+  alignas(64) AtomicWord recycle;  // see heap.h
+  AtomicWord root;                 // 0 empty, or table offset | size code 1-3, or directory offset | 32 | depth
+};
+static_assert(sizeof(DictShard) == 448);
+
+inline constexpr std::uint64_t kRecentInserts = 64;
+inline constexpr std::uint64_t kDefaultShards = 16;
+inline constexpr std::uint64_t kMaxShards = 128;
+
+struct DictControl {
+  Word shards;                        // power of two; written once
+  Word seed;                          // of the key hash; written once
+  alignas(64) AtomicWord next_sequence;   // drawn by each insertion of a new key
+  AtomicWord recent[kRecentInserts];      // hash of the key with sequence s at s % kRecentInserts: a hint for pop_last
+};
+
+inline constexpr std::uint64_t kDictHeaderBytes = round_up(sizeof(DictControl), 64);
+
+inline DictShard& dict_shard(DictControl& control, std::uint64_t index) {
+  return reinterpret_cast<DictShard*>(reinterpret_cast<std::byte*>(&control) + kDictHeaderBytes)[index];
+}
+// Behind the shards: a redo block (redo.h) with a word for each shard's root, so that clear needs no memory. Guarded by
+// all shards' locks.
+constexpr std::uint64_t dict_redo_at(std::uint64_t shards) { return kDictHeaderBytes + shards * sizeof(DictShard); }
+constexpr std::uint64_t dict_control_bytes(std::uint64_t shards) { return dict_redo_at(shards) + 16 + shards * 16; }
+
+// ---- hash -----------------------------------------------------------------------------------------------------------
+
+constexpr std::uint32_t hash_tag(std::uint64_t hash) { return static_cast<std::uint32_t>(hash >> 40); }
+constexpr std::uint64_t hash_shard(std::uint64_t hash, std::uint64_t shards) { return (hash >> 8) & (shards - 1); }
+
+// ---- slots ----------------------------------------------------------------------------------------------------------
+
+inline constexpr std::uint32_t kSlotsPerBucket = 8;
+inline constexpr std::uint32_t kProbedBuckets = 4;
+inline constexpr Word kSlotOverflow = Word{1} << 39;  // in a bucket's first slot: entries of it live further on
+inline constexpr Word kSlotReserved = Word{1} << 38;  // empty, but promised to a change that is being prepared
+inline constexpr Word kSlotEntry = (Word{1} << 38) - 1;
+
+constexpr Offset slot_entry(Word slot) { return (slot & kSlotEntry) << 4; }
+constexpr std::uint32_t slot_tag(Word slot) { return static_cast<std::uint32_t>(slot >> 40); }
+constexpr Word slot_word(std::uint32_t tag, Offset entry) { return Word{tag} << 40 | entry >> 4; }
+
+// ---- root and directory ---------------------------------------------------------------------------------------------
+
+inline constexpr Word kRootDirectory = 32;
+inline constexpr std::uint32_t kMaxDepth = 18;  // beyond it the tag's bits no longer tell keys apart
+
+constexpr bool root_is_directory(Word root) { return (root & kRootDirectory) != 0; }
+constexpr std::uint32_t root_depth(Word root) { return static_cast<std::uint32_t>(root & 31); }
+constexpr Offset root_offset(Word root) { return root & ~Word{63}; }
+constexpr std::uint32_t buckets_of_code(Word code) { return code == 1 ? 1 : code == 2 ? 8 : 64; }
+constexpr std::uint64_t table_bytes(std::uint32_t buckets) { return buckets * 64; }
+constexpr std::uint64_t directory_bytes(std::uint32_t depth) {
+  return (std::uint64_t{8} << depth) < 64 ? 64 : std::uint64_t{8} << depth;
+}
+constexpr Offset entry_table(Word directory_entry) { return directory_entry & ~Word{63}; }
+constexpr std::uint32_t entry_local_depth(Word directory_entry) { return static_cast<std::uint32_t>(directory_entry & 63); }
+constexpr std::uint64_t directory_index(std::uint32_t tag, std::uint32_t depth) { return tag >> (24 - depth); }
+
+// ---- entries --------------------------------------------------------------------------------------------------------
+
+struct EntryHeader {
+  Word what;    // sequence in bits 0-47, key kind in 48-55, value kind in 56-63
+  Word sizes;   // key size in bits 0-31, value size in 32-63
+
+  std::uint64_t sequence() const { return what & 0xffff'ffff'ffff; }
+  ItemKind key_kind() const { return static_cast<ItemKind>(what >> 48 & 0xff); }
+  ItemKind value_kind() const { return static_cast<ItemKind>(what >> 56); }
+  std::uint32_t key_size() const { return static_cast<std::uint32_t>(sizes); }
+  std::uint32_t value_size() const { return static_cast<std::uint32_t>(sizes >> 32); }
+  std::uint64_t value_at() const { return sizeof(EntryHeader) + round_up(key_size(), 8); }
+  std::uint64_t bytes() const { return value_at() + round_up(value_size(), 8); }
+
+  static EntryHeader make(std::uint64_t sequence, const Item& key, const Item& value) {
+    return {sequence | Word{static_cast<std::uint8_t>(key.kind)} << 48 | Word{static_cast<std::uint8_t>(value.kind)} << 56,
+            Word{key.size} | Word{value.size} << 32};
+  }
+};
+static_assert(sizeof(EntryHeader) == 16);
+
+inline EntryHeader load_entry(const std::byte* entry) { return {load_word(entry), load_word(entry + 8)}; }
+
+}  // namespace commonhold::shm

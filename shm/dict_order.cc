@@ -1,0 +1,130 @@
+// Insertion order: every entry carries the sequence number that its insertion drew. A snapshot sorts by it; pop_last
+// keeps a sorted memory in the calling process and adds what was inserted since from DictControl::recent.
+#include <algorithm>
+
+#include "shm/dict.h"
+#include "shm/dict_shard_writer.h"
+
+namespace commonhold::shm {
+
+namespace {
+
+void copy_entry(const std::byte* entry, const EntryHeader& header, DictEntryCopy& copy) {
+  copy.sequence = header.sequence();
+  copy.key_kind = header.key_kind();
+  copy.value_kind = header.value_kind();
+  copy.key_size = header.key_size();
+  copy.bytes.resize(std::size_t{header.key_size()} + header.value_size());
+  read_words(copy.bytes.data(), entry + sizeof(EntryHeader), header.key_size());
+  read_words(copy.bytes.data() + header.key_size(), entry + header.value_at(), header.value_size());
+}
+
+// The slot of the entry with this sequence among those that a hash leads to, or nullptr.
+AtomicWord* find_sequence(const Segment& segment, const DictShard& shard, std::uint64_t hash, std::uint64_t sequence) {
+  Word root = shard.root.load(std::memory_order_relaxed), directory_entry;
+  Offset table;
+  std::uint32_t buckets, tag = hash_tag(hash);
+  if (root == 0 || !find_table(segment, root, tag, directory_entry, table, buckets)) return nullptr;
+  for (std::uint32_t i = 0; i < probed(buckets); ++i) {
+    AtomicWord* slots = bucket_slots(segment, table, buckets, tag, i);
+    for (std::uint32_t s = 0; s < kSlotsPerBucket; ++s) {
+      Word value = slots[s].load(std::memory_order_relaxed);
+      Offset at = slot_entry(value);
+      if (at == 0 || slot_tag(value) != tag || !segment.holds(at, sizeof(EntryHeader))) continue;
+      if (load_entry(segment.at<std::byte>(at)).sequence() == sequence) return &slots[s];
+    }
+  }
+  return nullptr;
+}
+
+void learn_all(ThreadContext& me, const ObjectAddress& where, DictControl& control, DictOrderCache& cache) {
+  cache.order.clear();
+  std::string key;
+  for (std::uint64_t i = 0; i < control.shards; ++i) {
+    DictShardParts shard(me, where, control, i);
+    shard.table.each_entry([&](AtomicWord&, Word slot) {
+      const std::byte* entry = me.segment().at<std::byte>(slot_entry(slot));
+      EntryHeader header = load_entry(entry);
+      key.resize(header.key_size());
+      read_words(key.data(), entry + sizeof(EntryHeader), key.size());
+      std::uint64_t hash = hash_key({header.key_kind(), key.data(), key.size()}, control.seed);
+      cache.order.emplace_back(header.sequence(), hash);
+    });
+  }
+  std::sort(cache.order.begin(), cache.order.end());
+}
+
+}  // namespace
+
+Status Dict::pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& popped) {
+  DictAllLocked held(me, where_, *control_);
+  std::uint64_t next = control_->next_sequence.load(std::memory_order_relaxed), entries = 0;
+  for (std::uint64_t i = 0; i < control_->shards; ++i) {
+    entries += dict_shard(*control_, i).count.load(std::memory_order_relaxed) & DictShardParts::kCountMask;
+  }
+  if (entries == 0) {
+    cache.order.clear();
+    cache.known = next;
+    return Status::kNotFound;
+  }
+  bool complete = false;
+  if (cache.known > next || next - cache.known > kRecentInserts) {
+    learn_all(me, where_, *control_, cache);
+    complete = true;
+  } else {
+    for (std::uint64_t s = cache.known; s < next; ++s) {
+      cache.order.emplace_back(s, control_->recent[s % kRecentInserts].load(std::memory_order_relaxed));
+    }
+  }
+  cache.known = next;
+  for (;;) {
+    while (!cache.order.empty()) {
+      auto [sequence, hash] = cache.order.back();
+      std::uint64_t index = hash_shard(hash, control_->shards);
+      DictShardParts shard(me, where_, *control_, index);
+      AtomicWord* slot = find_sequence(*segment_, shard.shard, hash, sequence);
+      if (slot == nullptr) {
+        cache.order.pop_back();
+        continue;
+      }
+      Word value = slot->load(std::memory_order_relaxed);
+      const std::byte* entry = segment_->at<std::byte>(slot_entry(value));
+      EntryHeader header = load_entry(entry);
+      if (!segment_->holds(slot_entry(value), header.bytes())) return Status::kCorrupt;
+      copy_entry(entry, header, popped);
+      cache.order.pop_back();
+      slot->store(value & kSlotOverflow, std::memory_order_release);
+      shard.heap.retire(slot_entry(value), header.bytes());
+      shard.add_to_count(-1);
+      shard.table.shrink(shard.entries());
+      return Status::kOk;
+    }
+    if (complete) return Status::kCorrupt;  // entries are counted that no table holds
+    learn_all(me, where_, *control_, cache);
+    complete = true;
+  }
+}
+
+Status Dict::snapshot(ThreadContext& me, std::vector<DictEntryCopy>& entries) const {
+  entries.clear();
+  {
+    DictAllLocked held(me, where_, *control_);
+    for (std::uint64_t i = 0; i < control_->shards; ++i) {
+      DictShardParts shard(me, where_, *control_, i);
+      bool sound = true;
+      shard.table.each_entry([&](AtomicWord&, Word slot) {
+        const std::byte* entry = segment_->at<std::byte>(slot_entry(slot));
+        sound = sound && segment_->holds(slot_entry(slot), sizeof(EntryHeader));
+        if (!sound) return;
+        EntryHeader header = load_entry(entry);
+        sound = segment_->holds(slot_entry(slot), header.bytes());
+        if (sound) copy_entry(entry, header, entries.emplace_back());
+      });
+      if (!sound) return Status::kCorrupt;
+    }
+  }
+  std::sort(entries.begin(), entries.end(), [](auto& a, auto& b) { return a.sequence < b.sequence; });
+  return Status::kOk;
+}
+
+}  // namespace commonhold::shm

@@ -1,0 +1,78 @@
+// After a death: a shard is made whole from what its root reaches. And the audit that proves it.
+#include <fmt/format.h>
+
+#include <set>
+
+#include "shm/dict.h"
+#include "shm/dict_shard_writer.h"
+
+namespace commonhold::shm {
+
+void dict_derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& control, std::uint64_t index) {
+  DictShardParts shard(me, where, control, index);
+  shard.table.complete_changes();
+  std::vector<BlockRange> blocks;
+  std::vector<EntryHeader> entries;
+  std::string error;
+  if (!shard.table.reachable(blocks, &entries, error)) return;  // damaged by something else: free nothing
+  shard.heap.rebuild(std::move(blocks));
+  shard.add_to_count(static_cast<std::int64_t>(entries.size()) - static_cast<std::int64_t>(shard.entries()));
+}
+
+void Dict::repair(ThreadContext& me, const ObjectAddress& where, LockWord& held) {
+  auto* control = where.segment->at<DictControl>(where.control);
+  for (std::uint64_t i = 0; i < control->shards && i < kMaxShards; ++i) {
+    if (&dict_shard(*control, i).writing == &held) dict_derive_shard(me, where, *control, i);
+  }
+}
+
+Dict::Audit Dict::audit(ThreadContext& me) const {
+  Audit audit;
+  auto fail = [&](std::string what) {
+    if (audit.error.empty()) audit.error = std::move(what);
+  };
+  std::set<std::uint64_t> sequences;
+  std::uint64_t next = control_->next_sequence.load(std::memory_order_relaxed);
+  for (std::uint64_t i = 0; i < control_->shards; ++i) {
+    DictShardParts shard(me, where_, *control_, i);
+    std::vector<BlockRange> blocks;
+    std::vector<EntryHeader> entries;
+    std::string error;
+    if (shard.shard.splitting != 0) fail(fmt::format("shard {}: a split was left half done", i));
+    if (!shard.table.reachable(blocks, &entries, error)) {
+      fail(fmt::format("shard {}: {}", i, error));
+      continue;
+    }
+    if (entries.size() != shard.entries()) {
+      fail(fmt::format("shard {}: {} entries, counted {}", i, entries.size(), shard.entries()));
+    }
+    audit.entries += entries.size();
+    for (const EntryHeader& header : entries) {
+      if (header.sequence() >= next) fail(fmt::format("shard {}: sequence {} of {}", i, header.sequence(), next));
+      if (!sequences.insert(header.sequence()).second) fail(fmt::format("sequence {} twice", header.sequence()));
+    }
+    shard.table.each_entry([&](AtomicWord& slot, Word value) {
+      const std::byte* entry = segment_->at<std::byte>(slot_entry(value));
+      EntryHeader header = load_entry(entry);
+      std::string key(header.key_size(), '\0');
+      read_words(key.data(), entry + sizeof(EntryHeader), key.size());
+      Item item{header.key_kind(), key.data(), key.size()};
+      DictKey wanted{&item, hash_key(item, control_->seed)};
+      DictPlace place;
+      if (hash_shard(wanted.hash, control_->shards) != i) fail(fmt::format("an entry in shard {} belongs elsewhere", i));
+      if (find_in_table(*segment_, shard.shard, wanted, place) != Status::kOk || place.slot != &slot) {
+        fail(fmt::format("shard {}: an entry is not found where it stands", i));
+      }
+      if ((value & kSlotReserved) != 0) fail(fmt::format("shard {}: a promise was left", i));
+    });
+    Heap::Audit heap = shard.heap.audit(blocks);
+    audit.lost_blocks += heap.lost_blocks;
+    audit.lost_chunks += heap.lost_chunks;
+    if (heap.doubled_blocks != 0) fail(fmt::format("shard {}: {} blocks in use twice", i, heap.doubled_blocks));
+  }
+  if (audit.lost_blocks != 0) fail(fmt::format("{} blocks lost", audit.lost_blocks));
+  if (audit.lost_chunks != 0) fail(fmt::format("{} chunks lost", audit.lost_chunks));
+  return audit;
+}
+
+}  // namespace commonhold::shm

@@ -1,0 +1,350 @@
+#include "shm/dict_table.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <bit>
+
+namespace commonhold::shm {
+
+std::uint64_t hash_key(const Item& key, std::uint64_t seed) {
+  return XXH3_64bits_withSeed(key.data, key.size, seed + static_cast<std::uint64_t>(key.kind));
+}
+
+Status find_in_table(const Segment& segment, const DictShard& shard, const DictKey& key, DictPlace& place) {
+  place.root = shard.root.load(std::memory_order_acquire);
+  if (place.root == 0) return Status::kNotFound;
+  std::uint32_t tag = hash_tag(key.hash), buckets;
+  Offset table;
+  if (!find_table(segment, place.root, tag, place.directory_entry, table, buckets)) return Status::kCorrupt;
+  for (std::uint32_t i = 0; i < probed(buckets); ++i) {
+    AtomicWord* slots = bucket_slots(segment, table, buckets, tag, i);
+    // SYNC POINT: slot: the entry was written before the slot's release store.
+    Word first = slots[0].load(std::memory_order_acquire);
+    for (std::uint32_t s = 0; s < kSlotsPerBucket; ++s) {
+      Word value = s == 0 ? first : slots[s].load(std::memory_order_acquire);
+      if (slot_tag(value) != tag || slot_entry(value) == 0) continue;
+      Offset at = slot_entry(value);
+      if (!segment.holds(at, sizeof(EntryHeader))) return Status::kCorrupt;
+      const std::byte* entry = segment.at<std::byte>(at);
+      EntryHeader header = load_entry(entry);
+      if (header.key_size() != key.item->size || header.key_kind() != key.item->kind) continue;
+      if (!segment.holds(at, header.bytes())) return Status::kCorrupt;
+      if (!equal_words(entry + sizeof(EntryHeader), key.item->data, key.item->size)) continue;
+      place.slot = &slots[s];
+      place.slot_value = value;
+      place.entry = entry;
+      place.header = header;
+      return Status::kOk;
+    }
+    if (i == 0 && (first & kSlotOverflow) == 0) break;
+  }
+  return Status::kNotFound;
+}
+
+bool still_stands(const Segment& segment, const DictShard& shard, const DictKey& key, const DictPlace& place) {
+  if (shard.root.load(std::memory_order_acquire) != place.root) return false;
+  if (!root_is_directory(place.root)) return true;
+  Offset at = root_offset(place.root) + directory_index(hash_tag(key.hash), root_depth(place.root)) * 8;
+  return segment.holds(at, 8) && segment.at<AtomicWord>(at)->load(std::memory_order_acquire) == place.directory_entry;
+}
+
+Offset DictTable::take_zeroed(std::uint64_t bytes) {
+  Offset block = heap_.take(bytes);
+  if (block == 0) return 0;
+  for (std::uint64_t i = 0; i < bytes; i += 8) store_word(segment_.at<std::byte>(block) + i, 0);
+  return block;
+}
+
+bool DictTable::place(Offset table, std::uint32_t buckets, Word slot) {
+  std::uint32_t tag = slot_tag(slot);
+  for (std::uint32_t i = 0; i < probed(buckets); ++i) {
+    AtomicWord* slots = bucket_slots(segment_, table, buckets, tag, i);
+    for (std::uint32_t s = 0; s < kSlotsPerBucket; ++s) {
+      Word value = slots[s].load(std::memory_order_relaxed);
+      if ((value & (kSlotEntry | kSlotReserved)) != 0) continue;
+      if (i != 0) {
+        AtomicWord& home = bucket_slots(segment_, table, buckets, tag, 0)[0];
+        home.store(home.load(std::memory_order_relaxed) | kSlotOverflow, std::memory_order_release);
+      }
+      slots[s].store((slot & ~kSlotOverflow) | (value & kSlotOverflow), std::memory_order_release);
+      return true;
+    }
+  }
+  return false;
+}
+
+Status DictTable::free_slot(std::uint32_t tag, AtomicWord*& slot) {
+  for (;;) {
+    Word root = shard_.root.load(std::memory_order_relaxed);
+    if (root == 0) {
+      Offset table = take_zeroed(table_bytes(1));
+      if (table == 0) return Status::kOutOfMemory;
+      shard_.root.store(table | 1, std::memory_order_release);
+      continue;
+    }
+    Word directory_entry;
+    Offset table;
+    std::uint32_t buckets;
+    if (!find_table(segment_, root, tag, directory_entry, table, buckets)) return Status::kCorrupt;
+    for (std::uint32_t i = 0; i < probed(buckets); ++i) {
+      AtomicWord* slots = bucket_slots(segment_, table, buckets, tag, i);
+      for (std::uint32_t s = 0; s < kSlotsPerBucket; ++s) {
+        if ((slots[s].load(std::memory_order_relaxed) & (kSlotEntry | kSlotReserved)) != 0) continue;
+        if (i != 0) {
+          AtomicWord& home = bucket_slots(segment_, table, buckets, tag, 0)[0];
+          Word value = home.load(std::memory_order_relaxed);
+          if ((value & kSlotOverflow) == 0) home.store(value | kSlotOverflow, std::memory_order_release);
+        }
+        slot = &slots[s];
+        return Status::kOk;
+      }
+    }
+    ++rearranged_;
+    Status status = !root_is_directory(root) ? grow_small(root) : split(tag);
+    if (status != Status::kOk) return status;
+  }
+}
+
+Status DictTable::grow_small(Word root) {
+  std::vector<Word> slots = all_slots();
+  Word grown = 0;
+  for (Word code = (root & 63) + 1; code <= 3 && grown == 0; ++code) {
+    std::uint32_t buckets = buckets_of_code(code);
+    Offset table = take_zeroed(table_bytes(buckets));
+    if (table == 0) return Status::kOutOfMemory;
+    grown = table | code;
+    for (Word slot : slots) {
+      if (place(table, buckets, slot)) continue;
+      heap_.give(table, table_bytes(buckets));
+      grown = 0;
+      break;
+    }
+  }
+  if (grown == 0) return make_directory(root);
+  shard_.root.store(grown, std::memory_order_release);
+  heap_.retire(root_offset(root), table_bytes(buckets_of_code(root & 63)));
+  return Status::kOk;
+}
+
+// A directory of one table has local depth 0: the split that follows gives it its second.
+Status DictTable::make_directory(Word root) {
+  if ((root & 63) != 3) return Status::kTooLarge;  // dozens of keys with equal tags: no seeded hash gives that
+  Offset directory = take_zeroed(directory_bytes(1));
+  if (directory == 0) return Status::kOutOfMemory;
+  for (int i = 0; i < 2; ++i) store_word(segment_.at<Word>(directory) + i, root_offset(root) | 0);
+  shard_.root.store(directory | kRootDirectory | 1, std::memory_order_release);
+  return Status::kOk;
+}
+
+Status DictTable::double_directory(Word root) {
+  std::uint32_t depth = root_depth(root);
+  if (depth >= kMaxDepth) return Status::kTooLarge;
+  Offset bigger = heap_.take(directory_bytes(depth + 1));
+  if (bigger == 0) return Status::kOutOfMemory;
+  const Word* from = segment_.at<Word>(root_offset(root));
+  Word* to = segment_.at<Word>(bigger);
+  for (std::uint64_t i = 0; i < std::uint64_t{2} << depth; ++i) store_word(to + i, load_word(from + i / 2));
+  shard_.root.store(bigger | kRootDirectory | (depth + 1), std::memory_order_release);
+  heap_.retire(root_offset(root), directory_bytes(depth));
+  return Status::kOk;
+}
+
+Status DictTable::split(std::uint32_t tag) {
+  Word root = shard_.root.load(std::memory_order_relaxed);
+  Word entry;
+  Offset table;
+  std::uint32_t buckets;
+  if (!find_table(segment_, root, tag, entry, table, buckets)) return Status::kCorrupt;
+  std::uint32_t local = entry_local_depth(entry);
+  if (local >= root_depth(root)) {
+    Status status = double_directory(root);
+    if (status != Status::kOk) return status;
+    root = shard_.root.load(std::memory_order_relaxed);
+  }
+  std::uint32_t depth = root_depth(root);
+  Offset upper = take_zeroed(table_bytes(64));
+  if (upper == 0) return Status::kOutOfMemory;
+  std::uint32_t bit = 1u << (23 - local);
+  auto* slots = segment_.at<AtomicWord>(table);
+  for (std::uint32_t i = 0; i < 64 * kSlotsPerBucket; ++i) {
+    Word value = slots[i].load(std::memory_order_relaxed);
+    if (slot_entry(value) != 0 && (slot_tag(value) & bit) != 0) (void)place(upper, 64, value);
+  }
+  auto* directory = segment_.at<AtomicWord>(root_offset(root));
+  std::uint64_t half = std::uint64_t{1} << (depth - local - 1);
+  std::uint64_t first = directory_index(tag, depth) & ~(half * 2 - 1);
+  store_word(&shard_.splitting, 1);
+  // SYNC POINT: split: readers that go through an old entry find everything in the old table until clear_moved.
+  for (std::uint64_t i = first + half * 2; i-- > first;) {
+    directory[i].store((i >= first + half ? upper : table) | (local + 1), std::memory_order_release);
+  }
+  clear_moved(table, bit);
+  store_word(&shard_.splitting, 0);
+  return Status::kOk;
+}
+
+// Empties the slots of entries that now live in the upper half's table, and clears overflow bits that no longer tell.
+void DictTable::clear_moved(Offset table, std::uint32_t tag_bit) {
+  auto* slots = segment_.at<AtomicWord>(table);
+  bool displaced[64] = {};
+  for (std::uint32_t i = 0; i < 64 * kSlotsPerBucket; ++i) {
+    Word value = slots[i].load(std::memory_order_relaxed);
+    if (slot_entry(value) == 0) continue;
+    if ((slot_tag(value) & tag_bit) != 0) {
+      slots[i].store(value & kSlotOverflow, std::memory_order_release);
+    } else if ((slot_tag(value) & 63) != i / kSlotsPerBucket) {
+      displaced[slot_tag(value) & 63] = true;
+    }
+  }
+  for (std::uint32_t b = 0; b < 64; ++b) {
+    AtomicWord& home = slots[b * kSlotsPerBucket];
+    Word value = home.load(std::memory_order_relaxed);
+    if ((value & kSlotOverflow) != 0 && !displaced[b]) home.store(value & ~kSlotOverflow, std::memory_order_release);
+  }
+}
+
+std::vector<Word> DictTable::all_slots() {
+  std::vector<Word> slots;
+  each_entry([&](AtomicWord&, Word value) { slots.push_back(value & ~kSlotOverflow); });
+  return slots;
+}
+
+Word DictTable::build(const std::vector<Word>& slots) {
+  for (Word code = 1; code <= 3; ++code) {
+    std::uint32_t buckets = buckets_of_code(code);
+    if (slots.size() > buckets * kSlotsPerBucket * 7 / 8) continue;
+    Offset table = take_zeroed(table_bytes(buckets));
+    if (table == 0) return 0;
+    bool fits = true;
+    for (Word slot : slots) fits = fits && place(table, buckets, slot);
+    if (fits) return table | code;
+    heap_.give(table, table_bytes(buckets));
+  }
+  auto depth = static_cast<std::uint32_t>(std::bit_width(slots.size() / 320));
+  for (; depth <= kMaxDepth; ++depth) {
+    if (depth == 0) continue;
+    Offset directory = take_zeroed(directory_bytes(depth));
+    if (directory == 0) return 0;
+    std::uint64_t count = std::uint64_t{1} << depth;
+    Word* tables = segment_.at<Word>(directory);
+    bool fits = true, memory = true;
+    for (std::uint64_t i = 0; i < count && memory; ++i) {
+      Offset table = take_zeroed(table_bytes(64));
+      memory = table != 0;
+      if (memory) store_word(tables + i, table | depth);
+    }
+    for (std::size_t i = 0; i < slots.size() && memory && fits; ++i) {
+      fits = place(entry_table(tables[directory_index(slot_tag(slots[i]), depth)]), 64, slots[i]);
+    }
+    if (memory && fits) return directory | kRootDirectory | depth;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      if (tables[i] != 0) heap_.give(entry_table(tables[i]), table_bytes(64));
+    }
+    heap_.give(directory, directory_bytes(depth));
+    if (!memory) return 0;
+  }
+  return 0;
+}
+
+void DictTable::retire_tables(Word root) {
+  each_table(root, [&](Offset table, std::uint32_t buckets, auto...) { heap_.retire(table, table_bytes(buckets)); });
+  if (root_is_directory(root)) heap_.retire(root_offset(root), directory_bytes(root_depth(root)));
+}
+
+void DictTable::shrink(std::uint64_t entries) {
+  Word root = shard_.root.load(std::memory_order_relaxed);
+  if (root == 0) return;
+  std::uint64_t slots = root_is_directory(root) ? std::uint64_t{512} << root_depth(root)
+                                                : buckets_of_code(root & 63) * kSlotsPerBucket;
+  if (slots <= kSlotsPerBucket * 8 ? entries != 0 : entries > slots / 16) return;
+  Word smaller = entries == 0 ? 0 : build(all_slots());
+  if (smaller == 0 && entries != 0) return;  // no memory for it: the large table still serves
+  shard_.root.store(smaller, std::memory_order_release);
+  // The old tables and everything that fell idle go back at once.
+  std::vector<BlockRange> blocks;
+  std::string error;
+  if (reachable(blocks, nullptr, error)) heap_.rebuild(std::move(blocks));
+}
+
+void DictTable::complete_changes() {
+  Word root = shard_.root.load(std::memory_order_acquire);
+  if (shard_.splitting != 0 && root_is_directory(root)) {
+    std::uint32_t depth = root_depth(root);
+    auto* directory = segment_.at<AtomicWord>(root_offset(root));
+    // Where a half-done split stopped, a table of local depth d stands below entries of depth d + 1 in its own range.
+    for (std::uint64_t i = 0; i < std::uint64_t{1} << depth;) {
+      Word entry = directory[i].load(std::memory_order_relaxed);
+      std::uint32_t local = entry_local_depth(entry);
+      std::uint64_t range = std::uint64_t{1} << (depth - local), first = i & ~(range - 1);
+      Word last = directory[first + range - 1].load(std::memory_order_relaxed);
+      if (entry_local_depth(last) == local + 1) {
+        for (std::uint64_t j = first + range; j-- > first;) {
+          directory[j].store((j >= first + range / 2 ? entry_table(last) : entry_table(entry)) | (local + 1),
+                             std::memory_order_release);
+        }
+      }
+      i = first + range;
+    }
+    // Entries that their tag no longer leads to were moved.
+    each_table(root, [&](Offset table, std::uint32_t, std::uint64_t, std::uint32_t local) {
+      auto* slots = segment_.at<AtomicWord>(table);
+      for (std::uint32_t i = 0; i < 64 * kSlotsPerBucket; ++i) {
+        Word value = slots[i].load(std::memory_order_relaxed);
+        if (slot_entry(value) == 0) continue;
+        Word leads = directory[directory_index(slot_tag(value), depth)].load(std::memory_order_relaxed);
+        if (entry_table(leads) != table) slots[i].store(value & kSlotOverflow, std::memory_order_release);
+      }
+      (void)local;
+    });
+  }
+  store_word(&shard_.splitting, 0);
+  each_table(root, [&](Offset table, std::uint32_t buckets, auto...) {
+    auto* slots = segment_.at<AtomicWord>(table);
+    for (std::uint32_t i = 0; i < buckets * kSlotsPerBucket; ++i) {
+      Word value = slots[i].load(std::memory_order_relaxed);
+      if ((value & kSlotReserved) != 0) slots[i].store(value & kSlotOverflow, std::memory_order_release);
+    }
+  });
+}
+
+bool DictTable::reachable(std::vector<BlockRange>& blocks, std::vector<EntryHeader>* entries, std::string& error) {
+  Word root = shard_.root.load(std::memory_order_acquire);
+  if (root == 0) return true;
+  if (root_is_directory(root)) {
+    std::uint32_t depth = root_depth(root);
+    if (depth > kMaxDepth || !segment_.holds(root_offset(root), directory_bytes(depth))) {
+      error = "the root names no directory";
+      return false;
+    }
+    blocks.push_back({root_offset(root), directory_bytes(depth)});
+  }
+  each_table(root, [&](Offset table, std::uint32_t buckets, std::uint64_t first, std::uint32_t local) {
+    if (!segment_.holds(table, table_bytes(buckets)) || local > kMaxDepth) {
+      error = "a table lies outside the segment";
+      return;
+    }
+    blocks.push_back({table, table_bytes(buckets)});
+    auto* slots = segment_.at<AtomicWord>(table);
+    for (std::uint32_t i = 0; i < buckets * kSlotsPerBucket; ++i) {
+      Word value = slots[i].load(std::memory_order_acquire);
+      Offset at = slot_entry(value);
+      if (at == 0) continue;
+      if (!segment_.holds(at, sizeof(EntryHeader))) {
+        error = "a slot names an entry outside the segment";
+        return;
+      }
+      EntryHeader header = load_entry(segment_.at<std::byte>(at));
+      if (!segment_.holds(at, header.bytes())) {
+        error = "an entry reaches out of the segment";
+        return;
+      }
+      blocks.push_back({at, header.bytes()});
+      if (entries != nullptr) entries->push_back(header);
+    }
+    (void)first;
+  });
+  return error.empty();
+}
+
+}  // namespace commonhold::shm

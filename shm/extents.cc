@@ -1,0 +1,297 @@
+#include "shm/extents.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "shm/lock_word.h"
+
+namespace commonhold::shm {
+
+namespace {
+
+constexpr std::uint64_t kCommitStep = 16;      // extents: 1 MiB
+constexpr std::uint64_t kLowWater = 64;        // fewer free extents than this wake the server
+constexpr std::uint64_t kSearchOfSplit = 256;  // extents looked at for a free chunk before a new one is split
+
+std::size_t size_index(std::uint64_t bytes) { return static_cast<std::size_t>(std::countr_zero(bytes / kGranule)); }
+
+Status back(const Segment& segment, Offset from, Offset to) {
+  from = from / kPage * kPage;
+  to = round_up(to, kPage);
+  int error;
+  do {
+    error = posix_fallocate(segment.memory_fd(), static_cast<off_t>(from), static_cast<off_t>(to - from));
+  } while (error == EINTR);
+  return error == 0 ? Status::kOk : Status::kOutOfMemory;
+}
+
+// Backs extents [first, first + count) and the table entries that describe them. Idempotent.
+Status back_extents(const Segment& segment, std::uint64_t first, std::uint64_t count) {
+  const SegmentHeader& header = segment.header();
+  std::uint64_t last = first + count;
+  Status status = back(segment, header.extents_at + first * 8, header.extents_at + last * 8);
+  if (status != Status::kOk) return status;
+  constexpr std::uint64_t kEntries = kGranulesPerExtent * sizeof(std::uint32_t);
+  status = back(segment, header.granules_at + first * kEntries, header.granules_at + last * kEntries);
+  if (status != Status::kOk) return status;
+  return back(segment, extent_offset(segment, first), extent_offset(segment, last));
+}
+
+// REQUIRES: extents_lock.
+Status commit_more(Segment& segment, std::uint64_t wanted) {
+  SegmentHeader& header = segment.header();
+  std::uint64_t committed = header.committed_extents.load(std::memory_order_relaxed);
+  if (committed > header.max_extents) return Status::kCorrupt;
+  std::uint64_t room = header.max_extents - committed;
+  if (wanted > room) return Status::kOutOfMemory;
+  std::uint64_t count = std::min(room, std::max(wanted, kCommitStep));
+  Status status = back_extents(segment, committed, count);
+  if (status != Status::kOk && count > wanted) {
+    count = wanted;
+    status = back_extents(segment, committed, count);
+  }
+  if (status != Status::kOk) return status;
+  header.free_extents.store(header.free_extents.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
+  // SYNC POINT: committed: what lies below is backed; readers of committed_extents acquire.
+  header.committed_extents.store(committed + count, std::memory_order_release);
+  return Status::kOk;
+}
+
+// Finds `count` free extents in a row among [from, committed). REQUIRES: extents_lock.
+bool find_run(const Segment& segment, std::uint64_t from, std::uint64_t count, std::uint64_t& first) {
+  std::uint64_t committed = segment.header().committed_extents.load(std::memory_order_relaxed);
+  std::uint64_t run = 0;
+  for (std::uint64_t e = from; e < committed; ++e) {
+    run = extent_kind(extent_entry(segment, e).load(std::memory_order_relaxed)) == ExtentKind::kFree ? run + 1 : 0;
+    if (run == count) {
+      first = e + 1 - count;
+      return true;
+    }
+  }
+  return false;
+}
+
+// Free extents at the end of the committed ones. REQUIRES: extents_lock.
+std::uint64_t free_at_end(const Segment& segment) {
+  std::uint64_t committed = segment.header().committed_extents.load(std::memory_order_relaxed), free = 0;
+  while (free < committed &&
+         extent_kind(extent_entry(segment, committed - 1 - free).load(std::memory_order_relaxed)) == ExtentKind::kFree) {
+    ++free;
+  }
+  return free;
+}
+
+// A run of free extents, committing more where needed; still free in the table. REQUIRES: extents_lock.
+Status free_run(Segment& segment, std::uint64_t count, std::uint64_t& first) {
+  SegmentHeader& header = segment.header();
+  std::uint64_t from = header.lowest_free.load(std::memory_order_relaxed);
+  if (!find_run(segment, from, count, first)) {
+    Status status = commit_more(segment, count - std::min(count, free_at_end(segment)));
+    if (status != Status::kOk) return status;
+    if (!find_run(segment, from, count, first)) return Status::kOutOfMemory;
+  }
+  if (count == 1) header.lowest_free.store(first + 1, std::memory_order_relaxed);
+  header.free_extents.store(header.free_extents.load(std::memory_order_relaxed) - count, std::memory_order_relaxed);
+  return Status::kOk;
+}
+
+// A free chunk in a split extent, or 64 for none.
+std::uint32_t free_chunk_in(const Segment& segment, std::uint64_t extent, std::uint32_t granules) {
+  Word word = extent_entry(segment, extent).load(std::memory_order_relaxed);
+  if (extent_kind(word) != ExtentKind::kSplit || extent_granules(word) != granules) return kGranulesPerExtent;
+  for (std::uint32_t g = 0; g + granules <= kGranulesPerExtent; g += granules) {
+    if (granule_entry(segment, extent, g).load(std::memory_order_relaxed) == 0) return g;
+  }
+  return kGranulesPerExtent;
+}
+
+// REQUIRES: extents_lock.
+Status take_split(Segment& segment, ChunkOwner owner, std::uint64_t bytes, Offset& found) {
+  SegmentHeader& header = segment.header();
+  auto granules = static_cast<std::uint32_t>(bytes / kGranule);
+  AtomicWord& hint = header.partial_hint[size_index(bytes)];
+  std::uint64_t committed = header.committed_extents.load(std::memory_order_relaxed);
+  std::uint64_t extent = hint.load(std::memory_order_relaxed);
+  std::uint32_t granule = kGranulesPerExtent;
+  std::uint64_t looks = std::min(committed, kSearchOfSplit);
+  for (std::uint64_t i = 0; i < looks && granule == kGranulesPerExtent; ++i) {
+    if (extent >= committed) extent = 0;
+    granule = free_chunk_in(segment, extent, granules);
+    if (granule == kGranulesPerExtent) ++extent;
+  }
+  if (granule == kGranulesPerExtent) {
+    Status status = free_run(segment, 1, extent);
+    if (status != Status::kOk) {  // full: now every extent is worth a look
+      for (extent = 0; extent < committed && granule == kGranulesPerExtent; ++extent) {
+        granule = free_chunk_in(segment, extent, granules);
+      }
+      if (granule == kGranulesPerExtent) return status;
+      --extent;
+    } else {
+      for (std::uint32_t g = 0; g < kGranulesPerExtent; g += granules) {
+        granule_entry(segment, extent, g).store(0, std::memory_order_relaxed);
+      }
+      extent_entry(segment, extent).store(extent_word(ExtentKind::kSplit, granules, ChunkOwner()), std::memory_order_release);
+      granule = 0;
+    }
+  }
+  hint.store(extent, std::memory_order_relaxed);
+  granule_entry(segment, extent, granule).store(owner.value, std::memory_order_release);
+  found = extent_offset(segment, extent) + granule * kGranule;
+  return Status::kOk;
+}
+
+// REQUIRES: extents_lock.
+Status take_whole(Segment& segment, ChunkOwner owner, std::uint64_t bytes, Offset& found) {
+  std::uint64_t count = bytes / kExtent, first = 0;
+  Status status = free_run(segment, count, first);
+  if (status != Status::kOk) return status;
+  for (std::uint64_t e = first; e < first + count; ++e) {
+    extent_entry(segment, e).store(extent_word(ExtentKind::kWhole, 0, owner), std::memory_order_release);
+  }
+  found = extent_offset(segment, first);
+  return Status::kOk;
+}
+
+// REQUIRES: extents_lock.
+void free_extent(Segment& segment, std::uint64_t extent) {
+  SegmentHeader& header = segment.header();
+  extent_entry(segment, extent).store(0, std::memory_order_release);
+  header.free_extents.store(header.free_extents.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  if (extent < header.lowest_free.load(std::memory_order_relaxed)) {
+    header.lowest_free.store(extent, std::memory_order_relaxed);
+  }
+}
+
+// REQUIRES: extents_lock; the extent is split.
+void free_granule(Segment& segment, std::uint64_t extent, std::uint32_t granule) {
+  std::uint32_t step = extent_granules(extent_entry(segment, extent).load(std::memory_order_relaxed));
+  granule_entry(segment, extent, granule).store(0, std::memory_order_release);
+  for (std::uint32_t g = 0; g + step <= kGranulesPerExtent; g += step) {
+    if (granule_entry(segment, extent, g).load(std::memory_order_relaxed) != 0) {
+      segment.header().partial_hint[size_index(step * kGranule)].store(extent, std::memory_order_relaxed);
+      return;
+    }
+  }
+  free_extent(segment, extent);
+}
+
+}  // namespace
+
+Status take_chunk(ThreadContext& me, ChunkOwner owner, std::uint64_t bytes, Offset& found) {
+  Segment& segment = me.segment();
+  if (bytes > segment.header().max_extents * kExtent) return Status::kOutOfMemory;
+  std::uint64_t size = chunk_size(bytes);
+  Status status;
+  {
+    HeldLock held(me, segment.header().extents_lock);
+    status = size < kExtent ? take_split(segment, owner, size, found) : take_whole(segment, owner, size, found);
+  }
+  if (size >= kExtent || status != Status::kOk) {
+    const SegmentHeader& header = segment.header();
+    bool can_grow = header.committed_extents.load(std::memory_order_relaxed) < header.max_extents;
+    if (can_grow && header.free_extents.load(std::memory_order_relaxed) < kLowWater / 2) segment.ring_bell();
+  }
+  return status;
+}
+
+void give_chunk(ThreadContext& me, Offset chunk, std::uint64_t bytes) {
+  Segment& segment = me.segment();
+  if (!segment.holds(chunk, bytes) || chunk % kGranule != 0) return;
+  std::uint64_t size = chunk_size(bytes);
+  std::uint64_t extent = (chunk - segment.header().data_at) / kExtent;
+  HeldLock held(me, segment.header().extents_lock);
+  if (size < kExtent) {
+    auto granule = static_cast<std::uint32_t>((chunk - extent_offset(segment, extent)) / kGranule);
+    if (extent_kind(extent_entry(segment, extent).load(std::memory_order_relaxed)) == ExtentKind::kSplit) {
+      free_granule(segment, extent, granule);
+    }
+  } else {
+    for (std::uint64_t e = extent; e < extent + size / kExtent; ++e) free_extent(segment, e);
+  }
+}
+
+void give_object(ThreadContext& me, std::uint32_t object) {
+  Segment& segment = me.segment();
+  HeldLock held(me, segment.header().extents_lock);
+  std::uint64_t committed = segment.header().committed_extents.load(std::memory_order_relaxed);
+  for (std::uint64_t e = 0; e < committed; ++e) {
+    Word word = extent_entry(segment, e).load(std::memory_order_relaxed);
+    if (extent_kind(word) == ExtentKind::kWhole) {
+      if (extent_owner(word) && extent_owner(word).object() == object) free_extent(segment, e);
+    } else if (extent_kind(word) == ExtentKind::kSplit && extent_granules(word) != 0) {
+      for (std::uint32_t g = 0; g < kGranulesPerExtent; g += extent_granules(word)) {
+        ChunkOwner owner(granule_entry(segment, e, g).load(std::memory_order_relaxed));
+        if (owner && owner.object() == object) free_granule(segment, e, g);
+        if (extent_kind(extent_entry(segment, e).load(std::memory_order_relaxed)) != ExtentKind::kSplit) break;
+      }
+    }
+  }
+}
+
+ChunkOwner chunk_owner(const Segment& segment, Offset offset) {
+  if (!segment.holds(offset, 1)) return ChunkOwner();
+  std::uint64_t extent = (offset - segment.header().data_at) / kExtent;
+  Word word = extent_entry(segment, extent).load(std::memory_order_acquire);
+  if (extent_kind(word) == ExtentKind::kWhole) return extent_owner(word);
+  if (extent_kind(word) != ExtentKind::kSplit || extent_granules(word) == 0) return ChunkOwner();
+  auto granule = static_cast<std::uint32_t>((offset - extent_offset(segment, extent)) / kGranule);
+  granule -= granule % extent_granules(word);
+  return ChunkOwner(granule_entry(segment, extent, granule).load(std::memory_order_acquire));
+}
+
+Status commit_ahead(ThreadContext& me, std::uint64_t free_extents) {
+  Segment& segment = me.segment();
+  SegmentHeader& header = segment.header();
+  while (header.free_extents.load(std::memory_order_relaxed) < free_extents) {
+    std::uint64_t committed = header.committed_extents.load(std::memory_order_acquire);
+    if (committed >= header.max_extents) return Status::kOutOfMemory;
+    // The slow part without the lock: backing twice does no harm.
+    Status status = back_extents(segment, committed, std::min(kCommitStep, header.max_extents - committed));
+    if (status != Status::kOk) return status;
+    HeldLock held(me, header.extents_lock);
+    if (header.committed_extents.load(std::memory_order_relaxed) != committed) continue;
+    status = commit_more(segment, 1);
+    if (status != Status::kOk) return status;
+  }
+  return Status::kOk;
+}
+
+void repair_extents(Segment& segment) {
+  SegmentHeader& header = segment.header();
+  std::uint64_t committed = header.committed_extents.load(std::memory_order_relaxed), free = 0;
+  for (std::uint64_t e = 0; e < committed; ++e) {
+    Word word = extent_entry(segment, e).load(std::memory_order_relaxed);
+    if (extent_kind(word) == ExtentKind::kSplit) {
+      // An extent that was split for a chunk that was not taken, or whose last chunk was given back.
+      bool used = extent_granules(word) == 0;
+      for (std::uint32_t g = 0; extent_granules(word) != 0 && g < kGranulesPerExtent; g += extent_granules(word)) {
+        used = used || granule_entry(segment, e, g).load(std::memory_order_relaxed) != 0;
+      }
+      if (!used) extent_entry(segment, e).store(word = 0, std::memory_order_release);
+    }
+    if (extent_kind(word) == ExtentKind::kFree) ++free;
+  }
+  header.free_extents.store(free, std::memory_order_relaxed);
+  header.lowest_free.store(0, std::memory_order_relaxed);
+  for (auto& hint : header.partial_hint) hint.store(0, std::memory_order_relaxed);
+}
+
+std::uint64_t bytes_owned_by(const Segment& segment, std::uint32_t object) {
+  std::uint64_t bytes = 0, committed = segment.header().committed_extents.load(std::memory_order_acquire);
+  for (std::uint64_t e = 0; e < committed; ++e) {
+    Word word = extent_entry(segment, e).load(std::memory_order_acquire);
+    if (extent_kind(word) == ExtentKind::kWhole && extent_owner(word).object() == object) bytes += kExtent;
+    if (extent_kind(word) != ExtentKind::kSplit || extent_granules(word) == 0) continue;
+    for (std::uint32_t g = 0; g < kGranulesPerExtent; g += extent_granules(word)) {
+      ChunkOwner owner(granule_entry(segment, e, g).load(std::memory_order_acquire));
+      if (owner && owner.object() == object) bytes += extent_granules(word) * kGranule;
+    }
+  }
+  return bytes;
+}
+
+}  // namespace commonhold::shm

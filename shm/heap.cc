@@ -1,0 +1,305 @@
+#include "shm/heap.h"
+
+#include <algorithm>
+#include <bit>
+#include <unordered_set>
+
+namespace commonhold::shm {
+
+namespace {
+
+constexpr Word kRange = 1;  // in free_head and next links: the block heads a fresh run and holds {next, end}
+
+// Classes: 16 to 128 in steps of 16, then four per doubling up to 2048.
+constexpr std::uint32_t class_of(std::uint64_t bytes) {
+  if (bytes <= 128) return bytes <= 16 ? 0 : static_cast<std::uint32_t>((bytes + 15) / 16 - 1);
+  auto log2 = static_cast<std::uint32_t>(std::bit_width(bytes - 1) - 1);  // 128 < bytes <= 256: 7
+  auto quarter = static_cast<std::uint32_t>((bytes - 1) >> (log2 - 2) & 3);
+  return 8 + (log2 - 7) * 4 + quarter;
+}
+
+constexpr std::uint64_t class_bytes(std::uint32_t size_class) {
+  if (size_class < 8) return (size_class + 1) * 16;
+  std::uint32_t log2 = 7 + (size_class - 8) / 4, quarter = (size_class - 8) % 4;
+  return (std::uint64_t{1} << log2) + (std::uint64_t{quarter} + 1) * (std::uint64_t{1} << (log2 - 2));
+}
+static_assert(class_of(16) == 0 && class_of(17) == 1 && class_of(128) == 7 && class_of(129) == 8);
+static_assert(class_bytes(8) == 160 && class_bytes(11) == 256 && class_bytes(23) == 2048);
+static_assert(class_of(160) == 8 && class_of(161) == 9 && class_of(256) == 11 && class_of(2048) == 23);
+
+// parked: offset / 16 in bits 0-39; below kChunkMark a class, above it a chunk of granules: (bits 40-63) - kChunkMark.
+constexpr Word kChunkMark = 64;
+
+constexpr Word parked_word(Offset block, std::uint64_t bytes) {
+  Word size = bytes <= kLargestClass ? class_of(bytes) : kChunkMark + chunk_size(bytes) / kGranule;
+  return block / 16 | size << 40;
+}
+constexpr Offset parked_offset(Word parked) { return (parked & 0xff'ffff'ffff) * 16; }
+constexpr std::uint64_t parked_bytes(Word parked) {
+  Word size = parked >> 40;
+  return size < kHeapClasses ? class_bytes(static_cast<std::uint32_t>(size)) : (size - kChunkMark) * kGranule;
+}
+
+std::uint64_t slab_bytes(std::uint64_t block, std::uint64_t owned) {
+  std::uint64_t wanted = owned < 8 * kGranule ? kGranule : owned < 64 * kGranule ? 4 * kGranule
+                       : owned < 512 * kGranule ? 16 * kGranule : kExtent;
+  while (wanted < kExtent && wanted < sizeof(SlabHeader) + 3 * block) wanted *= 2;
+  return wanted;
+}
+
+}  // namespace
+
+std::uint64_t Heap::block_size(std::uint64_t bytes) {
+  return bytes <= kLargestClass ? class_bytes(class_of(bytes)) : chunk_size(bytes);
+}
+
+Offset Heap::take(std::uint64_t bytes) {
+  if (bytes > kLargestClass) {
+    Offset chunk = 0;
+    if (take_chunk(me_, owner_, bytes, chunk) != Status::kOk) {
+      if (state_.parked_count == 0) return 0;
+      recycle();  // what is parked may be what is missing
+      if (take_chunk(me_, owner_, bytes, chunk) != Status::kOk) return 0;
+    }
+    store_word(&state_.owned_bytes, state_.owned_bytes + chunk_size(bytes));
+    return chunk;
+  }
+  std::uint32_t size_class = class_of(bytes);
+  Word head = state_.free_head[size_class];
+  if (head == 0) [[unlikely]] {
+    Offset block = take_from_new_slab(size_class);
+    if (block != 0 || state_.parked_count == 0) return block;
+    recycle();
+    head = state_.free_head[size_class];
+    if (head == 0) return take_from_new_slab(size_class);
+  }
+  Offset block = head & ~kRange;
+  std::uint64_t size = class_bytes(size_class);
+  if (!segment_.holds(block, size)) return 0;
+  Word* words = segment_.at<Word>(block);
+  Word next = load_word(words);
+  if ((head & kRange) != 0) {
+    Offset end = load_word(words + 1), second = block + size;
+    if (second + size <= end) {
+      if (!segment_.holds(second, size)) return 0;
+      store_word(segment_.at<Word>(second), next);
+      store_word(segment_.at<Word>(second) + 1, end);
+      next = second | kRange;
+    }
+  }
+  store_word(&state_.free_head[size_class], next);
+  return block;
+}
+
+Offset Heap::take_from_new_slab(std::uint32_t size_class) {
+  std::uint64_t block = class_bytes(size_class);
+  std::uint64_t bytes = slab_bytes(block, state_.owned_bytes);
+  Offset slab = 0;
+  Status status = take_chunk(me_, owner_, bytes, slab);
+  if (status != Status::kOk) {
+    bytes = chunk_size(sizeof(SlabHeader) + block);  // near the limit a small slab may still fit
+    if (take_chunk(me_, owner_, bytes, slab) != Status::kOk) return 0;
+  }
+  auto* header = segment_.at<SlabHeader>(slab);
+  header->block_bytes.store(block, std::memory_order_release);
+  Offset first = slab + sizeof(SlabHeader), second = first + block, end = slab + bytes;
+  if (second + block <= end) {
+    store_word(segment_.at<Word>(second), state_.free_head[size_class]);
+    store_word(segment_.at<Word>(second) + 1, end);
+    store_word(&state_.free_head[size_class], second | kRange);
+  }
+  store_word(&state_.owned_bytes, state_.owned_bytes + bytes);
+  return first;
+}
+
+void Heap::push_free(std::uint32_t size_class, Offset block) {
+  store_word(segment_.at<Word>(block), state_.free_head[size_class]);
+  store_word(&state_.free_head[size_class], block);
+}
+
+void Heap::give(Offset block, std::uint64_t bytes) {
+  if (bytes <= kLargestClass) {
+    push_free(class_of(bytes), block);
+  } else {
+    give_chunk(me_, block, bytes);
+    store_word(&state_.owned_bytes, state_.owned_bytes - std::min(state_.owned_bytes, chunk_size(bytes)));
+  }
+}
+
+void Heap::retire(Offset block, std::uint64_t bytes) {
+  Word count = state_.parked_count;
+  if (count >= kParkedBlocks) {
+    recycle();
+    count = state_.parked_count;
+    if (count >= kParkedBlocks) return;  // all pinned: the block stays unreachable until the next rebuild
+  }
+  store_word(&state_.parked[count], parked_word(block, bytes));
+  store_word(&state_.parked_count, count + 1);
+}
+
+void Heap::free_parked(Word parked) {
+  Offset block = parked_offset(parked);
+  Word size = parked >> 40;
+  if (size < kHeapClasses) {
+    if (segment_.holds(block, class_bytes(static_cast<std::uint32_t>(size)))) {
+      push_free(static_cast<std::uint32_t>(size), block);
+    }
+  } else if (size > kChunkMark) {
+    give(block, (size - kChunkMark) * kGranule);
+  }
+}
+
+void Heap::recycle() {
+  Word count = std::min<Word>(state_.parked_count, kParkedBlocks);
+  Word parked[kParkedBlocks];
+  for (Word i = 0; i < count; ++i) parked[i] = state_.parked[i];
+  // SYNC POINT: recycle: raised before the first store into a block that readers may still be copying. Blocks are
+  // written with release stores, so a reader that saw any of them also sees the raised counter.
+  recycle_.fetch_add(1, std::memory_order_seq_cst);
+  Word kept = 0;
+  std::vector<Word> pinned;
+  if (segment_.header().pins_used.load(std::memory_order_seq_cst) != 0) [[unlikely]] pinned = pinned_blocks();
+  store_word(&state_.parked_count, 0);
+  for (Word i = 0; i < count; ++i) {
+    if (!pinned.empty() && std::find(pinned.begin(), pinned.end(), parked[i]) != pinned.end()) {
+      store_word(&state_.parked[kept++], parked[i]);
+    } else {
+      free_parked(parked[i]);
+    }
+  }
+  store_word(&state_.parked_count, kept);
+}
+
+Word Heap::block_word(Offset block, std::uint64_t bytes) { return parked_word(block, bytes); }
+
+std::vector<Word> Heap::pinned_blocks() const {
+  std::vector<Word> pinned;
+  Word threads = std::min<Word>(segment_.header().threads_used.load(std::memory_order_acquire), kMaxThreads);
+  for (Word t = 0; t < threads; ++t) {
+    for (auto& pin : segment_.thread(static_cast<std::uint32_t>(t)).pinned) {
+      if (Word block = pin.load(std::memory_order_seq_cst)) pinned.push_back(block);
+    }
+  }
+  return pinned;
+}
+
+void Heap::rebuild(std::vector<BlockRange> reachable) {
+  recycle_.fetch_add(1, std::memory_order_seq_cst);
+  // Blocks that somebody reads in place stay as they are, reachable or not.
+  if (segment_.header().pins_used.load(std::memory_order_seq_cst) != 0) {
+    for (Word pinned : pinned_blocks()) {
+      if (chunk_owner(segment_, parked_offset(pinned)) == owner_) {
+        reachable.push_back({parked_offset(pinned), parked_bytes(pinned)});
+      }
+    }
+  }
+  std::sort(reachable.begin(), reachable.end(), [](auto& a, auto& b) { return a.at < b.at; });
+  for (auto& head : state_.free_head) store_word(&head, 0);
+  store_word(&state_.parked_count, 0);
+  std::uint64_t owned = 0;
+  struct Chunk {
+    Offset at;
+    std::uint64_t bytes;
+  };
+  std::vector<Chunk> chunks, unreached;
+  for_each_chunk(segment_, owner_, [&](Offset at, std::uint64_t bytes) { chunks.push_back({at, bytes}); });
+  auto next = reachable.begin();
+  Offset large_end = 0;  // a block of several extents reaches over chunks
+  for (const Chunk& chunk : chunks) {
+    while (next != reachable.end() && next->at < chunk.at) ++next;
+    auto first = next;
+    while (next != reachable.end() && next->at < chunk.at + chunk.bytes) ++next;
+    if (first != next && first->bytes > kLargestClass) large_end = first->at + chunk_size(first->bytes);
+    if (chunk.at < large_end) {
+      owned += chunk.bytes;
+      continue;
+    }
+    if (first == next) {
+      unreached.push_back(chunk);
+      continue;
+    }
+    owned += chunk.bytes;
+    std::uint64_t block = segment_.at<SlabHeader>(chunk.at)->block_bytes.load(std::memory_order_acquire);
+    if (block == 0 || block > kLargestClass || class_bytes(class_of(block)) != block) continue;  // no slab of ours
+    std::uint32_t size_class = class_of(block);
+    // Free blocks in a row become one run: no page of them is touched but the first.
+    Offset run = 0;
+    auto used = first;
+    Offset end = chunk.at + sizeof(SlabHeader);
+    auto close_run = [&] {
+      if (run == 0) return;
+      store_word(segment_.at<Word>(run), state_.free_head[size_class]);
+      if (end - run >= 2 * block) store_word(segment_.at<Word>(run) + 1, end);
+      store_word(&state_.free_head[size_class], end - run >= 2 * block ? run | kRange : run);
+      run = 0;
+    };
+    for (Offset at = end; at + block <= chunk.at + chunk.bytes; at += block, end = at) {
+      while (used != next && used->at < at) ++used;
+      if (used != next && used->at == at) {
+        close_run();
+      } else if (run == 0) {
+        run = at;
+      }
+    }
+    close_run();
+  }
+  store_word(&state_.owned_bytes, owned);
+  for (const Chunk& chunk : unreached) give_chunk(me_, chunk.at, chunk.bytes);
+}
+
+Heap::Audit Heap::audit(const std::vector<BlockRange>& reachable) {
+  Audit audit;
+  std::unordered_set<Offset> used, free;
+  for (auto& block : reachable) {
+    if (!used.insert(block.at).second) ++audit.doubled_blocks;
+  }
+  for (std::uint32_t c = 0; c < kHeapClasses; ++c) {
+    std::uint64_t size = class_bytes(c);
+    for (Word head = state_.free_head[c]; head != 0;) {
+      Offset block = head & ~kRange;
+      if (!segment_.holds(block, size) || audit.free_blocks > (Word{1} << 32)) {
+        ++audit.doubled_blocks;  // a wild link
+        break;
+      }
+      Word next = load_word(segment_.at<Word>(block));
+      Offset end = (head & kRange) != 0 ? load_word(segment_.at<Word>(block) + 1) : block + size;
+      for (; block + size <= end; block += size) {
+        ++audit.free_blocks;
+        if (!free.insert(block).second || used.contains(block)) ++audit.doubled_blocks;
+      }
+      head = next;
+    }
+  }
+  for (Word i = 0; i < std::min<Word>(state_.parked_count, kParkedBlocks); ++i) {
+    ++audit.parked_blocks;
+    Offset block = parked_offset(state_.parked[i]);
+    if (!free.insert(block).second || used.contains(block)) ++audit.doubled_blocks;
+  }
+  std::vector<BlockRange> large;
+  for (auto& block : reachable) {
+    if (block.bytes > kLargestClass) large.push_back({block.at, chunk_size(block.bytes)});
+  }
+  for (Word i = 0; i < std::min<Word>(state_.parked_count, kParkedBlocks); ++i) {
+    if (state_.parked[i] >> 40 > kChunkMark) {
+      large.push_back({parked_offset(state_.parked[i]), ((state_.parked[i] >> 40) - kChunkMark) * kGranule});
+    }
+  }
+  std::sort(large.begin(), large.end(), [](auto& a, auto& b) { return a.at < b.at; });
+  for_each_chunk(segment_, owner_, [&](Offset at, std::uint64_t bytes) {
+    ++audit.chunks;
+    auto after = std::upper_bound(large.begin(), large.end(), at, [](Offset o, auto& b) { return o < b.at; });
+    if (after != large.begin() && at < std::prev(after)->at + std::prev(after)->bytes) return;
+    std::uint64_t block = segment_.at<SlabHeader>(at)->block_bytes.load(std::memory_order_acquire);
+    if (block == 0 || block > kLargestClass || block % 16 != 0) {
+      ++audit.lost_chunks;
+      return;
+    }
+    for (Offset b = at + sizeof(SlabHeader); b + block <= at + bytes; b += block) {
+      ++audit.slab_blocks;
+      if (!used.contains(b) && !free.contains(b)) ++audit.lost_blocks;
+    }
+  });
+  return audit;
+}
+
+}  // namespace commonhold::shm

@@ -1,0 +1,103 @@
+#include "shm/liveness.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#include "shm/lock_file.h"
+
+namespace commonhold::shm {
+
+namespace {
+
+Word own_pid_space() {
+  struct stat status {};
+  return stat("/proc/self/ns/pid", &status) == 0 ? status.st_ino : 0;
+}
+
+// When the process was born on CLOCK_BOOTTIME, 0 when there is none.
+Word birth_ns(int pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string line;
+  if (!std::getline(file, line)) return 0;
+  std::size_t after_name = line.rfind(')');
+  if (after_name == std::string::npos) return 0;
+  std::istringstream fields(line.substr(after_name + 1));
+  std::string field;
+  for (int i = 0; i < 20 && fields >> field; ++i) {
+  }
+  return std::strtoull(field.c_str(), nullptr, 10) * (1'000'000'000 / static_cast<Word>(sysconf(_SC_CLK_TCK)));
+}
+
+// A program that replaced its image no longer maps the segment and can never touch it again.
+bool maps_segment(int pid, const Segment& segment) {
+  struct stat status {};
+  if (fstat(segment.memory_fd(), &status) != 0) return true;
+  std::ifstream maps("/proc/" + std::to_string(pid) + "/maps");
+  if (!maps) return true;  // no proof
+  std::string line, wanted = " " + std::to_string(status.st_ino) + " ";
+  while (std::getline(maps, line)) {
+    if (line.find(wanted) != std::string::npos) return true;
+  }
+  return false;
+}
+
+bool process_is_gone(const Segment& segment, const SessionRecord& record) {
+  static const Word own_space = own_pid_space();
+  if (record.pid_space.load(std::memory_order_relaxed) != own_space) return true;  // the byte alone must do
+  int pid = static_cast<int>(record.pid.load(std::memory_order_relaxed));
+  auto fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+  if (fd < 0) return errno == ESRCH;
+  pollfd ended{fd, POLLIN, 0};
+  bool gone = poll(&ended, 1, 0) == 1;
+  close(fd);
+  if (gone) return true;
+  Word born = birth_ns(pid);
+  // One clock tick of slack: births are counted in ticks.
+  if (born > record.joined_ns.load(std::memory_order_relaxed) + 10'000'000) return true;
+  return !maps_segment(pid, segment);
+}
+
+}  // namespace
+
+bool session_is_dead(const Segment& segment, SessionIndex session) {
+  if (segment.joined() && segment.session_index() == session) return false;
+  std::uint32_t index = index_of(session);
+  const SessionRecord& record = segment.session(index);
+  Word state = record.state.load(std::memory_order_acquire);
+  if (static_cast<SessionState>(state & 0xff) == SessionState::kFree) return false;
+  if (byte_is_locked(segment.lock_fd(), kSessionByte + index)) return false;
+  if (!process_is_gone(segment, record)) return false;
+  // The same session still? Its record may have been recovered and taken anew meanwhile.
+  return record.state.load(std::memory_order_acquire) >> 32 == state >> 32 &&
+         !byte_is_locked(segment.lock_fd(), kSessionByte + index);
+}
+
+bool owner_is_dead(const Segment& segment, std::uint32_t owner) {
+  std::uint32_t thread = lock_owner_thread(owner);
+  if (thread >= kMaxThreads) return true;
+  Word claim = segment.thread(thread).claim.load(std::memory_order_acquire);
+  std::uint32_t session = static_cast<std::uint32_t>(claim & 0xffff'ffff);
+  if (session == 0 || session > kMaxSessions) return true;
+  if ((claim >> 32 & kLockGenerationMask) != lock_owner_generation(owner)) return true;
+  return session_is_dead(segment, SessionIndex{session - 1});
+}
+
+std::uint32_t owner_pid(const Segment& segment, std::uint32_t owner) {
+  std::uint32_t thread = lock_owner_thread(owner);
+  if (thread >= kMaxThreads) return 0;
+  Word claim = segment.thread(thread).claim.load(std::memory_order_acquire);
+  auto session = static_cast<std::uint32_t>(claim & 0xffff'ffff);
+  if (session == 0 || session > kMaxSessions) return 0;
+  if ((claim >> 32 & kLockGenerationMask) != lock_owner_generation(owner)) return 0;
+  return static_cast<std::uint32_t>(segment.session(session - 1).pid.load(std::memory_order_relaxed));
+}
+
+}  // namespace commonhold::shm

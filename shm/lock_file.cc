@@ -1,0 +1,44 @@
+#include "shm/lock_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace commonhold::shm {
+
+namespace {
+
+bool control(int fd, int command, short type, std::uint64_t byte, struct flock& request) {
+  request = {};
+  request.l_type = type;
+  request.l_whence = SEEK_SET;
+  request.l_start = static_cast<off_t>(byte);
+  request.l_len = 1;
+  int result;
+  do {
+    result = fcntl(fd, command, &request);
+  } while (result != 0 && errno == EINTR);
+  return result == 0;
+}
+
+}  // namespace
+
+bool try_lock_byte(int fd, std::uint64_t byte) {
+  struct flock request;
+  return control(fd, F_SETLK, F_WRLCK, byte, request);
+}
+
+void unlock_byte(int fd, std::uint64_t byte) {
+  struct flock request;
+  control(fd, F_SETLK, F_UNLCK, byte, request);
+}
+
+bool byte_is_locked(int fd, std::uint64_t byte, int* pid) {
+  struct flock request;
+  if (!control(fd, F_GETLK, F_WRLCK, byte, request)) return true;  // no proof of its being free
+  if (request.l_type == F_UNLCK) return false;
+  if (pid != nullptr) *pid = request.l_pid;
+  return true;
+}
+
+}  // namespace commonhold::shm

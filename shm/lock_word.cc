@@ -1,0 +1,95 @@
+#include "shm/lock_word.h"
+
+#include "shm/futex.h"
+#include "shm/liveness.h"
+#include "shm/recovery.h"
+#include "shm/thread_context.h"
+
+namespace commonhold::shm {
+
+namespace {
+
+// How often a waiter looks before it sleeps: about as long as a short critical section elsewhere takes.
+constexpr int kSpins = 100;
+// A sleeper looks after its holder at least this often, so a death is noticed even when no server is left to act on it.
+constexpr std::int64_t kHolderCheckNs = 100'000'000;
+
+inline void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// SYNC POINT: lock: acquire here, release in unlock and release_for_dead.
+bool take(std::atomic<std::uint32_t>& state, std::uint32_t owner) {
+  std::uint32_t free = 0;
+  return state.compare_exchange_strong(free, owner, std::memory_order_acq_rel, std::memory_order_relaxed);
+}
+
+// REQUIRES: the word is announced.
+Status wait_for_lock(ThreadContext& me, LockWord& word, Deadline deadline) {
+  auto& state = word.state;
+  for (int i = 0; i < kSpins; ++i) {
+    if (state.load(std::memory_order_relaxed) == 0 && take(state, me.owner())) return Status::kOk;
+    if ((state.load(std::memory_order_relaxed) & kLockWaiters) != 0) break;  // others sleep: queue behind them
+    relax();
+  }
+  for (;;) {
+    std::uint32_t seen = state.load(std::memory_order_relaxed);
+    if (seen == 0) {
+      // With the waiter bit: others may sleep, and the unlock that woke us has cleared their bit.
+      if (take(state, me.owner() | kLockWaiters)) return Status::kOk;
+      continue;
+    }
+    if ((seen & kLockWaiters) == 0 && !state.compare_exchange_weak(seen, seen | kLockWaiters)) continue;
+    if (deadline.passed()) return Status::kTimedOut;  // the bit is set, so those who sleep on are not forgotten
+    std::int64_t slice = deadline.left_ns(kHolderCheckNs);
+    if (futex_wait(state, seen | kLockWaiters, slice) == FutexWait::kTimedOut) {
+      (void)recover_dead_holder(me, word);
+    }
+  }
+}
+
+}  // namespace
+
+Status lock(ThreadContext& me, LockWord& word, Deadline deadline) {
+  me.announce(word);
+  if (take(word.state, me.owner())) [[likely]] return Status::kOk;
+  Status status = deadline.is_already() ? Status::kTimedOut : wait_for_lock(me, word, deadline);
+  if (status != Status::kOk) me.retract(word);
+  return status;
+}
+
+bool try_lock(ThreadContext& me, LockWord& word) { return lock(me, word, Deadline::already()) == Status::kOk; }
+
+Status unlock(ThreadContext& me, LockWord& word) {
+  std::uint32_t holder = word.state.load(std::memory_order_relaxed) & ~kLockWaiters;
+  bool own = holder == me.owner();
+  if (!own) {
+    if (holder == 0) return Status::kNotHeld;
+    me.announce(word);  // the holder has announced it already; we might die between freeing and waking
+  }
+  std::uint32_t before = word.state.exchange(0, std::memory_order_release);
+  if ((before & kLockWaiters) != 0) [[unlikely]] futex_wake(word.state, 1);
+  me.retract(word);
+  return before == 0 ? Status::kNotHeld : Status::kOk;
+}
+
+void release_for_dead(LockWord& word) {
+  word.state.exchange(0, std::memory_order_release);
+  futex_wake(word.state, 1);
+}
+
+Status lock_announced(ThreadContext& me, LockWord& word) {
+  if (take(word.state, me.owner())) [[likely]] return Status::kOk;
+  return wait_for_lock(me, word, Deadline::never());
+}
+
+void unlock_announced(LockWord& word) {
+  std::uint32_t before = word.state.exchange(0, std::memory_order_release);
+  if ((before & kLockWaiters) != 0) [[unlikely]] futex_wake(word.state, 1);
+}
+
+}  // namespace commonhold::shm

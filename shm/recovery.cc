@@ -1,0 +1,186 @@
+#include "shm/recovery.h"
+
+#include "shm/extents.h"
+#include "shm/futex.h"
+#include "shm/liveness.h"
+#include "shm/object_table.h"
+#include "shm/object_types.h"
+#include "shm/redo.h"
+#include "shm/references.h"
+
+namespace commonhold::shm {
+
+namespace {
+
+constexpr Word recovering_by(Word state, SessionIndex recoverer) {
+  return state >> 32 << 32 | Word{index_of(recoverer) + 1} << 8 | static_cast<Word>(SessionState::kRecovering);
+}
+constexpr SessionState session_state(Word state) { return static_cast<SessionState>(state & 0xff); }
+constexpr std::uint32_t recoverer_of(Word state) { return static_cast<std::uint32_t>(state >> 8 & 0xff'ffff); }
+
+// Brings what `word` guards into order. REQUIRES: its owner is dead and we alone recover it.
+void repair_guarded(ThreadContext& me, LockWord& word) {
+  Segment& segment = me.segment();
+  if (&word == &segment.header().extents_lock) {
+    repair_extents(segment);
+    return;
+  }
+  Offset at = segment.offset_of(&word);
+  ChunkOwner owner = chunk_owner(segment, at);
+  if (!owner || owner.object() >= kMaxObjects) return;
+  ObjectInfo info;
+  if (object_info(segment, owner.object(), info) != Status::kOk) return;  // it was being made: nobody saw it
+  if (const ObjectType* type = object_type(info.kind)) {
+    type->repair(me, {&segment, owner.object(), info.control}, word);
+  }
+}
+
+void recover_word(ThreadContext& me, LockWord& word, std::uint32_t dead_owner) {
+  if ((word.state.load(std::memory_order_acquire) & ~kLockWaiters) == dead_owner) {
+    repair_guarded(me, word);
+    release_for_dead(word);
+  }
+  // Also when it was not the owner: it may have swallowed a wake-up, or freed the word and not yet woken the next.
+  futex_wake(word.state, 1);
+}
+
+struct DeadOwner {
+  ThreadContext* me;
+  std::uint32_t owner;
+};
+
+void recover_each_lock(ThreadContext& me, std::uint32_t object, std::uint32_t dead_owner) {
+  Segment& segment = me.segment();
+  ObjectInfo info;
+  if (object_info(segment, object, info) != Status::kOk) return;
+  const ObjectType* type = object_type(info.kind);
+  if (type == nullptr) return;
+  DeadOwner dead{&me, dead_owner};
+  type->each_lock({&segment, object, info.control}, &dead, [](void* context, LockWord& word) {
+    auto* owner = static_cast<DeadOwner*>(context);
+    recover_word(*owner->me, word, owner->owner);
+  });
+}
+
+void recover_announced(ThreadContext& me, Word announcement, std::uint32_t dead_owner) {
+  Segment& segment = me.segment();
+  Offset at = announcement & ~Word{7};
+  auto kind = static_cast<Announced>(announcement & 7);
+  if (kind == Announced::kObject) {
+    ChunkOwner owner = chunk_owner(segment, at);
+    if (owner && owner.object() < kMaxObjects) recover_each_lock(me, owner.object(), dead_owner);
+  } else if (kind == Announced::kWord) {
+    bool in_header = at == segment.offset_of(&segment.header().extents_lock);
+    if (in_header || segment.holds(at, sizeof(LockWord))) recover_word(me, *segment.at<LockWord>(at), dead_owner);
+  }
+}
+
+void recover_announcements(ThreadContext& me, ThreadRecord& record, std::uint32_t dead_owner) {
+  Segment& segment = me.segment();
+  // The extents' lock first: repairs need it.
+  recover_word(me, segment.header().extents_lock, dead_owner);
+  Word redo = record.redo.load(std::memory_order_acquire);
+  if (redo != 0) {
+    (void)apply_redo(segment, redo);
+    record.redo.store(0, std::memory_order_release);
+  }
+  for (auto& announced : record.announced) {
+    if (Word announcement = announced.load(std::memory_order_acquire)) recover_announced(me, announcement, dead_owner);
+  }
+  if (record.overflow.load(std::memory_order_acquire) != 0) {
+    for_each_object(segment, [&](const ObjectInfo& info) { recover_each_lock(me, info.id.index, dead_owner); });
+  }
+}
+
+bool has_left_nothing(const ThreadRecord& record) {
+  Word marks = record.redo.load(std::memory_order_acquire) | record.overflow.load(std::memory_order_relaxed);
+  for (auto& announced : record.announced) marks |= announced.load(std::memory_order_relaxed);
+  return marks == 0;
+}
+
+void recover_claimed_session(Segment& segment, ThreadContext& me, SessionIndex dead) {
+  SessionRecord& record = segment.session(index_of(dead));
+  // Whom the dead one was recovering is ours now, before its record can be used by another.
+  std::vector<SessionIndex> inherited;
+  auto sessions = static_cast<std::uint32_t>(segment.header().sessions_used.load(std::memory_order_acquire));
+  for (std::uint32_t index = 0; index < sessions && index < kMaxSessions; ++index) {
+    auto& other = segment.session(index).state;
+    Word state = other.load(std::memory_order_acquire);
+    if (session_state(state) != SessionState::kRecovering || recoverer_of(state) != index_of(dead) + 1) continue;
+    if (index == index_of(dead)) continue;
+    if (other.compare_exchange_strong(state, recovering_by(state, segment.session_index()))) {
+      inherited.push_back(SessionIndex{index});
+    }
+  }
+  auto threads = static_cast<std::uint32_t>(segment.header().threads_used.load(std::memory_order_acquire));
+  for (std::uint32_t index = 0; index < threads && index < kMaxThreads; ++index) {
+    Word claim = segment.thread(index).claim.load(std::memory_order_acquire);
+    if ((claim & 0xffff'ffff) == index_of(dead) + 1) recover_thread(segment, me, index);
+  }
+  drop_all_references(me, dead);
+  Word state = record.state.load(std::memory_order_relaxed);
+  record.state.store(state >> 32 << 32, std::memory_order_release);
+  for (SessionIndex other : inherited) recover_claimed_session(segment, me, other);
+}
+
+}  // namespace
+
+void recover_thread(Segment& segment, ThreadContext& me, std::uint32_t thread) {
+  ThreadRecord& record = segment.thread(thread);
+  Word claim = record.claim.load(std::memory_order_acquire);
+  if (!has_left_nothing(record)) {
+    recover_announcements(me, record, lock_owner(thread, static_cast<std::uint32_t>(claim >> 32)));
+    for (auto& announced : record.announced) announced.store(0, std::memory_order_relaxed);
+    record.overflow.store(0, std::memory_order_relaxed);
+  }
+  for (auto& pinned : record.pinned) pinned.store(0, std::memory_order_relaxed);
+  record.claim.store(claim >> 32 << 32, std::memory_order_release);
+}
+
+Status recover_session(Segment& segment, ThreadContext& me, SessionIndex dead) {
+  auto& record_state = segment.session(index_of(dead)).state;
+  Word state = record_state.load(std::memory_order_acquire);
+  if (session_state(state) == SessionState::kFree) return Status::kOk;
+  if (session_state(state) == SessionState::kRecovering) {
+    std::uint32_t recoverer = recoverer_of(state);
+    if (recoverer == 0 || recoverer > kMaxSessions) return Status::kCorrupt;
+    if (!session_is_dead(segment, SessionIndex{recoverer - 1})) return Status::kRetry;
+  }
+  if (!record_state.compare_exchange_strong(state, recovering_by(state, segment.session_index()))) {
+    return Status::kRetry;
+  }
+  recover_claimed_session(segment, me, dead);
+  return Status::kOk;
+}
+
+bool recover_dead_holder(ThreadContext& me, LockWord& word) {
+  Segment& segment = me.segment();
+  std::uint32_t seen = word.state.load(std::memory_order_acquire);
+  std::uint32_t owner = seen & ~kLockWaiters;
+  if (owner == 0 || !owner_is_dead(segment, owner)) return false;
+  std::uint32_t thread = lock_owner_thread(owner);
+  if (thread < kMaxThreads) {
+    Word claim = segment.thread(thread).claim.load(std::memory_order_acquire);
+    auto session = static_cast<std::uint32_t>(claim & 0xffff'ffff);
+    if (session != 0 && session <= kMaxSessions && (claim >> 32 & kLockGenerationMask) == lock_owner_generation(owner)) {
+      return recover_session(segment, me, SessionIndex{session - 1}) == Status::kOk;
+    }
+  }
+  // The owner's slot is gone and the word was left: take it over (so that only one does), repair, free.
+  if (!word.state.compare_exchange_strong(seen, me.owner() | kLockWaiters)) return false;
+  repair_guarded(me, word);
+  release_for_dead(word);
+  return true;
+}
+
+int recover_all_dead(Segment& segment, ThreadContext& me) {
+  int recovered = 0;
+  auto sessions = static_cast<std::uint32_t>(segment.header().sessions_used.load(std::memory_order_acquire));
+  for (std::uint32_t index = 0; index < sessions && index < kMaxSessions; ++index) {
+    if (!session_is_dead(segment, SessionIndex{index})) continue;
+    if (recover_session(segment, me, SessionIndex{index}) == Status::kOk) ++recovered;
+  }
+  return recovered;
+}
+
+}  // namespace commonhold::shm

@@ -1,0 +1,248 @@
+#include "shm/segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <boost/interprocess/file_mapping.hpp>
+#include <boost/interprocess/mapped_region.hpp>
+#include <fstream>
+
+#include "shm/extents.h"
+#include "shm/heap.h"
+#include "shm/object_table.h"
+#include "shm/segment_registry.h"
+
+namespace commonhold::shm {
+
+namespace {
+
+using Code = SegmentError::Code;
+
+SegmentError system_error(const std::string& what, const std::string& path, int error) {
+  Code code = error == ENOENT                                               ? Code::kNotFound
+              : error == EACCES || error == EPERM                          ? Code::kPermission
+              : error == ENOSPC || error == EDQUOT || error == ENOMEM      ? Code::kOutOfMemory
+              : error == EEXIST                                            ? Code::kExists
+                                                                           : Code::kSystem;
+  return SegmentError(code, fmt::format("cannot {} {}: {}", what, path, strerror(error)));
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+std::string read_boot_id() {
+  std::string id;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> id;
+  return id;
+}
+
+std::uint64_t tables_end(std::uint64_t max_extents, SegmentHeader& header) {
+  header.sessions_at = kPage;
+  header.threads_at = header.sessions_at + sizeof(SessionRecord) * kMaxSessions;
+  header.objects_at = header.threads_at + sizeof(ThreadRecord) * kMaxThreads;
+  header.extents_at = header.objects_at + sizeof(ObjectRecord) * std::uint64_t{kMaxObjects};
+  header.granules_at = header.extents_at + round_up(max_extents * sizeof(Word), kPage);
+  return round_up(header.granules_at + max_extents * kGranulesPerExtent * sizeof(std::uint32_t), kExtent);
+}
+
+void make_folder(const std::string& folder) {
+  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) throw system_error("make the folder", folder, errno);
+}
+
+void make_fifo(const std::string& path) {
+  if (mkfifo(path.c_str(), 0600) != 0 && errno != EEXIST) throw system_error("make the bell", path, errno);
+}
+
+// Says in words why a header is not ours, or nothing.
+std::string foreign(const SegmentHeader& header, std::uint64_t file_bytes) {
+  if (header.magic != kMagic) return fmt::format("its magic is {:#x}, not {:#x}: no segment of Commonhold", header.magic, kMagic);
+  if (header.format_version != kFormatVersion) {
+    return fmt::format("its format version is {}, this program's is {}", header.format_version, kFormatVersion);
+  }
+  if (header.layout_hash != layout_hash()) {
+    return fmt::format("its layout hash is {:#x}, this program's is {:#x} (another architecture or build)",
+                       header.layout_hash, layout_hash());
+  }
+  if (header.total_bytes != file_bytes) {
+    return fmt::format("its header says {} bytes, the file has {}", header.total_bytes, file_bytes);
+  }
+  SegmentHeader expected{};
+  if (header.max_extents > (Word{1} << 40) / kExtent ||
+      header.data_at != tables_end(header.max_extents, expected) || header.sessions_at != expected.sessions_at ||
+      header.threads_at != expected.threads_at || header.objects_at != expected.objects_at ||
+      header.extents_at != expected.extents_at || header.granules_at != expected.granules_at ||
+      header.total_bytes != header.data_at + header.max_extents * kExtent) {
+    return "its table offsets do not fit its size";
+  }
+  std::string boot = read_boot_id();
+  if (boot.compare(0, sizeof header.boot_id - 1, header.boot_id) != 0) {
+    return fmt::format("it was made in boot {}, this is boot {}", header.boot_id, boot);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::uint32_t layout_hash() {
+  const std::uint16_t one = 1;
+  const std::uint64_t facts[] = {
+      sizeof(SegmentHeader), sizeof(SessionRecord), sizeof(ThreadRecord), sizeof(ObjectRecord), sizeof(HeapState),
+      sizeof(void*),         kGranule,              kExtent,              kMaxSessions,         kMaxThreads,
+      kMaxObjects,           kAnnouncements,        *reinterpret_cast<const std::uint8_t*>(&one)};
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (std::uint64_t fact : facts) hash = (hash ^ fact) * 0x100000001b3;
+  return static_cast<std::uint32_t>(hash ^ hash >> 32);
+}
+
+struct Segment::Mapping {
+  boost::interprocess::mapped_region region;
+};
+
+Segment::Segment() = default;
+
+Segment::~Segment() {
+  if (base_ != nullptr) leave();
+  SegmentRegistry::instance().remove(this);
+  if (memory_fd_ >= 0) close(memory_fd_);
+  if (lock_fd_ >= 0) close(lock_fd_);
+  if (bell_fd_ >= 0) close(bell_fd_);
+}
+
+std::shared_ptr<Segment> Segment::create(const CreateOptions& options) {
+  if (options.name.size() > kMaxNameBytes) {
+    throw SegmentError(Code::kInvalid, fmt::format("the name \"{}\" has {} bytes; at most {} are allowed", options.name,
+                                                   options.name.size(), kMaxNameBytes));
+  }
+  make_folder(options.folder);
+  std::string path = options.folder + "/segment";
+  std::string temporary = fmt::format("{}.{}", path, getpid());
+
+  struct statvfs space {};
+  if (statvfs(options.folder.c_str(), &space) != 0) throw system_error("look at", options.folder, errno);
+  std::uint64_t limit = options.memory_limit != 0 ? options.memory_limit : space.f_blocks * space.f_frsize;
+  if (limit < kExtent) {
+    throw SegmentError(Code::kInvalid, fmt::format("a memory limit of {} bytes is too small; {} is the least", limit, kExtent));
+  }
+
+  unlink(temporary.c_str());
+  Descriptor fd(::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (fd.get() < 0) throw system_error("make", temporary, errno);
+
+  SegmentHeader header{};
+  header.magic = kMagic;
+  header.format_version = kFormatVersion;
+  header.layout_hash = layout_hash();
+  read_boot_id().copy(header.boot_id, sizeof header.boot_id - 1);
+  header.max_extents = limit / kExtent;
+  header.data_at = tables_end(header.max_extents, header);
+  header.total_bytes = header.data_at + header.max_extents * kExtent;
+  options.name.copy(header.name, kMaxNameBytes);
+  if (getrandom(&header.nonce, sizeof header.nonce, 0) < 0) throw system_error("draw random bytes for", path, errno);
+
+  int error = 0;
+  if (ftruncate(fd.get(), static_cast<off_t>(header.total_bytes)) != 0) error = errno;
+  if (error == 0) error = posix_fallocate(fd.get(), 0, static_cast<off_t>(header.objects_at));
+  if (error == 0 && pwrite(fd.get(), static_cast<void*>(&header), sizeof header, 0) != sizeof header) error = errno;
+  // link() and not rename(): it fails when somebody else was first.
+  if (error == 0 && link(temporary.c_str(), path.c_str()) != 0) error = errno;
+  unlink(temporary.c_str());
+  if (error != 0) throw system_error("make the segment", path, error);
+  make_fifo(options.folder + "/bell");
+  return open(options.folder);
+}
+
+std::shared_ptr<Segment> Segment::open(const std::string& folder) {
+  std::string path = folder + "/segment";
+  int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) throw system_error("open the segment", path, errno);
+  std::shared_ptr<Segment> segment(new Segment);
+  segment->memory_fd_ = fd;
+  segment->folder_ = folder;
+  struct stat status {};
+  if (fstat(fd, &status) != 0) throw system_error("look at", path, errno);
+  if (auto known = SegmentRegistry::instance().find(status.st_dev, status.st_ino)) return known;
+  if (status.st_uid != geteuid() && geteuid() != 0) {
+    throw SegmentError(Code::kPermission, fmt::format("{} belongs to user {}, not to user {}", path, status.st_uid, geteuid()));
+  }
+
+  SegmentHeader header{};
+  ssize_t got = pread(fd, static_cast<void*>(&header), sizeof header, 0);
+  if (got != sizeof header) {
+    throw SegmentError(Code::kForeignLayout, fmt::format("{} has {} bytes, less than a header", path, got));
+  }
+  std::string why = foreign(header, static_cast<std::uint64_t>(status.st_size));
+  if (!why.empty()) {
+    throw SegmentError(Code::kForeignLayout,
+                       fmt::format("{} cannot be used: {}. Stop the programs that use it and remove {}, or use the "
+                                   "version that made it", path, why, folder));
+  }
+  segment->map_file(path);
+  segment->open_companions();
+  SegmentRegistry::instance().add(status.st_dev, status.st_ino, segment);
+  return segment;
+}
+
+void Segment::map_file(const std::string& path) {
+  try {
+    boost::interprocess::file_mapping file(path.c_str(), boost::interprocess::read_write);
+    mapping_ = std::make_unique<Mapping>(
+        Mapping{boost::interprocess::mapped_region(file, boost::interprocess::read_write)});
+  } catch (const boost::interprocess::interprocess_exception& failure) {
+    throw system_error("map", path, failure.get_native_error());
+  }
+  base_ = static_cast<std::byte*>(mapping_->region.get_address());
+  madvise(base_, mapping_->region.get_size(), MADV_DONTDUMP);
+  data_at_ = header().data_at;
+  backed_end_ = data_at_ + header().committed_extents.load(std::memory_order_acquire) * kExtent;
+}
+
+void Segment::open_companions() {
+  std::string locks = folder_ + "/locks";
+  lock_fd_ = ::open(locks.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (lock_fd_ < 0) throw system_error("open", locks, errno);
+  std::string bell = folder_ + "/bell";
+  // Read and write: opening never waits for a peer, and writing never meets a closed end.
+  bell_fd_ = ::open(bell.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (bell_fd_ < 0) throw system_error("open", bell, errno);
+}
+
+bool Segment::holds_after_growth(Offset offset, std::uint64_t size) const {
+  std::uint64_t committed = header().committed_extents.load(std::memory_order_acquire);
+  if (committed > header().max_extents) return false;
+  std::uint64_t end = data_at_ + committed * kExtent;
+  backed_end_.store(end, std::memory_order_relaxed);
+  return offset >= data_at_ && size <= end - data_at_ && offset <= end - size;
+}
+
+SessionRecord& Segment::session(std::uint32_t index) const {
+  return at<SessionRecord>(header().sessions_at)[index];
+}
+
+ThreadRecord& Segment::thread(std::uint32_t index) const { return at<ThreadRecord>(header().threads_at)[index]; }
+
+void Segment::ring_bell() const {
+  char byte = 1;
+  if (write(bell_fd_, &byte, 1) < 0) {
+    // EAGAIN: the pipe is full, so the housekeeper has every reason to look anyway.
+  }
+}
+
+}  // namespace commonhold::shm

@@ -1,0 +1,58 @@
+#include "shm/segment_registry.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+
+#include "shm/segment.h"
+#include "shm/thread_context.h"
+
+namespace commonhold::shm {
+
+SegmentRegistry& SegmentRegistry::instance() {
+  static auto* registry = new SegmentRegistry;  // leaked: threads end after static destruction
+  return *registry;
+}
+
+SegmentRegistry::SegmentRegistry() { pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child); }
+
+std::shared_ptr<Segment> SegmentRegistry::find(std::uint64_t device, std::uint64_t inode) {
+  std::lock_guard guard(mutex);
+  for (auto& entry : entries_) {
+    if (entry.device == device && entry.inode == inode) {
+      if (auto segment = entry.owner.lock()) return segment;
+    }
+  }
+  return nullptr;
+}
+
+void SegmentRegistry::add(std::uint64_t device, std::uint64_t inode, const std::shared_ptr<Segment>& segment) {
+  std::lock_guard guard(mutex);
+  entries_.push_back({device, inode, segment.get(), segment});
+}
+
+void SegmentRegistry::remove(Segment* segment) {
+  std::lock_guard guard(mutex);
+  std::erase_if(entries_, [&](const Entry& entry) { return entry.segment == segment; });
+}
+
+void SegmentRegistry::before_fork() { instance().mutex.lock(); }
+
+void SegmentRegistry::after_fork_in_parent() { instance().mutex.unlock(); }
+
+// The child owns nothing of its parent's: sessions, slots and locks stay the parent's.
+void SegmentRegistry::after_fork_in_child() {
+  auto& registry = instance();
+  for (auto& entry : registry.entries_) {
+    Segment& segment = *entry.segment;
+    segment.session_.store(0, std::memory_order_relaxed);
+    new (&segment.join_mutex_) std::mutex;  // a thread that is not in the child may have held it
+    for (ThreadContext* context : segment.contexts_) {
+      context->segment_.store(nullptr, std::memory_order_relaxed);
+    }
+    segment.contexts_.clear();
+  }
+  registry.mutex.unlock();
+}
+
+}  // namespace commonhold::shm

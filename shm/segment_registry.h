@@ -1,0 +1,41 @@
+// The segments that this process has mapped: one Segment object per folder, for fcntl locks belong to the process and
+// closing any descriptor of the lock file would drop them all. Keeps forks and thread ends in order.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace commonhold::shm {
+
+class Segment;
+class ThreadContext;
+
+class SegmentRegistry {
+ public:
+  static SegmentRegistry& instance();  // made at first use, never destroyed
+
+  // The live Segment of the memory file with this identity, or nullptr.
+  std::shared_ptr<Segment> find(std::uint64_t device, std::uint64_t inode);
+  void add(std::uint64_t device, std::uint64_t inode, const std::shared_ptr<Segment>& segment);
+  void remove(Segment* segment);
+
+  // Guards every Segment's list of contexts, and this list. Held across fork.
+  std::mutex mutex;
+
+ private:
+  SegmentRegistry();
+  static void before_fork();
+  static void after_fork_in_parent();
+  static void after_fork_in_child();
+
+  struct Entry {
+    std::uint64_t device, inode;
+    Segment* segment;
+    std::weak_ptr<Segment> owner;
+  };
+  std::vector<Entry> entries_;
+};
+
+}  // namespace commonhold::shm
