@@ -34,18 +34,21 @@ void prepare_private_folder(const std::string& path) {
   struct stat found;
   if (lstat(path.c_str(), &found) != 0) throw system_error("looking at the folder", path, errno);
   if (!S_ISDIR(found.st_mode)) {
-    throw AddressError(Code::kInvalid, fmt::format("{} is not a folder; move it away or set {} to another place", path,
-                                                   kHomeVariable));
+    throw AddressError(
+        Code::kInvalid,
+        fmt::format("{} is not a folder; move it away or set {} to another place", path, kHomeVariable));
   }
   if (found.st_uid != geteuid()) {
-    throw AddressError(Code::kPermission,
-                       fmt::format("the folder {} belongs to user {}, and this process runs as user {}; set {} to a "
-                                   "folder of your own",
-                                   path, found.st_uid, geteuid(), kHomeVariable));
+    throw AddressError(
+        Code::kPermission,
+        fmt::format("the folder {} belongs to user {}, and this process runs as user {}; set {} to a "
+                    "folder of your own",
+                    path, found.st_uid, geteuid(), kHomeVariable));
   }
   if ((found.st_mode & 077) != 0) {
-    throw AddressError(Code::kPermission, fmt::format("the folder {} lets other users in (mode {:04o}); run: chmod 700 {}",
-                                                      path, found.st_mode & 07777, path));
+    throw AddressError(Code::kPermission,
+                       fmt::format("the folder {} lets other users in (mode {:04o}); run: chmod 700 {}", path,
+                                   found.st_mode & 07777, path));
   }
 }
 
@@ -55,7 +58,8 @@ struct CloseFolder {
 using OpenFolder = std::unique_ptr<DIR, CloseFolder>;
 
 bool is_name_character(char c) {
-  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+         c == '-';
 }
 
 void check_name(std::string_view name) {
@@ -63,7 +67,8 @@ void check_name(std::string_view name) {
     return AddressError(Code::kInvalid, fmt::format("\"{}\" cannot be a manager's name: {}", name, why));
   };
   if (name.empty()) throw refuse("it is empty; use 1 to 63 of the characters A-Z a-z 0-9 . _ -");
-  if (name.size() > kMaxManagerName) throw refuse(fmt::format("it has {} characters, and 63 are allowed", name.size()));
+  if (name.size() > kMaxManagerName)
+    throw refuse(fmt::format("it has {} characters, and 63 are allowed", name.size()));
   if (name.front() == '.') throw refuse("it begins with a dot; begin with a letter or a digit");
   for (char c : name) {
     if (!is_name_character(c)) throw refuse("use only the characters A-Z a-z 0-9 . _ -");
@@ -74,10 +79,11 @@ ManagerAddress address_from(std::string_view name_or_folder, bool anonymous_allo
   if (name_or_folder.find('/') == std::string_view::npos) {
     check_name(name_or_folder);
     if (!anonymous_allowed && name_or_folder.starts_with(kAnonymousPrefix)) {
-      throw AddressError(Code::kInvalid,
-                         fmt::format("\"{}\" cannot be a manager's name: names that begin with \"{}\" are given to managers "
-                                     "without a name; choose another",
-                                     name_or_folder, kAnonymousPrefix));
+      throw AddressError(
+          Code::kInvalid,
+          fmt::format("\"{}\" cannot be a manager's name: names that begin with \"{}\" are given to managers "
+                      "without a name; choose another",
+                      name_or_folder, kAnonymousPrefix));
     }
     std::string name(name_or_folder);
     return {name, runtime_root() + "/" + name, true};
@@ -89,7 +95,8 @@ ManagerAddress address_from(std::string_view name_or_folder, bool anonymous_allo
     if (here == nullptr) throw system_error("finding the current folder for", folder, errno);
     folder = std::string(here.get()) + "/" + folder;
   }
-  if (folder == "/") throw AddressError(Code::kInvalid, "\"/\" cannot be a manager's folder; give a folder of its own");
+  if (folder == "/")
+    throw AddressError(Code::kInvalid, "\"/\" cannot be a manager's folder; give a folder of its own");
   return {folder.substr(folder.rfind('/') + 1), folder, false};
 }
 
@@ -107,15 +114,22 @@ std::string runtime_root() {
   return root;
 }
 
-void prepare_runtime_root() { prepare_private_folder(runtime_root()); }
+void prepare_runtime_root() {
+  prepare_private_folder(runtime_root());
+}
 
-ManagerAddress address_of(std::string_view name_or_folder) { return address_from(name_or_folder, false); }
+ManagerAddress address_of(std::string_view name_or_folder) {
+  return address_from(name_or_folder, false);
+}
 
-ManagerAddress existing_address(std::string_view name_or_folder) { return address_from(name_or_folder, true); }
+ManagerAddress existing_address(std::string_view name_or_folder) {
+  return address_from(name_or_folder, true);
+}
 
 ManagerAddress anonymous_address() {
   std::uint64_t random = 0;
-  if (getrandom(&random, sizeof random, 0) != sizeof random) random ^= static_cast<std::uint64_t>(getpid()) << 32;
+  if (getrandom(&random, sizeof random, 0) != sizeof random)
+    random ^= static_cast<std::uint64_t>(getpid()) << 32;
   std::string name = fmt::format("{}{}-{:016x}", kAnonymousPrefix, getpid(), random);
   return {name, runtime_root() + "/" + name, true};
 }
@@ -135,11 +149,13 @@ std::vector<ManagerAddress> managers_of_user() {
   }
   while (dirent* entry = readdir(folder.get())) {
     std::string_view name = entry->d_name;
-    if (name.front() == '.' || name.size() > kMaxManagerName || !std::all_of(name.begin(), name.end(), is_name_character))
+    if (name.front() == '.' || name.size() > kMaxManagerName ||
+        !std::all_of(name.begin(), name.end(), is_name_character))
       continue;
     ManagerAddress address{std::string(name), root + "/" + std::string(name), true};
     struct stat status;
-    if (lstat(address.folder.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) found.push_back(std::move(address));
+    if (lstat(address.folder.c_str(), &status) == 0 && S_ISDIR(status.st_mode))
+      found.push_back(std::move(address));
   }
   std::sort(found.begin(), found.end(), [](auto& a, auto& b) { return a.name < b.name; });
   return found;

@@ -37,13 +37,13 @@ class Authkey {
   std::string bytes_;
 };
 
-// The server's key: `given`, else COMMONHOLD_AUTHKEY, else what FOLDER/authkey holds from an earlier server, else a new
-// one, which is written there. A key that came from outside is never written, and a file left of another time is removed.
-// Throws AddressError.
+// The server's key: `given`, else COMMONHOLD_AUTHKEY, else what FOLDER/authkey holds from an earlier server,
+// else a new one, which is written there. A key that came from outside is never written, and a file left of
+// another time is removed. Throws AddressError.
 Authkey key_for_server(const ManagerAddress& address, const std::optional<std::string>& given);
 
-// The client's key: `given`, else COMMONHOLD_AUTHKEY, else FOLDER/authkey. nullopt: there is no file, so the server was
-// given its key and this client was not.
+// The client's key: `given`, else COMMONHOLD_AUTHKEY, else FOLDER/authkey. nullopt: there is no file, so the
+// server was given its key and this client was not.
 std::optional<Authkey> key_for_client(const ManagerAddress& address, const std::optional<std::string>& given);
 
 enum class Role { kClient, kServer };
