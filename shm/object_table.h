@@ -1,7 +1,8 @@
 // Every object of the segment: its type, name, type signature and control block.
 //
-// INVARIANT: a record's `state` is the commit point. kLive is stored last when an object is made and overwritten first
-// when it is destroyed; chunks owned by a record that is not live are given back when the server next adopts the segment.
+// INVARIANT: a record's `state` is the commit point. kLive is stored last when an object is made; kEnding is
+// stored first when it is destroyed; chunks owned by a record that is neither live nor doubted are given back
+// when the server next adopts the segment.
 //
 // The server alone creates, names, removes and destroys (under its exclusive lock); anybody may read.
 #pragma once
@@ -9,6 +10,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "shm/layout.h"
 #include "shm/segment.h"
@@ -19,15 +21,21 @@ enum class ObjectKind : std::uint8_t { kNone = 0, kDict = 1, kList = 2, kValue =
 
 const char* to_string(ObjectKind kind);
 
-enum class ObjectState : std::uint8_t { kFree = 0, kLive = 1, kEnding = 2 };
+enum class ObjectState : std::uint8_t {
+  kFree = 0,
+  kLive = 1,
+  kEnding = 2,   // destroyed; its memory is being given back
+  kDoubted = 3,  // live, but the sweep found nobody who refers to it and looks again: takes no new references
+                 // meanwhile
+};
 
 struct ObjectRecord {
-  AtomicWord state;         // ObjectState in bits 0-7, ObjectKind in 8-15, generation in 32-63
-  AtomicWord control;       // offset of the control block
-  AtomicWord held_inside;   // references from other objects (containers)
-  AtomicWord created_ns;    // CLOCK_REALTIME
+  AtomicWord state;        // ObjectState in bits 0-7, ObjectKind in 8-15, generation in 32-63
+  AtomicWord control;      // offset of the control block
+  AtomicWord held_inside;  // references from other objects (containers)
+  AtomicWord created_ns;   // CLOCK_REALTIME
   Word unused[4];
-  char name[kMaxNameBytes + 1];            // NUL-terminated; empty for anonymous. Words are written by write_words
+  char name[kMaxNameBytes + 1];  // NUL-terminated; empty for anonymous. Words are written by write_words
   char signature[kMaxSignatureBytes + 1];  // "dict<text,int64>"
   char spare[96];
 };
@@ -36,29 +44,53 @@ static_assert(sizeof(ObjectRecord) == 512);
 inline ObjectRecord& object_record(const Segment& segment, std::uint32_t index) {
   return segment.at<ObjectRecord>(segment.header().objects_at)[index];
 }
-constexpr ObjectState object_state(Word word) { return static_cast<ObjectState>(word & 0xff); }
-constexpr ObjectKind object_kind(Word word) { return static_cast<ObjectKind>(word >> 8 & 0xff); }
-constexpr std::uint32_t object_generation(Word word) { return static_cast<std::uint32_t>(word >> 32); }
+constexpr ObjectState object_state(Word word) {
+  return static_cast<ObjectState>(word & 0xff);
+}
+constexpr bool object_is_live(Word word) {
+  return object_state(word) == ObjectState::kLive || object_state(word) == ObjectState::kDoubted;
+}
+constexpr ObjectKind object_kind(Word word) {
+  return static_cast<ObjectKind>(word >> 8 & 0xff);
+}
+constexpr std::uint32_t object_generation(Word word) {
+  return static_cast<std::uint32_t>(word >> 32);
+}
+constexpr Word object_state_word(ObjectState state, ObjectKind kind, std::uint32_t generation) {
+  return static_cast<Word>(state) | static_cast<Word>(kind) << 8 | Word{generation} << 32;
+}
 
 // What each kind of object needs to be made.
 struct ObjectPlan {
   ObjectKind kind = ObjectKind::kNone;
-  std::string name;             // empty: anonymous
+  std::string name;  // empty: anonymous
   std::string signature;
   // kDict: [0] shards (0 = default). kValue: [0] bytes, [1] initial word when bytes <= 8. kArray: [0] count,
   // [1] element bytes. kLock: [0] 1 = poison when the owner dies.
   std::uint64_t arguments[4] = {};
 };
 
-// Makes an empty (zeroed) object. kExists: a live object has the name. kOutOfMemory, kTooMany, kTooLarge.
-// REQUIRES: only the server calls, one thread at a time (tests without a server likewise).
-Status create_object(ThreadContext& me, const ObjectPlan& plan, ObjectId& created);
+// What a server that keeps an index knows, so that making an object takes the same time among a few and among
+// many.
+struct ObjectIndexHint {
+  bool name_is_free = false;      // the caller looked the name up itself
+  std::uint32_t search_from = 1;  // in: where to look for a free record; out: behind the one that was taken
+};
 
-// Makes the object unreachable and gives its memory back. REQUIRES: as create_object; no session refers to it.
+// Makes an empty (zeroed) object. kExists: a live object has the name. kOutOfMemory, kTooMany, kTooLarge,
+// kNotFound (a kind that this program does not know), kOutOfRange (arguments that the kind does not take).
+// REQUIRES: only the server calls, one thread at a time (tests without a server likewise).
+Status create_object(ThreadContext& me, const ObjectPlan& plan, ObjectId& created,
+                     ObjectIndexHint* hint = nullptr);
+
+// Makes the object unreachable and gives its memory back. REQUIRES: as create_object; no session refers to
+// it.
 void destroy_object(ThreadContext& me, ObjectId id);
 
-// Takes the name off a live object, which then lives as long as it is referred to. REQUIRES: as create_object.
+// Takes the name off a live object, which then lives as long as it is referred to. REQUIRES: as
+// create_object.
 Status unname_object(ThreadContext& me, std::string_view name);
+Status unname_object(ThreadContext& me, ObjectId id);
 
 // Looks a name up; linear in the number of objects (the server keeps an index).
 Status find_object(const Segment& segment, std::string_view name, ObjectId& found);
@@ -71,7 +103,7 @@ struct ObjectInfo {
   ObjectKind kind = ObjectKind::kNone;
   std::string name, signature;
   Offset control = 0;
-  std::uint64_t held_inside = 0;
+  std::uint64_t held_inside = 0, created_ns = 0;
 };
 // A copy of a record; kGone when it is not live.
 Status object_info(const Segment& segment, std::uint32_t index, ObjectInfo& info);
@@ -86,7 +118,12 @@ void for_each_object(const Segment& segment, Visit&& visit) {
   }
 }
 
-// Gives back what records that are not live still own. The server calls it when it adopts a segment.
+// Gives back what records that are not live still own, and ends doubts and endings that a dead server left.
+// The server calls it when it adopts a segment, before anything else changes a record.
 void sweep_unowned_chunks(ThreadContext& me);
+
+// Gives back all chunks of the objects whose index is marked, in one look at the tables. REQUIRES: nobody
+// uses them.
+void give_objects(ThreadContext& me, const std::vector<bool>& ending);
 
 }  // namespace commonhold::shm

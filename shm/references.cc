@@ -1,0 +1,268 @@
+#include "shm/references.h"
+
+#include <chrono>
+#include <cstddef>
+#include <thread>
+
+#include "shm/extents.h"
+#include "shm/liveness.h"
+#include "shm/object_table.h"
+#include "shm/thread_context.h"
+
+namespace commonhold::shm {
+
+namespace {
+
+constexpr Word kMayOwnPages = 1;  // bit 0 of SessionRecord.references
+constexpr std::chrono::microseconds kDoubtPause{50};
+constexpr int kDoubtTriesPerCheck = 200;  // 10 ms
+
+constexpr Offset first_page_of(Word references) {
+  return references & ~kMayOwnPages;
+}
+
+bool is_page_of(const Segment& segment, SessionIndex session, Offset page) {
+  return page % sizeof(ReferencePage) == 0 && segment.holds(page, sizeof(ReferencePage)) &&
+         chunk_owner(segment, page) == reference_owner(session);
+}
+
+// Calls visit(page offset, page) along a session's chain until it returns true; true when it did. Ends at a
+// page that is no longer the session's (it ended meanwhile) and cannot be caught in a circle.
+template <typename Visit>
+bool visit_pages(const Segment& segment, SessionIndex session, Visit&& visit) {
+  Offset page = first_page_of(segment.session(index_of(session)).references.load(std::memory_order_acquire));
+  for (std::uint64_t steps = 0; page != 0 && steps < kMaxObjects; ++steps) {
+    if (!is_page_of(segment, session, page)) return false;
+    auto& at = *segment.at<ReferencePage>(page);
+    if (visit(page, at)) return true;
+    page = at.next.load(std::memory_order_acquire);
+  }
+  return false;
+}
+
+// Calls visit(ObjectId) for each reference of a session.
+template <typename Visit>
+void visit_references(const Segment& segment, SessionIndex session, Visit&& visit) {
+  visit_pages(segment, session, [&](Offset, ReferencePage& page) {
+    for (auto& cell : page.cells) {
+      // SYNC POINT: reference: paired with the store of the cell in add_reference.
+      if (Word id = cell.load(std::memory_order_seq_cst)) visit(ObjectId::from_word(id));
+    }
+    return false;
+  });
+}
+
+// Calls visit(SessionIndex) for each session that may refer to objects. One under recovery still does: the
+// locks it left may be waiting for their repair.
+template <typename Visit>
+void visit_sessions(const Segment& segment, Visit&& visit) {
+  Word used = segment.header().sessions_used.load(std::memory_order_acquire);
+  for (std::uint32_t index = 0; index < used && index < kMaxSessions; ++index) {
+    Word state = segment.session(index).state.load(std::memory_order_acquire);
+    if (static_cast<SessionState>(state & 0xff) != SessionState::kFree) visit(SessionIndex{index});
+  }
+}
+
+// Where this thread added a reference last: free cells are likely to follow. Checked at each use.
+thread_local Offset last_page = 0;
+
+Offset take_cell(ReferencePage& page, Offset page_at, Word id) {
+  for (auto& cell : page.cells) {
+    Word free = 0;
+    // SYNC POINT: reference: before the object's state is read.
+    if (cell.load(std::memory_order_relaxed) == 0 && cell.compare_exchange_strong(free, id)) {
+      return page_at +
+             static_cast<Offset>(reinterpret_cast<std::byte*>(&cell) - reinterpret_cast<std::byte*>(&page));
+    }
+  }
+  return 0;
+}
+
+// Takes a page, with the cell for `id` in it, and puts it first in the chain.
+Status add_page(ThreadContext& me, SessionIndex session, Word id, Offset& cell) {
+  Segment& segment = me.segment();
+  AtomicWord& references = segment.session(index_of(session)).references;
+  references.fetch_or(kMayOwnPages);  // before the page is taken: a death in between leaves pages to look for
+  Offset page_at = 0;
+  Status status = take_chunk(me, reference_owner(session), sizeof(ReferencePage), page_at);
+  if (status != Status::kOk) return status;
+  auto& page = *segment.at<ReferencePage>(page_at);
+  for (auto& other : page.cells) other.store(0, std::memory_order_relaxed);
+  page.cells[0].store(id, std::memory_order_relaxed);
+  Word first = references.load(std::memory_order_relaxed);
+  do {
+    page.next.store(first_page_of(first), std::memory_order_relaxed);
+  } while (!references.compare_exchange_weak(first, page_at | kMayOwnPages));
+  last_page = page_at;
+  cell = page_at + offsetof(ReferencePage, cells);
+  return Status::kOk;
+}
+
+Status store_cell(ThreadContext& me, SessionIndex session, Word id, Offset& cell) {
+  Segment& segment = me.segment();
+  if (last_page != 0 && is_page_of(segment, session, last_page)) {
+    cell = take_cell(*segment.at<ReferencePage>(last_page), last_page, id);
+    if (cell != 0) return Status::kOk;
+  }
+  bool found = visit_pages(segment, session, [&](Offset page_at, ReferencePage& page) {
+    cell = take_cell(page, page_at, id);
+    if (cell != 0) last_page = page_at;
+    return cell != 0;
+  });
+  return found ? Status::kOk : add_page(me, session, id, cell);
+}
+
+AtomicWord* find_cell(Segment& segment, SessionIndex session, Word id, Offset hint) {
+  constexpr Offset kPageMask = ~Offset{sizeof(ReferencePage) - 1};
+  if (hint % sizeof(Word) == 0 && (hint & kPageMask) != hint &&
+      is_page_of(segment, session, hint & kPageMask)) {
+    auto* cell = segment.at<AtomicWord>(hint);
+    if (cell->load(std::memory_order_relaxed) == id) return cell;
+  }
+  AtomicWord* found = nullptr;
+  visit_pages(segment, session, [&](Offset, ReferencePage& page) {
+    for (auto& cell : page.cells) {
+      if (cell.load(std::memory_order_relaxed) == id) found = &cell;
+    }
+    return found != nullptr;
+  });
+  return found;
+}
+
+// True when the object is live, once a doubt is resolved. The sweep resolves its doubts within one look at
+// the tables; a server that died before it did leaves them for its successor, which declares them live.
+bool is_live_beyond_doubt(const Segment& segment, ObjectId id) {
+  if (id.index >= segment.header().objects_committed.load(std::memory_order_acquire)) return false;
+  const AtomicWord& state_word = object_record(segment, id.index).state;
+  for (int tries = 0;; ++tries) {
+    // SYNC POINT: doubt: paired with the store of kDoubted in the sweep.
+    Word state = state_word.load(std::memory_order_seq_cst);
+    if (object_generation(state) != id.generation) return false;
+    if (object_state(state) != ObjectState::kDoubted) return object_state(state) == ObjectState::kLive;
+    if (tries % kDoubtTriesPerCheck == kDoubtTriesPerCheck - 1) {
+      Word server = segment.header().server_session.load(std::memory_order_acquire);
+      if (server == 0 || server > kMaxSessions) return true;
+      if (session_is_dead(segment, SessionIndex{static_cast<std::uint32_t>(server - 1)})) return true;
+    }
+    std::this_thread::sleep_for(kDoubtPause);
+  }
+}
+
+}  // namespace
+
+Status add_reference(Segment& segment, ObjectId id, Offset* cell) {
+  ThreadContext* me = segment.here();
+  if (me == nullptr) return segment.join_failure();
+  if (!is_live_beyond_doubt(segment, id)) return Status::kGone;
+  Offset at = 0;
+  Status status = store_cell(*me, segment.session_index(), id.word(), at);
+  if (status != Status::kOk) return status;
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (!is_live_beyond_doubt(segment, id)) {
+    segment.at<AtomicWord>(at)->store(0);
+    return Status::kGone;
+  }
+  if (cell != nullptr) *cell = at;
+  return Status::kOk;
+}
+
+void drop_reference(Segment& segment, ObjectId id, Offset cell) {
+  if (!segment.joined()) return;
+  for (;;) {
+    AtomicWord* found = find_cell(segment, segment.session_index(), id.word(), cell);
+    if (found == nullptr) return;
+    Word expected = id.word();
+    if (found->compare_exchange_strong(expected, 0))
+      break;  // another thread dropped this one: look for the next
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  // What has a name stays anyhow. SYNC POINT: unnamed.
+  const ObjectRecord& record = object_record(segment, id.index);
+  if ((load_word(record.name) & 0xff) == 0) segment.ring_bell();
+}
+
+void mark_referred(const Segment& segment, std::vector<bool>& referred) {
+  auto count = static_cast<std::uint32_t>(segment.header().objects_committed.load(std::memory_order_acquire));
+  if (referred.size() < count) referred.resize(count);
+  visit_sessions(segment, [&](SessionIndex session) {
+    visit_references(segment, session, [&](ObjectId id) {
+      if (id.index >= referred.size() || id.index >= count) return;
+      Word state = object_record(segment, id.index).state.load(std::memory_order_relaxed);
+      if (object_generation(state) == id.generation) referred[id.index] = true;
+    });
+  });
+}
+
+std::uint32_t count_references(const Segment& segment, ObjectId id) {
+  std::uint32_t sessions = 0;
+  visit_sessions(segment, [&](SessionIndex session) {
+    bool refers = false;
+    visit_references(segment, session, [&](ObjectId other) { refers = refers || other == id; });
+    if (refers) ++sessions;
+  });
+  return sessions;
+}
+
+void drop_all_references(ThreadContext& me, SessionIndex session) {
+  Segment& segment = me.segment();
+  AtomicWord& references = segment.session(index_of(session)).references;
+  if (references.load(std::memory_order_acquire) == 0) return;
+  // Unlinked first, so that nobody walks pages that are being given back; the mark goes when all are back.
+  references.store(kMayOwnPages, std::memory_order_release);
+  give_object(me, reference_owner(session).object());
+  references.store(0, std::memory_order_release);
+}
+
+int sweep_unreferred_objects(ThreadContext& me, std::span<const ObjectId> held) {
+  Segment& segment = me.segment();
+  auto count = static_cast<std::uint32_t>(segment.header().objects_committed.load(std::memory_order_acquire));
+  auto mark = [&](std::vector<bool>& referred) {
+    referred.assign(count, false);
+    for (ObjectId id : held) {
+      if (id.index < count) referred[id.index] = true;
+    }
+    mark_referred(segment, referred);
+    // A reference moves from a session to a container, or back, by being added there before it goes here.
+    // Looked at in this order (sessions, then containers, and after the doubt once more) it cannot slip
+    // through.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  };
+  auto is_kept = [&](std::uint32_t index, const std::vector<bool>& referred) {
+    const ObjectRecord& record = object_record(segment, index);
+    return referred[index] || record.held_inside.load(std::memory_order_seq_cst) != 0 ||
+           (load_word(record.name) & 0xff) != 0;
+  };
+  auto change_state = [&](std::uint32_t index, ObjectState state) {
+    ObjectRecord& record = object_record(segment, index);
+    Word now = record.state.load(std::memory_order_relaxed);
+    record.state.store(object_state_word(state, object_kind(now), object_generation(now)),
+                       std::memory_order_seq_cst);
+  };
+
+  std::vector<bool> referred;
+  mark(referred);
+  std::vector<std::uint32_t> doubted;
+  for (std::uint32_t index = 1; index < count; ++index) {
+    Word state = object_record(segment, index).state.load(std::memory_order_relaxed);
+    if (object_state(state) != ObjectState::kLive || is_kept(index, referred)) continue;
+    change_state(index, ObjectState::kDoubted);  // SYNC POINT: doubt
+    doubted.push_back(index);
+  }
+  if (doubted.empty()) return 0;
+
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  mark(referred);
+  std::vector<bool> ending(count);
+  std::erase_if(doubted, [&](std::uint32_t index) {
+    bool kept = is_kept(index, referred);
+    change_state(index, kept ? ObjectState::kLive : ObjectState::kEnding);
+    ending[index] = !kept;
+    return kept;
+  });
+  if (doubted.empty()) return 0;
+  give_objects(me, ending);
+  for (std::uint32_t index : doubted) change_state(index, ObjectState::kFree);
+  return static_cast<int>(doubted.size());
+}
+
+}  // namespace commonhold::shm
