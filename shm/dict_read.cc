@@ -9,11 +9,6 @@ namespace {
 // Undisturbed, a reader needs one attempt. After this many it takes the shard's lock.
 constexpr int kAttempts = 32;
 
-void prefetch_rest(const std::byte* entry) {
-  __builtin_prefetch(entry);
-  __builtin_prefetch(entry + 64);
-}
-
 // Calls use(place) with an entry that may be overwritten meanwhile; what use did counts only if this returns kOk.
 // use returns false to stop early with kMismatch.
 template <typename Use>
@@ -53,7 +48,6 @@ Status Dict::get(const Item& key, Sink value) const {
 Status Dict::get_fixed(const Item& key, void* value, std::size_t size) const {
   return read_entry(*segment_, where_, *control_, key, [&](const DictPlace& place) {
     if (place.header.value_size() != size) return false;
-    prefetch_rest(place.entry);
     read_words(value, place.entry + place.header.value_at(), size);
     return true;
   });

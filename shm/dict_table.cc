@@ -20,24 +20,31 @@ Status find_in_table(const Segment& segment, const DictShard& shard, const DictK
   for (std::uint32_t i = 0; i < probed(buckets); ++i) {
     AtomicWord* slots = bucket_slots(segment, table, buckets, tag, i);
     // SYNC POINT: slot: the entry was written before the slot's release store.
-    Word first = slots[0].load(std::memory_order_acquire);
+    // All eight at once and then a look at the matches: where the match stands cannot be predicted, that there is one can.
+    Word values[kSlotsPerBucket];
+    std::uint32_t matches = 0;
     for (std::uint32_t s = 0; s < kSlotsPerBucket; ++s) {
-      Word value = s == 0 ? first : slots[s].load(std::memory_order_acquire);
-      if (slot_tag(value) != tag || slot_entry(value) == 0) continue;
-      Offset at = slot_entry(value);
-      if (!segment.holds(at, sizeof(EntryHeader))) return Status::kCorrupt;
+      values[s] = slots[s].load(std::memory_order_acquire);
+      matches |= static_cast<std::uint32_t>(slot_tag(values[s]) == tag) << s;
+    }
+    for (; matches != 0; matches &= matches - 1) {
+      auto s = static_cast<std::uint32_t>(std::countr_zero(matches));
+      Offset at = slot_entry(values[s]);
+      if (at == 0) continue;  // an empty slot with tag 0
       const std::byte* entry = segment.at<std::byte>(at);
+      __builtin_prefetch(entry + 64);  // never faults, so it may precede the check
+      if (!segment.holds(at, sizeof(EntryHeader))) return Status::kCorrupt;
       EntryHeader header = load_entry(entry);
       if (header.key_size() != key.item->size || header.key_kind() != key.item->kind) continue;
       if (!segment.holds(at, header.bytes())) return Status::kCorrupt;
       if (!equal_words(entry + sizeof(EntryHeader), key.item->data, key.item->size)) continue;
       place.slot = &slots[s];
-      place.slot_value = value;
+      place.slot_value = values[s];
       place.entry = entry;
       place.header = header;
       return Status::kOk;
     }
-    if (i == 0 && (first & kSlotOverflow) == 0) break;
+    if (i == 0 && (values[0] & kSlotOverflow) == 0) break;
   }
   return Status::kNotFound;
 }
