@@ -1,0 +1,231 @@
+#include "tests/support/kill_stepper.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <new>
+#include <random>
+#include <stdexcept>
+
+#include "tests/support/code_location.h"
+#include "tests/support/kill_stepper_nursery.h"
+#include "tests/support/kill_stepper_trace.h"
+
+namespace commonhold::testing {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::string grouped(std::size_t number) {
+  std::string text = std::to_string(number);
+  for (std::size_t at = text.size(); at > 3; at -= 3) text.insert(at - 3, ",");
+  return text;
+}
+
+std::string count_of(std::size_t number, const std::string& thing) {
+  return grouped(number) + " " + thing + (number == 1 ? "" : "s");
+}
+
+// The work of one run_kill_plan().
+class KillRun {
+ public:
+  explicit KillRun(const KillPlan& plan);
+
+  KillReport run();
+
+ private:
+  VictimBoard& board() { return *static_cast<VictimBoard*>(board_memory_.data()); }
+  // Forks a victim in freshly prepared memory, with the orders on the board.
+  VictimFate run_victim_once();
+  bool record(KillTrace& trace);
+  void record_again();
+  [[nodiscard]] std::vector<std::size_t> kill_points() const;
+  void kill_at(std::size_t k);
+  void verify(pid_t victim, std::size_t k);
+
+  void fail(std::size_t k, std::uint64_t rip, const std::string& what);
+  // What the board and the wait status say about a victim that did not end as it should.
+  [[nodiscard]] std::string ending(const VictimFate& fate);
+  [[nodiscard]] std::string before(std::size_t k) const;
+
+  const KillPlan& plan_;
+  KillReport report_;
+  SharedBuffer board_memory_{sizeof(VictimBoard)};
+  KillTrace trace_;
+  KillTrace second_trace_;
+  std::unique_ptr<VictimNursery> nursery_;
+};
+
+KillRun::KillRun(const KillPlan& plan)
+    : plan_(plan),
+      trace_(plan.max_instructions),
+      second_trace_(std::min(plan.max_instructions, plan.max_every)) {
+  if (!plan.op) throw std::invalid_argument("kill plan '" + plan.name + "' has no op");
+  report_.name = plan.name;
+  new (board_memory_.data()) VictimBoard{};
+  board().ranges = plan.shared.data();
+  board().range_count = plan.shared.size();
+  if (plan.prepare) plan.prepare();
+  nursery_ = std::make_unique<VictimNursery>(board(), plan.enter, plan.op);
+}
+
+KillReport KillRun::run() {
+  if (!record(trace_)) return report_;
+  report_.instructions = trace_.size();
+  report_.stores = trace_.store_count();
+  if (trace_.size() <= plan_.max_every) {
+    record_again();
+  } else if (plan_.shared.empty()) {
+    throw std::invalid_argument("kill plan '" + plan_.name + "' has " +
+                                count_of(trace_.size(), "instruction") +
+                                " and no shared ranges to sample by");
+  }
+  const Clock::time_point start = Clock::now();
+  for (const std::size_t k : kill_points()) {
+    if (report_.failures.size() >= plan_.max_failures) break;
+    kill_at(k);
+  }
+  report_.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  return report_;
+}
+
+VictimFate KillRun::run_victim_once() {
+  if (plan_.prepare) plan_.prepare();
+  VictimBoard& b = board();
+  b.timeout_ms = plan_.timeout_ms;
+  b.ending = VictimEnding::kNone;
+  b.armed = false;
+  b.signal = 0;
+  b.stops_reached = b.rip = b.trace_size = b.store_count = b.syscall_count = 0;
+  b.message[0] = '\0';
+  return nursery_->run_one();
+}
+
+bool KillRun::record(KillTrace& trace) {
+  board().job = VictimJob::kRecord;
+  trace.prepare_recording(board());
+  const VictimFate fate = run_victim_once();
+  if (board().ending == VictimEnding::kFinished) {
+    trace.finish_recording(board());
+    return true;
+  }
+  fail(board().trace_size, board().rip, "recording: " + ending(fate));
+  return false;
+}
+
+void KillRun::record_again() {
+  if (!record(second_trace_)) return;
+  const std::size_t k = trace_.first_difference(second_trace_);
+  const auto place = [k](const KillTrace& trace) {
+    return k < trace.size() ? describe_code(trace.rip(k)) : "the end";
+  };
+  if (k < trace_.size() || k < second_trace_.size()) {
+    fail(k, k < second_trace_.size() ? second_trace_.rip(k) : 0,
+         "the path differs between two recordings at instruction " + grouped(k) + ": " + place(trace_) +
+             ", then " + place(second_trace_));
+  } else if (trace_.stores() != second_trace_.stores()) {
+    fail(k, 0, "the stores differ between two recordings of the same path");
+  }
+}
+
+std::vector<std::size_t> KillRun::kill_points() const {
+  std::vector<std::size_t> points;
+  const std::size_t size = trace_.size();
+  if (size <= plan_.max_every) {
+    for (std::size_t k = 0; k <= size; ++k) points.push_back(k);
+    return points;
+  }
+  for (const auto& marks : {trace_.stores(), trace_.syscalls()}) {
+    for (const std::size_t index : marks) points.insert(points.end(), {index, index + 1});
+  }
+  points.insert(points.end(), {0, size});
+  std::mt19937_64 random(plan_.seed);
+  std::uniform_int_distribution<std::size_t> any(0, size);
+  for (std::size_t i = 0; i < plan_.sample; ++i) points.push_back(any(random));
+  std::sort(points.begin(), points.end());
+  points.erase(std::unique(points.begin(), points.end()), points.end());
+  return points;
+}
+
+void KillRun::kill_at(std::size_t k) {
+  trace_.route_to(k, board());
+  const VictimFate fate = run_victim_once();
+  const bool killed = WIFSIGNALED(fate.wait_status) && WTERMSIG(fate.wait_status) == SIGKILL;
+  if (board().ending != VictimEnding::kKilled || !killed) {
+    const VictimEnding how = board().ending;
+    const bool elsewhere = how == VictimEnding::kTimedOut || how == VictimEnding::kCrashed;
+    return fail(k, elsewhere ? board().rip : (k < trace_.size() ? trace_.rip(k) : 0),
+                before(k) + ": " + ending(fate));
+  }
+  ++report_.kills;
+  if (plan_.verify) verify(fate.pid, k);
+}
+
+void KillRun::verify(pid_t victim, std::size_t k) {
+  const std::uint64_t rip = k < trace_.size() ? trace_.rip(k) : 0;
+  try {
+    const std::string wrong = plan_.verify(victim, k);
+    if (!wrong.empty()) fail(k, rip, before(k) + ": " + wrong);
+  } catch (const std::exception& error) {
+    fail(k, rip, before(k) + ": verify threw: " + error.what());
+  } catch (...) {
+    std::fprintf(stderr, "%s: %s: verify threw\n", plan_.name.c_str(), before(k).c_str());
+    throw;
+  }
+}
+
+void KillRun::fail(std::size_t k, std::uint64_t rip, const std::string& what) {
+  report_.failures.push_back({k, rip, what});
+}
+
+std::string KillRun::before(std::size_t k) const {
+  const std::string which = "killed at " + grouped(k) + " of " + grouped(trace_.size());
+  return k < trace_.size() ? which + ", before " + describe_code(trace_.rip(k)) : which + ", after the last";
+}
+
+std::string KillRun::ending(const VictimFate& fate) {
+  const VictimBoard& b = board();
+  const std::string place = b.rip != 0 ? " at " + describe_code(b.rip) : "";
+  const std::string phase = b.armed ? "" : " before the operation";
+  switch (b.ending) {
+    case VictimEnding::kFinished:
+      return "the path differed: the operation ended after " + count_of(b.stops_reached, "breakpoint") +
+             " of " + grouped(b.stop_count);
+    case VictimEnding::kStrayTrap:
+      return "a trap that is not ours" + place;
+    case VictimEnding::kTraceFull:
+      return "the operation has more than " + count_of(b.trace_capacity, "instruction");
+    case VictimEnding::kThrew:
+      return "enter threw: " + std::string(b.message);
+    case VictimEnding::kTimedOut:
+      return "the victim hung for " + grouped(b.timeout_ms) + " ms" + phase + place;
+    case VictimEnding::kCrashed:
+      return "the victim crashed by signal " + std::to_string(b.signal) + phase + place;
+    case VictimEnding::kKilled:
+    case VictimEnding::kNone:
+      break;
+  }
+  return "the victim ended" + phase + " with wait status " + std::to_string(fate.wait_status);
+}
+
+}  // namespace
+
+std::string KillReport::line() const {
+  std::string text = name + ": " + count_of(instructions, "instruction") + ", " + count_of(stores, "store") +
+                     ", " + count_of(kills, "kill") + ", " + count_of(failures.size(), "failure") + ", " +
+                     grouped(static_cast<std::size_t>(kills_per_second())) + " kills/s";
+  for (const KillFailure& failure : failures) text += "\n  " + failure.what;
+  return text;
+}
+
+KillReport run_kill_plan(const KillPlan& plan) {
+  return KillRun(plan).run();
+}
+
+}  // namespace commonhold::testing
