@@ -43,7 +43,7 @@ class KillRun {
   VictimBoard& board() { return *static_cast<VictimBoard*>(board_memory_.data()); }
   // Forks a victim in freshly prepared memory, with the orders on the board.
   VictimFate run_victim_once();
-  bool record(KillTrace& trace);
+  bool record(KillTrace& trace, VictimJob job);
   void record_again();
   [[nodiscard]] std::vector<std::size_t> kill_points() const;
   void kill_at(std::size_t k);
@@ -76,7 +76,7 @@ KillRun::KillRun(const KillPlan& plan)
 }
 
 KillReport KillRun::run() {
-  if (!record(trace_)) return report_;
+  if (!record(trace_, VictimJob::kRecord)) return report_;
   report_.instructions = trace_.size();
   report_.stores = trace_.store_count();
   if (trace_.size() <= plan_.max_every) {
@@ -107,8 +107,8 @@ VictimFate KillRun::run_victim_once() {
   return nursery_->run_one();
 }
 
-bool KillRun::record(KillTrace& trace) {
-  board().job = VictimJob::kRecord;
+bool KillRun::record(KillTrace& trace, VictimJob job) {
+  board().job = job;
   trace.prepare_recording(board());
   const VictimFate fate = run_victim_once();
   if (board().ending == VictimEnding::kFinished) {
@@ -120,7 +120,7 @@ bool KillRun::record(KillTrace& trace) {
 }
 
 void KillRun::record_again() {
-  if (!record(second_trace_)) return;
+  if (!record(second_trace_, VictimJob::kRecordSteps)) return;
   const std::size_t k = trace_.first_difference(second_trace_);
   const auto place = [k](const KillTrace& trace) {
     return k < trace.size() ? describe_code(trace.rip(k)) : "the end";
@@ -200,7 +200,7 @@ std::string KillRun::ending(const VictimFate& fate) {
     case VictimEnding::kStrayTrap:
       return "a trap that is not ours" + place;
     case VictimEnding::kTraceFull:
-      return "the operation has more than " + count_of(b.trace_capacity, "instruction");
+      return "the operation has more than " + count_of(b.trace_capacity - 1, "instruction");
     case VictimEnding::kThrew:
       return "enter threw: " + std::string(b.message);
     case VictimEnding::kTimedOut:

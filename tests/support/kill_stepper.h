@@ -4,8 +4,8 @@
 //   -----------------            ---------------------               -----------------------
 //   prepare()
 //   fork ---------------------> keeps this private memory
-//   prepare(), record ---------> fork --------------------------> enter(), op() under the trap flag:
-//   every RIP, every store <---- waitpid <----------------------- stores to `shared` by their page faults
+//   prepare(), record ---------> fork --------------------------> enter(), op() step by step: every
+//   RIPs, stores <-------------- waitpid <----------------------- RIP; stores to `shared` by page faults
 //   for each k of the trace:
 //     prepare()
 //     the stops before k ------> fork --------------------------> enter(), op() with one int3 at a time:
@@ -13,11 +13,11 @@
 //     how it ended <------------ waitpid <----------------------- kill(self, SIGKILL) before k executes
 //     verify(pid, k)
 //
-// Why this is cheap: the trap flag is used for the recording only (each of its traps leaves a virtual
-// machine: 12 us against 2 us for an int3). A killed run takes the fewest breakpoints that single out the
-// k-th executed instruction among all executions of the same code, usually one; the next breakpoint is
-// planted where the trace says the victim will come by, so no instruction is ever stepped over or emulated.
-// Iteration i of a `rep` instruction is reached by setting its counter to i.
+// Why this is cheap: a killed run takes the fewest breakpoints that single out the k-th executed instruction
+// among all executions of the same code, usually one; the next breakpoint is planted where the trace says the
+// victim will come by, so that no instruction is stepped over or emulated. Iteration i of a `rep` instruction
+// is reached by setting its counter to i. The trap flag, each of whose traps leaves a virtual machine (12 us
+// against 2 us for an int3), is used while recording only, and there for what KillRecorder cannot foresee.
 //
 // Why it is complete: k runs over every executed instruction, libc's included, iterations of `rep` counted
 // singly, and k == N is the moment after the last one. Stores are found by the hardware: `shared` is
@@ -28,7 +28,8 @@
 //   made after the first prepare(): what prepare() and verify() change in private memory later, victims do
 //   not see) and from the same shared memory (prepare() puts it back: see SharedImage). Clocks and process
 //   ids in the data are fine until they change the path. A path that differs is a failure of the run, never a
-//   silent gap. An operation that is killed everywhere is recorded twice and compared.
+//   silent gap. An operation that is killed everywhere is recorded twice, the second time by the trap flag
+//   alone, and the recordings must agree.
 // - enter() does what is not to be killed: joins, warms caches. Test programs are linked with -Wl,-z,now (or
 //   run under LD_BIND_NOW=1), or the dynamic loader's symbol lookup becomes part of the operation.
 // - op() neither blocks nor handles SIGTRAP, SIGSEGV and SIGALRM, does not fork, and ends by returning;
@@ -73,7 +74,7 @@ struct KillPlan {
   std::size_t max_every = 20'000;
   std::size_t sample = 2'000;
   std::uint64_t seed = 1;
-  // A longer operation is an error. The recording takes 12 us per instruction.
+  // A longer operation is an error. A recording takes about 1 us per instruction.
   std::size_t max_instructions = 4'000'000;
   // A victim that lives longer is a failure that says where it was; a recording may while it gets on.
   unsigned timeout_ms = 5'000;

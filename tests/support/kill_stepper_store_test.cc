@@ -199,18 +199,4 @@ TEST_CASE("an image is restored to the byte by writing the pages that differ", "
   REQUIRE(bytes[1] == 5);
 }
 
-TEST_CASE("repeated string instructions are told by their bytes", "[kill]") {
-  const auto is_rep = [](std::vector<std::uint8_t> code) {
-    code.resize(16);
-    return is_rep_string(code.data());
-  };
-  REQUIRE(is_rep({0xf3, 0xa4}));
-  REQUIRE(is_rep({0xf3, 0x48, 0xab}));
-  REQUIRE(is_rep({0x66, 0xf3, 0xa5}));
-  REQUIRE(is_rep({0xf2, 0xae}));
-  REQUIRE_FALSE(is_rep({0xa4}));
-  REQUIRE_FALSE(is_rep({0xf3, 0x0f, 0x6f}));
-  REQUIRE_FALSE(is_rep({0xeb, 0xfe}));
-}
-
 }  // namespace commonhold::testing

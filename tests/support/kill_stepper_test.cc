@@ -310,7 +310,7 @@ TEST_CASE("what the caller does with its heap does not change a victim's path", 
   KillTestGround ground("malloc");
   volatile std::uint64_t* words = ground.words();
   ground.plan.op = [words] {
-    for (std::size_t size = 16; size < 4096; size *= 2) {
+    for (std::size_t size = 16; size < 1024; size *= 2) {
       std::vector<std::uint64_t> block(size / 8, size);
       words[0] = words[0] + block.back();
     }

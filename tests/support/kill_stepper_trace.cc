@@ -5,6 +5,8 @@
 #include <string>
 #include <unordered_map>
 
+#include "tests/support/kill_stepper_decode.h"
+
 namespace commonhold::testing {
 namespace {
 
@@ -14,12 +16,12 @@ constexpr std::int32_t kInsideRep = -2;  // a `rep`'s second or later iteration:
 }  // namespace
 
 KillTrace::KillTrace(std::size_t capacity)
-    : capacity_(capacity),
-      rips_(capacity * sizeof(std::uint64_t)),
-      stores_(capacity * sizeof(std::uint32_t)),
-      syscalls_(capacity * sizeof(std::uint32_t)),
-      previous_(capacity * sizeof(std::int32_t)),
-      stops_((capacity + 1) * sizeof(Stop)) {
+    : capacity_(capacity + 1),
+      rips_(capacity_ * sizeof(std::uint64_t)),
+      stores_(capacity_ * sizeof(std::uint32_t)),
+      syscalls_(capacity_ * sizeof(std::uint32_t)),
+      previous_(capacity_ * sizeof(std::int32_t)),
+      stops_(capacity_ * sizeof(Stop)) {
   if (capacity > 0x7fff'ffff)
     throw std::runtime_error("a trace of " + std::to_string(capacity) + " instructions");
 }
@@ -64,7 +66,7 @@ void KillTrace::find_routes() {
   for (std::size_t k = 0; k < size_; ++k) {
     const auto index = static_cast<std::int32_t>(k);
     if (k > 0 && rip(k) == rip(k - 1)) {
-      if (!is_rep_string(reinterpret_cast<const std::uint8_t*>(rip(k)))) {
+      if (decode_step(rip(k)).kind != CodeKind::kRep) {
         throw std::runtime_error("instruction " + std::to_string(k) + " of the trace jumps to itself");
       }
       previous()[k] = kInsideRep;

@@ -42,7 +42,8 @@ class KillTrace {
   [[nodiscard]] static std::vector<std::uint32_t> indices(const SharedBuffer& buffer, std::size_t count);
   void find_routes();
 
-  std::size_t capacity_;
+  std::size_t
+      capacity_;  // one more than asked for: a recording looks ahead to where the operation returns to
   std::size_t size_ = 0;
   std::size_t store_count_ = 0;
   std::size_t syscall_count_ = 0;

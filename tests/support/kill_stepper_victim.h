@@ -16,9 +16,10 @@ struct Stop {
 };
 
 enum class VictimJob : std::uint32_t {
-  kRecord,      // run op() under the trap flag, write the trace
-  kKillAtStop,  // die at the last stop
-  kKillAtEnd,   // die after the last instruction; no stops
+  kRecord,       // run op() and write the trace: see KillRecorder
+  kRecordSteps,  // the same, each instruction stepped by the processor
+  kKillAtStop,   // die at the last stop
+  kKillAtEnd,    // die after the last instruction; no stops
 };
 
 enum class VictimEnding : std::uint32_t {
@@ -40,7 +41,7 @@ struct VictimBoard {
   std::uint32_t timeout_ms;
   const Stop* stops;
   std::uint64_t stop_count;
-  const MemoryRange* ranges;  // for kRecord
+  const MemoryRange* ranges;  // for the recording, as is what follows
   std::uint64_t range_count;
   std::uint64_t* trace;  // RIP of each executed instruction
   std::uint64_t trace_capacity;
@@ -67,9 +68,5 @@ void make_code_writable();
 // ancestor.
 [[noreturn]] void run_victim(VictimBoard& board, const std::function<void()>& enter,
                              const std::function<void()>& op);
-
-// Whether the bytes are an x86-64 string instruction with a repeat prefix. Reads at most 15 bytes, stops at
-// the opcode.
-[[nodiscard]] bool is_rep_string(const std::uint8_t* code);
 
 }  // namespace commonhold::testing
