@@ -1,4 +1,4 @@
-#include "tests/support/code_location.h"
+#include "support/code_location.h"
 
 #include <cxxabi.h>
 #include <dlfcn.h>
@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <memory>
 
-namespace commonhold::testing {
+namespace commonhold::test {
 namespace {
 
 std::string hex(std::uint64_t value) {
@@ -20,8 +20,7 @@ std::string hex(std::uint64_t value) {
 
 std::string demangled(const char* symbol) {
   int status = 0;
-  std::unique_ptr<char, decltype(&std::free)> name(abi::__cxa_demangle(symbol, nullptr, nullptr, &status),
-                                                   &std::free);
+  std::unique_ptr<char, decltype(&std::free)> name(abi::__cxa_demangle(symbol, nullptr, nullptr, &status), &std::free);
   return status == 0 ? name.get() : symbol;
 }
 
@@ -50,17 +49,16 @@ std::string source_line(const std::string& module, std::uint64_t offset) {
 
 std::string describe_code(std::uint64_t address) {
   Dl_info info{};
-  if (::dladdr(reinterpret_cast<void*>(address), &info) == 0 || info.dli_fname == nullptr)
-    return hex(address);
+  if (::dladdr(reinterpret_cast<void*>(address), &info) == 0 || info.dli_fname == nullptr) return hex(address);
   const std::string module = module_file(info.dli_fname);
   const std::uint64_t offset = address - reinterpret_cast<std::uint64_t>(info.dli_fbase);
   std::string text = module.substr(module.rfind('/') + 1) + "+" + hex(offset);
   if (info.dli_sname != nullptr) {
-    text += " (" + demangled(info.dli_sname) + "+" +
-            hex(address - reinterpret_cast<std::uint64_t>(info.dli_saddr)) + ")";
+    text +=
+        " (" + demangled(info.dli_sname) + "+" + hex(address - reinterpret_cast<std::uint64_t>(info.dli_saddr)) + ")";
   }
   const std::string source = source_line(module, offset);
   return source.empty() ? text : text + " " + source;
 }
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

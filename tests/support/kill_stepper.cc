@@ -1,4 +1,4 @@
-#include "tests/support/kill_stepper.h"
+#include "support/kill_stepper.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -13,18 +13,18 @@
 #include <random>
 #include <stdexcept>
 
-#include "tests/support/code_location.h"
-#include "tests/support/kill_stepper_nursery.h"
-#include "tests/support/kill_stepper_trace.h"
+#include "support/code_location.h"
+#include "support/kill_stepper_nursery.h"
+#include "support/kill_stepper_trace.h"
 
-namespace commonhold::testing {
+namespace commonhold::test {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
 std::string grouped(std::size_t number) {
   std::string text = std::to_string(number);
-  for (std::size_t at = text.size(); at > 3; at -= 3) text.insert(at - 3, ",");
+  for (std::size_t at = text.size(); at > 3; at -= 3) text.insert(at - 3, 1, ',');
   return text;
 }
 
@@ -63,9 +63,7 @@ class KillRun {
 };
 
 KillRun::KillRun(const KillPlan& plan)
-    : plan_(plan),
-      trace_(plan.max_instructions),
-      second_trace_(std::min(plan.max_instructions, plan.max_every)) {
+    : plan_(plan), trace_(plan.max_instructions), second_trace_(std::min(plan.max_instructions, plan.max_every)) {
   if (!plan.op) throw std::invalid_argument("kill plan '" + plan.name + "' has no op");
   report_.name = plan.name;
   new (board_memory_.data()) VictimBoard{};
@@ -82,8 +80,7 @@ KillReport KillRun::run() {
   if (trace_.size() <= plan_.max_every) {
     record_again();
   } else if (plan_.shared.empty()) {
-    throw std::invalid_argument("kill plan '" + plan_.name + "' has " +
-                                count_of(trace_.size(), "instruction") +
+    throw std::invalid_argument("kill plan '" + plan_.name + "' has " + count_of(trace_.size(), "instruction") +
                                 " and no shared ranges to sample by");
   }
   const Clock::time_point start = Clock::now();
@@ -122,13 +119,11 @@ bool KillRun::record(KillTrace& trace, VictimJob job) {
 void KillRun::record_again() {
   if (!record(second_trace_, VictimJob::kRecordSteps)) return;
   const std::size_t k = trace_.first_difference(second_trace_);
-  const auto place = [k](const KillTrace& trace) {
-    return k < trace.size() ? describe_code(trace.rip(k)) : "the end";
-  };
+  const auto place = [k](const KillTrace& trace) { return k < trace.size() ? describe_code(trace.rip(k)) : "the end"; };
   if (k < trace_.size() || k < second_trace_.size()) {
     fail(k, k < second_trace_.size() ? second_trace_.rip(k) : 0,
-         "the path differs between two recordings at instruction " + grouped(k) + ": " + place(trace_) +
-             ", then " + place(second_trace_));
+         "the path differs between two recordings at instruction " + grouped(k) + ": " + place(trace_) + ", then " +
+             place(second_trace_));
   } else if (trace_.stores() != second_trace_.stores()) {
     fail(k, 0, "the stores differ between two recordings of the same path");
   }
@@ -160,8 +155,7 @@ void KillRun::kill_at(std::size_t k) {
   if (board().ending != VictimEnding::kKilled || !killed) {
     const VictimEnding how = board().ending;
     const bool elsewhere = how == VictimEnding::kTimedOut || how == VictimEnding::kCrashed;
-    return fail(k, elsewhere ? board().rip : (k < trace_.size() ? trace_.rip(k) : 0),
-                before(k) + ": " + ending(fate));
+    return fail(k, elsewhere ? board().rip : (k < trace_.size() ? trace_.rip(k) : 0), before(k) + ": " + ending(fate));
   }
   ++report_.kills;
   if (plan_.verify) verify(fate.pid, k);
@@ -195,8 +189,8 @@ std::string KillRun::ending(const VictimFate& fate) {
   const std::string phase = b.armed ? "" : " before the operation";
   switch (b.ending) {
     case VictimEnding::kFinished:
-      return "the path differed: the operation ended after " + count_of(b.stops_reached, "breakpoint") +
-             " of " + grouped(b.stop_count);
+      return "the path differed: the operation ended after " + count_of(b.stops_reached, "breakpoint") + " of " +
+             grouped(b.stop_count);
     case VictimEnding::kStrayTrap:
       return "a trap that is not ours" + place;
     case VictimEnding::kTraceFull:
@@ -217,8 +211,8 @@ std::string KillRun::ending(const VictimFate& fate) {
 }  // namespace
 
 std::string KillReport::line() const {
-  std::string text = name + ": " + count_of(instructions, "instruction") + ", " + count_of(stores, "store") +
-                     ", " + count_of(kills, "kill") + ", " + count_of(failures.size(), "failure") + ", " +
+  std::string text = name + ": " + count_of(instructions, "instruction") + ", " + count_of(stores, "store") + ", " +
+                     count_of(kills, "kill") + ", " + count_of(failures.size(), "failure") + ", " +
                      grouped(static_cast<std::size_t>(kills_per_second())) + " kills/s";
   for (const KillFailure& failure : failures) text += "\n  " + failure.what;
   return text;
@@ -228,4 +222,4 @@ KillReport run_kill_plan(const KillPlan& plan) {
   return KillRun(plan).run();
 }
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

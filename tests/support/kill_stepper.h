@@ -49,9 +49,9 @@
 #include <string>
 #include <vector>
 
-#include "tests/support/shared_image.h"
+#include "support/shared_image.h"
 
-namespace commonhold::testing {
+namespace commonhold::test {
 
 struct KillPlan {
   std::string name;
@@ -98,9 +98,7 @@ struct KillReport {
 
   // Whether there were kills and no failures.
   [[nodiscard]] bool ok() const { return failures.empty() && kills > 0; }
-  [[nodiscard]] double kills_per_second() const {
-    return seconds > 0 ? static_cast<double>(kills) / seconds : 0;
-  }
+  [[nodiscard]] double kills_per_second() const { return seconds > 0 ? static_cast<double>(kills) / seconds : 0; }
   // "dict.put overwrite: 1,384 instructions, 37 stores, 1,385 kills, 0 failures, 912 kills/s"; failures on
   // further lines.
   [[nodiscard]] std::string line() const;
@@ -109,4 +107,4 @@ struct KillReport {
 // Records plan.op and kills it everywhere. Leaves no process behind, whatever is thrown.
 [[nodiscard]] KillReport run_kill_plan(const KillPlan& plan);
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

@@ -1,6 +1,6 @@
-#include "tests/support/kill_stepper_decode.h"
+#include "support/kill_stepper_decode.h"
 
-namespace commonhold::testing {
+namespace commonhold::test {
 namespace {
 
 constexpr int kMaxLength = 15;
@@ -29,9 +29,8 @@ std::uint64_t relative8(const std::uint8_t* code) {
 }
 
 std::uint64_t relative32(const std::uint8_t* code) {
-  const std::uint32_t offset =
-      static_cast<std::uint32_t>(code[0]) | static_cast<std::uint32_t>(code[1]) << 8 |
-      static_cast<std::uint32_t>(code[2]) << 16 | static_cast<std::uint32_t>(code[3]) << 24;
+  const std::uint32_t offset = static_cast<std::uint32_t>(code[0]) | static_cast<std::uint32_t>(code[1]) << 8 |
+                               static_cast<std::uint32_t>(code[2]) << 16 | static_cast<std::uint32_t>(code[3]) << 24;
   return static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(offset)));
 }
 
@@ -99,4 +98,4 @@ bool branch_is_taken(std::uint8_t condition, std::uint64_t flags) {
   return holds[condition >> 1] != ((condition & 1) != 0);
 }
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

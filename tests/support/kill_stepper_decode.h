@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace commonhold::testing {
+namespace commonhold::test {
 
 enum class CodeKind : std::uint8_t {
   kPlain,    // goes on at the next instruction; its length is not decoded
@@ -30,4 +30,4 @@ struct CodeStep {
 // Whether a conditional jump with this condition code jumps under these RFLAGS.
 [[nodiscard]] bool branch_is_taken(std::uint8_t condition, std::uint64_t flags);
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

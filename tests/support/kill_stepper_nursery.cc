@@ -1,4 +1,4 @@
-#include "tests/support/kill_stepper_nursery.h"
+#include "support/kill_stepper_nursery.h"
 
 #include <signal.h>
 #include <sys/prctl.h>
@@ -12,7 +12,7 @@
 #include <string>
 #include <system_error>
 
-namespace commonhold::testing {
+namespace commonhold::test {
 namespace {
 
 constexpr char kRunOne = 'r';
@@ -55,8 +55,7 @@ bool send(int channel, const void* message, std::size_t size) {
 
 }  // namespace
 
-VictimNursery::VictimNursery(VictimBoard& board, const std::function<void()>& enter,
-                             const std::function<void()>& op) {
+VictimNursery::VictimNursery(VictimBoard& board, const std::function<void()>& enter, const std::function<void()>& op) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
     throw std::system_error(errno, std::generic_category(), "socketpair for the victim nursery");
@@ -98,4 +97,4 @@ VictimFate VictimNursery::run_one() {
   return fate;
 }
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

@@ -5,9 +5,9 @@
 
 #include <functional>
 
-#include "tests/support/kill_stepper_victim.h"
+#include "support/kill_stepper_victim.h"
 
-namespace commonhold::testing {
+namespace commonhold::test {
 
 // How a victim ended, as the nursery's waitpid saw it.
 struct VictimFate {
@@ -36,4 +36,4 @@ class VictimNursery {
   int channel_ = -1;
 };
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

@@ -1,10 +1,10 @@
-#include "tests/support/kill_stepper_recorder.h"
+#include "support/kill_stepper_recorder.h"
 
 #include <sys/mman.h>
 
-#include "tests/support/kill_stepper_decode.h"
+#include "support/kill_stepper_decode.h"
 
-namespace commonhold::testing {
+namespace commonhold::test {
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
@@ -137,16 +137,14 @@ void KillRecorder::learn_length(std::uint64_t rip, std::uint64_t next) {
 bool KillRecorder::on_fault(const greg_t* regs, std::uint64_t address) {
   VictimBoard& board = *board_;
   const bool write = (regs[REG_ERR] & kWriteAccess) != 0;
-  if (!write || board.trace_size == 0 || !in_ranges(address, true) || open_count_ == kMaxOpenPages)
-    return false;
+  if (!write || board.trace_size == 0 || !in_ranges(address, true) || open_count_ == kMaxOpenPages) return false;
   const auto rip = static_cast<std::uint64_t>(regs[REG_RIP]);
   std::uint64_t index = run_begin_;
   while (index < board.trace_size && board.trace[index] != rip) ++index;
   if (index == board.trace_size) return false;
 
   const bool again = board.store_count > 0 && board.stores[board.store_count - 1] == index;
-  if (!again && in_ranges(address, false))
-    board.stores[board.store_count++] = static_cast<std::uint32_t>(index);
+  if (!again && in_ranges(address, false)) board.stores[board.store_count++] = static_cast<std::uint32_t>(index);
   protect(page_of(address), page_of(address) + kPage, PROT_READ | PROT_WRITE);
   open_pages_[open_count_++] = page_of(address);
   if (breakpoint_.planted()) {  // in a run: stop behind the store instead, to close the page
@@ -180,8 +178,7 @@ bool KillRecorder::in_ranges(std::uint64_t address, bool whole_pages) const {
   for (std::uint64_t i = 0; i < board_->range_count; ++i) {
     const auto from = reinterpret_cast<std::uint64_t>(board_->ranges[i].address);
     const std::uint64_t to = from + board_->ranges[i].length;
-    if (address >= (whole_pages ? page_of(from) : from) &&
-        address < (whole_pages ? page_of(to + kPage - 1) : to)) {
+    if (address >= (whole_pages ? page_of(from) : from) && address < (whole_pages ? page_of(to + kPage - 1) : to)) {
       return true;
     }
   }
@@ -195,4 +192,4 @@ void KillRecorder::close_pages() {
   }
 }
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

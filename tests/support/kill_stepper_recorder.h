@@ -6,10 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "tests/support/kill_stepper_signal.h"
-#include "tests/support/kill_stepper_victim.h"
+#include "support/kill_stepper_signal.h"
+#include "support/kill_stepper_victim.h"
 
-namespace commonhold::testing {
+namespace commonhold::test {
 
 // Stops a recording victim often enough to know its path:
 //
@@ -71,4 +71,4 @@ class KillRecorder {
   Length lengths_[kLengths];
 };
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

@@ -1,6 +1,6 @@
 // What the recorder foresees of jumps. run_kill_plan() compares each recording with one by the trap flag
 // alone.
-#include "tests/support/kill_stepper_recorder.h"
+#include "support/kill_stepper_recorder.h"
 
 #include <catch2/catch.hpp>
 #include <cstdint>
@@ -8,10 +8,10 @@
 #include <set>
 #include <string>
 
-#include "tests/support/kill_stepper_decode.h"
-#include "tests/support/kill_test_ground.h"
+#include "support/kill_stepper_decode.h"
+#include "support/kill_test_ground.h"
 
-namespace commonhold::testing {
+namespace commonhold::test {
 
 TEST_CASE("each conditional jump is foreseen under each combination of flags", "[kill]") {
   const auto jumps = [](std::uint8_t condition, std::uint64_t flags) {
@@ -101,4 +101,4 @@ TEST_CASE("all ways to jump are recorded as the processor goes", "[kill]") {
   REQUIRE(seen == std::set<std::uint64_t>{0, 9 + 7 + 3 + 8 + 1});
 }
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

@@ -8,13 +8,13 @@
 
 #include <cstdint>
 
-#include "tests/support/kill_stepper_victim.h"
+#include "support/kill_stepper_victim.h"
 
 // The int3 before and after the call of the operation.
 extern "C" [[gnu::visibility("hidden")]] const std::uint8_t commonhold_kill_arm[];
 extern "C" [[gnu::visibility("hidden")]] const std::uint8_t commonhold_kill_disarm[];
 
-namespace commonhold::testing {
+namespace commonhold::test {
 
 inline std::uint64_t arm_address() {
   return reinterpret_cast<std::uint64_t>(commonhold_kill_arm);
@@ -63,4 +63,4 @@ class Breakpoint {
   std::uint8_t covered_ = 0;
 };
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

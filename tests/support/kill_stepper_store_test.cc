@@ -10,11 +10,11 @@
 #include <string>
 #include <vector>
 
-#include "tests/support/kill_stepper.h"
-#include "tests/support/kill_stepper_victim.h"
-#include "tests/support/kill_test_ground.h"
+#include "support/kill_stepper.h"
+#include "support/kill_stepper_victim.h"
+#include "support/kill_test_ground.h"
 
-namespace commonhold::testing {
+namespace commonhold::test {
 namespace {
 
 // The points k at which the memory is not what it was at k - 1: the truth about the stores that changed
@@ -199,4 +199,4 @@ TEST_CASE("an image is restored to the byte by writing the pages that differ", "
   REQUIRE(bytes[1] == 5);
 }
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

@@ -1,4 +1,4 @@
-#include "tests/support/kill_stepper.h"
+#include "support/kill_stepper.h"
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -20,9 +20,9 @@
 #include <utility>
 #include <vector>
 
-#include "tests/support/kill_test_ground.h"
+#include "support/kill_test_ground.h"
 
-namespace commonhold::testing {
+namespace commonhold::test {
 namespace {
 
 void require_clean(const KillReport& report) {
@@ -59,8 +59,7 @@ TEST_CASE("a kill at every instruction of ten stores leaves each prefix of them"
     std::size_t length = 0;
     while (length < 10 && words[length] == length + 1) ++length;
     for (std::size_t i = length; i < 10; ++i) {
-      if (words[i] != 0)
-        return "word " + std::to_string(i) + " was written before word " + std::to_string(length);
+      if (words[i] != 0) return "word " + std::to_string(i) + " was written before word " + std::to_string(length);
     }
     prefixes.push_back(length);
     return {};
@@ -185,8 +184,7 @@ TEST_CASE("the kernel may write to the shared range during the recording", "[kil
   words[8] = 5;
   ground.save();
   ground.plan.op = [words, zero] {
-    words[0] =
-        static_cast<std::uint64_t>(::syscall(SYS_read, zero, const_cast<std::uint64_t*>(words + 8), 8));
+    words[0] = static_cast<std::uint64_t>(::syscall(SYS_read, zero, const_cast<std::uint64_t*>(words + 8), 8));
   };
   std::set<std::pair<std::uint64_t, std::uint64_t>> seen;
   const KillReport report = ground.run([&](std::size_t) -> std::string {
@@ -209,8 +207,7 @@ TEST_CASE("a path that differs between the recordings is a failure", "[kill]") {
   INFO(report.line());
   REQUIRE_FALSE(report.ok());
   REQUIRE(report.failures.size() == 1);
-  REQUIRE_THAT(report.failures[0].what,
-               Catch::Contains("the path differs between two recordings at instruction"));
+  REQUIRE_THAT(report.failures[0].what, Catch::Contains("the path differs between two recordings at instruction"));
 }
 
 TEST_CASE("a path that differs in a killed run is a failure that names k and the symbol", "[kill]") {
@@ -379,4 +376,4 @@ TEST_CASE("a kill plan runs inside verify, on the memory that the outer kill lef
   REQUIRE(inner_kills > 100);
 }
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

@@ -1,13 +1,13 @@
-#include "tests/support/kill_stepper_trace.h"
+#include "support/kill_stepper_trace.h"
 
 #include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
 
-#include "tests/support/kill_stepper_decode.h"
+#include "support/kill_stepper_decode.h"
 
-namespace commonhold::testing {
+namespace commonhold::test {
 namespace {
 
 constexpr std::int32_t kStart = -1;
@@ -22,8 +22,7 @@ KillTrace::KillTrace(std::size_t capacity)
       syscalls_(capacity_ * sizeof(std::uint32_t)),
       previous_(capacity_ * sizeof(std::int32_t)),
       stops_(capacity_ * sizeof(Stop)) {
-  if (capacity > 0x7fff'ffff)
-    throw std::runtime_error("a trace of " + std::to_string(capacity) + " instructions");
+  if (capacity > 0x7fff'ffff) throw std::runtime_error("a trace of " + std::to_string(capacity) + " instructions");
 }
 
 void KillTrace::prepare_recording(VictimBoard& board) {
@@ -113,4 +112,4 @@ void KillTrace::route_to(std::size_t k, VictimBoard& board) {
   board.stop_count = count;
 }
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "tests/support/kill_stepper_victim.h"
-#include "tests/support/shared_image.h"
+#include "support/kill_stepper_victim.h"
+#include "support/shared_image.h"
 
-namespace commonhold::testing {
+namespace commonhold::test {
 
 // The executed instructions of one operation. Lives in shared memory, not on the heap.
 class KillTrace {
@@ -42,8 +42,7 @@ class KillTrace {
   [[nodiscard]] static std::vector<std::uint32_t> indices(const SharedBuffer& buffer, std::size_t count);
   void find_routes();
 
-  std::size_t
-      capacity_;  // one more than asked for: a recording looks ahead to where the operation returns to
+  std::size_t capacity_;  // one more than asked for: a recording looks ahead to where the operation returns to
   std::size_t size_ = 0;
   std::size_t store_count_ = 0;
   std::size_t syscall_count_ = 0;
@@ -54,4 +53,4 @@ class KillTrace {
   SharedBuffer stops_;     // the present route
 };
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

@@ -1,4 +1,4 @@
-#include "tests/support/kill_stepper_victim.h"
+#include "support/kill_stepper_victim.h"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -11,8 +11,8 @@
 #include <exception>
 #include <memory>
 
-#include "tests/support/kill_stepper_recorder.h"
-#include "tests/support/kill_stepper_signal.h"
+#include "support/kill_stepper_recorder.h"
+#include "support/kill_stepper_signal.h"
 
 // Runs fn(context) between two int3 of its own: the first arms, the second disarms.
 extern "C" void commonhold_kill_run_armed(void* context, void (*fn)(void*));
@@ -41,7 +41,7 @@ commonhold_kill_disarm:
     .size commonhold_kill_run_armed, . - commonhold_kill_run_armed
 )");
 
-namespace commonhold::testing {
+namespace commonhold::test {
 namespace {
 
 VictimBoard* board;  // of this victim
@@ -155,4 +155,4 @@ void run_victim(VictimBoard& orders, const std::function<void()>& enter, const s
   end_victim(orders, VictimEnding::kStrayTrap, 0);  // not reached: disarming ends
 }
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <functional>
 
-#include "tests/support/shared_image.h"
+#include "support/shared_image.h"
 
-namespace commonhold::testing {
+namespace commonhold::test {
 
 // A breakpoint on the way to the kill. Planted when the stop before it was reached; removed when it is.
 struct Stop {
@@ -66,7 +66,6 @@ void make_code_writable();
 
 // Follows the board's orders; ends this process. REQUIRES: a freshly forked child, make_code_writable() in an
 // ancestor.
-[[noreturn]] void run_victim(VictimBoard& board, const std::function<void()>& enter,
-                             const std::function<void()>& op);
+[[noreturn]] void run_victim(VictimBoard& board, const std::function<void()>& enter, const std::function<void()>& op);
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

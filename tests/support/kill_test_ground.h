@@ -10,10 +10,10 @@
 #include <string>
 #include <utility>
 
-#include "tests/support/kill_stepper.h"
-#include "tests/support/shared_image.h"
+#include "support/kill_stepper.h"
+#include "support/shared_image.h"
 
-namespace commonhold::testing {
+namespace commonhold::test {
 
 // A few zeroed pages, and a plan that puts them back before each run.
 class KillTestGround {
@@ -41,9 +41,7 @@ class KillTestGround {
   void save() { image_.save(); }
   // How many victims there were, recordings included. Outside of the image, so an operation can misbehave by
   // it.
-  [[nodiscard]] std::atomic<int>& runs() const {
-    return *static_cast<std::atomic<int>*>(runs_memory_.data());
-  }
+  [[nodiscard]] std::atomic<int>& runs() const { return *static_cast<std::atomic<int>*>(runs_memory_.data()); }
 
   KillPlan plan;
 
@@ -53,4 +51,4 @@ class KillTestGround {
   SharedBuffer runs_memory_;
 };
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

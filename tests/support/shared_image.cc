@@ -1,4 +1,4 @@
-#include "tests/support/shared_image.h"
+#include "support/shared_image.h"
 
 #include <sys/mman.h>
 
@@ -7,7 +7,7 @@
 #include <cstring>
 #include <system_error>
 
-namespace commonhold::testing {
+namespace commonhold::test {
 namespace {
 
 constexpr std::size_t kPage = 4096;
@@ -35,8 +35,7 @@ void for_each_page(const std::vector<MemoryRange>& ranges, const SharedBuffer& s
 
 SharedBuffer::SharedBuffer(std::size_t length) : length_(length) {
   if (length == 0) return;
-  void* mapped =
-      ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* mapped = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) {
     throw std::system_error(errno, std::generic_category(), "mmap of " + std::to_string(length) + " bytes");
   }
@@ -47,8 +46,7 @@ SharedBuffer::~SharedBuffer() {
   if (data_ != nullptr) ::munmap(data_, length_);
 }
 
-SharedImage::SharedImage(std::vector<MemoryRange> ranges)
-    : ranges_(std::move(ranges)), saved_(total_length(ranges_)) {
+SharedImage::SharedImage(std::vector<MemoryRange> ranges) : ranges_(std::move(ranges)), saved_(total_length(ranges_)) {
   save();
 }
 
@@ -80,4 +78,4 @@ bool SharedImage::differs() const {
   return different;
 }
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-namespace commonhold::testing {
+namespace commonhold::test {
 
 // Bytes [address, address + length) of this process's mapping.
 struct MemoryRange {
@@ -54,4 +54,4 @@ class SharedImage {
   SharedBuffer saved_;
 };
 
-}  // namespace commonhold::testing
+}  // namespace commonhold::test
