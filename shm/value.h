@@ -33,8 +33,9 @@ struct ValueControl {
   Word size;                            // bytes; written once
   Word buffers[2];                      // offsets; written once, 0 for a word
   LockWord user_lock;                   // with_lock; recovered like any lock, guards nothing of ours
-  Word unused[7];
+  Word unused[8];
 };
+static_assert(sizeof(ValueControl) == 128);  // the buffers of a large value follow in the same chunk
 
 class Value {
  public:
@@ -57,12 +58,16 @@ class Value {
 
   LockWord& user_lock() const;
 
+  // ---- for the catalogue of types and recovery ----
+  // A value of `bytes` (1 or more; kTooLarge beyond 4 GiB): `initial` when it is a word, else zero.
   static Status create(ThreadContext& me, std::uint32_t object, std::uint64_t bytes, Word initial, Offset& control);
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
+  static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
 
  private:
   ObjectAddress where_;
   ValueControl* control_;
+  std::size_t size_;  // a copy made once: callers size their memory by it
 };
 
 }  // namespace commonhold::shm
