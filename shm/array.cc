@@ -42,18 +42,26 @@ void get_unit(void* to, const std::byte* shared) {
 
 void put_width(std::byte* shared, const void* from, std::size_t width) {
   switch (width) {
-    case 8: return put_unit<std::uint64_t>(shared, from);
-    case 4: return put_unit<std::uint32_t>(shared, from);
-    case 2: return put_unit<std::uint16_t>(shared, from);
-    default: return put_unit<std::uint8_t>(shared, from);
+    case 8:
+      return put_unit<std::uint64_t>(shared, from);
+    case 4:
+      return put_unit<std::uint32_t>(shared, from);
+    case 2:
+      return put_unit<std::uint16_t>(shared, from);
+    default:
+      return put_unit<std::uint8_t>(shared, from);
   }
 }
 void get_width(void* to, const std::byte* shared, std::size_t width) {
   switch (width) {
-    case 8: return get_unit<std::uint64_t>(to, shared);
-    case 4: return get_unit<std::uint32_t>(to, shared);
-    case 2: return get_unit<std::uint16_t>(to, shared);
-    default: return get_unit<std::uint8_t>(to, shared);
+    case 8:
+      return get_unit<std::uint64_t>(to, shared);
+    case 4:
+      return get_unit<std::uint32_t>(to, shared);
+    case 2:
+      return get_unit<std::uint16_t>(to, shared);
+    default:
+      return get_unit<std::uint8_t>(to, shared);
   }
 }
 
@@ -149,10 +157,18 @@ Array::Array(const ObjectAddress& where)
   }
 }
 
-std::uint64_t Array::count() const { return count_; }
-std::size_t Array::element_bytes() const { return element_bytes_; }
-std::byte* Array::data() const { return data_; }
-LockWord& Array::user_lock() const { return control_->user_lock; }
+std::uint64_t Array::count() const {
+  return count_;
+}
+std::size_t Array::element_bytes() const {
+  return element_bytes_;
+}
+std::byte* Array::data() const {
+  return data_;
+}
+LockWord& Array::user_lock() const {
+  return control_->user_lock;
+}
 
 Status Array::load(ThreadContext& me, std::uint64_t index, void* out) const {
   if (index >= count_) return Status::kOutOfRange;

@@ -1,11 +1,11 @@
 // A fixed number of equal elements, contiguous, usable in place.
 //
-// Elements of up to 8 bytes (a power of two) are stored in one step without a lock. Fills, slices and larger elements go
-// through a redo record under the array's lock: the new bytes are written aside (a fill needs none), the record is
+// Elements of up to 8 bytes (a power of two) are stored in one step without a lock. Fills, slices and larger elements
+// go through a redo record under the array's lock: the new bytes are written aside (a fill needs none), the record is
 // committed by one store of `redo`, applied, and cleared. A death before the commit changes nothing; after it, recovery
 // completes the change before it frees the lock.
-// A store of one small element that finds a change committed waits for it under the lock, so that a recovery that applies
-// the change again cannot overwrite a store that came after it.
+// A store of one small element that finds a change committed waits for it under the lock, so that a recovery that
+// applies the change again cannot overwrite a store that came after it.
 //
 // A program that writes through the span decides for itself how (its stores are memory's).
 #pragma once
@@ -21,19 +21,19 @@ namespace commonhold::shm {
 class ThreadContext;
 
 struct ArrayControl {
-  LockWord writing;        // fills, slices, large elements
-  LockWord user_lock;      // the array's own lock for its users
-  Word count;              // elements; written once
-  Word element_bytes;      // written once
-  Word data;               // offset, 64-byte aligned; written once
-  AtomicWord redo;         // 0, or the committed change: kind in bits 0-1 (1 copy, 2 fill), scratch chunk's offset
-  Word redo_at;            // first byte changed, relative to data
-  Word redo_bytes;         // length of the change
-  Word redo_element;       // fill: bytes of the element, which stands in the scratch chunk
+  LockWord writing;    // fills, slices, large elements
+  LockWord user_lock;  // the array's own lock for its users
+  Word count;          // elements; written once
+  Word element_bytes;  // written once
+  Word data;           // offset, 64-byte aligned; written once
+  AtomicWord redo;     // 0, or the committed change: kind in bits 0-1 (1 copy, 2 fill), scratch chunk's offset
+  Word redo_at;        // first byte changed, relative to data
+  Word redo_bytes;     // length of the change
+  Word redo_element;   // fill: bytes of the element, which stands in the scratch chunk
   // Guarded by `writing`: a chunk of at most 64 KiB kept for the next change, 0 for none. A chunk of the scratch arena
   // that a death left outside of it is given back by repair.
   Word scratch;
-  Word scratch_bytes;      // as requested; written before `scratch`
+  Word scratch_bytes;  // as requested; written before `scratch`
   Word unused[5];
 };
 static_assert(sizeof(ArrayControl) == 128);
@@ -46,8 +46,8 @@ class Array {
   std::size_t element_bytes() const;
   std::byte* data() const;
 
-  Status load(ThreadContext& me, std::uint64_t index, void* out) const;          // kOutOfRange
-  Status store(ThreadContext& me, std::uint64_t index, const void* in) const;    // one step
+  Status load(ThreadContext& me, std::uint64_t index, void* out) const;        // kOutOfRange
+  Status store(ThreadContext& me, std::uint64_t index, const void* in) const;  // one step
   // Slices; all or nothing. kOutOfRange, kOutOfMemory.
   Status read(ThreadContext& me, std::uint64_t first, std::uint64_t count, void* out) const;
   Status write(ThreadContext& me, std::uint64_t first, std::uint64_t count, const void* in) const;

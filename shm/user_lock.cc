@@ -16,7 +16,8 @@ UserLock::UserLock(const ObjectAddress& where)
 
 Status UserLock::acquire(ThreadContext& me, Deadline deadline) const {
   Status status = lock(me, control_->word, deadline);
-  if (status != Status::kOk) [[unlikely]] return status;
+  if (status != Status::kOk) [[unlikely]]
+    return status;
   if (control_->poisons != 0 && control_->died.load(std::memory_order_relaxed) != 0) [[unlikely]] {
     (void)unlock(me, control_->word);
     return Status::kPoisoned;
@@ -26,7 +27,9 @@ Status UserLock::acquire(ThreadContext& me, Deadline deadline) const {
   return Status::kOk;
 }
 
-Status UserLock::release(ThreadContext& me) const { return unlock(me, control_->word); }
+Status UserLock::release(ThreadContext& me) const {
+  return unlock(me, control_->word);
+}
 
 bool UserLock::locked() const {
   return (control_->word.state.load(std::memory_order_acquire) & ~kLockWaiters) != 0;
@@ -50,9 +53,13 @@ std::uint32_t UserLock::take_died() const {
   return static_cast<std::uint32_t>(control_->died.exchange(0, std::memory_order_acq_rel));
 }
 
-void UserLock::mark_consistent() const { control_->died.store(0, std::memory_order_release); }
+void UserLock::mark_consistent() const {
+  control_->died.store(0, std::memory_order_release);
+}
 
-std::uint64_t UserLock::fencing_token() const { return control_->fence.load(std::memory_order_relaxed); }
+std::uint64_t UserLock::fencing_token() const {
+  return control_->fence.load(std::memory_order_relaxed);
+}
 
 Status UserLock::create(ThreadContext& me, std::uint32_t object, bool poisons, Offset& control) {
   Offset at = 0;

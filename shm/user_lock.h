@@ -14,9 +14,9 @@ class ThreadContext;
 
 struct UserLockControl {
   LockWord word;
-  AtomicWord fence;    // raised by each new owner: a token that orders owners
-  AtomicWord died;     // pid of an owner that died holding the lock, bit 63 set; cleared by the owner that was told
-  Word poisons;        // 1: after a death acquiring fails with kPoisoned until mark_consistent; written once
+  AtomicWord fence;  // raised by each new owner: a token that orders owners
+  AtomicWord died;   // pid of an owner that died holding the lock, bit 63 set; cleared by the owner that was told
+  Word poisons;      // 1: after a death acquiring fails with kPoisoned until mark_consistent; written once
   Word unused[4];
 };
 static_assert(sizeof(UserLockControl) == 64);
@@ -32,12 +32,12 @@ class UserLock {
 
   bool locked() const;
   bool held_by(const ThreadContext& me) const;
-  std::uint32_t holder_pid() const;                // 0 when free
+  std::uint32_t holder_pid() const;  // 0 when free
   // The pid of the last owner that died holding the lock, 0 for none. Kept until take_died(), or for a lock that
   // poisons until mark_consistent().
   std::uint32_t died_pid() const;
   std::uint32_t take_died() const;
-  void mark_consistent() const;                    // by anybody; ends the poison
+  void mark_consistent() const;  // by anybody; ends the poison
   // Rises with every acquisition. REQUIRES: the caller holds the lock.
   std::uint64_t fencing_token() const;
 

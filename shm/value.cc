@@ -51,7 +51,8 @@ Status commit_large(const ObjectAddress& where, ValueControl& control, std::size
   std::byte* buffer = buffer_of(where, control, size, next);
   if (buffer == nullptr) return Status::kCorrupt;
   write_words(buffer, in, size);
-  control.version.store(next, std::memory_order_seq_cst);  // SYNC POINT: large value visible; before looking at `watched`
+  control.version.store(next,
+                        std::memory_order_seq_cst);  // SYNC POINT: large value visible; before looking at `watched`
   return Status::kOk;
 }
 
@@ -60,12 +61,19 @@ Status commit_large(const ObjectAddress& where, ValueControl& control, std::size
 Value::Value(const ObjectAddress& where)
     : where_(where), control_(where.segment->at<ValueControl>(where.control)), size_(control_->size) {}
 
-std::size_t Value::size() const { return size_; }
-AtomicWord& Value::word() const { return control_->word; }
-LockWord& Value::user_lock() const { return control_->user_lock; }
+std::size_t Value::size() const {
+  return size_;
+}
+AtomicWord& Value::word() const {
+  return control_->word;
+}
+LockWord& Value::user_lock() const {
+  return control_->user_lock;
+}
 
 void Value::changed() const {
-  if (control_->watched.load(std::memory_order_seq_cst) == 0) [[likely]] return;  // SYNC POINT: watched
+  if (control_->watched.load(std::memory_order_seq_cst) == 0) [[likely]]
+    return;  // SYNC POINT: watched
   control_->watched.store(0, std::memory_order_seq_cst);
   control_->changes.fetch_add(1, std::memory_order_seq_cst);
   futex_wake_all(control_->changes);
@@ -99,8 +107,7 @@ Status Value::exchange(ThreadContext& me, const void* in, void* out) const {
     std::memcpy(out, &before, size_);
   } else {
     HeldLock held(me, control_->writing);
-    const std::byte* now =
-        buffer_of(where_, *control_, size_, control_->version.load(std::memory_order_relaxed));
+    const std::byte* now = buffer_of(where_, *control_, size_, control_->version.load(std::memory_order_relaxed));
     if (now == nullptr) return Status::kCorrupt;
     read_words(out, now, size_);
     Status status = commit_large(where_, *control_, size_, in);
@@ -119,8 +126,7 @@ Status Value::compare_exchange(ThreadContext& me, void* expected, const void* de
     }
   } else {
     HeldLock held(me, control_->writing);
-    const std::byte* now =
-        buffer_of(where_, *control_, size_, control_->version.load(std::memory_order_relaxed));
+    const std::byte* now = buffer_of(where_, *control_, size_, control_->version.load(std::memory_order_relaxed));
     if (now == nullptr) return Status::kCorrupt;
     if (!equal_words(now, expected, size_)) {
       read_words(expected, now, size_);
