@@ -1,9 +1,11 @@
 // A fixed number of equal elements, contiguous, usable in place.
 //
-// Elements of up to 8 bytes (a power of two) are stored in one step without a lock. Fills, slices and larger elements go
-// through a redo record under the array's lock: the new bytes are written aside (a fill needs none), the record is
+// Elements of up to 8 bytes (a power of two) are stored in one step without a lock. Fills, slices and larger elements
+// go through a redo record under the array's lock: the new bytes are written aside (a fill needs none), the record is
 // committed by one store of `redo`, applied, and cleared. A death before the commit changes nothing; after it, recovery
 // completes the change before it frees the lock.
+// A store of one small element that finds a change committed waits for it under the lock, so that a recovery that
+// applies the change again cannot overwrite a store that came after it.
 //
 // A program that writes through the span decides for itself how (its stores are memory's).
 #pragma once
@@ -19,17 +21,22 @@ namespace commonhold::shm {
 class ThreadContext;
 
 struct ArrayControl {
-  LockWord writing;        // fills, slices, large elements
-  LockWord user_lock;      // the array's own lock for its users
-  Word count;              // elements; written once
-  Word element_bytes;      // written once
-  Word data;               // offset, 64-byte aligned; written once
-  AtomicWord redo;         // 0, or the committed change: kind in bits 0-1 (1 copy, 2 fill), scratch chunk's offset
-  Word redo_at;            // first byte changed, relative to data
-  Word redo_bytes;         // length of the change
-  Word redo_element;       // fill: offset of the element in scratch
-  Word unused[7];
+  LockWord writing;    // fills, slices, large elements
+  LockWord user_lock;  // the array's own lock for its users
+  Word count;          // elements; written once
+  Word element_bytes;  // written once
+  Word data;           // offset, 64-byte aligned; written once
+  AtomicWord redo;     // 0, or the committed change: kind in bits 0-1 (1 copy, 2 fill), scratch chunk's offset
+  Word redo_at;        // first byte changed, relative to data
+  Word redo_bytes;     // length of the change
+  Word redo_element;   // fill: bytes of the element, which stands in the scratch chunk
+  // Guarded by `writing`: a chunk of at most 64 KiB kept for the next change, 0 for none. A chunk of the scratch arena
+  // that a death left outside of it is given back by repair.
+  Word scratch;
+  Word scratch_bytes;  // as requested; written before `scratch`
+  Word unused[5];
 };
+static_assert(sizeof(ArrayControl) == 128);
 
 class Array {
  public:
@@ -39,8 +46,8 @@ class Array {
   std::size_t element_bytes() const;
   std::byte* data() const;
 
-  Status load(ThreadContext& me, std::uint64_t index, void* out) const;          // kOutOfRange
-  Status store(ThreadContext& me, std::uint64_t index, const void* in) const;    // one step
+  Status load(ThreadContext& me, std::uint64_t index, void* out) const;        // kOutOfRange
+  Status store(ThreadContext& me, std::uint64_t index, const void* in) const;  // one step
   // Slices; all or nothing. kOutOfRange, kOutOfMemory.
   Status read(ThreadContext& me, std::uint64_t first, std::uint64_t count, void* out) const;
   Status write(ThreadContext& me, std::uint64_t first, std::uint64_t count, const void* in) const;
@@ -48,13 +55,22 @@ class Array {
 
   LockWord& user_lock() const;
 
+  // ---- for the catalogue of types and recovery ----
+  // Zeroed. kTooLarge: no element bytes, or more bytes than a machine has.
   static Status create(ThreadContext& me, std::uint32_t object, std::uint64_t count, std::uint64_t element_bytes,
                        Offset& control);
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
+  static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
 
  private:
+  Status take_scratch(ThreadContext& me, std::uint64_t bytes, Offset& scratch) const;
+  Status commit(ThreadContext& me, Word kind, Offset scratch, std::uint64_t at, std::uint64_t bytes) const;
+
   ObjectAddress where_;
   ArrayControl* control_;
+  std::uint64_t count_;  // copies made once and checked: every access is bounded by them
+  std::size_t element_bytes_;
+  std::byte* data_;
 };
 
 }  // namespace commonhold::shm

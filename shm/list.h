@@ -4,14 +4,15 @@
 //                          |                                  |
 //                          v                                  v
 //                 inner: {child, count} x 63          leaf: up to 126 cells      (the tail is a leaf that only push and
-//                          |                                                      pop at the back, and element stores, touch)
+//                          |                                                      pop at the back, and element stores,
+//                          touch)
 //                          v
 //                 leaf: up to 126 cells of one word: a scalar, or the offset of a box { kind, size, bytes }
 //
-// Commit points: an element store is one cell; push and pop at the back are one store of ListRoot.tail_count; everything
-// else copies the leaf and the path to it, writes a new ListRoot and swaps ListControl.root.
-// INVARIANT: nodes but the tail are never changed once reachable, except single cells by element stores under the lock.
-// After a death the heap is rebuilt from what root reaches (heap.h).
+// Commit points: an element store is one cell; push and pop at the back are one store of ListRoot.tail_count;
+// everything else copies the leaf and the path to it, writes a new ListRoot and swaps ListControl.root. INVARIANT:
+// nodes but the tail are never changed once reachable, except single cells by element stores under the lock. After a
+// death the heap is rebuilt from what root reaches (heap.h).
 //
 // Writers hold the list's lock. Readers take none: they copy, then compare `recycle`.
 #pragma once
@@ -32,34 +33,41 @@ class ThreadContext;
 
 struct ListControl {
   LockWord writing;
-  Word boxed;               // 0: cells are words of one scalar kind; 1: cells are offsets of boxes. Written once
-  HeapState heap;           // guarded by `writing`
+  Word boxed;      // 0: cells are words of one scalar kind; 1: cells are offsets of boxes. Written once
+  HeapState heap;  // guarded by `writing`
   alignas(64) AtomicWord recycle;
-  AtomicWord root;          // commit point; offset of the ListRoot, 0 = empty
-  AtomicWord changes;       // raised by every committed change, for optimistic retry loops (sort, update)
+  AtomicWord root;     // commit point; offset of the ListRoot, 0 = empty
+  AtomicWord changes;  // raised just before every commit, for optimistic retry loops (sort, update)
 };
+static_assert(sizeof(ListControl) <= kGranule);
 
 class List {
  public:
   explicit List(const ObjectAddress& where);
 
   std::uint64_t size() const;
-  // Index from the front; kOutOfRange. Sinks as in dict.h.
+  // Index from the front; kOutOfRange. Sinks as in dict.h. Words of a list without boxes are given as kInt64: what they
+  // mean is the type's business.
   Status get(std::uint64_t index, Sink value) const;
+  // The same for an element of exactly `bytes` bytes, without calls back. kMismatch when its size differs.
+  Status get_fixed(std::uint64_t index, void* value, std::size_t bytes) const;
   Status set(ThreadContext& me, std::uint64_t index, const Item& value, std::string* before = nullptr);
   using WordChange = Word (*)(Word before, Word operand);
+  // For lists without boxes; kMismatch else.
   Status change_word(ThreadContext& me, std::uint64_t index, WordChange change, Word operand, Word* before);
+  // kMismatch with the value in `actual`.
   Status compare_exchange(ThreadContext& me, std::uint64_t index, const Item& expected, const Item& desired,
                           std::string* actual = nullptr);
 
   Status push_back(ThreadContext& me, const Item& value);
   Status push_front(ThreadContext& me, const Item& value);
-  Status pop_back(ThreadContext& me, std::string& popped);    // kNotFound when empty
+  Status pop_back(ThreadContext& me, std::string& popped);  // kNotFound when empty
   Status pop_front(ThreadContext& me, std::string& popped);
   Status insert(ThreadContext& me, std::uint64_t index, const Item& value);  // index <= size, else kOutOfRange
   Status erase(ThreadContext& me, std::uint64_t index, std::string* erased = nullptr);
 
-  // All or nothing. replace puts `values` in the place of [first, first + count): extend, slices, assign and clear.
+  // All or nothing. replace puts `values` in the place of [first, first + count), clipped to the size: slices, assign;
+  // kOutOfRange when first > size.
   Status extend(ThreadContext& me, std::span<const Item> values);
   Status replace(ThreadContext& me, std::uint64_t first, std::uint64_t count, std::span<const Item> values);
   Status clear(ThreadContext& me);
@@ -70,19 +78,29 @@ class List {
                   std::uint64_t* changes = nullptr) const;
   // Replaces everything if nothing changed since `changes` was read; kMismatch otherwise.
   Status assign_if_unchanged(ThreadContext& me, std::uint64_t changes, std::span<const Item> values);
-  // The next free function of its kind: erase the element at `index` only if it still equals `expected`; kMismatch.
+  // Erases the element at `index` if it still equals `expected`; kMismatch.
   Status erase_if_equal(ThreadContext& me, std::uint64_t index, const Item& expected);
 
+  // ---- for the catalogue of types, recovery and tests ----
   static Status create(ThreadContext& me, std::uint32_t object, bool boxed, Offset& control);
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
+  static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
   struct Audit {
-    std::string error;
+    std::string error;  // the first broken invariant, empty when sound
     std::uint64_t elements = 0, lost_blocks = 0, lost_chunks = 0;
   };
+  // Checks every invariant and counts every block. REQUIRES: nobody changes the list meanwhile.
   Audit audit(ThreadContext& me) const;
 
  private:
+  template <typename Take>
+  Status read_cell(std::uint64_t index, Take&& take) const;
+  Status get_locked(std::uint64_t index, Sink value) const;
+  Status change_range(ThreadContext& me, std::uint64_t first, std::uint64_t count, std::span<const Item> values,
+                      const std::uint64_t* if_changes);
+
   ObjectAddress where_;
+  Segment* segment_;
   ListControl* control_;
 };
 

@@ -1,6 +1,10 @@
 #include "shm/object_types.h"
 
+#include "shm/array.h"
 #include "shm/dict.h"
+#include "shm/list.h"
+#include "shm/user_lock.h"
+#include "shm/value.h"
 
 namespace commonhold::shm {
 
@@ -12,6 +16,26 @@ constexpr ObjectType kTypes[] = {
        return Dict::create(me, object, plan.arguments[0], control);
      },
      Dict::repair, Dict::each_lock},
+    {ObjectKind::kList, "list",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+       return List::create(me, object, plan.arguments[0] != 0, control);
+     },
+     List::repair, List::each_lock},
+    {ObjectKind::kValue, "value",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+       return Value::create(me, object, plan.arguments[0], plan.arguments[1], control);
+     },
+     Value::repair, Value::each_lock},
+    {ObjectKind::kArray, "array",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+       return Array::create(me, object, plan.arguments[0], plan.arguments[1], control);
+     },
+     Array::repair, Array::each_lock},
+    {ObjectKind::kLock, "lock",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+       return UserLock::create(me, object, plan.arguments[0] != 0, control);
+     },
+     UserLock::repair, UserLock::each_lock},
 };
 
 }  // namespace

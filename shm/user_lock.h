@@ -14,9 +14,9 @@ class ThreadContext;
 
 struct UserLockControl {
   LockWord word;
-  AtomicWord fence;    // raised by each new owner: a token that orders owners
-  AtomicWord died;     // pid of an owner that died holding the lock, bit 63 set; cleared by the owner that was told
-  Word poisons;        // 1: after a death acquiring fails with kPoisoned until mark_consistent; written once
+  AtomicWord fence;  // raised by each new owner: a token that orders owners
+  AtomicWord died;   // pid of an owner that died holding the lock, bit 63 set; cleared by the owner that was told
+  Word poisons;      // 1: after a death acquiring fails with kPoisoned until mark_consistent; written once
   Word unused[4];
 };
 static_assert(sizeof(UserLockControl) == 64);
@@ -32,16 +32,18 @@ class UserLock {
 
   bool locked() const;
   bool held_by(const ThreadContext& me) const;
-  std::uint32_t holder_pid() const;                // 0 when free
-  // The pid of the owner that died before this one took over, 0 for none. Kept until take_died() or mark_consistent().
+  std::uint32_t holder_pid() const;  // 0 when free
+  // The pid of the last owner that died holding the lock, 0 for none. Kept until take_died(), or for a lock that
+  // poisons until mark_consistent().
   std::uint32_t died_pid() const;
   std::uint32_t take_died() const;
-  void mark_consistent() const;                    // ends the poison
+  void mark_consistent() const;  // by anybody; ends the poison
   // Rises with every acquisition. REQUIRES: the caller holds the lock.
   std::uint64_t fencing_token() const;
 
   static Status create(ThreadContext& me, std::uint32_t object, bool poisons, Offset& control);
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
+  static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
 
  private:
   ObjectAddress where_;

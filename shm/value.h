@@ -6,11 +6,11 @@
 //   version + 1: the commit point. A reader copies the buffer of the version it read and accepts it if the version
 //   stands; after a few disturbed attempts it takes the lock.
 //
-// INVARIANT: the version's parity names the buffer in force. A death before the store leaves the old value, after it the
-// new one; nothing needs repair.
+// INVARIANT: the version's parity names the buffer in force. A death before the store leaves the old value, after it
+// the new one; nothing needs repair.
 //
-// watch: a waiter sets `watched`, looks at the value again and sleeps on `changes`. A writer that finds `watched` clears
-// it, raises `changes` and wakes all: nobody pays when nobody watches, and a dead waiter costs one wake-up.
+// watch: a waiter sets `watched`, looks at the value again and sleeps on `changes`. A writer that finds `watched`
+// clears it, raises `changes` and wakes all: nobody pays when nobody watches, and a dead waiter costs one wake-up.
 #pragma once
 
 #include <cstddef>
@@ -25,16 +25,17 @@ namespace commonhold::shm {
 class ThreadContext;
 
 struct ValueControl {
-  AtomicWord word;                      // the value, up to 8 bytes, zero-extended
-  std::atomic<std::uint32_t> watched;   // 1: somebody sleeps or is about to
-  std::atomic<std::uint32_t> changes;   // futex
-  LockWord writing;                     // writers of a large value, and readers that were disturbed
-  AtomicWord version;                   // of a large value
-  Word size;                            // bytes; written once
-  Word buffers[2];                      // offsets; written once, 0 for a word
-  LockWord user_lock;                   // with_lock; recovered like any lock, guards nothing of ours
-  Word unused[7];
+  AtomicWord word;                     // the value, up to 8 bytes, zero-extended
+  std::atomic<std::uint32_t> watched;  // 1: somebody sleeps or is about to
+  std::atomic<std::uint32_t> changes;  // futex
+  LockWord writing;                    // writers of a large value, and readers that were disturbed
+  AtomicWord version;                  // of a large value
+  Word size;                           // bytes; written once
+  Word buffers[2];                     // offsets; written once, 0 for a word
+  LockWord user_lock;                  // with_lock; recovered like any lock, guards nothing of ours
+  Word unused[8];
 };
+static_assert(sizeof(ValueControl) == 128);  // the buffers of a large value follow in the same chunk
 
 class Value {
  public:
@@ -46,8 +47,8 @@ class Value {
   // After a change of the word: wakes those who wait for one. A load when nobody does.
   void changed() const;
 
-  Status load(ThreadContext& me, void* out) const;               // any size
-  Status store(ThreadContext& me, const void* in) const;         // any size
+  Status load(ThreadContext& me, void* out) const;        // any size
+  Status store(ThreadContext& me, const void* in) const;  // any size
   Status exchange(ThreadContext& me, const void* in, void* out) const;
   // kMismatch with the value in `expected`.
   Status compare_exchange(ThreadContext& me, void* expected, const void* desired) const;
@@ -57,12 +58,16 @@ class Value {
 
   LockWord& user_lock() const;
 
+  // ---- for the catalogue of types and recovery ----
+  // A value of `bytes` (1 or more; kTooLarge beyond 4 GiB): `initial` when it is a word, else zero.
   static Status create(ThreadContext& me, std::uint32_t object, std::uint64_t bytes, Word initial, Offset& control);
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
+  static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
 
  private:
   ObjectAddress where_;
   ValueControl* control_;
+  std::size_t size_;  // a copy made once: callers size their memory by it
 };
 
 }  // namespace commonhold::shm

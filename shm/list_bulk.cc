@@ -1,0 +1,174 @@
+// The operations on many elements of a list: memory is got first, then everything happens in one turn.
+#include "shm/list_writer.h"
+
+namespace commonhold::shm {
+namespace {
+
+constexpr std::uint64_t kEnd = ~std::uint64_t{0};
+constexpr std::uint64_t kFreedOneByOne = 1000;  // longer lists free their memory as a whole
+
+const AtomicWord* words_of(const std::vector<Word>& cells) {
+  return reinterpret_cast<const AtomicWord*>(cells.data());
+}
+
+// Calls visit(cell word) for each cell of the range until it returns another status than kOk.
+template <typename Visit>
+Status visit_cells(const Segment& segment, const ListView& view, std::uint64_t first, std::uint64_t count,
+                   Visit&& visit) {
+  while (count != 0) {
+    AtomicWord* cells;
+    std::uint64_t here;
+    Status status = find_cells(segment, view, first, cells, here);
+    if (status != Status::kOk) return status;
+    if (here > count) here = count;
+    for (std::uint64_t i = 0; i < here; ++i) {
+      status = visit(cells[i].load(std::memory_order_relaxed));
+      if (status != Status::kOk) return status;
+    }
+    first += here;
+    count -= here;
+  }
+  return Status::kOk;
+}
+
+// Makes a cell for each value; on failure gives all back.
+Status make_cells(ListWriter& list, std::span<const Item> values, std::vector<Word>& cells) {
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    Status status = list.make_cell(values[i], cells[i]);
+    if (status == Status::kOk) continue;
+    while (i-- != 0) list.give_cell(cells[i]);
+    return status;
+  }
+  return Status::kOk;
+}
+
+Status put_cells(ListWriter& list, std::uint64_t first, std::uint64_t count, const std::vector<Word>& cells,
+                 ListScratch& scratch) {
+  bool at_end = first == list.view().size();
+  if (AtomicWord* room = at_end ? list.tail_room(cells.size()) : nullptr; room != nullptr) {
+    for (std::size_t i = 0; i < cells.size(); ++i) room[i].store(cells[i], std::memory_order_release);
+    list.grow_tail(cells.size());
+    return Status::kOk;
+  }
+  WordRun run;
+  run.add(words_of(cells), cells.size());
+  return list.replace(first, count, run, scratch);
+}
+
+}  // namespace
+
+Status List::change_range(ThreadContext& me, std::uint64_t first, std::uint64_t count, std::span<const Item> values,
+                          const std::uint64_t* if_changes) {
+  for (const Item& value : values) {
+    if (value.size > kMaxItemBytes) return Status::kTooLarge;
+  }
+  std::vector<Word> cells(values.size());
+  ListScratch scratch(values.size());
+  ListWriter list(me, where_);
+  if (list.status() != Status::kOk) return list.status();
+  if (if_changes != nullptr && *if_changes != list.changes()) return Status::kMismatch;
+  std::uint64_t size = list.view().size();
+  if (first == kEnd) first = size;
+  if (first > size) return Status::kOutOfRange;
+  if (count > size - first) count = size - first;
+  if (count == 0 && values.empty()) return Status::kOk;
+  Status status = make_cells(list, values, cells);
+  if (status != Status::kOk) return status;
+  status = put_cells(list, first, count, cells, scratch);
+  if (status != Status::kOk) {
+    for (Word cell : cells) list.give_cell(cell);
+  }
+  return status;
+}
+
+Status List::extend(ThreadContext& me, std::span<const Item> values) {
+  return change_range(me, kEnd, 0, values, nullptr);
+}
+
+Status List::replace(ThreadContext& me, std::uint64_t first, std::uint64_t count, std::span<const Item> values) {
+  return first == kEnd ? Status::kOutOfRange : change_range(me, first, count, values, nullptr);
+}
+
+Status List::assign_if_unchanged(ThreadContext& me, std::uint64_t changes, std::span<const Item> values) {
+  return change_range(me, 0, kEnd, values, &changes);
+}
+
+Status List::clear(ThreadContext& me) {
+  ListScratch scratch(0);
+  ListWriter list(me, where_);
+  if (list.status() != Status::kOk) return list.status();
+  if (list.view().size() < kFreedOneByOne) return list.replace(0, list.view().size(), WordRun(), scratch);
+  list.clear();
+  return Status::kOk;
+}
+
+Status List::reverse(ThreadContext& me) {
+  std::vector<Word> cells;
+  for (;;) {
+    cells.resize(size() + 16);
+    ListScratch scratch(cells.size());
+    ListWriter list(me, where_);
+    if (list.status() != Status::kOk) return list.status();
+    std::uint64_t count = list.view().size();
+    if (count > cells.size()) continue;
+    std::uint64_t at = count;
+    Status status = visit_cells(*segment_, list.view(), 0, count, [&](Word cell) {
+      cells[--at] = cell;
+      return Status::kOk;
+    });
+    if (status != Status::kOk || count == 0) return status;
+    WordRun run;
+    run.add(words_of(cells), count);
+    return list.replace(0, count, run, scratch, false);
+  }
+}
+
+Status List::snapshot(ThreadContext& me, std::uint64_t first, std::uint64_t count, std::vector<std::string>& values,
+                      std::uint64_t* changes) const {
+  // Copied under the lock to memory got before: {size, bytes padded to words} an element, or words alone.
+  std::vector<Word> copy;
+  std::uint64_t need = 0, elements = 0;
+  bool boxed = control_->boxed != 0;
+  for (;;) {
+    if (need == 0) {
+      std::uint64_t now = size();
+      need = first < now ? (now - first < count ? now - first : count) : 0;
+    }
+    copy.resize(need + need / 8 + 16);
+    ListWriter list(me, where_);
+    if (list.status() != Status::kOk) return list.status();
+    std::uint64_t all = list.view().size();
+    elements = first < all ? (all - first < count ? all - first : count) : 0;
+    need = 0;
+    Status status = visit_cells(*segment_, list.view(), first, elements, [&](Word cell) {
+      if (!boxed) {
+        if (need < copy.size()) copy[need] = cell;
+        ++need;
+        return Status::kOk;
+      }
+      const AtomicWord* box = box_at(*segment_, cell);
+      if (box == nullptr) return Status::kCorrupt;
+      std::uint64_t bytes = box->load(std::memory_order_relaxed) >> 8, words = round_up(bytes, 8) / 8;
+      if (need + 1 + words <= copy.size()) {
+        copy[need] = bytes;
+        read_words(copy.data() + need + 1, box + 1, bytes);
+      }
+      need += 1 + words;
+      return Status::kOk;
+    });
+    if (status != Status::kOk) return status;
+    if (changes != nullptr) *changes = list.changes();
+    if (need <= copy.size()) break;
+  }
+  values.clear();
+  values.reserve(elements);
+  const Word* at = copy.data();
+  for (std::uint64_t i = 0; i < elements; ++i) {
+    std::uint64_t bytes = boxed ? *at++ : sizeof(Word);
+    values.emplace_back(reinterpret_cast<const char*>(at), bytes);
+    at += round_up(bytes, 8) / 8;
+  }
+  return Status::kOk;
+}
+
+}  // namespace commonhold::shm

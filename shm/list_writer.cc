@@ -1,0 +1,90 @@
+#include "shm/list_writer.h"
+
+namespace commonhold::shm {
+
+Status ListWriter::copy_out(Word cell, std::string* out, std::size_t& need) const {
+  if (out == nullptr) return Status::kOk;
+  if (!boxed_) {
+    if (out->capacity() < sizeof(Word)) return need = sizeof(Word), Status::kRetry;
+    out->assign(reinterpret_cast<const char*>(&cell), sizeof(Word));
+    return Status::kOk;
+  }
+  const AtomicWord* box = box_at(segment_, cell);
+  if (box == nullptr) return Status::kCorrupt;
+  std::size_t size = box->load(std::memory_order_relaxed) >> 8;
+  if (out->capacity() < size) return need = size, Status::kRetry;
+  out->resize(size);
+  read_words(out->data(), box + 1, size);
+  return Status::kOk;
+}
+
+bool ListWriter::equals(Word cell, const Item& value) const {
+  if (!boxed_) {
+    Word word = 0;
+    if (value.size > sizeof(Word)) return false;
+    if (value.size != 0) std::memcpy(&word, value.data, value.size);
+    return cell == word;
+  }
+  const AtomicWord* box = box_at(segment_, cell);
+  return box != nullptr &&
+         box->load(std::memory_order_relaxed) == (static_cast<Word>(value.kind) | static_cast<Word>(value.size) << 8) &&
+         equal_words(box + 1, value.data, value.size);
+}
+
+AtomicWord* ListWriter::tail_room(std::uint64_t count) const {
+  if (view_.tail == 0 || count > kLeafCells - view_.tail_count) return nullptr;
+  ListNode* tail = list_node(segment_, view_.tail);
+  return tail != nullptr ? tail->words + view_.tail_count : nullptr;
+}
+
+void ListWriter::grow_tail(std::uint64_t count) {
+  raise_changes(control_);
+  view_.tail_count += count;
+  // SYNC POINT: list tail. The commit point of a push
+  segment_.at<ListRoot>(view_.root)->tail_count.store(view_.tail_count, std::memory_order_release);
+}
+
+Status ListWriter::push_back(Word cell) {
+  if (AtomicWord* room = tail_room(1); room != nullptr) [[likely]] {
+    room->store(cell, std::memory_order_release);
+    grow_tail(1);
+    return Status::kOk;
+  }
+  AtomicWord one(cell);
+  WordRun cells;
+  cells.add(&one, 1);
+  ListScratch scratch(1);
+  return replace(view_.size(), 0, cells, scratch);
+}
+
+Status ListWriter::pop_back(Word cell) {
+  if (view_.tail_count != 0) [[likely]] {
+    raise_changes(control_);
+    --view_.tail_count;
+    segment_.at<ListRoot>(view_.root)->tail_count.store(view_.tail_count, std::memory_order_release);
+  } else {
+    ListScratch scratch(1);
+    ListEdit edit(me_, control_, heap_);
+    ListView to;
+    Status status = edit.unwrap_tail(view_, scratch, to);
+    if (status != Status::kOk) return status;
+    --to.tail_count;
+    status = edit.commit(view_, to, false);
+    if (status != Status::kOk) return status;
+    view_ = to;
+  }
+  retire_cell(cell);
+  return Status::kOk;
+}
+
+Status ListWriter::replace(std::uint64_t first, std::uint64_t count, const WordRun& cells, ListScratch& scratch,
+                           bool drop_boxes) {
+  ListEdit edit(me_, control_, heap_);
+  ListView to;
+  Status status = edit.replace(view_, first, count, cells, scratch, to);
+  if (status == Status::kOk) status = edit.commit(view_, to, drop_boxes && boxed_);
+  if (status == Status::kOk) view_ = to;
+  return status;
+}
+
+}  // namespace commonhold::shm

@@ -1,0 +1,83 @@
+#include "shm/user_lock.h"
+
+#include "shm/control_block.h"
+#include "shm/liveness.h"
+#include "shm/lock_word.h"
+#include "shm/segment.h"
+#include "shm/thread_context.h"
+
+namespace commonhold::shm {
+namespace {
+constexpr Word kDied = Word{1} << 63;
+}
+
+UserLock::UserLock(const ObjectAddress& where)
+    : where_(where), control_(where.segment->at<UserLockControl>(where.control)) {}
+
+Status UserLock::acquire(ThreadContext& me, Deadline deadline) const {
+  Status status = lock(me, control_->word, deadline);
+  if (status != Status::kOk) [[unlikely]]
+    return status;
+  if (control_->poisons != 0 && control_->died.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+    (void)unlock(me, control_->word);
+    return Status::kPoisoned;
+  }
+  // Only the holder writes it.
+  control_->fence.store(control_->fence.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  return Status::kOk;
+}
+
+Status UserLock::release(ThreadContext& me) const {
+  return unlock(me, control_->word);
+}
+
+bool UserLock::locked() const {
+  return (control_->word.state.load(std::memory_order_acquire) & ~kLockWaiters) != 0;
+}
+
+bool UserLock::held_by(const ThreadContext& me) const {
+  return (control_->word.state.load(std::memory_order_acquire) & ~kLockWaiters) == me.owner();
+}
+
+std::uint32_t UserLock::holder_pid() const {
+  std::uint32_t owner = control_->word.state.load(std::memory_order_acquire) & ~kLockWaiters;
+  return owner == 0 ? 0 : owner_pid(*where_.segment, owner);
+}
+
+std::uint32_t UserLock::died_pid() const {
+  return static_cast<std::uint32_t>(control_->died.load(std::memory_order_acquire));
+}
+
+std::uint32_t UserLock::take_died() const {
+  if (control_->poisons != 0) return died_pid();
+  return static_cast<std::uint32_t>(control_->died.exchange(0, std::memory_order_acq_rel));
+}
+
+void UserLock::mark_consistent() const {
+  control_->died.store(0, std::memory_order_release);
+}
+
+std::uint64_t UserLock::fencing_token() const {
+  return control_->fence.load(std::memory_order_relaxed);
+}
+
+Status UserLock::create(ThreadContext& me, std::uint32_t object, bool poisons, Offset& control) {
+  Offset at = 0;
+  Status status = take_control_block(me, object, sizeof(UserLockControl), at);
+  if (status != Status::kOk) return status;
+  store_word(&me.segment().at<UserLockControl>(at)->poisons, poisons ? 1 : 0);
+  control = at;
+  return Status::kOk;
+}
+
+void UserLock::repair(ThreadContext& me, const ObjectAddress& where, LockWord& held) {
+  auto* control = where.segment->at<UserLockControl>(where.control);
+  std::uint32_t owner = held.state.load(std::memory_order_acquire) & ~kLockWaiters;
+  control->died.store(kDied | owner_pid(me.segment(), owner), std::memory_order_release);
+}
+
+void UserLock::each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word)) {
+  visit(context, where.segment->at<UserLockControl>(where.control)->word);
+}
+
+}  // namespace commonhold::shm
