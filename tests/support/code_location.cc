@@ -49,6 +49,7 @@ std::string source_line(const std::string& module, std::uint64_t offset) {
 
 std::string describe_code(std::uint64_t address) {
   Dl_info info{};
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): an address in the code
   if (::dladdr(reinterpret_cast<void*>(address), &info) == 0 || info.dli_fname == nullptr) return hex(address);
   const std::string module = module_file(info.dli_fname);
   const std::uint64_t offset = address - reinterpret_cast<std::uint64_t>(info.dli_fbase);

@@ -49,6 +49,7 @@ CodeStep decode_two_byte(const std::uint8_t* code, std::uint64_t at) {
 }  // namespace
 
 CodeStep decode_step(std::uint64_t address) {
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): an address in the code
   const auto* code = reinterpret_cast<const std::uint8_t*>(address);
   bool repeated = false;
   bool narrow = false;  // a branch with such a prefix is not worth decoding

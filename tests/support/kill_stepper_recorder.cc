@@ -100,6 +100,7 @@ std::uint64_t KillRecorder::successor(const greg_t* regs, std::uint64_t rip) {
       return branch_is_taken(step.condition, flags) ? step.target : step.next;
     }
     case CodeKind::kReturn:
+      // NOLINTNEXTLINE(performance-no-int-to-ptr): the stack
       return *reinterpret_cast<const std::uint64_t*>(regs[REG_RSP]);
     case CodeKind::kSyscall:
     case CodeKind::kFlags:

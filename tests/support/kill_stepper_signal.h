@@ -43,6 +43,7 @@ class Breakpoint {
  public:
   // REQUIRES: not planted.
   void plant(std::uint64_t rip) {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): an address in the code
     at_ = reinterpret_cast<volatile std::uint8_t*>(rip);
     covered_ = *at_;
     *at_ = 0xcc;

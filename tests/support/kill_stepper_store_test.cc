@@ -178,20 +178,21 @@ TEST_CASE("a long operation is killed around each store and at sampled instructi
 }
 
 TEST_CASE("an image is restored to the byte by writing the pages that differ", "[kill]") {
-  SharedBuffer memory(10 * 4096);
+  constexpr std::size_t page = 4096;
+  SharedBuffer memory(10 * page);
   auto* bytes = static_cast<std::uint8_t*>(memory.data());
   std::memset(bytes, 3, memory.length());
-  SharedImage image({{bytes, 5 * 4096 + 100}, {bytes + 6 * 4096, 4096}});
+  SharedImage image({{bytes, 5 * page + 100}, {bytes + 6 * page, page}});
   REQUIRE_FALSE(image.differs());
   REQUIRE(image.restore() == 0);
-  bytes[0] = bytes[4095] = bytes[5 * 4096 + 99] = bytes[7 * 4096 - 1] = 4;
-  bytes[5 * 4096 + 100] = bytes[7 * 4096] = 4;  // not in the image
+  bytes[0] = bytes[page - 1] = bytes[5 * page + 99] = bytes[7 * page - 1] = 4;
+  bytes[5 * page + 100] = bytes[7 * page] = 4;  // not in the image
   REQUIRE(image.differs());
   REQUIRE(image.restore() == 3);
   REQUIRE_FALSE(image.differs());
   REQUIRE(bytes[0] == 3);
-  REQUIRE(bytes[5 * 4096 + 99] == 3);
-  REQUIRE(bytes[5 * 4096 + 100] == 4);
+  REQUIRE(bytes[5 * page + 99] == 3);
+  REQUIRE(bytes[5 * page + 100] == 4);
   bytes[1] = 5;
   image.save();
   bytes[1] = 6;

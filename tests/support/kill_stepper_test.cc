@@ -254,7 +254,8 @@ TEST_CASE("a victim that crashes, and an enter that throws, are failures", "[kil
   volatile std::uint64_t* words = ground.words();
   ground.plan.max_failures = 1;
   SECTION("in the operation while it is recorded") {
-    ground.plan.op = [] { *static_cast<volatile int*>(nullptr) = 1; };
+    volatile int* volatile nowhere = nullptr;
+    ground.plan.op = [&nowhere] { *nowhere = 1; };
     const KillReport report = ground.run();
     REQUIRE_THAT(report.line(), Catch::Contains("recording: the victim crashed by signal 11 at "));
   }
@@ -326,6 +327,7 @@ TEST_CASE("victims can come from a process that has other threads", "[kill]") {
   volatile std::uint64_t* words = ground.words();
   std::atomic<bool> stop = false;
   std::vector<std::thread> others;
+  others.reserve(3);
   for (int i = 0; i < 3; ++i) {
     others.emplace_back([&stop] {
       while (!stop) {

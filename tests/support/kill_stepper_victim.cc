@@ -128,6 +128,7 @@ void make_code_writable() {
     char access[5] = {};
     if (std::sscanf(line, "%lx-%lx %4s", &from, &to, access) != 3) continue;
     if (std::strcmp(access, "r-xp") != 0) continue;
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): an address in the code
     ::mprotect(reinterpret_cast<void*>(from), to - from, PROT_READ | PROT_WRITE | PROT_EXEC);
   }
 }

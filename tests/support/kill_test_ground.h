@@ -18,7 +18,7 @@ namespace commonhold::test {
 // A few zeroed pages, and a plan that puts them back before each run.
 class KillTestGround {
  public:
-  explicit KillTestGround(std::string name, std::size_t length = 64 * 1024)
+  explicit KillTestGround(std::string name, std::size_t length = 0x10000)
       : memory_(length), image_({{memory_.data(), length}}), runs_memory_(sizeof(std::atomic<int>)) {
     plan.name = std::move(name);
     plan.prepare = [this] { image_.restore(); };
