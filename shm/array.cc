@@ -69,20 +69,20 @@ void put_bytes(std::byte* shared, const void* source, std::uint64_t size) {
   auto* from = static_cast<const std::byte*>(source);
   while (size != 0) {
     std::size_t width = width_at(shared, size);
-    for (; width <= size; size -= width, shared += width, from += width) {
+    do {
       put_width(shared, from, width);
-      if (width != 8) break;
-    }
+      shared += width, from += width, size -= width;
+    } while (width == 8 && size >= 8);
   }
 }
 void get_bytes(void* target, const std::byte* shared, std::uint64_t size) {
   auto* to = static_cast<std::byte*>(target);
   while (size != 0) {
     std::size_t width = width_at(shared, size);
-    for (; width <= size; size -= width, shared += width, to += width) {
+    do {
       get_width(to, shared, width);
-      if (width != 8) break;
-    }
+      shared += width, to += width, size -= width;
+    } while (width == 8 && size >= 8);
   }
 }
 
