@@ -74,8 +74,7 @@ class AcceptLoop::Served final : public Connection {
   kj::Promise<void> end_ = kj::NEVER_DONE;
 };
 
-AcceptLoop::AcceptLoop(kj::LowLevelAsyncIoProvider& io, kj::UnixEventPort& port, int listener,
-                       Welcome welcome, Log log)
+AcceptLoop::AcceptLoop(kj::LowLevelAsyncIoProvider& io, kj::UnixEventPort& port, int listener, Welcome welcome, Log log)
     : io_(io),
       timer_(port.getTimer()),
       listener_(listener),
@@ -124,8 +123,8 @@ void AcceptLoop::serve(int socket, int pid) {
   // The stream's registration with the event port can fail (a full epoll table): that connection is lost, no
   // more.
   auto failure = kj::runCatchingExceptions([&]() {
-    auto stream = io_.wrapSocketFd(kj::mv(owned), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC |
-                                                      kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK);
+    auto stream = io_.wrapSocketFd(
+        kj::mv(owned), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC | kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK);
     auto served = kj::heap<Served>(*this, kj::mv(stream), pid);
     auto end = served->end();
     tasks_.add(end.attach(kj::mv(served)));

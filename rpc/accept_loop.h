@@ -44,8 +44,7 @@ class AcceptLoop : private kj::TaskSet::ErrorHandler {
   using Log = std::function<void(const std::string&)>;
 
   // `listener` is a listening, non-blocking socket (rpc/socket.h), which the loop closes at its end.
-  AcceptLoop(kj::LowLevelAsyncIoProvider& io, kj::UnixEventPort& port, int listener, Welcome welcome,
-             Log log);
+  AcceptLoop(kj::LowLevelAsyncIoProvider& io, kj::UnixEventPort& port, int listener, Welcome welcome, Log log);
   // Closes all connections.
   ~AcceptLoop() noexcept(false);
 

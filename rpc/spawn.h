@@ -19,9 +19,8 @@
 
 namespace commonhold::rpc {
 
-inline constexpr char kServerVariable[] = "COMMONHOLD_SERVER";  // path of a `commonhold` command to start
-inline constexpr char kBootstrapVariable[] =
-    "COMMONHOLD_BOOTSTRAP";  // a request, for the program's own image
+inline constexpr char kServerVariable[] = "COMMONHOLD_SERVER";        // path of a `commonhold` command to start
+inline constexpr char kBootstrapVariable[] = "COMMONHOLD_BOOTSTRAP";  // a request, for the program's own image
 
 struct SpawnRequest {
   int lifeline_fd = -1;            // read end, as numbered in the server
