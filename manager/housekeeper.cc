@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <system_error>
 
+#include "manager/blocked_signals.h"
 #include "shm/extents.h"
 #include "shm/liveness.h"
 #include "shm/recovery.h"
@@ -76,6 +77,7 @@ Housekeeper::Housekeeper(std::shared_ptr<shm::Segment> segment, Registry& regist
     }
     throw error;
   }
+  BlockedSignals blocked;
   thread_ = std::thread([this]() { run(); });
 }
 
