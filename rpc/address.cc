@@ -21,6 +21,7 @@ namespace {
 
 using Code = AddressError::Code;
 
+constexpr char kEndedPrefix[] = ".ended-";
 constexpr const char* kFiles[] = {"segment", "locks", "bell", "socket", "authkey"};
 
 AddressError system_error(const char* doing, const std::string& path, int error) {
@@ -34,16 +35,14 @@ void prepare_private_folder(const std::string& path) {
   struct stat found;
   if (lstat(path.c_str(), &found) != 0) throw system_error("looking at the folder", path, errno);
   if (!S_ISDIR(found.st_mode)) {
-    throw AddressError(
-        Code::kInvalid,
-        fmt::format("{} is not a folder; move it away or set {} to another place", path, kHomeVariable));
+    throw AddressError(Code::kInvalid,
+                       fmt::format("{} is not a folder; move it away or set {} to another place", path, kHomeVariable));
   }
   if (found.st_uid != geteuid()) {
-    throw AddressError(
-        Code::kPermission,
-        fmt::format("the folder {} belongs to user {}, and this process runs as user {}; set {} to a "
-                    "folder of your own",
-                    path, found.st_uid, geteuid(), kHomeVariable));
+    throw AddressError(Code::kPermission,
+                       fmt::format("the folder {} belongs to user {}, and this process runs as user {}; set {} to a "
+                                   "folder of your own",
+                                   path, found.st_uid, geteuid(), kHomeVariable));
   }
   if ((found.st_mode & 077) != 0) {
     throw AddressError(Code::kPermission,
@@ -58,8 +57,24 @@ struct CloseFolder {
 using OpenFolder = std::unique_ptr<DIR, CloseFolder>;
 
 bool is_name_character(char c) {
-  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-         c == '-';
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+}
+
+// Removes what a manager leaves in its folder, the segment first: without it there is nothing to adopt.
+bool remove_files(const std::string& path) {
+  for (const char* file : kFiles) unlink((path + "/" + file).c_str());
+  // What a creator that was killed left under a temporary name: "segment.4711".
+  if (OpenFolder folder(opendir(path.c_str())); folder != nullptr) {
+    while (dirent* entry = readdir(folder.get())) {
+      std::string_view name = entry->d_name;
+      for (std::string_view file : kFiles) {
+        if (name.starts_with(file) && name.substr(file.size()).starts_with('.')) {
+          unlinkat(dirfd(folder.get()), entry->d_name, 0);
+        }
+      }
+    }
+  }
+  return rmdir(path.c_str()) == 0 || errno == ENOENT;
 }
 
 void check_name(std::string_view name) {
@@ -67,8 +82,7 @@ void check_name(std::string_view name) {
     return AddressError(Code::kInvalid, fmt::format("\"{}\" cannot be a manager's name: {}", name, why));
   };
   if (name.empty()) throw refuse("it is empty; use 1 to 63 of the characters A-Z a-z 0-9 . _ -");
-  if (name.size() > kMaxManagerName)
-    throw refuse(fmt::format("it has {} characters, and 63 are allowed", name.size()));
+  if (name.size() > kMaxManagerName) throw refuse(fmt::format("it has {} characters, and 63 are allowed", name.size()));
   if (name.front() == '.') throw refuse("it begins with a dot; begin with a letter or a digit");
   for (char c : name) {
     if (!is_name_character(c)) throw refuse("use only the characters A-Z a-z 0-9 . _ -");
@@ -95,8 +109,7 @@ ManagerAddress address_from(std::string_view name_or_folder, bool anonymous_allo
     if (here == nullptr) throw system_error("finding the current folder for", folder, errno);
     folder = std::string(here.get()) + "/" + folder;
   }
-  if (folder == "/")
-    throw AddressError(Code::kInvalid, "\"/\" cannot be a manager's folder; give a folder of its own");
+  if (folder == "/") throw AddressError(Code::kInvalid, "\"/\" cannot be a manager's folder; give a folder of its own");
   return {folder.substr(folder.rfind('/') + 1), folder, false};
 }
 
@@ -107,8 +120,8 @@ std::string runtime_root() {
   if (home == nullptr || *home == '\0') return fmt::format("/dev/shm/commonhold-{}", geteuid());
   std::string root(home);
   if (root.front() != '/') {
-    throw AddressError(Code::kInvalid, fmt::format("{} is \"{}\"; it must be a path that begins with a slash",
-                                                   kHomeVariable, root));
+    throw AddressError(Code::kInvalid,
+                       fmt::format("{} is \"{}\"; it must be a path that begins with a slash", kHomeVariable, root));
   }
   while (root.size() > 1 && root.back() == '/') root.pop_back();
   return root;
@@ -128,8 +141,7 @@ ManagerAddress existing_address(std::string_view name_or_folder) {
 
 ManagerAddress anonymous_address() {
   std::uint64_t random = 0;
-  if (getrandom(&random, sizeof random, 0) != sizeof random)
-    random ^= static_cast<std::uint64_t>(getpid()) << 32;
+  if (getrandom(&random, sizeof random, 0) != sizeof random) random ^= static_cast<std::uint64_t>(getpid()) << 32;
   std::string name = fmt::format("{}{}-{:016x}", kAnonymousPrefix, getpid(), random);
   return {name, runtime_root() + "/" + name, true};
 }
@@ -154,26 +166,32 @@ std::vector<ManagerAddress> managers_of_user() {
       continue;
     ManagerAddress address{std::string(name), root + "/" + std::string(name), true};
     struct stat status;
-    if (lstat(address.folder.c_str(), &status) == 0 && S_ISDIR(status.st_mode))
-      found.push_back(std::move(address));
+    if (lstat(address.folder.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) found.push_back(std::move(address));
   }
   std::sort(found.begin(), found.end(), [](auto& a, auto& b) { return a.name < b.name; });
   return found;
 }
 
 bool remove_folder(const ManagerAddress& address) {
-  // Beside the files themselves, what a creator that was killed left under a temporary name: "segment.4711".
-  if (OpenFolder folder(opendir(address.folder.c_str())); folder != nullptr) {
+  std::string folder = address.folder;
+  if (address.under_root) {
+    // Moved out of the way in one step, so that a new server of the name never meets half a folder.
+    std::string aside = fmt::format("{}/{}{}-{}", runtime_root(), kEndedPrefix, getpid(), address.name);
+    if (rename(folder.c_str(), aside.c_str()) == 0) folder = aside;
+  }
+  return remove_files(folder);
+}
+
+int remove_ended_folders() {
+  int removed = 0;
+  std::string root = runtime_root();
+  if (OpenFolder folder(opendir(root.c_str())); folder != nullptr) {
     while (dirent* entry = readdir(folder.get())) {
       std::string_view name = entry->d_name;
-      for (std::string_view file : kFiles) {
-        if (name == file || (name.starts_with(file) && name[file.size()] == '.')) {
-          unlinkat(dirfd(folder.get()), entry->d_name, 0);
-        }
-      }
+      if (name.starts_with(kEndedPrefix) && remove_files(root + "/" + std::string(name))) ++removed;
     }
   }
-  return rmdir(address.folder.c_str()) == 0 || errno == ENOENT;
+  return removed;
 }
 
 Occupants occupants_of(const ManagerAddress& address) {

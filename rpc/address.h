@@ -73,6 +73,9 @@ std::vector<ManagerAddress> managers_of_user();
 // gone. REQUIRES: no server and no client of it lives.
 bool remove_folder(const ManagerAddress& address);
 
+// Removes what remove_folder() was killed over; returns how many folders.
+int remove_ended_folders();
+
 // Who holds the locks of a folder, as the kernel says.
 struct Occupants {
   int server_pid = 0;        // 0: no server runs

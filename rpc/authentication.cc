@@ -39,8 +39,7 @@ std::optional<Authkey> key_from_environment() {
 }
 
 AddressError file_error(const char* doing, const std::string& path, int error) {
-  auto code =
-      error == EACCES || error == EPERM ? AddressError::Code::kPermission : AddressError::Code::kSystem;
+  auto code = error == EACCES || error == EPERM ? AddressError::Code::kPermission : AddressError::Code::kSystem;
   return AddressError(code, fmt::format("{} the key file {} failed: {}", doing, path, std::strerror(error)));
 }
 
@@ -57,10 +56,9 @@ std::optional<Authkey> read_key_file(const std::string& path) {
   close(file);
   if (size < 0) throw file_error("reading", path, error);
   if (status.st_uid != geteuid() || (status.st_mode & 077) != 0) {
-    throw AddressError(
-        AddressError::Code::kPermission,
-        fmt::format("the key file {} can be used by others (user {}, mode {:04o}); run: chmod 600 {}", path,
-                    status.st_uid, status.st_mode & 07777, path));
+    throw AddressError(AddressError::Code::kPermission,
+                       fmt::format("the key file {} can be used by others (user {}, mode {:04o}); run: chmod 600 {}",
+                                   path, status.st_uid, status.st_mode & 07777, path));
   }
   if (size == 0) return std::nullopt;  // its writer died
   bytes.resize(static_cast<std::size_t>(size));
@@ -126,8 +124,7 @@ Authkey key_for_server(const ManagerAddress& address, const std::optional<std::s
   return *key;
 }
 
-std::optional<Authkey> key_for_client(const ManagerAddress& address,
-                                      const std::optional<std::string>& given) {
+std::optional<Authkey> key_for_client(const ManagerAddress& address, const std::optional<std::string>& given) {
   if (given) return Authkey(*given);
   if (auto key = key_from_environment()) return key;
   return read_key_file(address.key_file());
@@ -140,15 +137,13 @@ Nonce make_nonce() {
 }
 
 Proof prove(const Authkey& key, Role role, const Nonce& server_nonce, const Nonce& client_nonce) {
-  std::string_view words = role == Role::kClient
-                               ? std::string_view("commonhold 1 client", 20)
-                               : std::string_view("commonhold 1 server", 20);  // with the null
+  std::string_view words = role == Role::kClient ? std::string_view("commonhold 1 client", 20)
+                                                 : std::string_view("commonhold 1 server", 20);  // with the null
   Proof proof;
   crypto_auth_hmacsha512256_state state;
   crypto_auth_hmacsha512256_init(&state, reinterpret_cast<const unsigned char*>(key.bytes().data()),
                                  key.bytes().size());
-  crypto_auth_hmacsha512256_update(&state, reinterpret_cast<const unsigned char*>(words.data()),
-                                   words.size());
+  crypto_auth_hmacsha512256_update(&state, reinterpret_cast<const unsigned char*>(words.data()), words.size());
   crypto_auth_hmacsha512256_update(&state, server_nonce.data(), server_nonce.size());
   crypto_auth_hmacsha512256_update(&state, client_nonce.data(), client_nonce.size());
   crypto_auth_hmacsha512256_final(&state, proof.data());

@@ -182,7 +182,7 @@ struct ObjectPlan {
   arguments @3 :List(UInt64);
   # What the kind needs to be made; missing ones are 0.
   #   dict    [0] shards, 0: the server decides
-  #   list    nothing
+  #   list    [0] 1: elements are boxes of any size, 0: words of one scalar kind
   #   value   [0] bytes, [1] the initial word when there are at most 8 of them
   #   array   [0] elements, [1] bytes of one
   #   lock    [0] 1: when an owner dies, acquiring fails until the lock is marked consistent

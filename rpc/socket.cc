@@ -52,9 +52,8 @@ int listen_in_folder(const std::string& folder) {
   constexpr const char* kTemporary = "socket.new";
   std::string temporary = folder + "/" + kTemporary;
   unlink(temporary.c_str());
-  int bound = with_socket_address(folder, kTemporary, [&](const sockaddr* address, socklen_t size) {
-    return bind(listener, address, size);
-  });
+  int bound = with_socket_address(
+      folder, kTemporary, [&](const sockaddr* address, socklen_t size) { return bind(listener, address, size); });
   if (bound != 0 || chmod(temporary.c_str(), 0600) != 0 || listen(listener, 1024) != 0 ||
       rename(temporary.c_str(), (folder + "/socket").c_str()) != 0) {
     int error = errno;
@@ -70,9 +69,8 @@ int connect_to_folder(const std::string& folder) {
   if (connection < 0) return -1;
   int result;
   do {
-    result = with_socket_address(folder, "socket", [&](const sockaddr* address, socklen_t size) {
-      return connect(connection, address, size);
-    });
+    result = with_socket_address(
+        folder, "socket", [&](const sockaddr* address, socklen_t size) { return connect(connection, address, size); });
   } while (result != 0 && errno == EINTR);
   if (result != 0 || fcntl(connection, F_SETFL, fcntl(connection, F_GETFL) | O_NONBLOCK) != 0) {
     int error = errno;

@@ -18,9 +18,8 @@ bool read_number(std::string_view text, Number& number) {
 }  // namespace
 
 std::vector<std::string> SpawnRequest::arguments() const {
-  std::vector<std::string> words{"serve",         "--anonymous",
-                                 "--lifeline-fd", std::to_string(lifeline_fd),
-                                 "--ready-fd",    std::to_string(ready_fd)};
+  std::vector<std::string> words{"serve",      "--anonymous",           "--lifeline-fd", std::to_string(lifeline_fd),
+                                 "--ready-fd", std::to_string(ready_fd)};
   if (memory_limit != 0) {
     words.push_back("--memory-limit");
     words.push_back(std::to_string(memory_limit));
@@ -33,8 +32,8 @@ std::vector<std::string> SpawnRequest::arguments() const {
 }
 
 std::string SpawnRequest::environment() const {
-  return fmt::format("lifeline-fd={} ready-fd={} memory-limit={} folder={}", lifeline_fd, ready_fd,
-                     memory_limit, folder);
+  return fmt::format("lifeline-fd={} ready-fd={} memory-limit={} folder={}", lifeline_fd, ready_fd, memory_limit,
+                     folder);
 }
 
 std::optional<SpawnRequest> SpawnRequest::from_environment(std::string_view value) {

@@ -5,6 +5,9 @@
 // in the environment variable COMMONHOLD_BOOTSTRAP of its own program image, where the library takes over
 // before main() (manager/bootstrap.cc).
 //
+// What was executed ends at once with status 0 (the server is a process of its own by then, in a session of its own,
+// and no child of the client): the client waits for it, and a program's own wait() never meets the server.
+//
 //   ready      the server writes one line and closes: "ready FOLDER\n" or "failed CODE MESSAGE\n"
 //   lifeline   the client and every process forked from it keep the write end open; the server has the read
 //   end. At end
@@ -19,9 +22,8 @@
 
 namespace commonhold::rpc {
 
-inline constexpr char kServerVariable[] = "COMMONHOLD_SERVER";  // path of a `commonhold` command to start
-inline constexpr char kBootstrapVariable[] =
-    "COMMONHOLD_BOOTSTRAP";  // a request, for the program's own image
+inline constexpr char kServerVariable[] = "COMMONHOLD_SERVER";        // path of a `commonhold` command to start
+inline constexpr char kBootstrapVariable[] = "COMMONHOLD_BOOTSTRAP";  // a request, for the program's own image
 
 struct SpawnRequest {
   int lifeline_fd = -1;            // read end, as numbered in the server

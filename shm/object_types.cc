@@ -10,17 +10,25 @@ namespace commonhold::shm {
 
 namespace {
 
+template <typename Structure>
+std::string audit(ThreadContext& me, const ObjectAddress& where) {
+  auto found = Structure(where).audit(me);
+  if (!found.error.empty()) return found.error;
+  if (found.lost_blocks == 0 && found.lost_chunks == 0) return {};
+  return std::to_string(found.lost_blocks) + " blocks and " + std::to_string(found.lost_chunks) + " chunks are lost";
+}
+
 constexpr ObjectType kTypes[] = {
     {ObjectKind::kDict, "dict",
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        return Dict::create(me, object, plan.arguments[0], control);
      },
-     Dict::repair, Dict::each_lock},
+     Dict::repair, Dict::each_lock, audit<Dict>},
     {ObjectKind::kList, "list",
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        return List::create(me, object, plan.arguments[0] != 0, control);
      },
-     List::repair, List::each_lock},
+     List::repair, List::each_lock, audit<List>},
     {ObjectKind::kValue, "value",
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        return Value::create(me, object, plan.arguments[0], plan.arguments[1], control);

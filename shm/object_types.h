@@ -1,6 +1,8 @@
 // The catalogue: every kind of object, and what recovery and the server need of it.
 #pragma once
 
+#include <string>
+
 #include "shm/object_address.h"
 #include "shm/object_table.h"
 
@@ -15,6 +17,9 @@ struct ObjectType {
   void (*repair)(ThreadContext& me, const ObjectAddress& where, LockWord& held);
   // Every lock word of the object, for recovery by search and for `commonhold locks`.
   void (*each_lock)(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
+  // Checks every invariant and counts every block; empty when sound. nullptr: there is nothing to check.
+  // REQUIRES: nobody changes the object meanwhile.
+  std::string (*audit)(ThreadContext& me, const ObjectAddress& where) = nullptr;
 };
 
 // nullptr for a kind that this program does not know.

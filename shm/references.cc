@@ -71,8 +71,7 @@ Offset take_cell(ReferencePage& page, Offset page_at, Word id) {
     Word free = 0;
     // SYNC POINT: reference: before the object's state is read.
     if (cell.load(std::memory_order_relaxed) == 0 && cell.compare_exchange_strong(free, id)) {
-      return page_at +
-             static_cast<Offset>(reinterpret_cast<std::byte*>(&cell) - reinterpret_cast<std::byte*>(&page));
+      return page_at + static_cast<Offset>(reinterpret_cast<std::byte*>(&cell) - reinterpret_cast<std::byte*>(&page));
     }
   }
   return 0;
@@ -114,8 +113,7 @@ Status store_cell(ThreadContext& me, SessionIndex session, Word id, Offset& cell
 
 AtomicWord* find_cell(Segment& segment, SessionIndex session, Word id, Offset hint) {
   constexpr Offset kPageMask = ~Offset{sizeof(ReferencePage) - 1};
-  if (hint % sizeof(Word) == 0 && (hint & kPageMask) != hint &&
-      is_page_of(segment, session, hint & kPageMask)) {
+  if (hint % sizeof(Word) == 0 && (hint & kPageMask) != hint && is_page_of(segment, session, hint & kPageMask)) {
     auto* cell = segment.at<AtomicWord>(hint);
     if (cell->load(std::memory_order_relaxed) == id) return cell;
   }
@@ -172,8 +170,7 @@ void drop_reference(Segment& segment, ObjectId id, Offset cell) {
     AtomicWord* found = find_cell(segment, segment.session_index(), id.word(), cell);
     if (found == nullptr) return;
     Word expected = id.word();
-    if (found->compare_exchange_strong(expected, 0))
-      break;  // another thread dropped this one: look for the next
+    if (found->compare_exchange_strong(expected, 0)) break;  // another thread dropped this one: look for the next
   }
   std::atomic_thread_fence(std::memory_order_seq_cst);
   // What has a name stays anyhow. SYNC POINT: unnamed.
@@ -199,6 +196,22 @@ std::uint32_t count_references(const Segment& segment, ObjectId id) {
     bool refers = false;
     visit_references(segment, session, [&](ObjectId other) { refers = refers || other == id; });
     if (refers) ++sessions;
+  });
+  return sessions;
+}
+
+std::vector<std::uint32_t> count_all_references(const Segment& segment) {
+  auto count = static_cast<std::uint32_t>(segment.header().objects_committed.load(std::memory_order_acquire));
+  std::vector<std::uint32_t> sessions(count), last_session(count);
+  visit_sessions(segment, [&](SessionIndex session) {
+    std::uint32_t mark = index_of(session) + 1;
+    visit_references(segment, session, [&](ObjectId id) {
+      if (id.index >= count || last_session[id.index] == mark) return;
+      Word state = object_record(segment, id.index).state.load(std::memory_order_relaxed);
+      if (object_generation(state) != id.generation) return;
+      last_session[id.index] = mark;
+      ++sessions[id.index];
+    });
   });
   return sessions;
 }
@@ -235,8 +248,7 @@ int sweep_unreferred_objects(ThreadContext& me, std::span<const ObjectId> held) 
   auto change_state = [&](std::uint32_t index, ObjectState state) {
     ObjectRecord& record = object_record(segment, index);
     Word now = record.state.load(std::memory_order_relaxed);
-    record.state.store(object_state_word(state, object_kind(now), object_generation(now)),
-                       std::memory_order_seq_cst);
+    record.state.store(object_state_word(state, object_kind(now), object_generation(now)), std::memory_order_seq_cst);
   };
 
   std::vector<bool> referred;

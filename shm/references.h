@@ -55,6 +55,9 @@ void mark_referred(const Segment& segment, std::vector<bool>& referred);
 // How many sessions refer to the object.
 std::uint32_t count_references(const Segment& segment, ObjectId id);
 
+// The same for all objects at once, by index.
+std::vector<std::uint32_t> count_all_references(const Segment& segment);
+
 // Gives a dead session's pages back. Called by recovery.
 void drop_all_references(ThreadContext& me, SessionIndex session);
 

@@ -1,0 +1,154 @@
+#include "cli/commands.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <exception>
+
+#include "cli/size.h"
+#include "cli/table.h"
+#include "manager/control.h"
+#include "manager/examination.h"
+#include "manager/inspection.h"
+
+namespace commonhold::cli {
+
+using manager::FolderState;
+
+namespace {
+
+std::string id_text(shm::ObjectId id) {
+  return fmt::format("{}.{}", id.index, id.generation);
+}
+
+std::string thread_text(const manager::ThreadIdentity& thread) {
+  if (thread.pid == 0) return "unknown";
+  std::string text = fmt::format("{} {}", thread.pid, thread.program);
+  if (thread.kernel_id != thread.pid) text += fmt::format(" (thread {})", thread.kernel_id);
+  return text;
+}
+
+std::string name_text(const shm::ObjectInfo& info) {
+  return info.name.empty() ? "-" : info.name;
+}
+
+const char* empty_root_hint() {
+  return "start one with: commonhold serve --name NAME";
+}
+
+}  // namespace
+
+int saying_errors(const std::function<int()>& command) {
+  try {
+    return command();
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "commonhold: {}\n", error.what());
+    return 1;
+  }
+}
+
+int say_usage_error(const std::string& what) {
+  fmt::print(stderr, "commonhold: {}\n", what);
+  return 2;
+}
+
+int list_managers() {
+  Table table({"MANAGER", "STATE", "SERVER", "CLIENTS", "OBJECTS", "USED"});
+  for (const auto& report : manager::examine_folders()) {
+    table.add({report.address.name, to_string(report.state),
+               report.server_pid == 0 ? "-" : std::to_string(report.server_pid), std::to_string(report.sessions),
+               std::to_string(report.objects), size_text(report.used_bytes)});
+  }
+  if (table.empty()) {
+    fmt::print("no managers in {}; {}\n", rpc::runtime_root(), empty_root_hint());
+    return 0;
+  }
+  table.print({2, 3, 4, 5});
+  return 0;
+}
+
+int list_objects(const std::string& name) {
+  auto segment = manager::open_to_look(rpc::existing_address(name));
+  Table table({"ID", "NAME", "TYPE", "MEMORY", "USED BY", "IN OBJECTS"});
+  std::uint32_t after = 0;
+  do {
+    for (const auto& object : manager::summarize_objects(*segment, after, 1000, after)) {
+      table.add({id_text(object.info.id), name_text(object.info), object.info.signature, size_text(object.bytes),
+                 std::to_string(object.sessions), std::to_string(object.info.held_inside)});
+    }
+  } while (after != 0);
+  if (table.empty()) {
+    fmt::print("\"{}\" holds no objects\n", name);
+    return 0;
+  }
+  table.print({3, 4, 5});
+  return 0;
+}
+
+int list_locks(const std::string& name) {
+  auto segment = manager::open_to_look(rpc::existing_address(name));
+  Table table({"LOCK OF", "ID", "HELD BY", "WAITING"});
+  for (const auto& lock : manager::summarize_locks(*segment)) {
+    std::string waiting;
+    for (const auto& waiter : lock.waiters) waiting += (waiting.empty() ? "" : ", ") + thread_text(waiter);
+    bool tables = lock.object.kind == shm::ObjectKind::kNone;
+    std::string of =
+        tables ? "the segment's memory tables" : fmt::format("{} {}", lock.object.signature, name_text(lock.object));
+    if (!tables && lock.number != 0) of += fmt::format(" #{}", lock.number);
+    table.add({of, tables ? "-" : id_text(lock.object.id), thread_text(lock.holder), waiting.empty() ? "-" : waiting});
+  }
+  if (table.empty()) {
+    fmt::print("nobody holds a lock of \"{}\"\n", name);
+    return 0;
+  }
+  table.print();
+  return 0;
+}
+
+int stop(const std::string& name) {
+  manager::shut_down(rpc::existing_address(name));
+  fmt::print("\"{}\" has ended\n", name);
+  return 0;
+}
+
+int examine(bool clean) {
+  int left = 0, unsound = 0;
+  auto reports = manager::examine_folders();
+  for (const auto& report : reports) {
+    const std::string& name = report.address.name;
+    switch (report.state) {
+      case FolderState::kServed:
+        fmt::print("{}: served by process {}, {} clients, {} objects\n", name, report.server_pid, report.sessions,
+                   report.objects);
+        continue;
+      case FolderState::kOrphaned:
+        fmt::print("{}: its server died, {} clients go on without; `commonhold serve --name {}` adopts it\n", name,
+                   report.sessions, name);
+        ++left;
+        continue;
+      case FolderState::kAbandoned:
+        fmt::print("{}: its server died and nobody uses it: {} objects, {}\n", name, report.objects,
+                   size_text(report.used_bytes));
+        for (const std::string& fault : manager::audit_abandoned(report.address)) {
+          fmt::print("{}: unsound: {}\n", name, fault);
+          ++unsound;
+        }
+        break;
+      case FolderState::kForeign:
+      case FolderState::kUnfinished:
+        fmt::print("{}: {}: {}\n", name, to_string(report.state), report.note);
+        break;
+    }
+    if (clean && rpc::remove_folder(report.address)) {
+      fmt::print("{}: removed {}\n", name, report.address.folder);
+    } else {
+      ++left;
+    }
+  }
+  if (clean) rpc::remove_ended_folders();
+  if (reports.empty()) fmt::print("nothing in {}\n", rpc::runtime_root());
+  if (left != 0 && !clean) fmt::print("`commonhold doctor --clean` removes what nobody uses\n");
+  return unsound == 0 ? 0 : 1;
+}
+
+}  // namespace commonhold::cli

@@ -1,0 +1,45 @@
+// What is in the user's runtime root: which managers are served, which were left by a server that died, and whether
+// what they hold is sound.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "rpc/address.h"
+#include "shm/segment.h"
+
+namespace commonhold::manager {
+
+enum class FolderState {
+  kServed,      // a server runs
+  kOrphaned,    // no server, but clients live: a new server of the name carries on
+  kAbandoned,   // neither: a new server of the name finds the objects, cleaning removes them
+  kForeign,     // neither, and this version cannot read the segment
+  kUnfinished,  // there is no segment in it
+};
+
+const char* to_string(FolderState state);
+
+struct FolderReport {
+  rpc::ManagerAddress address;
+  FolderState state = FolderState::kUnfinished;
+  int server_pid = 0;
+  std::uint32_t objects = 0;  // unknown (0) for foreign and unfinished ones
+  std::uint64_t used_bytes = 0, limit_bytes = 0;
+  std::uint32_t sessions = 0;  // clients
+  std::string note;            // why it is foreign
+};
+
+// Every folder of the user's. REQUIRES: this process has no segment open (rpc::occupants_of).
+std::vector<FolderReport> examine_folders();
+FolderReport examine_folder(const rpc::ManagerAddress& address);
+
+// Recovers an abandoned segment as its next server would and checks every object in it; a sentence for each thing that
+// is wrong. Throws ServerError when somebody took it over meanwhile.
+std::vector<std::string> audit_abandoned(const rpc::ManagerAddress& address);
+
+// Opens a manager's segment to look into it, joining nothing. Throws ControlError when there is none.
+std::shared_ptr<shm::Segment> open_to_look(const rpc::ManagerAddress& address);
+
+}  // namespace commonhold::manager

@@ -1,0 +1,275 @@
+#include "manager/housekeeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <system_error>
+
+#include "manager/blocked_signals.h"
+#include "shm/extents.h"
+#include "shm/liveness.h"
+#include "shm/recovery.h"
+#include "shm/thread_context.h"
+
+namespace commonhold::manager {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// What an epoll event's data says beside the index of a session.
+constexpr std::uint64_t kBell = 1ull << 32, kWake = 2ull << 32, kLifeline = 3ull << 32;
+
+constexpr auto kFullLookEvery = 5s;
+constexpr auto kFullLookUnannounced = 1s;
+constexpr auto kFirstRetry = 1ms, kLongestRetry = 1000ms;
+constexpr int kSweepShare = 20;  // a sweep may take one part in this many of the thread's time
+constexpr std::uint64_t kLeastAhead = 64, kMostAhead = 1024;  // extents: 4 MiB, 64 MiB
+
+std::system_error system_error(const char* what) {
+  return std::system_error(errno, std::generic_category(), what);
+}
+
+shm::SessionState state_of(shm::Word word) {
+  return static_cast<shm::SessionState>(word & 0xff);
+}
+std::uint32_t generation_of(shm::Word word) {
+  return static_cast<std::uint32_t>(word >> 32);
+}
+
+std::string title_of(const shm::SessionRecord& record) {
+  char title[sizeof record.title];
+  shm::read_words(title, record.title, sizeof title);
+  title[sizeof title - 1] = '\0';
+  return title;
+}
+
+}  // namespace
+
+Housekeeper::Housekeeper(std::shared_ptr<shm::Segment> segment, Registry& registry, Log log, Lifeline lifeline,
+                         std::function<void()> first_look)
+    : segment_(std::move(segment)),
+      registry_(registry),
+      log_(std::move(log)),
+      lifeline_(std::move(lifeline)),
+      first_look_(std::move(first_look)) {
+  auto add = [&](int fd, std::uint64_t data) {
+    epoll_event event{EPOLLIN, {.u64 = data}};
+    return epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0;
+  };
+  // For reading and writing, so that it does not hang up while no client has it open.
+  bell_ = open((segment_->folder() + "/bell").c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  epoll_ = epoll_create1(EPOLL_CLOEXEC);
+  wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  bool watching = bell_ >= 0 && epoll_ >= 0 && wake_ >= 0 && add(bell_, kBell) && add(wake_, kWake) &&
+                  (lifeline_.fd < 0 || add(lifeline_.fd, kLifeline));
+  if (!watching) {
+    auto error = system_error("watching over the segment");
+    for (int fd : {bell_, epoll_, wake_}) {
+      if (fd >= 0) close(fd);
+    }
+    throw error;
+  }
+  BlockedSignals blocked;
+  thread_ = std::thread([this]() { run(); });
+}
+
+Housekeeper::~Housekeeper() {
+  ending_ = true;
+  wake();
+  thread_.join();
+  for (Watched& watched : watched_) {
+    if (watched.pidfd >= 0) close(watched.pidfd);
+  }
+  for (int fd : {bell_, epoll_, wake_, lifeline_.fd}) {
+    if (fd >= 0) close(fd);
+  }
+}
+
+void Housekeeper::wake() const {
+  std::uint64_t one = 1;
+  if (write(wake_, &one, sizeof one) < 0) {
+    // The counter is full: it wakes anyway.
+  }
+}
+
+void Housekeeper::run() {
+  prctl(PR_SET_NAME, "housekeeper");
+  if (first_look_) first_look_();
+  look(Clock::now());
+  while (!ending_) {
+    epoll_event events[64];
+    int count = epoll_wait(epoll_, events, 64, milliseconds_to_sleep(Clock::now()));
+    if (count < 0 && errno != EINTR)
+      return log_(fmt::format("the housekeeper ends: {}", system_error("epoll_wait").what()));
+    for (int i = 0; i < count; ++i) {
+      std::uint64_t data = events[i].data.u64;
+      if (data == kBell) {
+        drain_bell();
+        sweep_asked_ = true;
+      } else if (data == kWake) {
+        std::uint64_t counted;
+        if (read(wake_, &counted, sizeof counted) > 0) sweep_asked_ = true;
+      } else if (data == kLifeline) {
+        char ignored[64];
+        if (read(lifeline_.fd, ignored, sizeof ignored) == 0) {
+          lifeline_broken_ = true;
+          epoll_ctl(epoll_, EPOLL_CTL_DEL, lifeline_.fd, nullptr);
+        }
+      } else {
+        // First of all the dead: somebody may be waiting for their locks.
+        auto session = static_cast<std::uint32_t>(data);
+        if (!recover(session)) stop_listening(session);
+      }
+    }
+    if (!ending_) look(Clock::now());
+  }
+}
+
+void Housekeeper::look(Clock::time_point now) {
+  bool full = now >= next_full_look_ || death_is_unproven_;
+  retry_after_ = death_is_unproven_ ? std::min(retry_after_ * 2, kLongestRetry) : kFirstRetry;
+  death_is_unproven_ = false;
+  unannounced_ = false;
+  auto used = static_cast<std::uint32_t>(
+      std::min<shm::Word>(segment_->header().sessions_used.load(std::memory_order_acquire), shm::kMaxSessions));
+  if (watched_.size() < used) watched_.resize(used);
+  for (std::uint32_t session = 0; session < used; ++session) {
+    look_at(session);
+    if (full && watched_[session].generation != 0) (void)recover(session);
+    if (watched_[session].generation != 0 && watched_[session].pidfd < 0) unannounced_ = true;
+  }
+  if (full)
+    next_full_look_ = now + (unannounced_ ? Clock::duration(kFullLookUnannounced) : Clock::duration(kFullLookEvery));
+  commit_ahead();
+  sweep_when_due(now);
+  if (lifeline_broken_ && lifeline_.ended && !others_live()) {
+    auto ended = std::move(lifeline_.ended);
+    lifeline_.ended = nullptr;
+    ended();
+  }
+}
+
+// Brings what is watched in line with the session's record.
+void Housekeeper::look_at(std::uint32_t session) {
+  if (segment_->joined() && shm::index_of(segment_->session_index()) == session) return;
+  shm::Word state = segment_->session(session).state.load(std::memory_order_acquire);
+  std::uint32_t generation = state_of(state) == shm::SessionState::kFree ? 0 : generation_of(state);
+  if (watched_[session].generation == generation) return;
+  if (watched_[session].generation != 0) forget(session);
+  if (generation != 0) watch(session, generation);
+}
+
+void Housekeeper::watch(std::uint32_t session, std::uint32_t generation) {
+  const shm::SessionRecord& record = segment_->session(session);
+  auto pid = static_cast<int>(record.pid.load(std::memory_order_relaxed));
+  Watched& watched = watched_[session];
+  watched.generation = generation;
+  bool same_space =
+      record.pid_space.load(std::memory_order_relaxed) ==
+      segment_->session(shm::index_of(segment_->session_index())).pid_space.load(std::memory_order_relaxed);
+  if (same_space) watched.pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+  if (watched.pidfd >= 0) {
+    // A pidfd is close-on-exec by itself.
+    epoll_event event{EPOLLIN, {.u64 = session}};
+    if (epoll_ctl(epoll_, EPOLL_CTL_ADD, watched.pidfd, &event) != 0) {
+      close(watched.pidfd);
+      watched.pidfd = -1;
+    }
+  }
+  // It may have died before we watched, and its number may be another process's by now.
+  (void)recover(session);
+}
+
+// Its process ended, but the proof is not complete or somebody else is at its recovery: looked at by the clock now.
+void Housekeeper::stop_listening(std::uint32_t session) {
+  Watched& watched = watched_[session];
+  if (watched.pidfd >= 0) close(watched.pidfd);
+  watched.pidfd = -1;
+  death_is_unproven_ = true;
+}
+
+void Housekeeper::forget(std::uint32_t session) {
+  Watched& watched = watched_[session];
+  if (watched.pidfd >= 0) close(watched.pidfd);  // closing takes it out of the epoll set
+  watched = {};
+}
+
+// True when the session is over: recovered, left by itself, or taken by another.
+bool Housekeeper::recover(std::uint32_t session) {
+  shm::SessionIndex index{session};
+  const shm::SessionRecord& record = segment_->session(session);
+  if (watched_[session].generation == 0) return true;
+  if (shm::session_is_dead(*segment_, index)) {
+    shm::ThreadContext* me = segment_->here();
+    auto pid = record.pid.load(std::memory_order_relaxed);
+    std::string title = title_of(record);
+    if (me == nullptr || shm::recover_session(*segment_, *me, index) != shm::Status::kOk) {
+      death_is_unproven_ = true;  // somebody else is at it, and may die too
+      return false;
+    }
+    recovered_.fetch_add(1, std::memory_order_relaxed);
+    sweep_asked_ = true;
+    log_(fmt::format("process {} ({}) died; what it held was released", pid, title));
+  }
+  shm::Word state = record.state.load(std::memory_order_acquire);
+  bool over = state_of(state) == shm::SessionState::kFree || generation_of(state) != watched_[session].generation;
+  if (over) forget(session);
+  return over;
+}
+
+void Housekeeper::sweep_when_due(Clock::time_point now) {
+  if (!sweep_asked_ || now < next_sweep_) return;
+  sweep_asked_ = false;
+  int destroyed = registry_.sweep();
+  auto end = Clock::now();
+  next_sweep_ = end + (end - now) * kSweepShare;
+  if (destroyed == 0) return;
+  destroyed_.fetch_add(static_cast<std::uint64_t>(destroyed), std::memory_order_relaxed);
+  sweep_asked_ = true;  // what they contained may be free now
+}
+
+void Housekeeper::commit_ahead() {
+  const shm::SegmentHeader& header = segment_->header();
+  std::uint64_t committed = header.committed_extents.load(std::memory_order_relaxed);
+  std::uint64_t ahead = std::clamp(committed / 4, kLeastAhead, kMostAhead);
+  if (header.free_extents.load(std::memory_order_relaxed) > ahead / 2 || committed >= header.max_extents) return;
+  shm::ThreadContext* me = segment_->here();
+  if (me == nullptr) return;
+  bool is_short = shm::commit_ahead(*me, ahead) != shm::Status::kOk;
+  bool full = header.committed_extents.load(std::memory_order_relaxed) >= header.max_extents;
+  if (is_short && !full && !memory_was_short_) log_("the file system of the segment is nearly full");
+  memory_was_short_ = is_short;
+}
+
+bool Housekeeper::others_live() const {
+  return std::any_of(watched_.begin(), watched_.end(), [](const Watched& watched) { return watched.generation != 0; });
+}
+
+void Housekeeper::drain_bell() const {
+  char bytes[4096];
+  while (read(bell_, bytes, sizeof bytes) == sizeof bytes) {
+  }
+}
+
+int Housekeeper::milliseconds_to_sleep(Clock::time_point now) const {
+  if (death_is_unproven_) return static_cast<int>(retry_after_.count());
+  auto until = next_full_look_;
+  bool nobody = watched_.empty() || !others_live();
+  if (sweep_asked_) {
+    until = std::min(until, next_sweep_);
+  } else if (nobody) {
+    return -1;
+  }
+  auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now).count();
+  return static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000));
+}
+
+}  // namespace commonhold::manager

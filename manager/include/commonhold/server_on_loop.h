@@ -1,0 +1,49 @@
+// A manager's server on the kj event loop of a service that has one already. This header, and no other of ours, needs
+// Cap'n Proto's headers.
+//
+//   auto io = kj::setupAsyncIo();
+//   commonhold::ServerOnLoop server(*io.lowLevelProvider, io.unixEventPort, {.name = "stock"});
+//   server.run().wait(io.waitScope);     // or beside the service's other promises
+#pragma once
+
+#include <commonhold/server.h>
+#include <kj/async-io.h>
+#include <kj/async-unix.h>
+
+#include <memory>
+#include <string>
+
+namespace commonhold {
+
+namespace manager {
+class ServerCore;
+}
+
+// Thread safety: the loop's thread, except ask_to_end(). Recovery and housekeeping have a thread of their own, so a
+// busy loop delays new connections and new objects, and no one who waits for a dead owner's lock.
+class ServerOnLoop {
+ public:
+  // Clients can connect from here on; they are answered once the loop runs. Throws ServerError.
+  ServerOnLoop(kj::LowLevelAsyncIoProvider& io, kj::UnixEventPort& port, ServerOptions options = {});
+  // Ends the server and its objects, as Server::stop() does.
+  ~ServerOnLoop();
+  ServerOnLoop(const ServerOnLoop&) = delete;
+  ServerOnLoop& operator=(const ServerOnLoop&) = delete;
+
+  // Resolves when a client shut the server down or ask_to_end() was called; its files are gone then. At most once.
+  kj::Promise<void> run();
+
+  // From any thread.
+  void ask_to_end();
+
+  const std::string& name() const;
+  const std::string& folder() const;
+
+ private:
+  std::unique_ptr<manager::ServerCore> core_;
+  kj::LowLevelAsyncIoProvider& io_;
+  kj::UnixEventPort& port_;
+  int pid_;
+};
+
+}  // namespace commonhold

@@ -1,0 +1,215 @@
+#include "manager/registry.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+#include <vector>
+
+#include "shm/extents.h"
+#include "shm/object_types.h"
+#include "shm/references.h"
+#include "shm/thread_context.h"
+
+namespace commonhold::manager {
+
+using shm::ObjectId;
+using shm::ObjectKind;
+using shm::Status;
+
+namespace {
+
+// "dict<text,int64>", or "dict" where there is no signature.
+std::string type_text(ObjectKind kind, std::string_view signature) {
+  return signature.empty() ? shm::to_string(kind) : std::string(signature);
+}
+
+std::string id_text(ObjectId id) {
+  return fmt::format("{}.{}", id.index, id.generation);
+}
+
+std::optional<Refusal> check_name(std::string_view name) {
+  if (name.size() > shm::kMaxNameBytes) {
+    return Refusal{FailureCode::TOO_LARGE,
+                   fmt::format("the object's name \"{}...\" has {} bytes; at most {} are allowed", name.substr(0, 40),
+                               name.size(), shm::kMaxNameBytes)};
+  }
+  if (name.find('\0') != std::string_view::npos) {
+    return Refusal{FailureCode::INVALID, fmt::format("the object's name \"{}\" has a null byte in it at position {}; "
+                                                     "choose one without",
+                                                     name.substr(0, name.find('\0')), name.find('\0'))};
+  }
+  return std::nullopt;
+}
+
+std::optional<Refusal> check_plan(const shm::ObjectPlan& plan) {
+  if (auto refusal = check_name(plan.name)) return refusal;
+  if (plan.signature.size() > shm::kMaxSignatureBytes || plan.signature.find('\0') != std::string::npos) {
+    return Refusal{FailureCode::TOO_LARGE,
+                   fmt::format("the signature \"{}...\" has {} bytes; at most {} without null bytes are allowed",
+                               plan.signature.substr(0, 60), plan.signature.size(), shm::kMaxSignatureBytes)};
+  }
+  if (shm::object_type(plan.kind) == nullptr) {
+    return Refusal{FailureCode::UNSUPPORTED,
+                   fmt::format("this server knows no objects of kind {} (\"{}\"); start a server "
+                               "of the client's version",
+                               static_cast<int>(plan.kind), plan.signature)};
+  }
+  return std::nullopt;
+}
+
+Refusal not_found(std::string_view name) {
+  return {FailureCode::NOT_FOUND,
+          fmt::format("no object is named \"{}\" here; create it first, or look at the names with `commonhold list`",
+                      name)};
+}
+
+}  // namespace
+
+Registry::Registry(std::shared_ptr<shm::Segment> segment) : segment_(std::move(segment)) {
+  hint_.name_is_free = true;  // we look into the index first
+  shm::for_each_object(*segment_, [&](const shm::ObjectInfo& info) {
+    if (!info.name.empty()) names_.emplace(info.name, info.id);
+  });
+}
+
+Refusal Registry::refuse(Status status, const shm::ObjectPlan& plan) const {
+  std::string what = type_text(plan.kind, plan.signature);
+  if (!plan.name.empty()) what += fmt::format(" \"{}\"", plan.name);
+  const shm::SegmentHeader& header = segment_->header();
+  switch (status) {
+    case Status::kOutOfMemory: {
+      std::uint64_t used = (header.committed_extents - header.free_extents) * shm::kExtent;
+      return {FailureCode::OUT_OF_MEMORY,
+              fmt::format(
+                  "there is no memory for a new {}: {} bytes of the limit of {} are in use; remove objects, give the "
+                  "server a higher memory limit, or make room on its file system",
+                  what, used, header.max_extents * shm::kExtent)};
+    }
+    case Status::kTooMany:
+      return {FailureCode::TOO_MANY,
+              fmt::format("there is no record left for a new {}: {} objects are the most that one "
+                          "manager holds; remove some",
+                          what, shm::kMaxObjects)};
+    case Status::kTooLarge:
+    case Status::kOutOfRange:
+      return {FailureCode::INVALID,
+              fmt::format("a {} cannot be made from the arguments {}, {}, {}, {}", what, plan.arguments[0],
+                          plan.arguments[1], plan.arguments[2], plan.arguments[3])};
+    case Status::kGone:
+      return {FailureCode::SHUTTING_DOWN, fmt::format("the server is shutting down and makes no new {}", what)};
+    default:
+      return {FailureCode::INTERNAL, fmt::format("making a {} failed: {}", what, shm::to_string(status))};
+  }
+}
+
+Result<Opened> Registry::create(const shm::ObjectPlan& plan) {
+  if (auto refusal = check_plan(plan)) return *refusal;
+  std::lock_guard guard(mutex_);
+  return create_locked(plan);
+}
+
+Result<Opened> Registry::create_locked(const shm::ObjectPlan& plan) {
+  if (auto found = names_.find(plan.name); !plan.name.empty() && found != names_.end()) {
+    shm::ObjectInfo info;
+    std::string type = shm::object_info(*segment_, found->second.index, info) == Status::kOk
+                           ? type_text(info.kind, info.signature)
+                           : "unknown";
+    return Refusal{FailureCode::EXISTS,
+                   fmt::format("an object named \"{}\" exists already ({}); open it, remove it first, or "
+                               "choose another name",
+                               plan.name, type)};
+  }
+  shm::ThreadContext* me = segment_->here();
+  if (me == nullptr) return refuse(segment_->join_failure(), plan);
+  ObjectId id;
+  Status status = shm::create_object(*me, plan, id, &hint_);
+  if ((status == Status::kOutOfMemory || status == Status::kTooMany) && sweep_locked(*me) > 0) {
+    status = shm::create_object(*me, plan, id, &hint_);
+  }
+  if (status != Status::kOk) return refuse(status, plan);
+  if (!plan.name.empty()) names_.emplace(plan.name, id);
+  ++holds_[id.word()];
+  return Opened{id, plan.kind, plan.signature, shm::object_control(*segment_, id), true};
+}
+
+Result<Opened> Registry::open_locked(ObjectId id, const std::string& called, ObjectKind kind,
+                                     std::string_view signature) {
+  shm::ObjectInfo info;
+  if (shm::object_info(*segment_, id.index, info) != Status::kOk || info.id != id) {
+    return Refusal{FailureCode::GONE,
+                   fmt::format("{} was destroyed: nobody referred to it any more; who passes an object on "
+                               "must keep it until the other has opened it",
+                               called)};
+  }
+  bool any = kind == ObjectKind::kNone && signature.empty();
+  if (!any && (info.kind != kind || info.signature != signature)) {
+    return Refusal{FailureCode::TYPE_MISMATCH,
+                   fmt::format("{} is a {}, and was opened as a {}; open it as what it is, or choose another name",
+                               called, type_text(info.kind, info.signature), type_text(kind, signature))};
+  }
+  ++holds_[id.word()];
+  return Opened{id, info.kind, info.signature, info.control, false};
+}
+
+Result<Opened> Registry::open(std::string_view name, ObjectKind kind, std::string_view signature) {
+  std::lock_guard guard(mutex_);
+  auto found = names_.find(std::string(name));
+  if (name.empty() || found == names_.end()) return not_found(name);
+  return open_locked(found->second, fmt::format("\"{}\"", name), kind, signature);
+}
+
+Result<Opened> Registry::open_or_create(const shm::ObjectPlan& plan) {
+  if (plan.name.empty()) {
+    return Refusal{FailureCode::INVALID, "opening or creating needs a name; an object without one is made with create"};
+  }
+  if (auto refusal = check_plan(plan)) return *refusal;
+  std::lock_guard guard(mutex_);
+  auto found = names_.find(plan.name);
+  if (found == names_.end()) return create_locked(plan);
+  return open_locked(found->second, fmt::format("\"{}\"", plan.name), plan.kind, plan.signature);
+}
+
+Result<Opened> Registry::open_by_id(ObjectId id, ObjectKind kind, std::string_view signature) {
+  std::lock_guard guard(mutex_);
+  return open_locked(id, fmt::format("the object {}", id_text(id)), kind, signature);
+}
+
+void Registry::release(ObjectId id) {
+  std::lock_guard guard(mutex_);
+  auto found = holds_.find(id.word());
+  if (found != holds_.end() && --found->second == 0) holds_.erase(found);
+}
+
+Result<Done> Registry::remove(std::string_view name) {
+  std::lock_guard guard(mutex_);
+  auto found = names_.find(std::string(name));
+  if (name.empty() || found == names_.end()) return not_found(name);
+  shm::ThreadContext* me = segment_->here();
+  if (me == nullptr) {
+    return Refusal{FailureCode::SHUTTING_DOWN, fmt::format("the server is shutting down; \"{}\" goes with it", name)};
+  }
+  Status status = shm::unname_object(*me, found->second);
+  names_.erase(found);
+  if (status != Status::kOk) return not_found(name);
+  return Done{};
+}
+
+int Registry::sweep_locked(shm::ThreadContext& me) {
+  std::vector<ObjectId> held;
+  held.reserve(holds_.size());
+  for (auto& [word, count] : holds_) held.push_back(ObjectId::from_word(word));
+  return shm::sweep_unreferred_objects(me, held);
+}
+
+int Registry::sweep() {
+  std::lock_guard guard(mutex_);
+  shm::ThreadContext* me = segment_->here();
+  return me == nullptr ? 0 : sweep_locked(*me);
+}
+
+std::size_t Registry::names() const {
+  std::lock_guard guard(mutex_);
+  return names_.size();
+}
+
+}  // namespace commonhold::manager

@@ -1,0 +1,68 @@
+// The objects of a served segment: the index of names, who waits with a hold, and the order in which things happen.
+//
+// INVARIANT: everything that lasts is in the object table (shm/object_table.h); the index and the holds are this
+// process's memory and are made anew by the next server. Creating, naming, removing, destroying and sweeping happen one
+// at a time, under one mutex.
+//
+// Thread safety: any thread of the server's process.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "manager/refusal.h"
+#include "shm/object_table.h"
+#include "shm/segment.h"
+
+namespace commonhold::manager {
+
+struct Opened {
+  shm::ObjectId id;
+  shm::ObjectKind kind = shm::ObjectKind::kNone;
+  std::string signature;
+  shm::Offset control = 0;
+  bool created = false;
+};
+
+class Registry {
+ public:
+  // Reads the index from the table. REQUIRES: this process is the segment's server.
+  explicit Registry(std::shared_ptr<shm::Segment> segment);
+
+  // Each of these leaves a hold on the object, for release(). Kind kNone with an empty signature accepts any type.
+  Result<Opened> create(const shm::ObjectPlan& plan);
+  Result<Opened> open(std::string_view name, shm::ObjectKind kind, std::string_view signature);
+  Result<Opened> open_or_create(const shm::ObjectPlan& plan);
+  Result<Opened> open_by_id(shm::ObjectId id, shm::ObjectKind kind, std::string_view signature);
+
+  // Ends one hold. What nobody else keeps goes at the next sweep.
+  void release(shm::ObjectId id);
+
+  Result<Done> remove(std::string_view name);
+
+  // Destroys what nobody refers to; returns how many.
+  int sweep();
+
+  // The number of named objects.
+  std::size_t names() const;
+
+ private:
+  Result<Opened> create_locked(const shm::ObjectPlan& plan);
+  Result<Opened> open_locked(shm::ObjectId id, const std::string& called, shm::ObjectKind kind,
+                             std::string_view signature);
+  int sweep_locked(shm::ThreadContext& me);
+  Refusal refuse(shm::Status status, const shm::ObjectPlan& plan) const;
+
+  std::shared_ptr<shm::Segment> segment_;
+  mutable std::mutex mutex_;
+  // Guarded by mutex_.
+  std::unordered_map<std::string, shm::ObjectId> names_;
+  std::unordered_map<std::uint64_t, std::uint32_t> holds_;  // by ObjectId::word(): how many
+  shm::ObjectIndexHint hint_;
+};
+
+}  // namespace commonhold::manager

@@ -1,0 +1,27 @@
+// The server as a process of its own, for the `commonhold` command and for programs that start one of themselves.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "rpc/spawn.h"
+
+namespace commonhold::manager {
+
+// Serves an anonymous manager as rpc/spawn.h says, in a new process: the calling one returns 0 at once, so whoever
+// started it has a child to wait for that ends immediately, and none that stays. Failures go to the ready descriptor.
+// REQUIRES: one thread.
+int serve_anonymous(const rpc::SpawnRequest& request);
+
+struct NamedServer {
+  std::string name;
+  std::uint64_t memory_limit = 0;
+  bool foreground = false;
+};
+
+// Serves a named manager until SIGTERM, SIGINT or a client ends it: in a process of its own once it is ready, or here
+// with what happens written to standard error. Returns the exit status, having said in a sentence what went wrong.
+// REQUIRES: one thread.
+int serve_named(const NamedServer& server);
+
+}  // namespace commonhold::manager

@@ -1,0 +1,247 @@
+#include "manager/service.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "manager/inspection.h"
+#include "shm/version.h"
+
+namespace commonhold::manager {
+
+namespace schema = rpc::schema;
+
+namespace {
+
+constexpr std::uint32_t kProtocolVersion = 1;
+constexpr std::uint32_t kMostListed = 1000;
+
+shm::ObjectKind kind_of(schema::ObjectKind kind) {
+  return static_cast<shm::ObjectKind>(kind);
+}
+schema::ObjectKind kind_of(shm::ObjectKind kind) {
+  return static_cast<schema::ObjectKind>(kind);
+}
+
+shm::ObjectPlan plan_of(schema::ObjectPlan::Reader reader) {
+  shm::ObjectPlan plan;
+  plan.kind = kind_of(reader.getKind());
+  plan.name = reader.getName();
+  plan.signature = reader.getSignature();
+  auto arguments = reader.getArguments();
+  for (capnp::uint i = 0; i < arguments.size() && i < std::size(plan.arguments); ++i) plan.arguments[i] = arguments[i];
+  return plan;
+}
+
+void write_id(schema::ObjectId::Builder builder, shm::ObjectId id) {
+  builder.setIndex(id.index);
+  builder.setGeneration(id.generation);
+}
+
+void write_failure(schema::Failure::Builder builder, const Refusal& refusal) {
+  builder.setCode(refusal.code);
+  builder.setMessage(refusal.message);
+}
+
+class HoldServer final : public schema::Hold::Server {
+ public:
+  HoldServer(ServerCore& core, shm::ObjectId id) : core_(core), id_(id) {}
+  ~HoldServer() noexcept(false) {
+    core_.registry().release(id_);
+    if (auto* housekeeper = core_.housekeeper()) housekeeper->wake();
+  }
+
+ private:
+  ServerCore& core_;
+  shm::ObjectId id_;
+};
+
+class SessionServer final : public schema::Session::Server {
+ public:
+  explicit SessionServer(ServerCore& core) : core_(core) {}
+
+ private:
+  kj::Promise<void> create(CreateContext context) override {
+    write(core_.registry().create(plan_of(context.getParams().getPlan())), context.getResults().initResult());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> open(OpenContext context) override {
+    auto params = context.getParams();
+    write(core_.registry().open(params.getName().cStr(), kind_of(params.getKind()), params.getSignature().cStr()),
+          context.getResults().initResult());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> openOrCreate(OpenOrCreateContext context) override {
+    write(core_.registry().open_or_create(plan_of(context.getParams().getPlan())), context.getResults().initResult());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> openById(OpenByIdContext context) override {
+    auto params = context.getParams();
+    shm::ObjectId id{params.getId().getIndex(), params.getId().getGeneration()};
+    write(core_.registry().open_by_id(id, kind_of(params.getKind()), params.getSignature().cStr()),
+          context.getResults().initResult());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> remove(RemoveContext context) override {
+    auto result = core_.registry().remove(context.getParams().getName().cStr());
+    auto outcome = context.getResults().initResult();
+    if (auto* refusal = std::get_if<Refusal>(&result)) {
+      write_failure(outcome.initFailure(), *refusal);
+    } else {
+      outcome.setOk();
+      if (auto* housekeeper = core_.housekeeper()) housekeeper->wake();
+    }
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> list(ListContext context) override {
+    auto params = context.getParams();
+    std::uint32_t limit = params.getLimit() == 0 ? kMostListed : std::min(params.getLimit(), kMostListed);
+    std::uint32_t next = 0;
+    auto found = summarize_objects(core_.segment(), params.getAfter(), limit, next);
+    auto objects = context.getResults().initObjects(static_cast<capnp::uint>(found.size()));
+    for (capnp::uint i = 0; i < objects.size(); ++i) {
+      auto object = objects[i];
+      write_id(object.initId(), found[i].info.id);
+      object.setKind(kind_of(found[i].info.kind));
+      object.setName(found[i].info.name);
+      object.setSignature(found[i].info.signature);
+      object.setBytes(found[i].bytes);
+      object.setSessions(found[i].sessions);
+      object.setHeldInside(found[i].info.held_inside);
+      object.setCreatedNs(found[i].info.created_ns);
+    }
+    context.getResults().setNext(next);
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> stats(StatsContext context) override {
+    auto stats = context.getResults().initStats();
+    const shm::Segment& segment = core_.segment();
+    const shm::SegmentHeader& header = segment.header();
+    std::uint32_t objects = 0;
+    shm::for_each_object(segment, [&](const shm::ObjectInfo&) { ++objects; });
+    auto sessions = summarize_sessions(segment);
+    auto others = std::count_if(sessions.begin(), sessions.end(), [](auto& session) { return !session.is_server; });
+    std::uint64_t committed = header.committed_extents.load(), free = header.free_extents.load();
+    stats.setObjects(objects);
+    stats.setSessions(static_cast<std::uint32_t>(others));
+    stats.setConnections(core_.connections());
+    stats.setUsedBytes((committed - std::min(free, committed)) * shm::kExtent);
+    stats.setCommittedBytes(committed * shm::kExtent);
+    stats.setLimitBytes(header.max_extents * shm::kExtent);
+    if (auto* housekeeper = core_.housekeeper()) {
+      stats.setRecoveredSessions(housekeeper->recovered_sessions());
+      stats.setDestroyedObjects(housekeeper->destroyed_objects());
+    }
+    stats.setUptimeNs(static_cast<std::uint64_t>(core_.uptime().count()));
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> shutdown(ShutdownContext context) override {
+    core_.log("a client asked for the end");
+    core_.end_after_reply();
+    context.getResults().initResult().setOk();
+    return kj::READY_NOW;
+  }
+
+  void write(const Result<Opened>& result, schema::OpenResult::Builder builder) {
+    if (auto* refusal = std::get_if<Refusal>(&result)) return write_failure(builder.initFailure(), *refusal);
+    const auto& opened = std::get<Opened>(result);
+    auto hold = kj::heap<HoldServer>(core_, opened.id);  // first: from here on it ends the registry's hold
+    auto object = builder.initOk();
+    write_id(object.initId(), opened.id);
+    object.setKind(kind_of(opened.kind));
+    object.setSignature(opened.signature);
+    object.setControl(opened.control);
+    object.setCreated(opened.created);
+    object.setHold(kj::mv(hold));
+  }
+
+  ServerCore& core_;
+};
+
+class DoorServer final : public schema::Door::Server {
+ public:
+  DoorServer(ServerCore& core, rpc::Connection& connection)
+      : core_(core), connection_(connection), nonce_(rpc::make_nonce()) {}
+
+ private:
+  kj::Promise<void> challenge(ChallengeContext context) override {
+    context.getResults().setServerNonce(kj::arrayPtr(nonce_.data(), nonce_.size()));
+    context.getResults().setProtocolVersion(kProtocolVersion);
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> answer(AnswerContext context) override {
+    auto params = context.getParams();
+    auto client_nonce = params.getClientNonce();
+    auto proof = params.getProof();
+    rpc::Nonce nonce{};
+    bool well_formed = client_nonce.size() == nonce.size();
+    if (well_formed) std::memcpy(nonce.data(), client_nonce.begin(), nonce.size());
+    bool known = well_formed && !answered_ &&
+                 rpc::proof_is(rpc::prove(core_.key(), rpc::Role::kClient, nonce_, nonce), proof.begin(), proof.size());
+    bool again = answered_;
+    answered_ = true;
+    auto result = context.getResults().initResult();
+    if (!known) {
+      refuse(result.initFailure(), again, well_formed);
+      return kj::READY_NOW;
+    }
+    connection_.admit();
+    auto ok = result.initOk();
+    rpc::Proof own = rpc::prove(core_.key(), rpc::Role::kServer, nonce_, nonce);
+    ok.setProof(kj::arrayPtr(own.data(), own.size()));
+    ok.setSession(kj::heap<SessionServer>(core_));
+    write_server_info(ok.initServer());
+    return kj::READY_NOW;
+  }
+
+  void refuse(schema::Failure::Builder failure, bool again, bool well_formed) {
+    const std::string& name = core_.address().name;
+    std::string why = again ? "the challenge of this connection was answered already; connect again"
+                      : !well_formed
+                          ? fmt::format("the client's nonce has another length than {} bytes", rpc::kNonceBytes)
+                          : fmt::format(
+                                "the authkey is not that of the manager \"{}\"; give the key that its server was "
+                                "started with (in the program or as {}), or none where its folder has a key file",
+                                name, rpc::kKeyVariable);
+    write_failure(failure, {FailureCode::AUTHENTICATION, why});
+    core_.log(fmt::format("process {} gave a wrong answer to the challenge", connection_.peer_pid()));
+    connection_.dismiss();
+  }
+
+  void write_server_info(schema::ServerInfo::Builder server) {
+    const shm::SegmentHeader& header = core_.segment().header();
+    server.setName(core_.address().name);
+    server.setPid(static_cast<std::uint32_t>(getpid()));
+    server.setLibraryVersion(std::string(shm::library_version()));
+    server.setAnonymous(core_.address().is_anonymous());
+    server.setStarts(header.server_starts.load(std::memory_order_relaxed));
+    auto segment = server.initSegment();
+    segment.setFolder(core_.address().folder);
+    segment.setFormatVersion(header.format_version);
+    segment.setLayoutHash(header.layout_hash);
+    segment.setNonce(header.nonce);
+  }
+
+  ServerCore& core_;
+  rpc::Connection& connection_;
+  rpc::Nonce nonce_;
+  bool answered_ = false;
+};
+
+}  // namespace
+
+schema::Door::Client make_door(ServerCore& core, rpc::Connection& connection) {
+  return kj::heap<DoorServer>(core, connection);
+}
+
+}  // namespace commonhold::manager
