@@ -1,0 +1,247 @@
+// Array<T>: a fixed number of trivially copyable elements that all processes of a manager share, contiguous
+// in memory.
+//
+//   auto grid = manager.array<double>(1000);       // zeros
+//   grid[3] = 1.5;
+//   grid[3] += 2;                                  // one step
+//   for (double& x : grid.span()) x *= 2;          // in place, at memory's speed: keep others out yourself
+//
+// An Array is a reference: copies mean the same shared array, and const ones change it as well.
+//
+// Elements of 1, 2, 4 or 8 bytes without padding are loaded, stored and changed in one step each; larger ones
+// are copied whole. Fills and slices happen as a whole or not at all when a process dies in the middle;
+// somebody who reads elements meanwhile may see some of them changed already. What a program does through
+// span() is between it and the memory.
+//
+// Indexes: a[i] counts from the front; at(), set() and slices take negative ones too. An index outside is an
+// IndexError.
+//
+// Thread safety: any thread of any process for all but span(). Every Array carries a lock: std::scoped_lock
+// guard(a.lock()).
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <iterator>
+#include <ostream>
+#include <ranges>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <commonhold/detail/array_calls.h>
+#include <commonhold/detail/element_reference.h>
+#include <commonhold/detail/plain.h>
+#include <commonhold/detail/print.h>
+#include <commonhold/errors.h>
+#include <commonhold/lock.h>
+
+namespace commonhold {
+
+template <detail::Plain T>
+class Array {
+ public:
+  using value_type = T;
+  using size_type = std::size_t;
+  using Index = std::ptrdiff_t;
+  using reference = detail::ElementReference<Array, Index, T>;
+  static constexpr Index kEnd = PTRDIFF_MAX;
+  class const_iterator;
+
+  size_type size() const { return count_; }
+  bool empty() const { return count_ == 0; }
+
+  // ---- one element
+  // --------------------------------------------------------------------------------------------------
+
+  T at(Index index) const;
+  void set(Index index, const T& value) const;
+  // A place to read, assign and count on: a[i], a[i] = v, a[i] += n, ++a[i]. The arithmetic is one step.
+  reference operator[](size_type index) const { return reference(*this, static_cast<Index>(index)); }
+  T fetch_add(Index index, T operand) const requires detail::kIsNumber<T> {
+    return change_element<detail::Change::kAdd>(index, operand);
+  }
+  bool compare_exchange(Index index, T& expected, T desired) const requires detail::kIsAtomic<T> {
+    return element(index).compare_exchange_strong(expected, desired);
+  }
+
+  // ---- many: as a whole or not at all
+  // -------------------------------------------------------------------------------
+
+  // [first, last), clipped.
+  std::vector<T> slice(Index first, Index last = kEnd) const;
+  // `values` from `first` on; IndexError when they reach beyond the end.
+  void write(Index first, std::span<const T> values) const {
+    if (!detail::array_write(*handle_, position(first), values.size(), values.data())) {
+      outside(first + static_cast<Index>(values.size()) - 1);
+    }
+  }
+  void write(Index first, std::initializer_list<T> values) const {
+    write(first, std::span<const T>(values.begin(), values.size()));
+  }
+  void fill(const T& value) const { fill(0, kEnd, value); }
+  // [first, last), clipped.
+  void fill(Index first, Index last, const T& value) const {
+    const auto [from, count] = clipped(first, last);
+    detail::array_fill(*handle_, from, count, &value);
+  }
+
+  // The elements themselves. They stay where they are as long as any copy of this Array lives.
+  std::span<T> span() const { return {reinterpret_cast<T*>(data_), count_}; }
+
+  // Loads one element after the other, each as it is then.
+  const_iterator begin() const { return const_iterator(*this, 0); }
+  const_iterator end() const { return const_iterator(*this, static_cast<Index>(count_)); }
+
+  const InnerLock& lock() const { return lock_; }
+
+  friend bool operator==(const Array& a, const Array& b) { return a.slice(0) == b.slice(0); }
+  template <std::ranges::forward_range Values>
+  requires(!std::same_as<Values, Array>) friend bool operator==(const Array& array, const Values& values) {
+    return std::ranges::equal(array.slice(0), values);
+  }
+  // [1, 2, 3]
+  friend std::ostream& operator<<(std::ostream& out, const Array& array) {
+    return detail::print(out, array.slice(0));
+  }
+
+  // ---- the object
+  // ---------------------------------------------------------------------------------------------------
+
+  std::string name() const { return detail::name_of(*handle_); }
+  std::string token() const { return detail::token_of(*handle_); }
+  bool same_as(const Array& other) const { return handle_ == other.handle_; }
+  static detail::ObjectRequest request(std::uint64_t count = 0) {
+    return {detail::ObjectKind::kArray,
+            detail::fitted_signature("array<" + detail::type_name<T>() + ">"),
+            {count, sizeof(T)}};
+  }
+
+ private:
+  friend struct detail::Access;
+  template <typename, typename, typename>
+  friend class detail::ElementReference;
+  explicit Array(detail::ObjectHandle handle) : handle_(std::move(handle)), lock_(&*handle_) {
+    const auto memory = detail::array_memory(*handle_);
+    data_ = memory.data;
+    count_ = memory.count;
+  }
+
+  [[noreturn]] void outside(Index index) const { detail::throw_index_error(*handle_, index, count_); }
+  std::uint64_t position(Index index) const {
+    const Index from_front = index < 0 ? index + static_cast<Index>(count_) : index;
+    if (from_front < 0 || from_front > static_cast<Index>(count_)) outside(index);
+    return static_cast<std::uint64_t>(from_front);
+  }
+  std::pair<std::uint64_t, std::uint64_t> clipped(Index first, Index last) const;
+  std::atomic_ref<T> element(Index index) const {
+    const std::uint64_t at = position(index);
+    if (at >= count_) outside(index);
+    detail::check(*handle_);
+    return detail::atomic_at<T>(data_ + at * sizeof(T));
+  }
+  void put_element(Index index, const T& value) const { set(index, value); }
+  template <detail::Change change>
+  T change_element(Index index, T operand) const;
+
+  detail::ObjectHandle handle_;
+  std::byte* data_ = nullptr;
+  size_type count_ = 0;
+  InnerLock lock_;
+};
+
+template <detail::Plain T>
+class Array<T>::const_iterator {
+ public:
+  using iterator_category = std::input_iterator_tag;
+  using iterator_concept = std::forward_iterator_tag;
+  using value_type = T;
+  using difference_type = std::ptrdiff_t;
+  using pointer = void;
+  using reference = T;
+
+  const_iterator() = default;
+  const_iterator(const Array& array, Index at) : array_(&array), at_(at) {}
+  T operator*() const { return array_->at(at_); }
+  const_iterator& operator++() {
+    ++at_;
+    return *this;
+  }
+  const_iterator operator++(int) {
+    const_iterator before = *this;
+    ++at_;
+    return before;
+  }
+  bool operator==(const const_iterator&) const = default;
+
+ private:
+  const Array* array_ = nullptr;
+  Index at_ = 0;
+};
+
+template <detail::Plain T>
+T Array<T>::at(Index index) const {
+  if constexpr (detail::kIsAtomic<T>) {
+    return element(index).load();
+  } else {
+    detail::PlainBuffer<T> buffer;
+    if (!detail::array_load(*handle_, position(index), buffer.data())) outside(index);
+    return buffer.value();
+  }
+}
+
+template <detail::Plain T>
+void Array<T>::set(Index index, const T& value) const {
+  if constexpr (detail::kIsAtomic<T>) {
+    element(index).store(value, std::memory_order_release);
+  } else {
+    if (!detail::array_store(*handle_, position(index), &value)) outside(index);
+  }
+}
+
+template <detail::Plain T>
+template <detail::Change change>
+T Array<T>::change_element(Index index, T operand) const {
+  const std::atomic_ref<T> number = element(index);
+  if constexpr (std::is_integral_v<T> && change == detail::Change::kAdd) return number.fetch_add(operand);
+  T before = number.load(std::memory_order_relaxed);
+  while (!number.compare_exchange_weak(before, detail::changed_number<T, change>(before, operand))) {
+  }
+  return before;
+}
+
+template <detail::Plain T>
+std::pair<std::uint64_t, std::uint64_t> Array<T>::clipped(Index first, Index last) const {
+  const auto length = static_cast<Index>(count_);
+  if (first < 0) first = std::max<Index>(first + length, 0);
+  if (last < 0) last = std::max<Index>(last + length, 0);
+  first = std::min(first, length);
+  last = std::clamp(last, first, length);
+  return {static_cast<std::uint64_t>(first), static_cast<std::uint64_t>(last - first)};
+}
+
+template <detail::Plain T>
+std::vector<T> Array<T>::slice(Index first, Index last) const {
+  const auto [from, count] = clipped(first, last);
+  if constexpr (std::is_default_constructible_v<T> && !std::is_same_v<T, bool>) {
+    std::vector<T> values(count);
+    detail::array_read(*handle_, from, count, values.data());
+    return values;
+  } else {
+    std::vector<std::byte> bytes(count * sizeof(T));
+    detail::array_read(*handle_, from, count, bytes.data());
+    std::vector<T> values;
+    values.reserve(count);
+    for (std::uint64_t i = 0; i < count; ++i) {
+      detail::PlainBuffer<T> buffer;
+      std::memcpy(buffer.data(), bytes.data() + i * sizeof(T), sizeof(T));
+      values.push_back(buffer.value());
+    }
+    return values;
+  }
+}
+
+}  // namespace commonhold

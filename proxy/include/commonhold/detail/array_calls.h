@@ -1,0 +1,24 @@
+// An Array's memory, and what the library does for the templates in array.h. A bool result says whether the
+// indexes were inside.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <commonhold/detail/object_handle.h>
+
+namespace commonhold::detail {
+
+struct ArrayMemory {
+  std::byte* data = nullptr;
+  std::uint64_t count = 0;
+};
+ArrayMemory array_memory(Object& array);
+
+bool array_load(Object& array, std::uint64_t index, void* out);
+bool array_store(Object& array, std::uint64_t index, const void* in);
+bool array_read(Object& array, std::uint64_t first, std::uint64_t count, void* out);
+bool array_write(Object& array, std::uint64_t first, std::uint64_t count, const void* in);
+bool array_fill(Object& array, std::uint64_t first, std::uint64_t count, const void* element);
+
+}  // namespace commonhold::detail

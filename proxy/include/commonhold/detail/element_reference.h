@@ -1,0 +1,94 @@
+// What `dict[key]` and `list[index]` give: a place to read, assign and count on, like
+// std::vector<bool>::reference.
+//
+// It refers to the proxy it came from and must not outlive it. `auto x = dict[key]` is such a place, no copy
+// of the value: write the type, or call at().
+#pragma once
+
+#include <ostream>
+#include <type_traits>
+#include <utility>
+
+#include <commonhold/detail/print.h>
+#include <commonhold/detail/word_change.h>
+
+namespace commonhold::detail {
+
+// Container has at(key), put_element(key, value), change_element<change>(key, operand) -> value before, and
+// update_element(key, fn) -> new value.
+template <typename Container, typename Key, typename V>
+class ElementReference {
+ public:
+  ElementReference(const Container& container, Key key) : container_(container), key_(std::move(key)) {}
+  ElementReference(const ElementReference&) = default;
+
+  operator V() const { return container_.at(key_); }
+
+  const ElementReference& operator=(Argument<V> value) const {
+    container_.put_element(key_, value);
+    return *this;
+  }
+  const ElementReference& operator=(const ElementReference& other) const { return *this = V(other); }
+  ElementReference& operator=(const ElementReference& other) {
+    std::as_const(*this) = V(other);
+    return *this;
+  }
+
+  // One step each; the value after it. Of numbers in place; of other types as update(), which may compute it
+  // again.
+  V operator+=(Argument<V> operand) const {
+    if constexpr (kIsNumber<V>) {
+      return number<Change::kAdd>(operand);
+    } else {
+      return container_.update_element(key_, [&](V value) {
+        value += operand;
+        return value;
+      });
+    }
+  }
+  V operator-=(V operand) const requires kIsNumber<V> { return number<Change::kSubtract>(operand); }
+  V operator*=(V operand) const requires kIsNumber<V> { return number<Change::kMultiply>(operand); }
+  V operator|=(V operand) const requires Integer<V> { return number<Change::kOr>(operand); }
+  V operator&=(V operand) const requires Integer<V> { return number<Change::kAnd>(operand); }
+  V operator^=(V operand) const requires Integer<V> { return number<Change::kXor>(operand); }
+  V operator++() const requires kIsNumber<V> { return number<Change::kAdd>(V(1)); }
+  V operator--() const requires kIsNumber<V> { return number<Change::kSubtract>(V(1)); }
+  V operator++(int) const requires kIsNumber<V> {
+    return container_.template change_element<Change::kAdd>(key_, V(1));
+  }
+  V operator--(int) const requires kIsNumber<V> {
+    return container_.template change_element<Change::kSubtract>(key_, V(1));
+  }
+
+  // Numbers compare by conversion; class types need these, because templates do not convert.
+  template <typename U>
+  requires(!std::is_scalar_v<V> && !std::is_same_v<U, ElementReference>) friend bool operator==(
+      const ElementReference& element, const U& value) {
+    return V(element) == value;
+  }
+  friend bool operator==(const ElementReference& a, const ElementReference& b) { return V(a) == V(b); }
+  template <typename U>
+  requires(!std::is_scalar_v<V>) friend auto operator+(const ElementReference& element, const U& value) {
+    return V(element) + value;
+  }
+
+  friend std::ostream& operator<<(std::ostream& out, const ElementReference& element) {
+    const V value = element;
+    if constexpr (Printable<V>) {
+      return out << value;
+    } else {
+      return print(out, value);
+    }
+  }
+
+ private:
+  template <Change change>
+  V number(V operand) const {
+    return changed_number<V, change>(container_.template change_element<change>(key_, operand), operand);
+  }
+
+  const Container& container_;
+  Key key_;
+};
+
+}  // namespace commonhold::detail

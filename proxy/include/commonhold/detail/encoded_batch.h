@@ -1,0 +1,84 @@
+// Many values encoded at once, with items that stay where they are.
+#pragma once
+
+#include <deque>
+#include <ranges>
+#include <span>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <commonhold/detail/dict_calls.h>
+#include <commonhold/detail/encoded.h>
+
+namespace commonhold::detail {
+
+// Elements that a range makes on the fly are copied first, because the encodings lend their bytes.
+template <typename Range, typename T>
+inline constexpr bool kLendsElements = std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>>&&
+    std::is_same_v<std::remove_cvref_t<std::ranges::range_reference_t<Range>>, T>;
+
+template <typename T, typename Encoding = Encoded<T>>
+class Batch {
+ public:
+  template <std::ranges::input_range Range>
+  explicit Batch(Range&& values) {
+    for (auto&& value : values) {
+      if constexpr (kLendsElements<Range, T>) {
+        encoded_.emplace_back(value);
+      } else {
+        encoded_.emplace_back(kept_.emplace_back(T(value)));
+      }
+    }
+    items_.reserve(encoded_.size());
+    for (const auto& encoded : encoded_) items_.push_back(encoded.item());
+  }
+  std::span<const Item> items() const { return items_; }
+
+ private:
+  std::deque<T> kept_;
+  std::deque<Encoding> encoded_;
+  std::vector<Item> items_;
+};
+
+template <typename K, typename V>
+class PairBatch {
+ public:
+  template <std::ranges::input_range Range>
+  explicit PairBatch(Range&& entries) {
+    using Entry = std::remove_cvref_t<std::ranges::range_reference_t<Range>>;
+    constexpr bool kLent = std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>>;
+    for (auto&& entry : entries) {
+      if constexpr (kLent) {
+        add<Entry>(entry);
+      } else {
+        add<Entry>(
+            static_cast<const std::pair<K, V>&>(kept_.emplace_back(std::get<0>(entry), std::get<1>(entry))));
+      }
+    }
+    items_.reserve(keys_.size());
+    for (std::size_t i = 0; i < keys_.size(); ++i) items_.push_back({keys_[i].item(), values_[i].item()});
+  }
+  std::span<const ItemPair> items() const { return items_; }
+
+ private:
+  template <typename Entry, typename Given>
+  void add(const Given& entry) {
+    using Key = std::remove_cvref_t<decltype(std::get<0>(entry))>;
+    using Value = std::remove_cvref_t<decltype(std::get<1>(entry))>;
+    if constexpr (std::is_same_v<Key, K> && std::is_same_v<Value, V>) {
+      keys_.emplace_back(std::get<0>(entry));
+      values_.emplace_back(std::get<1>(entry));
+    } else {
+      const auto& kept = kept_.emplace_back(K(std::get<0>(entry)), V(std::get<1>(entry)));
+      keys_.emplace_back(kept.first);
+      values_.emplace_back(kept.second);
+    }
+  }
+  std::deque<std::pair<K, V>> kept_;
+  std::deque<EncodedKey<K>> keys_;
+  std::deque<Encoded<V>> values_;
+  std::vector<ItemPair> items_;
+};
+
+}  // namespace commonhold::detail

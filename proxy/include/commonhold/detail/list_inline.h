@@ -1,0 +1,189 @@
+// The longer member functions of List.
+#pragma once
+
+#include <commonhold/list.h>
+
+namespace commonhold {
+
+template <detail::Storable T>
+T List<T>::at(Index index) const {
+  if constexpr (detail::kIsFixed<T>) {
+    detail::FixedBuffer<T> buffer;
+    if (!detail::list_get_fixed(*handle_, position(index), buffer.data(), buffer.size())) outside(index);
+    return buffer.value();
+  } else {
+    std::string bytes;
+    if (!detail::list_get_bytes(*handle_, position(index), bytes)) outside(index);
+    return detail::decode<T>(bytes);
+  }
+}
+
+template <detail::Storable T>
+bool List<T>::compare_exchange(Index index, T& expected, ValueArg desired) const {
+  std::string actual;
+  const detail::Encoded<T> seen(expected);
+  switch (detail::list_compare_exchange(*handle_, position(index), seen.item(),
+                                        detail::Encoded<T>(desired).item(), &actual)) {
+    case detail::Exchange::kDone:
+      return true;
+    case detail::Exchange::kDifferent:
+      expected = detail::decode<T>(actual);
+      return false;
+    case detail::Exchange::kAbsent:
+      break;
+  }
+  outside(index);
+}
+
+template <detail::Storable T>
+template <detail::Change change>
+T List<T>::change_element(Index index, T operand) const {
+  detail::Word before = 0;
+  if (!detail::list_change_word(*handle_, position(index), &detail::changed_word<T, change>,
+                                detail::to_word(operand), before)) {
+    outside(index);
+  }
+  return detail::from_word<T>(before);
+}
+
+template <detail::Storable T>
+template <typename Fn>
+T List<T>::update_element(Index index, Fn&& fn) const {
+  const std::uint64_t at = position(index);
+  std::string seen;
+  if (!detail::list_get_bytes(*handle_, at, seen)) outside(index);
+  for (;;) {
+    T next = fn(detail::decode<T>(seen));
+    const detail::Item expected{detail::kKind<T>, seen.data(), seen.size()};
+    std::string actual;
+    switch (detail::list_compare_exchange(*handle_, at, expected, detail::Encoded<T>(next).item(), &actual)) {
+      case detail::Exchange::kDone:
+        return next;
+      case detail::Exchange::kDifferent:
+        seen = std::move(actual);
+        break;
+      case detail::Exchange::kAbsent:
+        outside(index);
+    }
+  }
+}
+
+template <detail::Storable T>
+std::optional<T> List<T>::popped(bool (*pop)(detail::Object&, std::string&)) const {
+  std::string bytes;
+  if (!pop(*handle_, bytes)) return std::nullopt;
+  return detail::decode<T>(bytes);
+}
+
+template <detail::Storable T>
+T List<T>::pop_back() const {
+  if (auto value = try_pop_back()) return *std::move(value);
+  detail::throw_empty(*handle_, "pop_back");
+}
+
+template <detail::Storable T>
+T List<T>::pop_front() const {
+  if (auto value = try_pop_front()) return *std::move(value);
+  detail::throw_empty(*handle_, "pop_front");
+}
+
+template <detail::Storable T>
+T List<T>::pop(Index index) const {
+  if (index == -1) {
+    if (auto value = try_pop_back()) return *std::move(value);
+    detail::throw_empty(*handle_, "pop");
+  }
+  std::string bytes;
+  if (!detail::list_erase(*handle_, position(index), &bytes)) outside(index);
+  return detail::decode<T>(bytes);
+}
+
+template <detail::Storable T>
+std::pair<std::uint64_t, std::uint64_t> List<T>::clipped(Index first, Index last, std::uint64_t size) {
+  const auto length = static_cast<Index>(size);
+  if (first < 0) first = std::max<Index>(first + length, 0);
+  if (last < 0) last = std::max<Index>(last + length, 0);
+  first = std::min(first, length);
+  last = std::clamp(last, first, length);
+  return {static_cast<std::uint64_t>(first), static_cast<std::uint64_t>(last - first)};
+}
+
+template <detail::Storable T>
+std::vector<T> List<T>::slice(Index first, Index last) const {
+  std::vector<std::string> bytes;
+  if (first >= 0 && last >= 0) {
+    const auto count = static_cast<std::uint64_t>(std::max<Index>(last - first, 0));
+    bytes = detail::list_snapshot(*handle_, static_cast<std::uint64_t>(first), count);
+  } else {
+    // Counted from the end: the end and the elements must be of one moment.
+    bytes = detail::list_snapshot(*handle_, 0, UINT64_MAX);
+    const auto [from, count] = clipped(first, last, bytes.size());
+    bytes = {std::make_move_iterator(bytes.begin() + from),
+             std::make_move_iterator(bytes.begin() + from + count)};
+  }
+  std::vector<T> values;
+  values.reserve(bytes.size());
+  for (const auto& element : bytes) values.push_back(detail::decode<T>(element));
+  return values;
+}
+
+template <detail::Storable T>
+void List<T>::replace(Index first, Index last, std::span<const detail::Item> values) const {
+  // The list may become shorter between the look at its size and the change: look again.
+  for (;;) {
+    const auto [from, count] = clipped(first, last, size());
+    if (detail::list_replace(*handle_, from, count, values)) return;
+  }
+}
+
+template <detail::Storable T>
+auto List<T>::find(const T& value, Index first, Index last) const -> std::optional<size_type> {
+  const std::vector<T> all = items();
+  const auto [from, count] = clipped(first, last, all.size());
+  const auto end = all.begin() + from + count;
+  const auto found = std::find(all.begin() + from, end, value);
+  if (found == end) return std::nullopt;
+  return static_cast<size_type>(found - all.begin());
+}
+
+template <detail::Storable T>
+auto List<T>::count(const T& value) const -> size_type {
+  const std::vector<T> all = items();
+  return static_cast<size_type>(std::count(all.begin(), all.end(), value));
+}
+
+template <detail::Storable T>
+auto List<T>::index(const T& value, Index first, Index last) const -> size_type {
+  if (auto found = find(value, first, last)) return *found;
+  detail::throw_no_such_value(*handle_, detail::printed(value));
+}
+
+template <detail::Storable T>
+void List<T>::remove(const T& value) const {
+  for (;;) {
+    const auto bytes = detail::list_snapshot(*handle_, 0, UINT64_MAX);
+    const auto found = std::find_if(bytes.begin(), bytes.end(), [&](const std::string& element) {
+      return detail::decode<T>(element) == value;
+    });
+    if (found == bytes.end()) detail::throw_no_such_value(*handle_, detail::printed(value));
+    const detail::Item expected{detail::kKind<T>, found->data(), found->size()};
+    const auto at = static_cast<std::uint64_t>(found - bytes.begin());
+    if (detail::list_erase_if_equal(*handle_, at, expected) == detail::Exchange::kDone) return;
+  }
+}
+
+template <detail::Storable T>
+template <typename Less>
+void List<T>::sort(Less less) const {
+  for (;;) {
+    std::uint64_t changes = 0;
+    std::vector<T> values;
+    for (const auto& element : detail::list_snapshot(*handle_, 0, UINT64_MAX, &changes)) {
+      values.push_back(detail::decode<T>(element));
+    }
+    std::stable_sort(values.begin(), values.end(), std::ref(less));
+    if (detail::list_assign_if_unchanged(*handle_, changes, detail::Batch<T>(values).items())) return;
+  }
+}
+
+}  // namespace commonhold

@@ -1,0 +1,171 @@
+// Compound values as MessagePack: containers become arrays and maps, structs and user types extensions.
+// Self-describing, so that tools and programs in other languages can read what a C++ program stored.
+//
+// Extensions: 1 = a struct's bytes, 2 = what a user's Codec wrote, 3 = kept for references to shared objects.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <commonhold/detail/shape.h>
+
+namespace commonhold::detail {
+
+class Packer {
+ public:
+  void null();
+  void boolean(bool value);
+  void integer(std::int64_t value);
+  void natural(std::uint64_t value);
+  void real(double value);
+  void text(std::string_view value);
+  void bytes(std::string_view value);
+  void sequence(std::size_t count);  // the elements follow
+  void mapping(std::size_t count);   // key, value, key, value... follow
+  void extension(std::int8_t type, std::string_view value);
+
+  std::string take() { return std::move(out_); }
+
+ private:
+  void head(unsigned char tag, std::uint64_t value, int bytes);
+  std::string out_;
+};
+
+// Reads what Packer wrote; anything else throws CorruptSegment.
+class Unpacker {
+ public:
+  explicit Unpacker(std::string_view bytes) : left_(bytes) {}
+
+  bool null();  // consumes a null if there is one
+  bool boolean();
+  std::int64_t integer();
+  std::uint64_t natural();
+  double real();
+  std::string_view text();
+  std::string_view bytes();
+  std::size_t sequence();
+  std::size_t mapping();
+  std::string_view extension(std::int8_t type);
+  void expect_count(std::size_t found, std::size_t expected) const;
+  void end() const;  // nothing may be left
+
+ private:
+  std::uint64_t number(int bytes);
+  std::string_view take(std::uint64_t size);
+  unsigned char tag();
+  std::size_t count(unsigned char found, unsigned char fix, unsigned char tag16);
+  [[noreturn]] void refuse(const char* expected) const;
+  std::string_view left_;
+};
+
+inline constexpr std::int8_t kStructExtension = 1;
+inline constexpr std::int8_t kCodedExtension = 2;
+
+template <typename T>
+void pack(Packer& out, const T& value) {
+  if constexpr (std::is_same_v<T, bool>) {
+    out.boolean(value);
+  } else if constexpr (std::is_enum_v<T>) {
+    pack(out, static_cast<std::underlying_type_t<T>>(value));
+  } else if constexpr (std::is_floating_point_v<T> && kShape<T> == Shape::kWord) {
+    out.real(value);
+  } else if constexpr (kShape<T> == Shape::kWord && std::is_signed_v<T>) {
+    out.integer(value);
+  } else if constexpr (kShape<T> == Shape::kWord) {
+    out.natural(value);
+  } else if constexpr (kShape<T> == Shape::kText) {
+    out.text(value);
+  } else if constexpr (kShape<T> == Shape::kBytes) {
+    out.bytes({reinterpret_cast<const char*>(value.data()), value.size()});
+  } else if constexpr (kShape<T> == Shape::kStruct) {
+    out.extension(kStructExtension, {reinterpret_cast<const char*>(&value), sizeof(T)});
+  } else if constexpr (kShape<T> == Shape::kCoded) {
+    out.extension(kCodedExtension, Codec<T>::encode(value));
+  } else if constexpr (kShape<T> == Shape::kSequence || kShape<T> == Shape::kSet) {
+    out.sequence(value.size());
+    for (const auto& element : value) pack<typename T::value_type>(out, element);
+  } else if constexpr (kShape<T> == Shape::kMap) {
+    out.mapping(value.size());
+    for (const auto& [key, mapped] : value) {
+      pack(out, key);
+      pack(out, mapped);
+    }
+  } else if constexpr (kShape<T> == Shape::kTuple) {
+    out.sequence(std::tuple_size_v<T>);
+    std::apply([&](const auto&... part) { (pack(out, part), ...); }, value);
+  } else if constexpr (kShape<T> == Shape::kOptional) {
+    // An engaged optional is an array of one, so that optional<optional<T>> keeps its meaning.
+    if (!value) return out.null();
+    out.sequence(1);
+    pack(out, *value);
+  } else {
+    static_assert(kShape<T> != Shape::kNone, "this type needs a specialisation of commonhold::Codec");
+  }
+}
+
+template <typename T>
+T unpack(Unpacker& in);
+
+template <typename Tuple, std::size_t... I>
+Tuple unpack_tuple(Unpacker& in, std::index_sequence<I...>) {
+  return Tuple{unpack<std::tuple_element_t<I, Tuple>>(in)...};  // braces: from left to right
+}
+
+template <typename T>
+T unpack(Unpacker& in) {
+  if constexpr (std::is_same_v<T, bool>) {
+    return in.boolean();
+  } else if constexpr (std::is_enum_v<T>) {
+    return static_cast<T>(unpack<std::underlying_type_t<T>>(in));
+  } else if constexpr (std::is_floating_point_v<T> && kShape<T> == Shape::kWord) {
+    return static_cast<T>(in.real());
+  } else if constexpr (kShape<T> == Shape::kWord && std::is_signed_v<T>) {
+    return static_cast<T>(in.integer());
+  } else if constexpr (kShape<T> == Shape::kWord) {
+    return static_cast<T>(in.natural());
+  } else if constexpr (kShape<T> == Shape::kText) {
+    return std::string(in.text());
+  } else if constexpr (kShape<T> == Shape::kBytes) {
+    std::string_view bytes = in.bytes();
+    auto* first = reinterpret_cast<const std::byte*>(bytes.data());
+    return T(first, first + bytes.size());
+  } else if constexpr (kShape<T> == Shape::kStruct) {
+    std::string_view bytes = in.extension(kStructExtension);
+    in.expect_count(bytes.size(), sizeof(T));
+    std::array<std::byte, sizeof(T)> copy;
+    std::memcpy(copy.data(), bytes.data(), sizeof(T));
+    return std::bit_cast<T>(copy);
+  } else if constexpr (kShape<T> == Shape::kCoded) {
+    return Codec<T>::decode(in.extension(kCodedExtension));
+  } else if constexpr (kShape<T> == Shape::kSequence || kShape<T> == Shape::kSet) {
+    T result;
+    for (std::size_t left = in.sequence(); left != 0; --left) {
+      result.insert(result.end(), unpack<typename T::value_type>(in));
+    }
+    return result;
+  } else if constexpr (kShape<T> == Shape::kMap) {
+    T result;
+    for (std::size_t left = in.mapping(); left != 0; --left) {
+      auto key = unpack<typename T::key_type>(in);
+      result.insert_or_assign(std::move(key), unpack<typename T::mapped_type>(in));
+    }
+    return result;
+  } else if constexpr (kShape<T> == Shape::kTuple) {
+    in.expect_count(in.sequence(), std::tuple_size_v<T>);
+    return unpack_tuple<T>(in, std::make_index_sequence<std::tuple_size_v<T>>());
+  } else if constexpr (kShape<T> == Shape::kOptional) {
+    if (in.null()) return T();
+    in.expect_count(in.sequence(), 1);
+    return T(unpack<typename T::value_type>(in));
+  } else {
+    static_assert(kShape<T> != Shape::kNone, "this type needs a specialisation of commonhold::Codec");
+  }
+}
+
+}  // namespace commonhold::detail

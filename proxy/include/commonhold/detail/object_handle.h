@@ -1,0 +1,79 @@
+// What every proxy holds: a shared object of some manager, kept alive as long as any copy of the handle
+// lives.
+//
+// One reference per process and object is noted in the segment; it goes with the last handle. A forked
+// child's handles note references of its own at its first use of any shared object.
+//
+// Thread safety: as std::shared_ptr. A death drops the process's references.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <commonhold/detail/item.h>
+
+namespace commonhold::detail {
+
+struct Object;  // proxy/object.h
+
+enum class ObjectKind : std::uint8_t { kNone = 0, kDict = 1, kList = 2, kValue = 3, kArray = 4, kLock = 5 };
+
+class ObjectHandle {
+ public:
+  ObjectHandle() = default;
+  explicit ObjectHandle(std::shared_ptr<Object> object) : object_(std::move(object)) {}
+  Object& operator*() const { return *object_; }
+  const std::shared_ptr<Object>& shared() const { return object_; }
+  // The same object of the same manager.
+  bool operator==(const ObjectHandle& other) const { return object_ == other.object_; }
+
+ private:
+  std::shared_ptr<Object> object_;
+};
+
+// What it takes to make an object, or to find one and to be sure that it is what was meant.
+struct ObjectRequest {
+  ObjectKind kind = ObjectKind::kNone;
+  std::string signature;
+  std::uint64_t arguments[4] = {};  // as in rpc/commonhold.capnp, ObjectPlan
+};
+
+// Text that another program of the same user turns into a handle of the same object (attach.h).
+std::string token_of(Object& object);
+ObjectHandle attach_token(std::string_view token, const ObjectRequest& request);
+
+std::string name_of(Object& object);  // empty: anonymous
+std::string signature_of(Object& object);
+std::string description_of(Object& object);  // for messages: dict "scores" (dict<text,int64>)
+
+// Not 0 when this process must look at its handles before it uses one: it was forked, or an object vanished
+// meanwhile.
+extern std::atomic<unsigned> attention;
+// Notes this process's references; throws ObjectGone when this object is no longer there.
+void attend(Object& object);
+inline void check(Object& object) {
+  if (attention.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    attend(object);
+}
+
+[[noreturn]] void throw_key_error(Object& object, const std::string& key);
+[[noreturn]] void throw_index_error(Object& object, std::int64_t index, std::uint64_t size);
+[[noreturn]] void throw_empty(Object& object, const char* operation);
+[[noreturn]] void throw_no_such_value(Object& object, const std::string& value);
+
+// How proxies are made from handles; every proxy type is its friend.
+struct Access {
+  template <typename Proxy>
+  static Proxy make(ObjectHandle handle) {
+    return Proxy(std::move(handle));
+  }
+  template <typename Proxy>
+  static const ObjectHandle& handle(const Proxy& proxy) {
+    return proxy.handle_;
+  }
+};
+
+}  // namespace commonhold::detail

@@ -1,0 +1,127 @@
+// Which of the stored forms a C++ type takes; codec.h lists them for users.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <deque>
+#include <list>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include <commonhold/codec.h>
+
+namespace commonhold::detail {
+
+enum class Shape {
+  kWord,  // one 64-bit word
+  kText,
+  kBytes,
+  kStruct,    // the object's bytes
+  kCoded,     // the user's Codec
+  kSequence,  // MessagePack from here on
+  kSet,
+  kMap,
+  kTuple,
+  kOptional,
+  kNone,
+};
+
+template <typename T>
+inline constexpr Shape kContainerShape = Shape::kNone;
+template <typename T, typename A>
+inline constexpr Shape kContainerShape<std::vector<T, A>> = Shape::kSequence;
+template <typename T, typename A>
+inline constexpr Shape kContainerShape<std::deque<T, A>> = Shape::kSequence;
+template <typename T, typename A>
+inline constexpr Shape kContainerShape<std::list<T, A>> = Shape::kSequence;
+template <typename T, typename C, typename A>
+inline constexpr Shape kContainerShape<std::set<T, C, A>> = Shape::kSet;
+template <typename T, typename H, typename E, typename A>
+inline constexpr Shape kContainerShape<std::unordered_set<T, H, E, A>> = Shape::kSet;
+template <typename K, typename V, typename C, typename A>
+inline constexpr Shape kContainerShape<std::map<K, V, C, A>> = Shape::kMap;
+template <typename K, typename V, typename H, typename E, typename A>
+inline constexpr Shape kContainerShape<std::unordered_map<K, V, H, E, A>> = Shape::kMap;
+template <typename A, typename B>
+inline constexpr Shape kContainerShape<std::pair<A, B>> = Shape::kTuple;
+template <typename... T>
+inline constexpr Shape kContainerShape<std::tuple<T...>> = Shape::kTuple;
+template <typename T>
+inline constexpr Shape kContainerShape<std::optional<T>> = Shape::kOptional;
+// An array of plain elements is stored as its bytes, like a struct.
+template <typename T, std::size_t N>
+inline constexpr Shape kContainerShape<std::array<T, N>> =
+    std::is_trivially_copyable_v<T> && !HasCodec<T> ? Shape::kNone : Shape::kTuple;
+
+// Their order is no part of their value, so that one value has many encodings: not for keys.
+template <typename T>
+inline constexpr bool kIsUnordered = false;
+template <typename T, typename H, typename E, typename A>
+inline constexpr bool kIsUnordered<std::unordered_set<T, H, E, A>> = true;
+template <typename K, typename V, typename H, typename E, typename A>
+inline constexpr bool kIsUnordered<std::unordered_map<K, V, H, E, A>> = true;
+
+template <typename T>
+inline constexpr bool kIsView = false;
+template <typename C, typename R>
+inline constexpr bool kIsView<std::basic_string_view<C, R>> = true;
+
+template <typename T>
+constexpr Shape shape_of() {
+  if constexpr (HasCodec<T>) {
+    return Shape::kCoded;
+  } else if constexpr (std::is_same_v<T, bool> || std::is_enum_v<T> || std::is_same_v<T, float> ||
+                       std::is_same_v<T, double>) {
+    return Shape::kWord;
+  } else if constexpr (std::is_integral_v<T> && sizeof(T) <= 8) {
+    return Shape::kWord;
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    return Shape::kText;
+  } else if constexpr (std::is_same_v<T, std::vector<std::byte>>) {
+    return Shape::kBytes;
+  } else if constexpr (kContainerShape<T> != Shape::kNone) {
+    return kContainerShape<T>;
+  } else if constexpr (std::is_trivially_copyable_v<T> && !std::is_pointer_v<T> && !std::is_reference_v<T> &&
+                       !std::is_member_pointer_v<T> && !std::is_null_pointer_v<T> && !kIsView<T>) {
+    return Shape::kStruct;
+  } else {
+    return Shape::kNone;
+  }
+}
+
+template <typename T>
+inline constexpr Shape kShape = shape_of<T>();
+
+// A type that shared objects can hold.
+template <typename T>
+concept Storable = kShape<T>
+!= Shape::kNone && !std::is_const_v<T> && !std::is_volatile_v<T>;
+
+// A type that can be a dict's key. Keys are equal when their stored bytes are.
+template <typename T>
+concept StorableKey = Storable<T> && !kIsUnordered<T>;
+
+// Stored as a fixed number of bytes.
+template <typename T>
+inline constexpr bool kIsFixed = kShape<T> == Shape::kWord || kShape<T> == Shape::kStruct;
+
+// Numbers that += and the like change in one step.
+template <typename T>
+inline constexpr bool kIsNumber =
+    std::is_arithmetic_v<T> && !std::is_same_v<T, bool> && kShape<T> == Shape::kWord;
+
+// How functions take a T: a text as a view, a word as itself.
+template <typename T>
+using Argument = std::conditional_t<std::is_same_v<T, std::string>, std::string_view,
+                                    std::conditional_t<kShape<T> == Shape::kWord, T, const T&>>;
+
+}  // namespace commonhold::detail

@@ -1,0 +1,48 @@
+// Iteration over a copy that was taken at one moment: what others change meanwhile does not show.
+#pragma once
+
+#include <cstddef>
+#include <iterator>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace commonhold::detail {
+
+template <typename T>
+class SnapshotIterator {
+ public:
+  using iterator_category = std::forward_iterator_tag;
+  using value_type = T;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const T*;
+  using reference = const T&;
+
+  SnapshotIterator() = default;
+  explicit SnapshotIterator(std::vector<T> values)
+      : values_(std::make_shared<const std::vector<T>>(std::move(values))) {}
+
+  reference operator*() const { return (*values_)[at_]; }
+  pointer operator->() const { return &(*values_)[at_]; }
+  SnapshotIterator& operator++() {
+    ++at_;
+    return *this;
+  }
+  SnapshotIterator operator++(int) {
+    SnapshotIterator before = *this;
+    ++at_;
+    return before;
+  }
+  // A default-made iterator is the end of every snapshot.
+  bool operator==(const SnapshotIterator& other) const {
+    if (at_end() || other.at_end()) return at_end() == other.at_end();
+    return values_ == other.values_ && at_ == other.at_;
+  }
+
+ private:
+  bool at_end() const { return values_ == nullptr || at_ == values_->size(); }
+  std::shared_ptr<const std::vector<T>> values_;
+  std::size_t at_ = 0;
+};
+
+}  // namespace commonhold::detail

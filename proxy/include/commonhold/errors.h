@@ -1,0 +1,149 @@
+// What can go wrong, as types. Every message names the operands: the key, the object, the limit, the pid.
+//
+//   Error
+//   |- KeyError, IndexError, ValueError          what was asked for is not there
+//   |- TypeMismatch, NameError, ObjectGone       the object is another one than you thought, or none
+//   |- LockError -- NotHeld, Poisoned            a lock that is free, or whose owner died
+//   |- TimeoutError
+//   |- OutOfMemory, LimitReached                 nothing was changed; make room
+//   |- ServerGone, ServerError, AuthenticationError
+//   |- UsageError                                the calling program's mistake
+//   `- SystemError, CorruptSegment               the operating system's refusal; bytes that no writer of ours
+//   wrote
+//
+// Absence is an error only where the call promises a value: find(), get(key, default) and try_ functions
+// return instead.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace commonhold {
+
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// at(), pop() and the like on a key that a dict does not have.
+class KeyError : public Error {
+ public:
+  using Error::Error;
+};
+
+// An index outside a list or array; an element of an empty list.
+class IndexError : public Error {
+ public:
+  using Error::Error;
+};
+
+// A value that a list does not hold; an argument outside what a call takes.
+class ValueError : public Error {
+ public:
+  using Error::Error;
+};
+
+// An object of another type than the one it was opened as.
+class TypeMismatch : public Error {
+ public:
+  using Error::Error;
+};
+
+// An object's or manager's name: unknown, taken, or not one that can be given.
+class NameError : public Error {
+ public:
+  enum class Reason { kUnknown, kTaken, kInvalid };
+  NameError(Reason reason, const std::string& message) : Error(message), reason_(reason) {}
+  Reason reason() const noexcept { return reason_; }
+
+ private:
+  Reason reason_;
+};
+
+// The object behind a proxy or token was destroyed: nobody referred to it any more, or its manager ended.
+class ObjectGone : public Error {
+ public:
+  using Error::Error;
+};
+
+class LockError : public Error {
+ public:
+  using Error::Error;
+};
+
+// Release of a lock that is free.
+class NotHeld : public LockError {
+ public:
+  using LockError::LockError;
+};
+
+// The lock's owner died holding it, and the lock was made to ask for a repair first: repair what the lock
+// guards, then call mark_consistent(). The lock is not held by the caller.
+class Poisoned : public LockError {
+ public:
+  Poisoned(int died_pid, const std::string& message) : LockError(message), died_pid_(died_pid) {}
+  int died_pid() const noexcept { return died_pid_; }
+
+ private:
+  int died_pid_;
+};
+
+// Nothing happened within the time that was given.
+class TimeoutError : public Error {
+ public:
+  using Error::Error;
+};
+
+// The manager's memory limit or the file system is full. Nothing was changed.
+class OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
+
+// A fixed limit: an item of 4 GiB, too many client processes, threads or objects. Nothing was changed.
+class LimitReached : public Error {
+ public:
+  using Error::Error;
+};
+
+// No server answers, within a bounded time. Objects that are open already go on working without one.
+class ServerGone : public Error {
+ public:
+  using Error::Error;
+};
+
+// The server failed to do what was asked, for a reason of its own.
+class ServerError : public Error {
+ public:
+  using Error::Error;
+};
+
+// The authkey is missing or wrong.
+class AuthenticationError : public Error {
+ public:
+  using Error::Error;
+};
+
+// A call that the program should not have made: a manager that was shut down, a process started twice.
+class UsageError : public Error {
+ public:
+  using Error::Error;
+};
+
+// The operating system refused; code() is errno.
+class SystemError : public Error {
+ public:
+  SystemError(int code, const std::string& message) : Error(message), code_(code) {}
+  int code() const noexcept { return code_; }
+
+ private:
+  int code_;
+};
+
+// Shared memory holds what no writer of ours writes.
+class CorruptSegment : public Error {
+ public:
+  using Error::Error;
+};
+
+}  // namespace commonhold

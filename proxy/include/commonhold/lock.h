@@ -1,0 +1,133 @@
+// Lock: mutual exclusion between threads and processes, whoever dies.
+//
+//   auto lock = manager.lock();
+//   {
+//     std::scoped_lock guard(lock);       // or unique_lock, lock.try_lock_for(10ms), lock.acquire() ...
+//     lock.release()
+//     ...
+//   }
+//
+// A Lock is a reference: copies mean the same lock, and const ones can be locked. It has no recursion: an
+// owner that locks again waits for itself. Anybody may unlock it, as in Python; of a free lock that is
+// NotHeld.
+//
+// When the owner's process or thread dies: the lock is free within milliseconds, and the next owner can see
+// it:
+//
+//   std::scoped_lock guard(lock);
+//   if (auto pid = lock.owner_died()) repair();   // told once, to the first owner who asks
+//
+// A lock made with {.poison = true} goes further: acquiring it throws Poisoned until somebody has called
+// mark_consistent(). A stopped owner (SIGSTOP, a debugger) keeps its lock.
+//
+// Thread safety: any thread of any process. An uncontended lock and unlock make no system call.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <utility>
+
+#include <commonhold/detail/lock_calls.h>
+#include <commonhold/detail/object_handle.h>
+#include <commonhold/detail/signature.h>
+#include <commonhold/errors.h>
+
+namespace commonhold {
+
+struct LockOptions {
+  bool poison = false;  // when an owner dies, acquiring throws Poisoned until mark_consistent()
+};
+
+class Lock {
+ public:
+  // ---- as std::timed_mutex; lock throws Poisoned
+  // --------------------------------------------------------------------
+
+  void lock() const { detail::lock_acquire(*handle_, detail::kForever); }
+  bool try_lock() const { return detail::lock_acquire(*handle_, 0); }
+  template <typename Rep, typename Period>
+  bool try_lock_for(const std::chrono::duration<Rep, Period>& timeout) const {
+    return detail::lock_acquire(*handle_, detail::to_wait(timeout));
+  }
+  template <typename Clock, typename Duration>
+  bool try_lock_until(const std::chrono::time_point<Clock, Duration>& when) const {
+    return detail::lock_acquire(*handle_, detail::to_wait(when));
+  }
+  void unlock() const { detail::lock_release(*handle_); }
+
+  // ---- as in Python
+  // -------------------------------------------------------------------------------------------------
+
+  bool acquire() const { return detail::lock_acquire(*handle_, detail::kForever); }
+  template <typename Rep, typename Period>
+  bool acquire(const std::chrono::duration<Rep, Period>& timeout) const {
+    return try_lock_for(timeout);
+  }
+  void release() const { unlock(); }
+
+  // ---- who holds it, and who did
+  // ------------------------------------------------------------------------------------
+
+  bool locked() const { return detail::lock_is_locked(*handle_); }
+  // By the calling thread.
+  bool held() const { return detail::lock_is_mine(*handle_); }
+  // The owner's process id; nothing when it is free.
+  std::optional<int> holder() const {
+    const int pid = detail::lock_holder(*handle_);
+    return pid == 0 ? std::nullopt : std::optional(pid);
+  }
+  // REQUIRES: the caller holds the lock. The process id of the owner that died holding it; told once.
+  std::optional<int> owner_died() const {
+    const int pid = detail::lock_take_died(*handle_);
+    return pid == 0 ? std::nullopt : std::optional(pid);
+  }
+  // What the lock guards is repaired: a poisoned lock can be acquired again.
+  void mark_consistent() const { detail::lock_mark_consistent(*handle_); }
+  // REQUIRES: the caller holds the lock. Rises with every acquisition: pass it on to what the owner writes
+  // to, so that it can refuse a former owner who comes late.
+  std::uint64_t fencing_token() const { return detail::lock_fencing_token(*handle_); }
+
+  // <lock "stock" held by process 4711>
+  friend std::ostream& operator<<(std::ostream& out, const Lock& lock);
+  friend bool operator==(const Lock& a, const Lock& b) { return a.handle_ == b.handle_; }
+
+  // ---- the object
+  // ---------------------------------------------------------------------------------------------------
+
+  std::string name() const { return detail::name_of(*handle_); }
+  std::string token() const { return detail::token_of(*handle_); }
+  static detail::ObjectRequest request(const LockOptions& options = {}) {
+    return {detail::ObjectKind::kLock, "lock", {options.poison}};
+  }
+
+ private:
+  friend struct detail::Access;
+  explicit Lock(detail::ObjectHandle handle) : handle_(std::move(handle)) {}
+  detail::ObjectHandle handle_;
+};
+
+// The lock that every Value and Array carries: BasicLockable, Lockable and TimedLockable as Lock, without its
+// reports.
+class InnerLock {
+ public:
+  explicit InnerLock(detail::Object* object = nullptr) : object_(object) {}
+  void lock() const { detail::inner_acquire(*object_, detail::kForever); }
+  bool try_lock() const { return detail::inner_acquire(*object_, 0); }
+  template <typename Rep, typename Period>
+  bool try_lock_for(const std::chrono::duration<Rep, Period>& timeout) const {
+    return detail::inner_acquire(*object_, detail::to_wait(timeout));
+  }
+  template <typename Clock, typename Duration>
+  bool try_lock_until(const std::chrono::time_point<Clock, Duration>& when) const {
+    return detail::inner_acquire(*object_, detail::to_wait(when));
+  }
+  void unlock() const { detail::inner_release(*object_); }
+
+ private:
+  detail::Object* object_;  // kept by the proxy that this is a part of
+};
+
+}  // namespace commonhold

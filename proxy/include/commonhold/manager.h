@@ -1,0 +1,203 @@
+// Manager: the server process that owns shared objects, as a program sees it.
+//
+//   commonhold::Manager manager;                             // starts an anonymous server of its own
+//   auto other = commonhold::Manager::connect("stock");      // joins one that runs
+//   auto third = commonhold::Manager::start({.name = "x"});  // starts one that others find, and that stays
+//
+// Objects come in two kinds. Anonymous ones live as long as anybody refers to them:
+//
+//   auto counts = manager.dict<std::string, std::int64_t>({{"count", 100}});
+//   auto lock = manager.lock();
+//
+// Named ones stay until they are removed, and other programs find them:
+//
+//   auto scores = manager.dict<std::string, int>(commonhold::named("scores"));     // opened, or made
+//   auto created = manager.create<Dict<std::string, int>>("scores");               // NameError when it is
+//   taken auto opened = manager.open<Dict<std::string, int>>("scores");                  // NameError when it
+//   is unknown
+//
+// create, open and open_or_create take every type: Dict, List, Value, Array, Lock. An object opened as
+// another type than its own is a TypeMismatch that names both.
+//
+// A Manager is a reference to the server: copy it, capture it, use it after fork. An anonymous server ends,
+// and leaves no file behind, when nobody has a Manager or an object of it any more; a forked child counts
+// until it ends.
+//
+// The server is needed for making, opening, listing and removing. Everything else goes on while it is dead or
+// restarts; these calls wait for a restart for a moment, then throw ServerGone. When a client dies its locks
+// are freed and its references dropped.
+//
+// Thread safety: any thread. In a program with threads, start managers from any of them.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <ranges>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <commonhold/array.h>
+#include <commonhold/detail/manager_calls.h>
+#include <commonhold/dict.h>
+#include <commonhold/list.h>
+#include <commonhold/lock.h>
+#include <commonhold/named.h>
+#include <commonhold/value.h>
+
+namespace commonhold {
+
+class Manager {
+ public:
+  // Starts an anonymous server and joins it. Throws ServerGone with what the server said when it does not
+  // come up.
+  Manager() : Manager(StartOptions{}) {}
+
+  // Starts a server. A named one is found by connect(name), goes on without this program, and adopts what an
+  // earlier server of the name left; NameError when one runs already.
+  static Manager start(const StartOptions& options) { return Manager(options); }
+
+  // Joins a server: its name, or its folder (with a slash). ServerGone when nobody serves there,
+  // AuthenticationError.
+  static Manager connect(std::string_view name_or_folder, const ConnectOptions& options = {}) {
+    return Manager(detail::connect_manager(name_or_folder, options));
+  }
+
+  // ---- the types
+  // ----------------------------------------------------------------------------------------------------
+
+  template <detail::StorableKey K, detail::Storable V>
+  Dict<K, V> dict() const {
+    return anonymous<Dict<K, V>>();
+  }
+  template <detail::StorableKey K, detail::Storable V>
+  Dict<K, V> dict(std::initializer_list<std::pair<K, V>> entries) const {
+    return filled(anonymous<Dict<K, V>>(), entries);
+  }
+  template <detail::StorableKey K, detail::Storable V, std::ranges::input_range Entries>
+  Dict<K, V> dict(const Entries& entries) const {
+    return filled(anonymous<Dict<K, V>>(), entries);
+  }
+  // From a map, whose types it takes.
+  template <typename Map>
+  requires requires { typename Map::mapped_type; }
+  Dict<typename Map::key_type, typename Map::mapped_type> dict(const Map& entries) const {
+    return dict<typename Map::key_type, typename Map::mapped_type>(entries);
+  }
+  template <detail::StorableKey K, detail::Storable V>
+  Dict<K, V> dict(const Named& name) const {
+    return open_or_create<Dict<K, V>>(name.name());
+  }
+
+  template <detail::Storable T>
+  List<T> list() const {
+    return anonymous<List<T>>();
+  }
+  template <detail::Storable T>
+  List<T> list(std::initializer_list<T> values) const {
+    return filled(anonymous<List<T>>(), values);
+  }
+  template <detail::Storable T, std::ranges::input_range Values>
+  List<T> list(const Values& values) const {
+    return filled(anonymous<List<T>>(), values);
+  }
+  template <detail::Storable T>
+  List<T> list(const Named& name) const {
+    return open_or_create<List<T>>(name.name());
+  }
+
+  template <detail::Plain T>
+  Value<T> value(T initial = T()) const {
+    return made<Value<T>>(detail::Opening::kAnonymous, {}, initial);
+  }
+  // `initial` is for the one who makes it.
+  template <detail::Plain T>
+  Value<T> value(const Named& name, T initial = T()) const {
+    return open_or_create<Value<T>>(name.name(), initial);
+  }
+
+  // Zeros; zero elements are allowed.
+  template <detail::Plain T>
+  Array<T> array(std::uint64_t count) const {
+    return anonymous<Array<T>>(count);
+  }
+  template <detail::Plain T>
+  Array<T> array(std::initializer_list<T> values) const {
+    return array<T, std::initializer_list<T>>(values);
+  }
+  template <detail::Plain T, std::ranges::input_range Values>
+  Array<T> array(const Values& values) const {
+    std::vector<T> all(std::ranges::begin(values), std::ranges::end(values));
+    auto made = anonymous<Array<T>>(all.size());
+    made.write(0, all);
+    return made;
+  }
+  template <detail::Plain T>
+  Array<T> array(const Named& name, std::uint64_t count) const {
+    return open_or_create<Array<T>>(name.name(), count);
+  }
+
+  Lock lock(const LockOptions& options = {}) const { return anonymous<Lock>(options); }
+  Lock lock(const Named& name, const LockOptions& options = {}) const {
+    return open_or_create<Lock>(name.name(), options);
+  }
+
+  // ---- names
+  // --------------------------------------------------------------------------------------------------------
+
+  // Arguments are what the type needs to be made: Value an initial value, Array its size, Lock its options.
+  template <typename Proxy, typename... Arguments>
+  Proxy create(std::string_view name, const Arguments&... arguments) const {
+    return made<Proxy>(detail::Opening::kCreate, name, arguments...);
+  }
+  template <typename Proxy>
+  Proxy open(std::string_view name) const {
+    return made<Proxy>(detail::Opening::kOpen, name);
+  }
+  template <typename Proxy, typename... Arguments>
+  Proxy open_or_create(std::string_view name, const Arguments&... arguments) const {
+    return made<Proxy>(detail::Opening::kOpenOrCreate, name, arguments...);
+  }
+  // Takes the name off its object, which lives on as long as somebody refers to it. NameError when it is
+  // unknown.
+  void remove(std::string_view name) const { detail::remove_name(*state_, name); }
+  // Every live object, anonymous ones too.
+  std::vector<ObjectInfo> objects() const { return detail::list_objects(*state_); }
+
+  // ---- the server
+  // ---------------------------------------------------------------------------------------------------
+
+  // "stock", or "anonymous-<pid>-<random>".
+  std::string name() const { return detail::manager_name(*state_); }
+  // Where its files are; connect() takes it.
+  std::string folder() const { return detail::manager_folder(*state_); }
+  // Ends the server and removes its files. Programs that use its objects keep them until they end.
+  void shutdown() const { detail::shut_down(*state_); }
+
+  friend bool operator==(const Manager& a, const Manager& b) { return a.state_ == b.state_; }
+
+ private:
+  explicit Manager(const StartOptions& options) : Manager(detail::start_manager(options)) {}
+  explicit Manager(std::shared_ptr<detail::ManagerState> state) : state_(std::move(state)) {}
+
+  template <typename Proxy, typename... Arguments>
+  Proxy anonymous(const Arguments&... arguments) const {
+    return made<Proxy>(detail::Opening::kAnonymous, {}, arguments...);
+  }
+  template <typename Proxy, typename... Arguments>
+  Proxy made(detail::Opening opening, std::string_view name, const Arguments&... arguments) const {
+    return detail::Access::make<Proxy>(
+        detail::open_object(state_, opening, name, Proxy::request(arguments...)));
+  }
+  template <typename Proxy, typename Contents>
+  static Proxy filled(Proxy proxy, const Contents& contents) {
+    proxy.assign(contents);
+    return proxy;
+  }
+
+  std::shared_ptr<detail::ManagerState> state_;
+};
+
+}  // namespace commonhold
