@@ -33,7 +33,6 @@ void lock_release(Object& lock);  // throws NotHeld
 bool lock_is_locked(Object& lock);
 bool lock_is_mine(Object& lock);
 int lock_holder(Object& lock);
-int lock_died(Object& lock);
 int lock_take_died(Object& lock);
 void lock_mark_consistent(Object& lock);
 std::uint64_t lock_fencing_token(Object& lock);

@@ -1,0 +1,142 @@
+#include <commonhold/detail/dict_calls.h>
+
+#include "proxy/errors.h"
+#include "proxy/items.h"
+#include "proxy/object.h"
+#include "shm/dict.h"
+
+namespace commonhold::detail {
+
+using shm::Status;
+
+namespace {
+
+shm::Dict& of(Object& object) { return structure_of<shm::Dict>(object); }
+
+// True for kOk, false for kNotFound.
+bool found(Status status, Object& object, const char* operation) {
+  if (status == Status::kOk) [[likely]] return true;
+  if (status == Status::kNotFound) return false;
+  throw_status(status, object, operation);
+}
+
+void done(Status status, Object& object, const char* operation) {
+  if (status != Status::kOk) [[unlikely]] throw_status(status, object, operation);
+}
+
+shm::PutMode to_shm(PutMode mode) {
+  switch (mode) {
+    case PutMode::kInsertOnly: return shm::PutMode::kInsertOnly;
+    case PutMode::kReplaceOnly: return shm::PutMode::kReplaceOnly;
+    case PutMode::kPut: break;
+  }
+  return shm::PutMode::kPut;
+}
+
+EntryBytes to_entry(shm::DictEntryCopy&& copy) { return {std::move(copy.bytes), copy.key_size}; }
+
+}  // namespace
+
+bool dict_get_fixed(Object& dict, const Item& key, void* value, std::size_t size) {
+  return found(of(dict).get_fixed(to_shm(key), value, size), dict, "read");
+}
+
+bool dict_get_bytes(Object& dict, const Item& key, std::string& value) {
+  return found(of(dict).get(to_shm(key), into(value)), dict, "read");
+}
+
+bool dict_contains(Object& dict, const Item& key) { return of(dict).contains(to_shm(key)); }
+
+std::uint64_t dict_size(Object& dict) { return of(dict).size(); }
+
+void dict_put(Object& dict, const Item& key, const Item& value) {
+  shm::Dict& structure = of(dict);
+  done(structure.put(here(dict), to_shm(key), to_shm(value)), dict, "store in");
+}
+
+bool dict_put_if(Object& dict, const Item& key, const Item& value, PutMode mode, std::string* before, bool* present) {
+  shm::Dict& structure = of(dict);
+  const Status status = structure.put(here(dict), to_shm(key), to_shm(value), to_shm(mode), before, present);
+  if (status == Status::kExists || status == Status::kNotFound) return false;
+  done(status, dict, "store in");
+  return true;
+}
+
+bool dict_erase(Object& dict, const Item& key, std::string* before) {
+  shm::Dict& structure = of(dict);
+  return found(structure.erase(here(dict), to_shm(key), before), dict, "erase from");
+}
+
+Exchange dict_compare_exchange(Object& dict, const Item& key, const Item& expected, const Item& desired,
+                               std::string* actual) {
+  shm::Dict& structure = of(dict);
+  const Status status =
+      structure.compare_exchange(here(dict), to_shm(key), to_shm(expected), to_shm(desired), actual);
+  if (status == Status::kMismatch) return Exchange::kDifferent;
+  return found(status, dict, "store in") ? Exchange::kDone : Exchange::kAbsent;
+}
+
+bool dict_change_word(Object& dict, const Item& key, ItemKind kind, WordChange change, Word operand,
+                      const Word* start, Word& before) {
+  shm::Dict& structure = of(dict);
+  return found(structure.change_word(here(dict), to_shm(key), detail::to_shm(kind), change, operand, start, &before),
+               dict, "change");
+}
+
+void dict_put_many(Object& dict, std::span<const ItemPair> pairs) {
+  shm::Dict& structure = of(dict);
+  done(structure.put_many(here(dict), detail::to_shm(pairs)), dict, "store in");
+}
+
+void dict_get_many(Object& dict, std::span<const Item> keys, std::vector<std::string>& values,
+                   std::vector<bool>& found) {
+  shm::Dict& structure = of(dict);
+  done(structure.get_many(here(dict), detail::to_shm(keys), values, found), dict, "read");
+}
+
+bool dict_pop_last(Object& dict, EntryBytes& popped) {
+  shm::Dict& structure = of(dict);
+  shm::DictEntryCopy copy;
+  if (!found(structure.pop_last(here(dict), copy), dict, "pop from")) return false;
+  popped = to_entry(std::move(copy));
+  return true;
+}
+
+void dict_clear(Object& dict) {
+  shm::Dict& structure = of(dict);
+  done(structure.clear(here(dict)), dict, "clear");
+}
+
+void dict_assign(Object& dict, std::span<const ItemPair> pairs) {
+  shm::Dict& structure = of(dict);
+  done(structure.assign(here(dict), detail::to_shm(pairs)), dict, "assign to");
+}
+
+std::vector<EntryBytes> dict_snapshot(Object& dict) {
+  const shm::Dict& structure = of(dict);
+  std::vector<shm::DictEntryCopy> copies;
+  done(structure.snapshot(here(dict), copies), dict, "read");
+  std::vector<EntryBytes> entries;
+  entries.reserve(copies.size());
+  for (auto& copy : copies) entries.push_back(to_entry(std::move(copy)));
+  return entries;
+}
+
+bool dict_pin(Object& dict, const Item& key, PinnedBytes& pinned) {
+  const shm::Dict& structure = of(dict);
+  shm::ThreadContext& me = here(dict);
+  shm::ItemKind kind = shm::ItemKind::kNull;
+  const Status status = structure.pin(me, to_shm(key), pinned.data, pinned.size, kind, pinned.slot);
+  if (status == Status::kTooMany) return true;  // no pin is free; whether the key is there shows when it is copied
+  if (!found(status, dict, "pin a value of")) return false;
+  pinned.thread = me.owner();
+  return true;
+}
+
+void dict_unpin(Object& dict, const PinnedBytes& pinned) noexcept {
+  shm::ThreadContext* me = dict.segment->here();
+  // Another thread, or a forked child, did not pin it: the pin ends with the thread that did.
+  if (me != nullptr && me->owner() == pinned.thread) shm::Dict::unpin(*me, pinned.slot);
+}
+
+}  // namespace commonhold::detail

@@ -1,0 +1,26 @@
+// What this process must know about its own forks: one mutex that is held across every fork, and how many forks lie
+// between this process and the first of its program.
+//
+// Thread safety: any thread. The mutex is taken before any of shm/'s and is held for short.
+#pragma once
+
+#include <mutex>
+
+namespace commonhold::detail {
+
+class ForkGuard {
+ public:
+  // REQUIRES: at first, that shm/ has registered its own fork handlers (a segment was opened).
+  static ForkGuard& instance();
+
+  std::mutex mutex;
+  // 1 in the first process; a forked child has one more than its parent. Whatever was made in another generation belongs
+  // to another process.
+  unsigned generation() const { return generation_; }
+
+ private:
+  ForkGuard();
+  unsigned generation_ = 1;
+};
+
+}  // namespace commonhold::detail

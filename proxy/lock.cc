@@ -1,0 +1,86 @@
+#include <fmt/format.h>
+
+#include <ostream>
+
+#include <commonhold/lock.h>
+
+#include "proxy/deadline.h"
+#include "proxy/errors.h"
+#include "proxy/object.h"
+#include "shm/array.h"
+#include "shm/lock_word.h"
+#include "shm/user_lock.h"
+#include "shm/value.h"
+
+namespace commonhold {
+
+std::ostream& operator<<(std::ostream& out, const Lock& lock) {
+  out << '<' << detail::description_of(*lock.handle_);
+  if (const auto pid = lock.holder()) return out << " held by process " << *pid << '>';
+  return out << " free>";
+}
+
+namespace detail {
+
+using shm::Status;
+
+namespace {
+
+shm::UserLock& of(Object& object) { return structure_of<shm::UserLock>(object); }
+
+shm::LockWord& inner_word(Object& object) {
+  return object.kind == ObjectKind::kValue ? structure_of<shm::Value>(object).user_lock()
+                                           : structure_of<shm::Array>(object).user_lock();
+}
+
+}  // namespace
+
+bool lock_acquire(Object& lock, std::int64_t wait) {
+  const shm::UserLock& structure = of(lock);
+  const Status status = structure.acquire(here(lock), deadline_after(wait));
+  if (status == Status::kOk) [[likely]] return true;
+  if (status == Status::kTimedOut) return false;
+  if (status != Status::kPoisoned) throw_status(status, lock, "acquire");
+  const int pid = static_cast<int>(structure.died_pid());
+  throw Poisoned(pid, fmt::format("{} is poisoned: process {} died holding it. Repair what it guards, then call "
+                                  "mark_consistent()",
+                                  description_of(lock), pid));
+}
+
+void lock_release(Object& lock) {
+  const shm::UserLock& structure = of(lock);
+  const Status status = structure.release(here(lock));
+  if (status != Status::kOk) [[unlikely]] throw_status(status, lock, "release");
+}
+
+bool lock_is_locked(Object& lock) { return of(lock).locked(); }
+
+bool lock_is_mine(Object& lock) {
+  const shm::UserLock& structure = of(lock);
+  return structure.held_by(here(lock));
+}
+
+int lock_holder(Object& lock) { return static_cast<int>(of(lock).holder_pid()); }
+
+int lock_take_died(Object& lock) { return static_cast<int>(of(lock).take_died()); }
+
+void lock_mark_consistent(Object& lock) { of(lock).mark_consistent(); }
+
+std::uint64_t lock_fencing_token(Object& lock) { return of(lock).fencing_token(); }
+
+bool inner_acquire(Object& object, std::int64_t wait) {
+  shm::LockWord& word = inner_word(object);
+  const Status status = shm::lock(here(object), word, deadline_after(wait));
+  if (status == Status::kOk) [[likely]] return true;
+  if (status == Status::kTimedOut) return false;
+  throw_status(status, object, "lock");
+}
+
+void inner_release(Object& object) {
+  shm::LockWord& word = inner_word(object);
+  const Status status = shm::unlock(here(object), word);
+  if (status != Status::kOk) [[unlikely]] throw_status(status, object, "unlock");
+}
+
+}  // namespace detail
+}  // namespace commonhold

@@ -1,0 +1,178 @@
+#include "proxy/object.h"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <tuple>
+#include <vector>
+
+#include <commonhold/detail/manager_calls.h>
+#include <commonhold/errors.h>
+
+#include "proxy/errors.h"
+#include "proxy/fork_guard.h"
+#include "shm/array.h"
+#include "shm/dict.h"
+#include "shm/list.h"
+#include "shm/references.h"
+#include "shm/user_lock.h"
+#include "shm/value.h"
+
+namespace commonhold::detail {
+
+namespace {
+
+using Key = std::tuple<const shm::Segment*, std::uint64_t>;
+
+// Every Object of this process, for forked children and for those who open an object twice. Guarded by the fork guard's
+// mutex; leaked like it.
+struct LiveObjects {
+  struct Entry {
+    Object* object;
+    std::weak_ptr<Object> owner;
+  };
+  std::map<Key, Entry> entries;
+  std::vector<std::weak_ptr<shm::Segment>> segments;
+  unsigned referenced_by = 0;  // the generation that noted all references
+  bool any_gone = false;
+
+  static LiveObjects& instance() {
+    static auto* objects = new LiveObjects;
+    return *objects;
+  }
+};
+
+Key key_of(const Object& object) { return {object.segment.get(), object.id.word()}; }
+
+// REQUIRES: the fork guard's mutex is held.
+shm::Status note_reference(Object& object) {
+  const shm::Status status = shm::add_reference(*object.segment, object.id, &object.reference);
+  if (status == shm::Status::kOk) object.referenced_by = ForkGuard::instance().generation();
+  return status;
+}
+
+void end_object(Object* object) {
+  {
+    ForkGuard& guard = ForkGuard::instance();
+    std::lock_guard hold(guard.mutex);
+    auto& entries = LiveObjects::instance().entries;
+    auto entry = entries.find(key_of(*object));
+    if (entry != entries.end() && entry->second.object == object) entries.erase(entry);
+    if (object->referenced_by == guard.generation()) {
+      shm::drop_reference(*object->segment, object->id, object->reference);
+    }
+  }
+  delete object;  // outside: the last use of a manager ends with it
+}
+
+template <typename Structure>
+Object* make(const FoundObject& found, shm::Offset control) {
+  return new ObjectOf<Structure>({found.segment.get(), found.id.index, control});
+}
+
+Object* make(const FoundObject& found, shm::Offset control) {
+  switch (found.kind) {
+    case ObjectKind::kDict: return make<shm::Dict>(found, control);
+    case ObjectKind::kList: return make<shm::List>(found, control);
+    case ObjectKind::kValue: return make<shm::Value>(found, control);
+    case ObjectKind::kArray: return make<shm::Array>(found, control);
+    case ObjectKind::kLock: return make<shm::UserLock>(found, control);
+    case ObjectKind::kNone: break;
+  }
+  throw UsageError(fmt::format("an object of kind {} cannot be used by this program", static_cast<int>(found.kind)));
+}
+
+[[noreturn]] void throw_gone(const FoundObject& found) {
+  throw ObjectGone(fmt::format("the {} with the id {}.{} in {} was destroyed: nobody referred to it any more",
+                               found.signature, found.id.index, found.id.generation, found.segment->folder()));
+}
+
+}  // namespace
+
+std::shared_ptr<Object> find_or_add_object(const FoundObject& found) {
+  std::lock_guard hold(ForkGuard::instance().mutex);
+  LiveObjects& live = LiveObjects::instance();
+  auto present = live.entries.find({found.segment.get(), found.id.word()});
+  if (present != live.entries.end()) {
+    if (auto object = present->second.owner.lock()) return object;
+  }
+  // The control block is looked up once more: a reply or token may be as old as it likes.
+  const shm::Offset control = shm::object_control(*found.segment, found.id);
+  if (control == 0) throw_gone(found);
+  std::unique_ptr<Object> made(make(found, control));
+  made->segment = found.segment;
+  made->manager = found.manager;
+  made->id = found.id;
+  made->kind = found.kind;
+  made->signature = found.signature;
+  made->control = control;
+  const shm::Status status = note_reference(*made);
+  if (status == shm::Status::kGone && !found.segment->joined()) throw_join_failure(*found.segment);
+  if (status == shm::Status::kGone) throw_gone(found);
+  if (status != shm::Status::kOk) throw_status(status, *made, "refer to");
+
+  Object* object = made.get();
+  live.entries[key_of(*object)] = {object, {}};
+  std::shared_ptr<Object> owner(made.release(), &end_object);
+  live.entries[key_of(*object)].owner = owner;
+  for (const auto& segment : live.segments) {
+    if (segment.lock() == found.segment) return owner;
+  }
+  std::erase_if(live.segments, [](const auto& segment) { return segment.expired(); });
+  live.segments.push_back(found.segment);
+  return owner;
+}
+
+void attend(Object& object) {
+  ForkGuard& guard = ForkGuard::instance();
+  std::lock_guard hold(guard.mutex);
+  LiveObjects& live = LiveObjects::instance();
+  const unsigned generation = guard.generation();
+  if (generation > 1 && live.referenced_by != generation) {
+    for (auto& [key, entry] : live.entries) {
+      Object& other = *entry.object;
+      if (other.referenced_by == generation || other.gone) continue;
+      const shm::Status status = note_reference(other);
+      if (status == shm::Status::kGone && other.segment->joined()) {
+        other.gone = live.any_gone = true;
+      } else if (status != shm::Status::kOk && &other == &object) {
+        if (status == shm::Status::kGone) throw_join_failure(*other.segment);
+        throw_status(status, other, "refer to");
+      } else if (status != shm::Status::kOk) {
+        // A manager that is full or shut down is no reason to refuse another one's objects.
+        other.gone = live.any_gone = true;
+      }
+    }
+    live.referenced_by = generation;
+  }
+  if (!live.any_gone) attention.store(0, std::memory_order_relaxed);
+  if (object.gone) {
+    throw ObjectGone(fmt::format("{} was destroyed before this process, a forked child, first used it",
+                                 description_of(object)));
+  }
+}
+
+void leave_all_sessions() noexcept {
+  ForkGuard& guard = ForkGuard::instance();
+  std::lock_guard hold(guard.mutex);
+  for (auto& weak : LiveObjects::instance().segments) {
+    if (auto segment = weak.lock()) segment->leave();
+  }
+}
+
+void throw_no_owner(Object& object) { throw_join_failure(*object.segment); }
+
+std::string name_of(Object& object) {
+  shm::ObjectInfo info;
+  if (shm::object_info(*object.segment, object.id.index, info) != shm::Status::kOk || info.id != object.id) return {};
+  return info.name;
+}
+
+std::string signature_of(Object& object) { return object.signature; }
+
+std::string description_of(Object& object) {
+  const std::string name = name_of(object);
+  return name.empty() ? "anonymous " + object.signature : fmt::format("{} \"{}\"", object.signature, name);
+}
+
+}  // namespace commonhold::detail

@@ -1,0 +1,73 @@
+// A shared object as this process uses it, and the process's list of them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include <commonhold/detail/object_handle.h>
+
+#include "shm/ids.h"
+#include "shm/object_address.h"
+#include "shm/object_table.h"
+#include "shm/segment.h"
+#include "shm/thread_context.h"
+
+namespace commonhold::detail {
+
+struct ManagerState;
+
+struct Object {
+  virtual ~Object() = default;
+
+  std::shared_ptr<shm::Segment> segment;
+  std::shared_ptr<ManagerState> manager;  // nullptr for what came by a token
+  shm::ObjectId id;
+  ObjectKind kind = ObjectKind::kNone;
+  std::string signature;
+  shm::Offset control = 0;
+
+  // Guarded by the fork guard's mutex.
+  unsigned referenced_by = 0;         // the process generation whose session holds the reference, 0 for none
+  shm::Offset reference = 0;          // its cell
+  bool gone = false;                  // it was destroyed between the fork of this process and its first use
+
+  shm::ObjectAddress address() const { return {segment.get(), id.index, control}; }
+};
+
+// An object with its structure, which every call needs.
+template <typename Structure>
+struct ObjectOf final : Object {
+  explicit ObjectOf(const shm::ObjectAddress& where) : structure(where) {}
+  mutable Structure structure;
+};
+
+// REQUIRES: the object was made for that structure; find_or_add_object sees to it.
+template <typename Structure>
+Structure& structure_of(Object& object) {
+  check(object);
+  return static_cast<ObjectOf<Structure>&>(object).structure;
+}
+
+[[noreturn]] void throw_no_owner(Object& object);
+
+// The calling thread as an owner in the object's segment.
+inline shm::ThreadContext& here(Object& object) {
+  shm::ThreadContext* me = object.segment->here();
+  if (me == nullptr) [[unlikely]] throw_no_owner(object);
+  return *me;
+}
+
+// What identifies an object, as a server or a token says it.
+struct FoundObject {
+  std::shared_ptr<shm::Segment> segment;
+  std::shared_ptr<ManagerState> manager;
+  shm::ObjectId id;
+  ObjectKind kind = ObjectKind::kNone;
+  std::string signature;
+};
+
+// This process's Object of that identity, with a reference to it noted in the segment. Throws ObjectGone, LimitReached,
+// OutOfMemory.
+std::shared_ptr<Object> find_or_add_object(const FoundObject& found);
+
+}  // namespace commonhold::detail
