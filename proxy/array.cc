@@ -10,10 +10,13 @@ using shm::Status;
 
 namespace {
 
-shm::Array& of(Object& object) { return structure_of<shm::Array>(object); }
+shm::Array& of(Object& object) {
+  return structure_of<shm::Array>(object);
+}
 
 bool inside(Status status, Object& object, const char* operation) {
-  if (status == Status::kOk) [[likely]] return true;
+  if (status == Status::kOk) [[likely]]
+    return true;
   if (status == Status::kOutOfRange) return false;
   throw_status(status, object, operation);
 }

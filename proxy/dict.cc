@@ -1,6 +1,7 @@
 #include <commonhold/detail/dict_calls.h>
 
 #include "proxy/errors.h"
+#include "proxy/fork_guard.h"
 #include "proxy/items.h"
 #include "proxy/object.h"
 #include "shm/dict.h"
@@ -11,29 +12,50 @@ using shm::Status;
 
 namespace {
 
-shm::Dict& of(Object& object) { return structure_of<shm::Dict>(object); }
+shm::Dict& of(Object& object) {
+  return structure_of<shm::Dict>(object);
+}
 
 // True for kOk, false for kNotFound.
 bool found(Status status, Object& object, const char* operation) {
-  if (status == Status::kOk) [[likely]] return true;
+  if (status == Status::kOk) [[likely]]
+    return true;
   if (status == Status::kNotFound) return false;
   throw_status(status, object, operation);
 }
 
 void done(Status status, Object& object, const char* operation) {
-  if (status != Status::kOk) [[unlikely]] throw_status(status, object, operation);
+  if (status != Status::kOk) [[unlikely]]
+    throw_status(status, object, operation);
 }
 
 shm::PutMode to_shm(PutMode mode) {
   switch (mode) {
-    case PutMode::kInsertOnly: return shm::PutMode::kInsertOnly;
-    case PutMode::kReplaceOnly: return shm::PutMode::kReplaceOnly;
-    case PutMode::kPut: break;
+    case PutMode::kInsertOnly:
+      return shm::PutMode::kInsertOnly;
+    case PutMode::kReplaceOnly:
+      return shm::PutMode::kReplaceOnly;
+    case PutMode::kPut:
+      break;
   }
   return shm::PutMode::kPut;
 }
 
-EntryBytes to_entry(shm::DictEntryCopy&& copy) { return {std::move(copy.bytes), copy.key_size}; }
+std::shared_ptr<PopOrder> pop_order(Object& object) {
+  ForkGuard& guard = ForkGuard::instance();
+  std::lock_guard hold(guard.mutex);
+  auto& aside = static_cast<ObjectOf<shm::Dict>&>(object).aside;
+  if (aside.made_by != guard.generation()) {
+    if (aside.order != nullptr) new std::shared_ptr<PopOrder>(aside.order);  // the parent's: never ended here
+    aside.order = std::make_shared<PopOrder>();
+    aside.made_by = guard.generation();
+  }
+  return aside.order;
+}
+
+EntryBytes to_entry(shm::DictEntryCopy&& copy) {
+  return {std::move(copy.bytes), copy.key_size};
+}
 
 }  // namespace
 
@@ -45,9 +67,13 @@ bool dict_get_bytes(Object& dict, const Item& key, std::string& value) {
   return found(of(dict).get(to_shm(key), into(value)), dict, "read");
 }
 
-bool dict_contains(Object& dict, const Item& key) { return of(dict).contains(to_shm(key)); }
+bool dict_contains(Object& dict, const Item& key) {
+  return of(dict).contains(to_shm(key));
+}
 
-std::uint64_t dict_size(Object& dict) { return of(dict).size(); }
+std::uint64_t dict_size(Object& dict) {
+  return of(dict).size();
+}
 
 void dict_put(Object& dict, const Item& key, const Item& value) {
   shm::Dict& structure = of(dict);
@@ -70,14 +96,13 @@ bool dict_erase(Object& dict, const Item& key, std::string* before) {
 Exchange dict_compare_exchange(Object& dict, const Item& key, const Item& expected, const Item& desired,
                                std::string* actual) {
   shm::Dict& structure = of(dict);
-  const Status status =
-      structure.compare_exchange(here(dict), to_shm(key), to_shm(expected), to_shm(desired), actual);
+  const Status status = structure.compare_exchange(here(dict), to_shm(key), to_shm(expected), to_shm(desired), actual);
   if (status == Status::kMismatch) return Exchange::kDifferent;
   return found(status, dict, "store in") ? Exchange::kDone : Exchange::kAbsent;
 }
 
-bool dict_change_word(Object& dict, const Item& key, ItemKind kind, WordChange change, Word operand,
-                      const Word* start, Word& before) {
+bool dict_change_word(Object& dict, const Item& key, ItemKind kind, WordChange change, Word operand, const Word* start,
+                      Word& before) {
   shm::Dict& structure = of(dict);
   return found(structure.change_word(here(dict), to_shm(key), detail::to_shm(kind), change, operand, start, &before),
                dict, "change");
@@ -96,8 +121,10 @@ void dict_get_many(Object& dict, std::span<const Item> keys, std::vector<std::st
 
 bool dict_pop_last(Object& dict, EntryBytes& popped) {
   shm::Dict& structure = of(dict);
+  const auto order = pop_order(dict);
+  std::lock_guard hold(order->mutex);
   shm::DictEntryCopy copy;
-  if (!found(structure.pop_last(here(dict), copy), dict, "pop from")) return false;
+  if (!found(structure.pop_last(here(dict), order->cache, copy), dict, "pop from")) return false;
   popped = to_entry(std::move(copy));
   return true;
 }

@@ -14,18 +14,24 @@ void throw_status(shm::Status status, Object& object, const char* operation) {
   const std::string what = fmt::format("cannot {} {}", operation, description_of(object));
   switch (status) {
     case Status::kOutOfMemory:
-      throw OutOfMemory(what + ": the manager's memory limit or the file system of /dev/shm is full. Nothing was "
-                               "changed; remove objects, or start the manager with a higher memory_limit");
-    case Status::kTooLarge: throw LimitReached(what + ": an item is larger than a shared object can hold");
-    case Status::kTooMany: throw_join_failure(*object.segment);
-    case Status::kTimedOut: throw TimeoutError(what + ": the time passed");
-    case Status::kNotHeld: throw NotHeld(what + ": it is free");
-    case Status::kGone: throw ObjectGone(what + ": it was destroyed");
+      throw OutOfMemory(what +
+                        ": the manager's memory limit or the file system of /dev/shm is full. Nothing was "
+                        "changed; remove objects, or start the manager with a higher memory_limit");
+    case Status::kTooLarge:
+      throw LimitReached(what + ": an item is larger than a shared object can hold");
+    case Status::kTooMany:
+      throw_join_failure(*object.segment);
+    case Status::kTimedOut:
+      throw TimeoutError(what + ": the time passed");
+    case Status::kNotHeld:
+      throw NotHeld(what + ": it is free");
+    case Status::kGone:
+      throw ObjectGone(what + ": it was destroyed");
     case Status::kMismatch:
       throw CorruptSegment(what + ": it holds an item of another size or kind than its type has");
     default:
-      throw CorruptSegment(fmt::format("{}: the segment in {} is corrupt ({})", what, object.segment->folder(),
-                                       shm::to_string(status)));
+      throw CorruptSegment(
+          fmt::format("{}: the segment in {} is corrupt ({})", what, object.segment->folder(), shm::to_string(status)));
   }
 }
 
@@ -34,25 +40,32 @@ void throw_segment_error(const shm::SegmentError& error, std::string_view manage
   switch (error.code()) {
     case Code::kNotFound:
       throw ServerGone(fmt::format("no manager \"{}\" is there: {}", manager, error.what()));
-    case Code::kExists: throw NameError(NameError::Reason::kTaken, error.what());
-    case Code::kInvalid: throw NameError(NameError::Reason::kInvalid, error.what());
-    case Code::kOutOfMemory: throw OutOfMemory(error.what());
-    case Code::kForeignLayout: throw CorruptSegment(error.what());
+    case Code::kExists:
+      throw NameError(NameError::Reason::kTaken, error.what());
+    case Code::kInvalid:
+      throw NameError(NameError::Reason::kInvalid, error.what());
+    case Code::kOutOfMemory:
+      throw OutOfMemory(error.what());
+    case Code::kForeignLayout:
+      throw CorruptSegment(error.what());
     case Code::kPermission:
-    case Code::kSystem: break;
+    case Code::kSystem:
+      break;
   }
   throw Error(fmt::format("cannot join the manager \"{}\": {}", manager, error.what()));
 }
 
 void throw_join_failure(const shm::Segment& segment) {
   if (segment.header().shutting_down.load(std::memory_order_acquire) != 0) {
-    throw ObjectGone(fmt::format("the manager in {} was shut down: its objects cannot be used any more by a process "
-                                 "that did not use them before",
-                                 segment.folder()));
+    throw ObjectGone(
+        fmt::format("the manager in {} was shut down: its objects cannot be used any more by a process "
+                    "that did not use them before",
+                    segment.folder()));
   }
-  throw LimitReached(fmt::format("too many processes or threads use the manager in {}: at most {} processes with {} "
-                                 "threads in all",
-                                 segment.folder(), shm::kMaxSessions, shm::kMaxThreads));
+  throw LimitReached(
+      fmt::format("too many processes or threads use the manager in {}: at most {} processes with {} "
+                  "threads in all",
+                  segment.folder(), shm::kMaxSessions, shm::kMaxThreads));
 }
 
 void throw_key_error(Object& object, const std::string& key) {

@@ -14,8 +14,8 @@ class ForkGuard {
   static ForkGuard& instance();
 
   std::mutex mutex;
-  // 1 in the first process; a forked child has one more than its parent. Whatever was made in another generation belongs
-  // to another process.
+  // 1 in the first process; a forked child has one more than its parent. Whatever was made in another generation
+  // belongs to another process.
   unsigned generation() const { return generation_; }
 
  private:

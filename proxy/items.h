@@ -23,8 +23,12 @@ static_assert(static_cast<int>(ItemKind::kStruct) == static_cast<int>(shm::ItemK
 static_assert(static_cast<int>(ItemKind::kReference) == static_cast<int>(shm::ItemKind::kReference));
 static_assert(static_cast<int>(ItemKind::kCompound) == static_cast<int>(shm::ItemKind::kCompound));
 
-inline shm::ItemKind to_shm(ItemKind kind) { return static_cast<shm::ItemKind>(kind); }
-inline shm::Item to_shm(const Item& item) { return {to_shm(item.kind), item.data, item.size}; }
+inline shm::ItemKind to_shm(ItemKind kind) {
+  return static_cast<shm::ItemKind>(kind);
+}
+inline shm::Item to_shm(const Item& item) {
+  return {to_shm(item.kind), item.data, item.size};
+}
 
 inline std::vector<shm::Item> to_shm(std::span<const Item> items) {
   std::vector<shm::Item> all;

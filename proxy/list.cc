@@ -11,11 +11,14 @@ using shm::Status;
 
 namespace {
 
-shm::List& of(Object& object) { return structure_of<shm::List>(object); }
+shm::List& of(Object& object) {
+  return structure_of<shm::List>(object);
+}
 
 // True for kOk, false for an index outside or an empty list.
 bool inside(Status status, Object& object, const char* operation) {
-  if (status == Status::kOk) [[likely]] return true;
+  if (status == Status::kOk) [[likely]]
+    return true;
   if (status == Status::kOutOfRange || status == Status::kNotFound) return false;
   throw_status(status, object, operation);
 }
@@ -26,12 +29,15 @@ Exchange exchanged(Status status, Object& object, const char* operation) {
 }
 
 void done(Status status, Object& object, const char* operation) {
-  if (status != Status::kOk) [[unlikely]] throw_status(status, object, operation);
+  if (status != Status::kOk) [[unlikely]]
+    throw_status(status, object, operation);
 }
 
 }  // namespace
 
-std::uint64_t list_size(Object& list) { return of(list).size(); }
+std::uint64_t list_size(Object& list) {
+  return of(list).size();
+}
 
 bool list_get_fixed(Object& list, std::uint64_t index, void* value, std::size_t size) {
   return inside(of(list).get_fixed(index, value, size), list, "read");
@@ -118,8 +124,7 @@ void list_reverse(Object& list) {
   done(structure.reverse(here(list)), list, "reverse");
 }
 
-std::vector<std::string> list_snapshot(Object& list, std::uint64_t first, std::uint64_t count,
-                                       std::uint64_t* changes) {
+std::vector<std::string> list_snapshot(Object& list, std::uint64_t first, std::uint64_t count, std::uint64_t* changes) {
   const shm::List& structure = of(list);
   std::vector<std::string> values;
   done(structure.snapshot(here(list), first, count, values, changes), list, "read");

@@ -26,7 +26,9 @@ using shm::Status;
 
 namespace {
 
-shm::UserLock& of(Object& object) { return structure_of<shm::UserLock>(object); }
+shm::UserLock& of(Object& object) {
+  return structure_of<shm::UserLock>(object);
+}
 
 shm::LockWord& inner_word(Object& object) {
   return object.kind == ObjectKind::kValue ? structure_of<shm::Value>(object).user_lock()
@@ -38,7 +40,8 @@ shm::LockWord& inner_word(Object& object) {
 bool lock_acquire(Object& lock, std::int64_t wait) {
   const shm::UserLock& structure = of(lock);
   const Status status = structure.acquire(here(lock), deadline_after(wait));
-  if (status == Status::kOk) [[likely]] return true;
+  if (status == Status::kOk) [[likely]]
+    return true;
   if (status == Status::kTimedOut) return false;
   if (status != Status::kPoisoned) throw_status(status, lock, "acquire");
   const int pid = static_cast<int>(structure.died_pid());
@@ -50,28 +53,40 @@ bool lock_acquire(Object& lock, std::int64_t wait) {
 void lock_release(Object& lock) {
   const shm::UserLock& structure = of(lock);
   const Status status = structure.release(here(lock));
-  if (status != Status::kOk) [[unlikely]] throw_status(status, lock, "release");
+  if (status != Status::kOk) [[unlikely]]
+    throw_status(status, lock, "release");
 }
 
-bool lock_is_locked(Object& lock) { return of(lock).locked(); }
+bool lock_is_locked(Object& lock) {
+  return of(lock).locked();
+}
 
 bool lock_is_mine(Object& lock) {
   const shm::UserLock& structure = of(lock);
   return structure.held_by(here(lock));
 }
 
-int lock_holder(Object& lock) { return static_cast<int>(of(lock).holder_pid()); }
+int lock_holder(Object& lock) {
+  return static_cast<int>(of(lock).holder_pid());
+}
 
-int lock_take_died(Object& lock) { return static_cast<int>(of(lock).take_died()); }
+int lock_take_died(Object& lock) {
+  return static_cast<int>(of(lock).take_died());
+}
 
-void lock_mark_consistent(Object& lock) { of(lock).mark_consistent(); }
+void lock_mark_consistent(Object& lock) {
+  of(lock).mark_consistent();
+}
 
-std::uint64_t lock_fencing_token(Object& lock) { return of(lock).fencing_token(); }
+std::uint64_t lock_fencing_token(Object& lock) {
+  return of(lock).fencing_token();
+}
 
 bool inner_acquire(Object& object, std::int64_t wait) {
   shm::LockWord& word = inner_word(object);
   const Status status = shm::lock(here(object), word, deadline_after(wait));
-  if (status == Status::kOk) [[likely]] return true;
+  if (status == Status::kOk) [[likely]]
+    return true;
   if (status == Status::kTimedOut) return false;
   throw_status(status, object, "lock");
 }
@@ -79,7 +94,8 @@ bool inner_acquire(Object& object, std::int64_t wait) {
 void inner_release(Object& object) {
   shm::LockWord& word = inner_word(object);
   const Status status = shm::unlock(here(object), word);
-  if (status != Status::kOk) [[unlikely]] throw_status(status, object, "unlock");
+  if (status != Status::kOk) [[unlikely]]
+    throw_status(status, object, "unlock");
 }
 
 }  // namespace detail

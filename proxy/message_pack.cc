@@ -15,7 +15,9 @@ constexpr unsigned char kNil = 0xc0, kFalse = 0xc2, kTrue = 0xc3, kBin8 = 0xc4, 
                         kFixMap = 0x80, kFixArray = 0x90, kFixStr = 0xa0;
 
 // 0, 1 or 2 for lengths of one, two or four bytes: what is added to a tag of 8 bits.
-int width_of(std::uint64_t size) { return size <= 0xff ? 0 : size <= 0xffff ? 1 : 2; }
+int width_of(std::uint64_t size) {
+  return size <= 0xff ? 0 : size <= 0xffff ? 1 : 2;
+}
 
 void limit(std::uint64_t size) {
   if (size > 0xffff'ffff) throw LimitReached(fmt::format("a compound value has a part of {} bytes or elements", size));
@@ -30,8 +32,12 @@ void Packer::head(unsigned char tag, std::uint64_t value, int bytes) {
   for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8) out_ += static_cast<char>(value >> shift & 0xff);
 }
 
-void Packer::null() { head(kNil, 0, 0); }
-void Packer::boolean(bool value) { head(value ? kTrue : kFalse, 0, 0); }
+void Packer::null() {
+  head(kNil, 0, 0);
+}
+void Packer::boolean(bool value) {
+  head(value ? kTrue : kFalse, 0, 0);
+}
 
 void Packer::natural(std::uint64_t value) {
   if (value < 0x80) return head(static_cast<unsigned char>(value), 0, 0);
@@ -46,7 +52,9 @@ void Packer::integer(std::int64_t value) {
   head(static_cast<unsigned char>(kInt8 + width), static_cast<std::uint64_t>(value), 1 << width);
 }
 
-void Packer::real(double value) { head(kFloat64, std::bit_cast<std::uint64_t>(value), 8); }
+void Packer::real(double value) {
+  head(kFloat64, std::bit_cast<std::uint64_t>(value), 8);
+}
 
 void Packer::text(std::string_view value) {
   limit(value.size());
@@ -144,10 +152,14 @@ std::int64_t Unpacker::integer() {
   if (found < kInt8 || found > kInt8 + 3) return static_cast<std::int64_t>(natural());
   take(1);
   switch (found - kInt8) {
-    case 0: return static_cast<std::int8_t>(number(1));
-    case 1: return static_cast<std::int16_t>(number(2));
-    case 2: return static_cast<std::int32_t>(number(4));
-    default: return static_cast<std::int64_t>(number(8));
+    case 0:
+      return static_cast<std::int8_t>(number(1));
+    case 1:
+      return static_cast<std::int16_t>(number(2));
+    case 2:
+      return static_cast<std::int32_t>(number(4));
+    default:
+      return static_cast<std::int64_t>(number(8));
   }
 }
 
@@ -189,8 +201,12 @@ std::size_t Unpacker::count(unsigned char found, unsigned char fix, unsigned cha
   return elements;
 }
 
-std::size_t Unpacker::sequence() { return count(tag(), kFixArray, kArray16); }
-std::size_t Unpacker::mapping() { return count(tag(), kFixMap, kMap16); }
+std::size_t Unpacker::sequence() {
+  return count(tag(), kFixArray, kArray16);
+}
+std::size_t Unpacker::mapping() {
+  return count(tag(), kFixMap, kMap16);
+}
 
 std::string_view Unpacker::extension(std::int8_t type) {
   const unsigned char found = tag();

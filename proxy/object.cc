@@ -42,7 +42,9 @@ struct LiveObjects {
   }
 };
 
-Key key_of(const Object& object) { return {object.segment.get(), object.id.word()}; }
+Key key_of(const Object& object) {
+  return {object.segment.get(), object.id.word()};
+}
 
 // REQUIRES: the fork guard's mutex is held.
 shm::Status note_reference(Object& object) {
@@ -72,12 +74,18 @@ Object* make(const FoundObject& found, shm::Offset control) {
 
 Object* make(const FoundObject& found, shm::Offset control) {
   switch (found.kind) {
-    case ObjectKind::kDict: return make<shm::Dict>(found, control);
-    case ObjectKind::kList: return make<shm::List>(found, control);
-    case ObjectKind::kValue: return make<shm::Value>(found, control);
-    case ObjectKind::kArray: return make<shm::Array>(found, control);
-    case ObjectKind::kLock: return make<shm::UserLock>(found, control);
-    case ObjectKind::kNone: break;
+    case ObjectKind::kDict:
+      return make<shm::Dict>(found, control);
+    case ObjectKind::kList:
+      return make<shm::List>(found, control);
+    case ObjectKind::kValue:
+      return make<shm::Value>(found, control);
+    case ObjectKind::kArray:
+      return make<shm::Array>(found, control);
+    case ObjectKind::kLock:
+      return make<shm::UserLock>(found, control);
+    case ObjectKind::kNone:
+      break;
   }
   throw UsageError(fmt::format("an object of kind {} cannot be used by this program", static_cast<int>(found.kind)));
 }
@@ -147,8 +155,8 @@ void attend(Object& object) {
   }
   if (!live.any_gone) attention.store(0, std::memory_order_relaxed);
   if (object.gone) {
-    throw ObjectGone(fmt::format("{} was destroyed before this process, a forked child, first used it",
-                                 description_of(object)));
+    throw ObjectGone(
+        fmt::format("{} was destroyed before this process, a forked child, first used it", description_of(object)));
   }
 }
 
@@ -160,7 +168,9 @@ void leave_all_sessions() noexcept {
   }
 }
 
-void throw_no_owner(Object& object) { throw_join_failure(*object.segment); }
+void throw_no_owner(Object& object) {
+  throw_join_failure(*object.segment);
+}
 
 std::string name_of(Object& object) {
   shm::ObjectInfo info;
@@ -168,11 +178,14 @@ std::string name_of(Object& object) {
   return info.name;
 }
 
-std::string signature_of(Object& object) { return object.signature; }
+std::string signature_of(Object& object) {
+  return object.signature;
+}
 
 std::string description_of(Object& object) {
   const std::string name = name_of(object);
-  return name.empty() ? "anonymous " + object.signature : fmt::format("{} \"{}\"", object.signature, name);
+  return name.empty() ? fmt::format("anonymous {}", object.signature)
+                      : fmt::format("{} \"{}\"", object.signature, name);
 }
 
 }  // namespace commonhold::detail

@@ -3,9 +3,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <string>
 
 #include <commonhold/detail/object_handle.h>
 
+#include "shm/dict.h"
 #include "shm/ids.h"
 #include "shm/object_address.h"
 #include "shm/object_table.h"
@@ -27,18 +30,36 @@ struct Object {
   shm::Offset control = 0;
 
   // Guarded by the fork guard's mutex.
-  unsigned referenced_by = 0;         // the process generation whose session holds the reference, 0 for none
-  shm::Offset reference = 0;          // its cell
-  bool gone = false;                  // it was destroyed between the fork of this process and its first use
+  unsigned referenced_by = 0;  // the process generation whose session holds the reference, 0 for none
+  shm::Offset reference = 0;   // its cell
+  bool gone = false;           // it was destroyed between the fork of this process and its first use
 
   shm::ObjectAddress address() const { return {segment.get(), id.index, control}; }
 };
+
+// What this process keeps for itself beside an object.
+template <typename Structure>
+struct Aside {};
 
 // An object with its structure, which every call needs.
 template <typename Structure>
 struct ObjectOf final : Object {
   explicit ObjectOf(const shm::ObjectAddress& where) : structure(where) {}
-  mutable Structure structure;
+  Structure structure;
+  Aside<Structure> aside;
+};
+
+// What popping a dict's last entries again and again remembers.
+struct PopOrder {
+  std::mutex mutex;
+  shm::DictOrderCache cache;  // guarded by the mutex
+};
+template <>
+struct Aside<shm::Dict> {
+  // Guarded by the fork guard's mutex. A forked child makes its own: a thread of the parent may have been at work on
+  // it.
+  std::shared_ptr<PopOrder> order;
+  unsigned made_by = 0;
 };
 
 // REQUIRES: the object was made for that structure; find_or_add_object sees to it.
@@ -53,7 +74,8 @@ Structure& structure_of(Object& object) {
 // The calling thread as an owner in the object's segment.
 inline shm::ThreadContext& here(Object& object) {
   shm::ThreadContext* me = object.segment->here();
-  if (me == nullptr) [[unlikely]] throw_no_owner(object);
+  if (me == nullptr) [[unlikely]]
+    throw_no_owner(object);
   return *me;
 }
 

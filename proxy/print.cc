@@ -10,11 +10,21 @@ std::ostream& print_text(std::ostream& out, std::string_view text) {
   std::string quoted = "\"";
   for (const char c : text) {
     switch (c) {
-      case '"': quoted += "\\\""; break;
-      case '\\': quoted += "\\\\"; break;
-      case '\n': quoted += "\\n"; break;
-      case '\r': quoted += "\\r"; break;
-      case '\t': quoted += "\\t"; break;
+      case '"':
+        quoted += "\\\"";
+        break;
+      case '\\':
+        quoted += "\\\\";
+        break;
+      case '\n':
+        quoted += "\\n";
+        break;
+      case '\r':
+        quoted += "\\r";
+        break;
+      case '\t':
+        quoted += "\\t";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
           fmt::format_to(std::back_inserter(quoted), "\\u{:04x}", static_cast<unsigned char>(c));
@@ -36,7 +46,11 @@ std::ostream& print_bytes(std::ostream& out, std::string_view bytes) {
 }
 
 // The shortest text that reads back as the same number.
-std::ostream& print_real(std::ostream& out, double value) { return out << fmt::format("{}", value); }
-std::ostream& print_real(std::ostream& out, float value) { return out << fmt::format("{}", value); }
+std::ostream& print_real(std::ostream& out, double value) {
+  return out << fmt::format("{}", value);
+}
+std::ostream& print_real(std::ostream& out, float value) {
+  return out << fmt::format("{}", value);
+}
 
 }  // namespace commonhold::detail

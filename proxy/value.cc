@@ -17,17 +17,24 @@ static_assert(offsetof(ValueCell, watched) == offsetof(shm::ValueControl, watche
 
 namespace {
 
-shm::Value& of(Object& object) { return structure_of<shm::Value>(object); }
+shm::Value& of(Object& object) {
+  return structure_of<shm::Value>(object);
+}
 
 void done(Status status, Object& object, const char* operation) {
-  if (status != Status::kOk) [[unlikely]] throw_status(status, object, operation);
+  if (status != Status::kOk) [[unlikely]]
+    throw_status(status, object, operation);
 }
 
 }  // namespace
 
-ValueCell* value_cell(Object& value) { return value.segment->at<ValueCell>(value.control); }
+ValueCell* value_cell(Object& value) {
+  return value.segment->at<ValueCell>(value.control);
+}
 
-void value_changed(Object& value) { of(value).changed(); }
+void value_changed(Object& value) {
+  of(value).changed();
+}
 
 void value_load(Object& value, void* out) {
   const shm::Value& structure = of(value);

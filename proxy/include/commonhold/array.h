@@ -104,9 +104,7 @@ class Array {
     return std::ranges::equal(array.slice(0), values);
   }
   // [1, 2, 3]
-  friend std::ostream& operator<<(std::ostream& out, const Array& array) {
-    return detail::print(out, array.slice(0));
-  }
+  friend std::ostream& operator<<(std::ostream& out, const Array& array) { return detail::print(out, array.slice(0)); }
 
   // ---- the object
   // ---------------------------------------------------------------------------------------------------

@@ -52,8 +52,9 @@ class Dict {
   using const_iterator = detail::SnapshotIterator<value_type>;
   using KeyArg = detail::Argument<K>;
   using ValueArg = detail::Argument<V>;
-  using reference = detail::ElementReference<
-      Dict, std::conditional_t<detail::kShape<K> == detail::Shape::kText, std::string_view, K>, V>;
+  using reference =
+      detail::ElementReference<Dict, std::conditional_t<detail::kShape<K> == detail::Shape::kText, std::string_view, K>,
+                               V>;
 
   // ---- looking up
   // ---------------------------------------------------------------------------------------------------
@@ -75,9 +76,7 @@ class Dict {
   bool get_into(KeyArg key, std::string& buffer) const requires(!detail::kIsFixed<V>) {
     return detail::dict_get_bytes(*handle_, detail::EncodedKey<K>(key).item(), buffer);
   }
-  bool contains(KeyArg key) const {
-    return detail::dict_contains(*handle_, detail::EncodedKey<K>(key).item());
-  }
+  bool contains(KeyArg key) const { return detail::dict_contains(*handle_, detail::EncodedKey<K>(key).item()); }
   size_type count(KeyArg key) const { return contains(key) ? 1 : 0; }
   size_type size() const { return detail::dict_size(*handle_); }
   bool empty() const { return size() == 0; }
@@ -102,9 +101,7 @@ class Dict {
   reference operator[](KeyArg key) const { return reference(*this, key); }
   template <std::same_as<std::string> Key>
   requires std::same_as<K, std::string>
-  auto operator[](Key&& key) const {
-    return detail::ElementReference<Dict, std::string, V>(*this, std::move(key));
-  }
+  auto operator[](Key&& key) const { return detail::ElementReference<Dict, std::string, V>(*this, std::move(key)); }
 
   // ---- storing
   // ------------------------------------------------------------------------------------------------------
@@ -239,9 +236,7 @@ class Dict {
   std::string token() const { return detail::token_of(*handle_); }
   bool same_as(const Dict& other) const { return handle_ == other.handle_; }
   static detail::ObjectRequest request(std::uint64_t shards = 0) {
-    return {detail::ObjectKind::kDict,
-            detail::fitted_signature("dict<" + detail::type_names<K, V>() + ">"),
-            {shards}};
+    return {detail::ObjectKind::kDict, detail::fitted_signature("dict<" + detail::type_names<K, V>() + ">"), {shards}};
   }
 
  private:
@@ -251,8 +246,8 @@ class Dict {
   explicit Dict(detail::ObjectHandle handle) : handle_(std::move(handle)) {}
 
   bool put_if(KeyArg key, ValueArg value, detail::PutMode mode) const {
-    return detail::dict_put_if(*handle_, detail::EncodedKey<K>(key).item(), detail::Encoded<V>(value).item(),
-                               mode, nullptr, nullptr);
+    return detail::dict_put_if(*handle_, detail::EncodedKey<K>(key).item(), detail::Encoded<V>(value).item(), mode,
+                               nullptr, nullptr);
   }
   void put_element(KeyArg key, ValueArg value) const { put(key, value); }
   template <detail::Change change>

@@ -6,7 +6,7 @@
 //   |- LockError -- NotHeld, Poisoned            a lock that is free, or whose owner died
 //   |- TimeoutError
 //   |- OutOfMemory, LimitReached                 nothing was changed; make room
-//   |- ServerGone, ServerError, AuthenticationError
+//   |- ServerGone, RemoteError, AuthenticationError
 //   |- UsageError                                the calling program's mistake
 //   `- SystemError, CorruptSegment               the operating system's refusal; bytes that no writer of ours
 //   wrote
@@ -113,7 +113,7 @@ class ServerGone : public Error {
 };
 
 // The server failed to do what was asked, for a reason of its own.
-class ServerError : public Error {
+class RemoteError : public Error {
  public:
   using Error::Error;
 };

@@ -60,8 +60,7 @@ class List {
 
   T at(Index index) const;
   void set(Index index, ValueArg value) const {
-    if (!detail::list_set(*handle_, position(index), detail::Encoded<T>(value).item(), nullptr))
-      outside(index);
+    if (!detail::list_set(*handle_, position(index), detail::Encoded<T>(value).item(), nullptr)) outside(index);
   }
   // A place to read, assign and count on: l[i], l[i] = v, l[i] += n, ++l[i]. The arithmetic is one step.
   reference operator[](size_type index) const { return reference(*this, static_cast<Index>(index)); }
@@ -84,9 +83,7 @@ class List {
   // ----------------------------------------------------------------------------------------
 
   void push_back(ValueArg value) const { detail::list_push_back(*handle_, detail::Encoded<T>(value).item()); }
-  void push_front(ValueArg value) const {
-    detail::list_push_front(*handle_, detail::Encoded<T>(value).item());
-  }
+  void push_front(ValueArg value) const { detail::list_push_front(*handle_, detail::Encoded<T>(value).item()); }
   void append(ValueArg value) const { push_back(value); }
   // Removes and gives an element; IndexError when there is none.
   T pop_back() const;
@@ -156,17 +153,13 @@ class List {
   const_iterator begin() const { return const_iterator(items()); }
   const_iterator end() const { return {}; }
 
-  friend bool operator==(const List& a, const List& b) {
-    return a.handle_ == b.handle_ || a.items() == b.items();
-  }
+  friend bool operator==(const List& a, const List& b) { return a.handle_ == b.handle_ || a.items() == b.items(); }
   template <std::ranges::forward_range Values>
   requires(!std::same_as<Values, List>) friend bool operator==(const List& list, const Values& values) {
     return std::ranges::equal(list.items(), values);
   }
   // [1, 2, 3]
-  friend std::ostream& operator<<(std::ostream& out, const List& list) {
-    return detail::print(out, list.items());
-  }
+  friend std::ostream& operator<<(std::ostream& out, const List& list) { return detail::print(out, list.items()); }
 
   // ---- the object
   // ---------------------------------------------------------------------------------------------------
@@ -176,9 +169,7 @@ class List {
   bool same_as(const List& other) const { return handle_ == other.handle_; }
   static detail::ObjectRequest request() {
     constexpr bool kBoxed = detail::kShape<T> != detail::Shape::kWord;
-    return {detail::ObjectKind::kList,
-            detail::fitted_signature("list<" + detail::type_name<T>() + ">"),
-            {kBoxed}};
+    return {detail::ObjectKind::kList, detail::fitted_signature("list<" + detail::type_name<T>() + ">"), {kBoxed}};
   }
 
  private:

@@ -188,8 +188,7 @@ class Manager {
   }
   template <typename Proxy, typename... Arguments>
   Proxy made(detail::Opening opening, std::string_view name, const Arguments&... arguments) const {
-    return detail::Access::make<Proxy>(
-        detail::open_object(state_, opening, name, Proxy::request(arguments...)));
+    return detail::Access::make<Proxy>(detail::open_object(state_, opening, name, Proxy::request(arguments...)));
   }
   template <typename Proxy, typename Contents>
   static Proxy filled(Proxy proxy, const Contents& contents) {

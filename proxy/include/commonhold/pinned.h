@@ -27,9 +27,7 @@ template <detail::Storable V>
 class Pinned {
  public:
   Pinned(Pinned&& other) noexcept
-      : handle_(std::move(other.handle_)),
-        pinned_(std::exchange(other.pinned_, {})),
-        copy_(std::move(other.copy_)) {}
+      : handle_(std::move(other.handle_)), pinned_(std::exchange(other.pinned_, {})), copy_(std::move(other.copy_)) {}
   Pinned& operator=(Pinned&& other) noexcept {
     release();
     handle_ = std::move(other.handle_);

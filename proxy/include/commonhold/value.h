@@ -59,9 +59,7 @@ class Value {
   // --------------------------------
 
   T fetch_add(T operand) const requires detail::kIsNumber<T> { return fetch<detail::Change::kAdd>(operand); }
-  T fetch_sub(T operand) const requires detail::kIsNumber<T> {
-    return fetch<detail::Change::kSubtract>(operand);
-  }
+  T fetch_sub(T operand) const requires detail::kIsNumber<T> { return fetch<detail::Change::kSubtract>(operand); }
   T fetch_or(T operand) const requires detail::Integer<T> { return fetch<detail::Change::kOr>(operand); }
   T fetch_and(T operand) const requires detail::Integer<T> { return fetch<detail::Change::kAnd>(operand); }
   T fetch_xor(T operand) const requires detail::Integer<T> { return fetch<detail::Change::kXor>(operand); }
@@ -104,9 +102,7 @@ class Value {
   decltype(auto) with_lock(Fn&& fn) const;
   const InnerLock& lock() const { return lock_; }
 
-  friend std::ostream& operator<<(std::ostream& out, const Value& value) {
-    return detail::print(out, value.load());
-  }
+  friend std::ostream& operator<<(std::ostream& out, const Value& value) { return detail::print(out, value.load()); }
 
   // ---- the object
   // ---------------------------------------------------------------------------------------------------
@@ -194,8 +190,7 @@ bool Value<T>::compare_exchange(T& expected, T desired) const {
     return true;
   } else {
     detail::PlainBuffer<T> actual{detail::PlainBytes<T>(expected)};
-    if (detail::value_compare_exchange(*handle_, actual.data(), detail::PlainBytes<T>(desired).data()))
-      return true;
+    if (detail::value_compare_exchange(*handle_, actual.data(), detail::PlainBytes<T>(desired).data())) return true;
     expected = actual.value();
     return false;
   }

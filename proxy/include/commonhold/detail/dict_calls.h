@@ -35,14 +35,13 @@ std::uint64_t dict_size(Object& dict);
 
 void dict_put(Object& dict, const Item& key, const Item& value);
 // True when the value was put. `before` gets what was there, `present` whether there was anything.
-bool dict_put_if(Object& dict, const Item& key, const Item& value, PutMode mode, std::string* before,
-                 bool* present);
+bool dict_put_if(Object& dict, const Item& key, const Item& value, PutMode mode, std::string* before, bool* present);
 bool dict_erase(Object& dict, const Item& key, std::string* before);
 Exchange dict_compare_exchange(Object& dict, const Item& key, const Item& expected, const Item& desired,
                                std::string* actual);
 // False: the key is absent and `start` is null.
-bool dict_change_word(Object& dict, const Item& key, ItemKind kind, WordChange change, Word operand,
-                      const Word* start, Word& before);
+bool dict_change_word(Object& dict, const Item& key, ItemKind kind, WordChange change, Word operand, const Word* start,
+                      Word& before);
 
 void dict_put_many(Object& dict, std::span<const ItemPair> pairs);
 void dict_get_many(Object& dict, std::span<const Item> keys, std::vector<std::string>& values,

@@ -41,8 +41,7 @@ template <detail::StorableKey K, detail::Storable V>
 Pinned<V> Dict<K, V>::pin(KeyArg key) const {
   const detail::EncodedKey<K> encoded(key);
   detail::PinnedBytes pinned;
-  if (!detail::dict_pin(*handle_, encoded.item(), pinned))
-    detail::throw_key_error(*handle_, detail::printed(key));
+  if (!detail::dict_pin(*handle_, encoded.item(), pinned)) detail::throw_key_error(*handle_, detail::printed(key));
   if (pinned.thread != 0) {
     Pinned<V> result(handle_, pinned);
     if constexpr (detail::kIsFixed<V>) {
@@ -64,8 +63,7 @@ V Dict<K, V>::setdefault(KeyArg key, ValueArg value) const {
   const detail::Encoded<V> initial(value);
   for (;;) {
     if (auto present = find(key)) return *std::move(present);
-    if (detail::dict_put_if(*handle_, encoded.item(), initial.item(), detail::PutMode::kInsertOnly, nullptr,
-                            nullptr)) {
+    if (detail::dict_put_if(*handle_, encoded.item(), initial.item(), detail::PutMode::kInsertOnly, nullptr, nullptr)) {
       return V(value);
     }
   }
@@ -131,8 +129,7 @@ auto Dict<K, V>::items() const -> std::vector<value_type> {
   const auto entries = detail::dict_snapshot(*handle_);
   std::vector<value_type> all;
   all.reserve(entries.size());
-  for (const auto& entry : entries)
-    all.emplace_back(detail::decode<K>(entry.key()), detail::decode<V>(entry.value()));
+  for (const auto& entry : entries) all.emplace_back(detail::decode<K>(entry.key()), detail::decode<V>(entry.value()));
   return all;
 }
 

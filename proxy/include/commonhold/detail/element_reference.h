@@ -53,9 +53,7 @@ class ElementReference {
   V operator^=(V operand) const requires Integer<V> { return number<Change::kXor>(operand); }
   V operator++() const requires kIsNumber<V> { return number<Change::kAdd>(V(1)); }
   V operator--() const requires kIsNumber<V> { return number<Change::kSubtract>(V(1)); }
-  V operator++(int) const requires kIsNumber<V> {
-    return container_.template change_element<Change::kAdd>(key_, V(1));
-  }
+  V operator++(int) const requires kIsNumber<V> { return container_.template change_element<Change::kAdd>(key_, V(1)); }
   V operator--(int) const requires kIsNumber<V> {
     return container_.template change_element<Change::kSubtract>(key_, V(1));
   }

@@ -52,8 +52,7 @@ class PairBatch {
       if constexpr (kLent) {
         add<Entry>(entry);
       } else {
-        add<Entry>(
-            static_cast<const std::pair<K, V>&>(kept_.emplace_back(std::get<0>(entry), std::get<1>(entry))));
+        add<Entry>(static_cast<const std::pair<K, V>&>(kept_.emplace_back(std::get<0>(entry), std::get<1>(entry))));
       }
     }
     items_.reserve(keys_.size());

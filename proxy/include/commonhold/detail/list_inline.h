@@ -22,8 +22,8 @@ template <detail::Storable T>
 bool List<T>::compare_exchange(Index index, T& expected, ValueArg desired) const {
   std::string actual;
   const detail::Encoded<T> seen(expected);
-  switch (detail::list_compare_exchange(*handle_, position(index), seen.item(),
-                                        detail::Encoded<T>(desired).item(), &actual)) {
+  switch (detail::list_compare_exchange(*handle_, position(index), seen.item(), detail::Encoded<T>(desired).item(),
+                                        &actual)) {
     case detail::Exchange::kDone:
       return true;
     case detail::Exchange::kDifferent:
@@ -39,8 +39,8 @@ template <detail::Storable T>
 template <detail::Change change>
 T List<T>::change_element(Index index, T operand) const {
   detail::Word before = 0;
-  if (!detail::list_change_word(*handle_, position(index), &detail::changed_word<T, change>,
-                                detail::to_word(operand), before)) {
+  if (!detail::list_change_word(*handle_, position(index), &detail::changed_word<T, change>, detail::to_word(operand),
+                                before)) {
     outside(index);
   }
   return detail::from_word<T>(before);
@@ -118,8 +118,7 @@ std::vector<T> List<T>::slice(Index first, Index last) const {
     // Counted from the end: the end and the elements must be of one moment.
     bytes = detail::list_snapshot(*handle_, 0, UINT64_MAX);
     const auto [from, count] = clipped(first, last, bytes.size());
-    bytes = {std::make_move_iterator(bytes.begin() + from),
-             std::make_move_iterator(bytes.begin() + from + count)};
+    bytes = {std::make_move_iterator(bytes.begin() + from), std::make_move_iterator(bytes.begin() + from + count)};
   }
   std::vector<T> values;
   values.reserve(bytes.size());
@@ -162,9 +161,8 @@ template <detail::Storable T>
 void List<T>::remove(const T& value) const {
   for (;;) {
     const auto bytes = detail::list_snapshot(*handle_, 0, UINT64_MAX);
-    const auto found = std::find_if(bytes.begin(), bytes.end(), [&](const std::string& element) {
-      return detail::decode<T>(element) == value;
-    });
+    const auto found = std::find_if(bytes.begin(), bytes.end(),
+                                    [&](const std::string& element) { return detail::decode<T>(element) == value; });
     if (found == bytes.end()) detail::throw_no_such_value(*handle_, detail::printed(value));
     const detail::Item expected{detail::kKind<T>, found->data(), found->size()};
     const auto at = static_cast<std::uint64_t>(found - bytes.begin());

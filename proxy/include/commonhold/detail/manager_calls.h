@@ -13,10 +13,9 @@
 namespace commonhold {
 
 struct StartOptions {
-  std::string name = {};           // empty: an anonymous manager, which ends with its last user
-  std::uint64_t memory_limit = 0;  // bytes; 0: all that the file system holds
-  std::optional<std::string> authkey =
-      {};  // any bytes; else COMMONHOLD_AUTHKEY, else a key that the server makes
+  std::string name = {};                    // empty: an anonymous manager, which ends with its last user
+  std::uint64_t memory_limit = 0;           // bytes; 0: all that the file system holds
+  std::optional<std::string> authkey = {};  // any bytes; else COMMONHOLD_AUTHKEY, else a key that the server makes
 };
 
 struct ConnectOptions {

@@ -34,10 +34,8 @@ std::ostream& print(std::ostream& out, const T& value) {
   } else if constexpr (kShape<T> == Shape::kBytes) {
     return print_bytes(out, {reinterpret_cast<const char*>(value.data()), value.size()});
   } else if constexpr (std::is_integral_v<T> && kShape<T> == Shape::kWord) {
-    return std::is_signed_v<T> ? out << static_cast<long long>(value)
-                               : out << static_cast<unsigned long long>(value);
-  } else if constexpr (kShape<T> == Shape::kSequence || kShape<T> == Shape::kSet ||
-                       kShape<T> == Shape::kMap) {
+    return std::is_signed_v<T> ? out << static_cast<long long>(value) : out << static_cast<unsigned long long>(value);
+  } else if constexpr (kShape<T> == Shape::kSequence || kShape<T> == Shape::kSet || kShape<T> == Shape::kMap) {
     const char* between = "";
     out << (kShape<T> == Shape::kSequence ? '[' : '{');
     for (const auto& element : value) {
@@ -54,8 +52,7 @@ std::ostream& print(std::ostream& out, const T& value) {
   } else if constexpr (kShape<T> == Shape::kTuple) {
     const char* between = "";
     out << '(';
-    std::apply([&](const auto&... part) { ((out << between, between = ", ", print(out, part)), ...); },
-               value);
+    std::apply([&](const auto&... part) { ((out << between, between = ", ", print(out, part)), ...); }, value);
     return out << ')';
   } else if constexpr (kShape<T> == Shape::kOptional) {
     return value ? print(out, *value) : out << "null";

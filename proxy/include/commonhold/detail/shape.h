@@ -116,8 +116,7 @@ inline constexpr bool kIsFixed = kShape<T> == Shape::kWord || kShape<T> == Shape
 
 // Numbers that += and the like change in one step.
 template <typename T>
-inline constexpr bool kIsNumber =
-    std::is_arithmetic_v<T> && !std::is_same_v<T, bool> && kShape<T> == Shape::kWord;
+inline constexpr bool kIsNumber = std::is_arithmetic_v<T> && !std::is_same_v<T, bool> && kShape<T> == Shape::kWord;
 
 // How functions take a T: a text as a view, a word as itself.
 template <typename T>

@@ -47,9 +47,7 @@ requires(kContainerShape<T> == Shape::kSet) struct ContainerName<T> {
 };
 template <typename T>
 requires(kContainerShape<T> == Shape::kMap) struct ContainerName<T> {
-  static std::string get() {
-    return "map<" + type_names<typename T::key_type, typename T::mapped_type>() + ">";
-  }
+  static std::string get() { return "map<" + type_names<typename T::key_type, typename T::mapped_type>() + ">"; }
 };
 template <typename... T>
 struct ContainerName<std::tuple<T...>> {

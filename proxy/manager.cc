@@ -1,0 +1,151 @@
+#include <commonhold/manager.h>
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proxy/errors.h"
+#include "proxy/fork_guard.h"
+#include "proxy/manager_state.h"
+#include "proxy/object.h"
+
+namespace commonhold::detail {
+
+namespace {
+
+constexpr std::chrono::milliseconds kPatience{2000};
+
+[[noreturn]] void throw_address_error(const rpc::AddressError& error) {
+  switch (error.code()) {
+    case rpc::AddressError::Code::kInvalid:
+      throw NameError(NameError::Reason::kInvalid, error.what());
+    case rpc::AddressError::Code::kPermission:
+    case rpc::AddressError::Code::kSystem:
+      break;
+  }
+  throw SystemError(error.code() == rpc::AddressError::Code::kPermission ? EACCES : EIO, error.what());
+}
+
+rpc::ManagerAddress resolve(std::string_view name_or_folder) {
+  try {
+    return rpc::existing_address(name_or_folder);
+  } catch (const rpc::AddressError& error) {
+    throw_address_error(error);
+  }
+}
+
+std::shared_ptr<shm::Segment> open_segment(const rpc::ManagerAddress& address) {
+  try {
+    return shm::Segment::open(address.folder);
+  } catch (const shm::SegmentError& error) {
+    throw_segment_error(error, address.name);
+  }
+}
+
+bool exists(const std::string& path) {
+  struct stat found;
+  return stat(path.c_str(), &found) == 0;
+}
+
+// Starts the killed server of an anonymous manager again. Another process of the program may do so at the same time:
+// one of the two servers finds the other and ends.
+void revive(ManagerState& manager) {
+  if (manager.ended || !exists(manager.address.segment_file())) return;
+  // One thread at a time; in a forked child the parent's thread is not at it.
+  const unsigned generation = ForkGuard::instance().generation();
+  unsigned other = manager.reviving.load();
+  if (other == generation || !manager.reviving.compare_exchange_strong(other, generation)) return;
+  ServerPlan plan = manager.plan;
+  plan.folder = manager.address.folder;
+  try {
+    manager.lifeline = start_anonymous_server(plan).lifeline;
+  } catch (const Error&) {
+    // It runs already, or cannot: the one who connects will see.
+  }
+  manager.reviving = 0;
+}
+
+void give_link(ManagerState& manager) {
+  ServerLink::Options options;
+  options.address = manager.address;
+  options.authkey = manager.plan.authkey;
+  options.patience = kPatience;
+  if (manager.anonymous) options.revive = [&manager] { revive(manager); };
+  manager.link = std::make_unique<ServerLink>(std::move(options));
+}
+
+ServerLink& link_of(ManagerState& manager) {
+  if (manager.ended) throw UsageError(fmt::format("the manager \"{}\" was shut down", manager.address.name));
+  return *manager.link;
+}
+
+}  // namespace
+
+std::shared_ptr<ManagerState> start_manager(const StartOptions& options) {
+  if (options.authkey && (options.authkey->empty() || options.authkey->find('\0') != std::string::npos)) {
+    throw ValueError("an authkey has at least one byte, and no null byte");
+  }
+  ServerPlan plan{options.memory_limit, options.authkey, {}};
+  if (!options.name.empty()) {
+    start_named_server(options.name, plan);
+    return connect_manager(options.name, {options.authkey});
+  }
+  auto manager = std::make_shared<ManagerState>();
+  StartedServer server = start_anonymous_server(plan);
+  manager->address = resolve(server.folder);
+  manager->anonymous = true;
+  manager->lifeline = std::move(server.lifeline);
+  manager->plan = std::move(plan);
+  manager->segment = open_segment(manager->address);
+  give_link(*manager);
+  return manager;
+}
+
+std::shared_ptr<ManagerState> connect_manager(std::string_view name_or_folder, const ConnectOptions& options) {
+  auto manager = std::make_shared<ManagerState>();
+  manager->address = resolve(name_or_folder);
+  if (!exists(manager->address.folder)) {
+    throw ServerGone(
+        fmt::format("no manager \"{}\" is there: {} does not exist. Start it with `commonhold serve --name "
+                    "{}`, or with Manager::start",
+                    manager->address.name, manager->address.folder, manager->address.name));
+  }
+  manager->plan.authkey = options.authkey;
+  give_link(*manager);
+  (void)manager->link->facts(kPatience);
+  manager->segment = open_segment(manager->address);
+  return manager;
+}
+
+ObjectHandle open_object(const std::shared_ptr<ManagerState>& manager, Opening opening, std::string_view name,
+                         const ObjectRequest& request) {
+  std::shared_ptr<Object> object;
+  link_of(*manager).open(opening, name, request, [&](const OpenedObject& opened) {
+    object = find_or_add_object({manager->segment, manager, opened.id, opened.kind, opened.signature});
+  });
+  return ObjectHandle(std::move(object));
+}
+
+void remove_name(ManagerState& manager, std::string_view name) {
+  link_of(manager).remove(name);
+}
+
+std::vector<ObjectInfo> list_objects(ManagerState& manager) {
+  return link_of(manager).objects();
+}
+
+void shut_down(ManagerState& manager) {
+  link_of(manager).shut_down();
+  manager.ended = true;
+  manager.lifeline.close();
+}
+
+std::string manager_name(const ManagerState& manager) {
+  return manager.address.name;
+}
+
+std::string manager_folder(const ManagerState& manager) {
+  return manager.address.folder;
+}
+
+}  // namespace commonhold::detail

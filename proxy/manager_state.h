@@ -1,0 +1,30 @@
+// A manager as this process knows it: where it is, its segment, the line to its server, and for the one that started an
+// anonymous server the pipe that keeps it running. Shared by Manager handles and by the objects that came from it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "proxy/server_link.h"
+#include "proxy/server_process.h"
+#include "rpc/address.h"
+#include "shm/segment.h"
+
+namespace commonhold::detail {
+
+struct ManagerState {
+  rpc::ManagerAddress address;
+  std::shared_ptr<shm::Segment> segment;
+  ServerPlan plan;  // to start the server again
+  // Whether this process, or one that it was forked from, started the server and keeps it running; then with this pipe.
+  bool anonymous = false;
+  OwnedFd lifeline;                   // replaced by who is reviving
+  std::atomic<unsigned> reviving{0};  // the process generation in which a thread starts the server again; 0: none
+  std::atomic<bool> ended{false};     // by shutdown()
+  std::unique_ptr<ServerLink> link;
+};
+
+}  // namespace commonhold::detail

@@ -1,0 +1,360 @@
+#include "proxy/server_link.h"
+
+#include <capnp/rpc-twoparty.h>
+#include <errno.h>
+#include <fmt/format.h>
+#include <rpc/commonhold.capnp.h>
+#include <string.h>
+
+#include <thread>
+
+#include <commonhold/errors.h>
+
+#include "proxy/fork_guard.h"
+#include "proxy/rpc_thread.h"
+#include "rpc/authentication.h"
+#include "rpc/knock.h"
+#include "rpc/socket.h"
+
+namespace commonhold::detail {
+
+namespace schema = rpc::schema;
+
+namespace {
+
+using Code = schema::Failure::Code;
+using Milliseconds = std::chrono::milliseconds;
+
+constexpr auto kAnswerPatience = 10 * kj::SECONDS;
+constexpr Milliseconds kRetryPause{5};
+
+// A reply's failure, carried from the RPC thread to the caller.
+struct Refusal {
+  Code code;
+  std::string message;
+};
+
+[[noreturn]] void throw_refusal(const Refusal& refusal, std::string_view name) {
+  const std::string& message = refusal.message;
+  switch (refusal.code) {
+    case Code::AUTHENTICATION:
+      throw AuthenticationError(message);
+    case Code::INVALID:
+      if (name.empty()) throw ValueError(message);
+      throw NameError(NameError::Reason::kInvalid, message);
+    case Code::TOO_LARGE:
+      throw NameError(NameError::Reason::kInvalid, message);
+    case Code::NOT_FOUND:
+      throw NameError(NameError::Reason::kUnknown, message);
+    case Code::EXISTS:
+      throw NameError(NameError::Reason::kTaken, message);
+    case Code::TYPE_MISMATCH:
+      throw TypeMismatch(message);
+    case Code::GONE:
+      throw ObjectGone(message);
+    case Code::OUT_OF_MEMORY:
+      throw OutOfMemory(message);
+    case Code::TOO_MANY:
+      throw LimitReached(message);
+    case Code::SHUTTING_DOWN:
+      throw ServerGone(message);
+    case Code::INTERNAL:
+    case Code::UNSUPPORTED:
+      break;
+  }
+  throw RemoteError(message);
+}
+
+Refusal to_refusal(schema::Failure::Reader failure) {
+  return {failure.getCode(), failure.getMessage()};
+}
+
+void write_plan(schema::ObjectPlan::Builder plan, std::string_view name, const ObjectRequest& request) {
+  plan.setKind(static_cast<schema::ObjectKind>(request.kind));
+  plan.setName(std::string(name));
+  plan.setSignature(request.signature);
+  plan.setArguments(kj::arrayPtr(request.arguments, std::size(request.arguments)));
+}
+
+OpenedObject to_object(schema::OpenedObject::Reader opened) {
+  OpenedObject object;
+  object.id = {opened.getId().getIndex(), opened.getId().getGeneration()};
+  object.kind = static_cast<ObjectKind>(opened.getKind());
+  object.signature = opened.getSignature();
+  object.created = opened.getCreated();
+  return object;
+}
+
+// What the server keeps for us until the reference is noted: fulfilled, from whatever thread, it lets go.
+using HoldEnd = kj::Own<kj::CrossThreadPromiseFulfiller<void>>;
+
+struct OpenReply {
+  std::optional<Refusal> refusal;
+  OpenedObject object;
+  HoldEnd hold_end;
+};
+
+OpenReply to_reply(schema::OpenResult::Reader result) {
+  OpenReply reply;
+  if (result.isFailure()) {
+    reply.refusal = to_refusal(result.getFailure());
+    return reply;
+  }
+  reply.object = to_object(result.getOk());
+  auto end = kj::newPromiseAndCrossThreadFulfiller<void>();
+  end.promise.attach(result.getOk().getHold()).detach([](kj::Exception&&) {});
+  reply.hold_end = kj::mv(end.fulfiller);
+  return reply;
+}
+
+}  // namespace
+
+// Made and ended on the RPC thread, but for the shell. Left alone in forked children.
+struct ServerLink::Connection {
+  struct Parts {
+    Parts(RpcThread& thread, int fd)
+        : stream(thread.io().wrapSocketFd(fd, kj::LowLevelAsyncIoProvider::TAKE_OWNERSHIP |
+                                                  kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC |
+                                                  kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK)),
+          network(*stream, capnp::rpc::twoparty::Side::CLIENT),
+          rpc_system(capnp::makeRpcClient(network)) {}
+    schema::Door::Client door() {
+      capnp::word scratch[4] = {};
+      capnp::MallocMessageBuilder message(scratch);
+      auto server = message.getRoot<capnp::rpc::twoparty::VatId>();
+      server.setSide(capnp::rpc::twoparty::Side::SERVER);
+      return rpc_system.bootstrap(server).castAs<schema::Door>();
+    }
+
+    kj::Own<kj::AsyncIoStream> stream;
+    capnp::TwoPartyVatNetwork network;
+    capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc_system;
+    kj::Maybe<schema::Session::Client> session;
+  };
+
+  explicit Connection(std::shared_ptr<RpcThread> on)
+      : generation(ForkGuard::instance().generation()), thread(std::move(on)) {}
+  ~Connection() {
+    if (generation != ForkGuard::instance().generation()) {
+      new std::shared_ptr<RpcThread>(std::move(thread));  // the parent's: never ended here
+      return;
+    }
+    if (parts == nullptr) return;
+    try {
+      thread->run([this] { delete parts; });
+    } catch (const kj::Exception&) {
+      // The loop is gone, and with it everything that could still happen to the parts.
+    }
+  }
+
+  schema::Session::Client& session() { return KJ_ASSERT_NONNULL(parts->session); }
+
+  const unsigned generation;
+  std::shared_ptr<RpcThread> thread;
+  Parts* parts = nullptr;
+  ServerFacts facts;
+};
+
+ServerLink::ServerLink(Options options) : options_(std::move(options)) {}
+
+ServerLink::~ServerLink() = default;
+
+std::shared_ptr<ServerLink::Connection> ServerLink::current() {
+  ForkGuard& guard = ForkGuard::instance();
+  std::shared_ptr<Connection> ended;  // outlives the lock
+  std::lock_guard hold(guard.mutex);
+  if (connection_ != nullptr && connection_->generation != guard.generation()) ended.swap(connection_);
+  return connection_;
+}
+
+void ServerLink::drop(const std::shared_ptr<Connection>& broken) {
+  std::shared_ptr<Connection> ended;
+  std::lock_guard hold(ForkGuard::instance().mutex);
+  if (connection_ == broken) ended.swap(connection_);
+}
+
+std::shared_ptr<ServerLink::Connection> ServerLink::connection(Milliseconds patience) {
+  if (auto present = current()) return present;
+  const auto end = std::chrono::steady_clock::now() + patience;
+  bool revived = options_.revive == nullptr;
+  for (;;) {
+    const std::string& folder = options_.address.folder;
+    std::string why;
+    const int fd = rpc::connect_to_folder(folder);
+    if (fd < 0) {
+      why = fmt::format("nobody answers at {}/socket ({})", folder, strerror(errno));
+      if (!revived) {
+        revived = true;
+        options_.revive();
+        continue;
+      }
+    } else {
+      try {
+        return knock(fd);
+      } catch (const kj::Exception& error) {
+        why = fmt::format("the connection broke ({})", error.getDescription().cStr());
+      }
+    }
+    if (std::chrono::steady_clock::now() >= end) {
+      throw ServerGone(
+          fmt::format("the manager \"{}\" has no server: {}. Start it again with `commonhold serve`; its "
+                      "objects are still there, and those that are open can be used meanwhile",
+                      options_.address.name, why));
+    }
+    std::this_thread::sleep_for(kRetryPause);
+  }
+}
+
+std::shared_ptr<ServerLink::Connection> ServerLink::knock(int fd) {
+  std::shared_ptr<Connection> made;
+  {
+    std::lock_guard hold(ForkGuard::instance().mutex);
+    made = std::make_shared<Connection>(RpcThread::get());
+  }
+  const auto key = rpc::key_for_client(options_.address, options_.authkey);
+  if (!key) {
+    ::close(fd);
+    throw AuthenticationError(
+        fmt::format("the manager \"{}\" was started with an authkey of its own: pass it as .authkey or in {}",
+                    options_.address.name, rpc::kKeyVariable));
+  }
+  std::optional<Refusal> refusal;
+  RpcThread& thread = *made->thread;
+  thread.run([&] {
+    made->parts = new Connection::Parts(thread, fd);
+    auto answer = rpc::knock(made->parts->door(), *key, program_invocation_short_name);
+    return thread.timer().timeoutAfter(kAnswerPatience, kj::mv(answer)).then([&](kj::Own<rpc::Answer>&& said) {
+      if (auto* denied = std::get_if<rpc::Denied>(said.get())) {
+        refusal = Refusal{denied->code, denied->message};
+        return;
+      }
+      auto& admitted = std::get<rpc::Admitted>(*said);
+      made->facts = {admitted.name, admitted.folder, admitted.nonce, admitted.anonymous};
+      made->parts->session = kj::mv(admitted.session);
+    });
+  });
+  if (refusal) throw_refusal(*refusal, options_.address.name);
+
+  std::lock_guard hold(ForkGuard::instance().mutex);
+  if (nonce_ == 0) nonce_ = made->facts.nonce;
+  if (nonce_ != made->facts.nonce) {
+    throw ServerGone(
+        fmt::format("the manager \"{}\" was ended, and another one of its name was started: connect to it "
+                    "anew. Objects of the former one that are open can still be used",
+                    options_.address.name));
+  }
+  // Another thread may have been faster; then there are two, and this one serves this call.
+  if (connection_ == nullptr) connection_ = made;
+  return made;
+}
+
+template <typename Call>
+auto ServerLink::call(bool repeatable, Call&& make) {
+  constexpr int kTries = 5;
+  for (int attempt = 1;; ++attempt) {
+    auto connection = this->connection(options_.patience);
+    try {
+      return connection->thread->run(
+          [&] { return connection->thread->timer().timeoutAfter(kAnswerPatience, make(connection->session())); });
+    } catch (const kj::Exception& error) {
+      const std::string what(error.getDescription().cStr());
+      const auto type = error.getType();
+      if (type != kj::Exception::Type::DISCONNECTED && type != kj::Exception::Type::OVERLOADED) {
+        throw RemoteError(fmt::format("the server of the manager \"{}\" failed: {}", options_.address.name, what));
+      }
+      drop(connection);
+      if (type == kj::Exception::Type::DISCONNECTED && repeatable && attempt < kTries) continue;
+      throw ServerGone(
+          fmt::format("the server of the manager \"{}\" went away during a call, which may have been done "
+                      "or not: {}",
+                      options_.address.name, what));
+    }
+  }
+}
+
+ServerFacts ServerLink::facts(Milliseconds patience) {
+  return connection(patience)->facts;
+}
+
+void ServerLink::open(Opening opening, std::string_view name, const ObjectRequest& request,
+                      const std::function<void(const OpenedObject&)>& note) {
+  // Made twice, an object without a name ends by itself; one with a name would be in its own way.
+  const bool repeatable = opening != Opening::kCreate;
+  OpenReply reply = call(repeatable, [&](schema::Session::Client& session) -> kj::Promise<OpenReply> {
+    const auto read = [](auto&& response) { return to_reply(response.getResult()); };
+    switch (opening) {
+      case Opening::kOpen: {
+        auto message = session.openRequest();
+        message.setName(std::string(name));
+        message.setKind(static_cast<schema::ObjectKind>(request.kind));
+        message.setSignature(request.signature);
+        return message.send().then(read);
+      }
+      case Opening::kOpenOrCreate: {
+        auto message = session.openOrCreateRequest();
+        write_plan(message.initPlan(), name, request);
+        return message.send().then(read);
+      }
+      case Opening::kAnonymous:
+      case Opening::kCreate:
+        break;
+    }
+    auto message = session.createRequest();
+    write_plan(message.initPlan(), name, request);
+    return message.send().then(read);
+  });
+  if (reply.refusal) throw_refusal(*reply.refusal, name);
+  KJ_DEFER(reply.hold_end->fulfill());
+  note(reply.object);
+}
+
+void ServerLink::remove(std::string_view name) {
+  const auto refusal = call(false, [&](schema::Session::Client& session) {
+    auto message = session.removeRequest();
+    message.setName(std::string(name));
+    return message.send().then([](auto&& response) -> std::optional<Refusal> {
+      auto result = response.getResult();
+      if (result.isFailure()) return to_refusal(result.getFailure());
+      return std::nullopt;
+    });
+  });
+  if (refusal) throw_refusal(*refusal, name);
+}
+
+std::vector<ObjectInfo> ServerLink::objects() {
+  std::vector<ObjectInfo> all;
+  std::uint32_t after = 0;
+  do {
+    after = call(true, [&](schema::Session::Client& session) {
+      auto message = session.listRequest();
+      message.setAfter(after);
+      return message.send().then([&](auto&& response) {
+        for (auto object : response.getObjects()) {
+          ObjectInfo info;
+          info.name = object.getName();
+          info.type = object.getSignature();
+          info.bytes = object.getBytes();
+          info.processes = object.getSessions();
+          info.created_ns = object.getCreatedNs();
+          info.id = shm::ObjectId{object.getId().getIndex(), object.getId().getGeneration()}.word();
+          all.push_back(std::move(info));
+        }
+        return response.getNext();
+      });
+    });
+  } while (after != 0);
+  return all;
+}
+
+void ServerLink::shut_down() {
+  const auto refusal = call(false, [](schema::Session::Client& session) {
+    return session.shutdownRequest().send().then([](auto&& response) -> std::optional<Refusal> {
+      auto result = response.getResult();
+      if (result.isFailure()) return to_refusal(result.getFailure());
+      return std::nullopt;
+    });
+  });
+  if (refusal && refusal->code != Code::SHUTTING_DOWN) throw_refusal(*refusal, {});
+}
+
+}  // namespace commonhold::detail

@@ -1,0 +1,77 @@
+// A client's line to a manager's server: connects when first needed, proves the authkey, connects again when the
+// connection broke or the process forked, and says so in bounded time when nobody answers.
+//
+// Thread safety: any thread; calls of several threads go on side by side.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <commonhold/detail/manager_calls.h>
+
+#include "rpc/address.h"
+#include "shm/ids.h"
+
+namespace commonhold::detail {
+
+// What the server said of itself.
+struct ServerFacts {
+  std::string name, folder;
+  std::uint64_t nonce = 0;
+  bool anonymous = false;
+};
+
+struct OpenedObject {
+  shm::ObjectId id;
+  ObjectKind kind = ObjectKind::kNone;
+  std::string signature;
+  bool created = false;
+};
+
+class ServerLink {
+ public:
+  struct Options {
+    rpc::ManagerAddress address;
+    std::optional<std::string> authkey;
+    // How long to wait for a server that does not answer the door: it may be about to be started again.
+    std::chrono::milliseconds patience{2000};
+    // Called when nobody serves, at most once a call: may start a server again.
+    std::function<void()> revive;
+  };
+  explicit ServerLink(Options options);
+  ~ServerLink();
+  ServerLink(const ServerLink&) = delete;
+  ServerLink& operator=(const ServerLink&) = delete;
+
+  // Connects if there is no connection. All calls throw ServerGone and AuthenticationError.
+  ServerFacts facts(std::chrono::milliseconds patience);
+
+  // Calls `note` while the server keeps the object alive for us. Throws NameError, TypeMismatch, OutOfMemory...
+  void open(Opening opening, std::string_view name, const ObjectRequest& request,
+            const std::function<void(const OpenedObject&)>& note);
+  void remove(std::string_view name);
+  std::vector<ObjectInfo> objects();
+  void shut_down();
+
+ private:
+  struct Connection;
+  std::shared_ptr<Connection> connection(std::chrono::milliseconds patience);
+  std::shared_ptr<Connection> knock(int fd);  // takes the socket
+  std::shared_ptr<Connection> current();
+  void drop(const std::shared_ptr<Connection>& broken);
+  template <typename Call>
+  auto call(bool repeatable, Call&& make);
+
+  Options options_;
+  // Guarded by the fork guard's mutex.
+  std::shared_ptr<Connection> connection_;
+  std::uint64_t nonce_ = 0;  // of the manager's segment, from the first answer
+};
+
+}  // namespace commonhold::detail

@@ -1,0 +1,45 @@
+// Starting a server as a process of its own (rpc/spawn.h): the `commonhold` command where it is found, else this
+// program's own image, in which the library takes over before main().
+//
+// Thread safety: any thread, in programs that run threads; the child is made by posix_spawn.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace commonhold::detail {
+
+// A descriptor that is closed with its owner.
+class OwnedFd {
+ public:
+  explicit OwnedFd(int fd = -1) : fd_(fd) {}
+  OwnedFd(OwnedFd&& other) noexcept : fd_(other.release()) {}
+  OwnedFd& operator=(OwnedFd&& other) noexcept;
+  ~OwnedFd();
+  int get() const { return fd_; }
+  int release();
+  void close();
+
+ private:
+  int fd_;
+};
+
+struct ServerPlan {
+  std::uint64_t memory_limit = 0;
+  std::optional<std::string> authkey;
+  std::string folder;  // serve this one again; empty: a new one
+};
+
+struct StartedServer {
+  std::string folder;
+  OwnedFd lifeline;  // the server ends when every copy of it is closed; forked children inherit it
+};
+
+// Throws what errors.h has for the server's refusal, ServerGone when it said nothing, SystemError.
+StartedServer start_anonymous_server(const ServerPlan& plan);
+
+// Starts a server that goes on without this program; returns when clients can connect. Throws as above.
+void start_named_server(const std::string& name, const ServerPlan& plan);
+
+}  // namespace commonhold::detail
