@@ -81,7 +81,7 @@ TEST_CASE("a list keeps the kind of each element") {
 
 TEST_CASE("a full segment refuses what grows a list, changes nothing, and lets it shrink") {
   for (bool boxed : {false, true}) {
-    TestSegment segment(1u << 20);
+    TestSegment segment(512u << 10);
     auto where = make_list(segment, boxed);
     shm::List list(where);
     auto& me = segment.me();
@@ -94,7 +94,7 @@ TEST_CASE("a full segment refuses what grows a list, changes nothing, and lets i
     };
     int full = 0;
     bool shrinking = false;
-    for (int step = 0; step < 60'000; ++step) {
+    for (int step = 0; step < (boxed ? 40'000 : 10'000); ++step) {
       INFO("step " << step << ", " << model.size() << " elements");
       if (model.size() > 100 && full > 20) shrinking = true, full = 0;
       if (model.size() < 100) shrinking = false;
