@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "shm/layout.h"
+#include "shm/object_table.h"
 #include "shm/segment.h"
 #include "support/shared_image.h"
 
