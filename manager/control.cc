@@ -48,9 +48,10 @@ rpc::Authkey key_or_throw(const rpc::ManagerAddress& address) {
 
 void shut_down(const rpc::ManagerAddress& address) {
   auto io = kj::setupAsyncIo();
+  kj::AutoCloseFd socket(connect_or_throw(address));
   rpc::Authkey key = key_or_throw(address);
   auto stream = io.lowLevelProvider->wrapSocketFd(
-      kj::AutoCloseFd(connect_or_throw(address)),
+      kj::mv(socket),
       kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC | kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK);
   capnp::TwoPartyVatNetwork network(*stream, capnp::rpc::twoparty::Side::CLIENT, rpc::reader_options());
   auto rpc_system = capnp::makeRpcClient(network);
