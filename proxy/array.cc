@@ -3,6 +3,7 @@
 #include "proxy/errors.h"
 #include "proxy/object.h"
 #include "shm/array.h"
+#include "shm/lock_word.h"
 
 namespace commonhold::detail {
 
@@ -25,7 +26,12 @@ bool inside(Status status, Object& object, const char* operation) {
 
 ArrayMemory array_memory(Object& array) {
   const shm::Array& structure = of(array);
-  return {structure.data(), structure.count()};
+  return {structure.data(), structure.count(), &array.segment->at<shm::ArrayControl>(array.control)->redo};
+}
+
+void array_settle(Object& array) {
+  shm::LockWord& writing = array.segment->at<shm::ArrayControl>(array.control)->writing;
+  shm::HeldLock held(here(array), writing);
 }
 
 bool array_load(Object& array, std::uint64_t index, void* out) {

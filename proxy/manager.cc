@@ -118,10 +118,11 @@ std::shared_ptr<ManagerState> connect_manager(std::string_view name_or_folder, c
 }
 
 ObjectHandle open_object(const std::shared_ptr<ManagerState>& manager, Opening opening, std::string_view name,
-                         const ObjectRequest& request) {
+                         const ObjectRequest& request, bool& created) {
   std::shared_ptr<Object> object;
   link_of(*manager).open(opening, name, request, [&](const OpenedObject& opened) {
     object = find_or_add_object({manager->segment, manager, opened.id, opened.kind, opened.signature});
+    created = opened.created;
   });
   return ObjectHandle(std::move(object));
 }

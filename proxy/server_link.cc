@@ -11,9 +11,9 @@
 #include <commonhold/errors.h>
 
 #include "proxy/fork_guard.h"
-#include "proxy/rpc_thread.h"
 #include "rpc/authentication.h"
 #include "rpc/knock.h"
+#include "rpc/loop_thread.h"
 #include "rpc/socket.h"
 
 namespace commonhold::detail {
@@ -107,12 +107,27 @@ OpenReply to_reply(schema::OpenResult::Reader result) {
   return reply;
 }
 
+// The process's one KJ thread: started with the first connection, ended with the last. REQUIRES: the fork guard's mutex
+// is held.
+std::shared_ptr<rpc::LoopThread> loop_thread() {
+  static auto* current = new std::weak_ptr<rpc::LoopThread>;
+  static unsigned made_by = 0;
+  const unsigned generation = ForkGuard::instance().generation();
+  if (made_by == generation) {
+    if (auto thread = current->lock()) return thread;
+  }
+  auto thread = std::make_shared<rpc::LoopThread>();
+  *current = thread;
+  made_by = generation;
+  return thread;
+}
+
 }  // namespace
 
 // Made and ended on the RPC thread, but for the shell. Left alone in forked children.
 struct ServerLink::Connection {
   struct Parts {
-    Parts(RpcThread& thread, int fd)
+    Parts(rpc::LoopThread& thread, int fd)
         : stream(thread.io().wrapSocketFd(fd, kj::LowLevelAsyncIoProvider::TAKE_OWNERSHIP |
                                                   kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC |
                                                   kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK)),
@@ -132,11 +147,11 @@ struct ServerLink::Connection {
     kj::Maybe<schema::Session::Client> session;
   };
 
-  explicit Connection(std::shared_ptr<RpcThread> on)
+  explicit Connection(std::shared_ptr<rpc::LoopThread> on)
       : generation(ForkGuard::instance().generation()), thread(std::move(on)) {}
   ~Connection() {
     if (generation != ForkGuard::instance().generation()) {
-      new std::shared_ptr<RpcThread>(std::move(thread));  // the parent's: never ended here
+      new std::shared_ptr<rpc::LoopThread>(std::move(thread));  // the parent's: never ended here
       return;
     }
     if (parts == nullptr) return;
@@ -150,7 +165,7 @@ struct ServerLink::Connection {
   schema::Session::Client& session() { return KJ_ASSERT_NONNULL(parts->session); }
 
   const unsigned generation;
-  std::shared_ptr<RpcThread> thread;
+  std::shared_ptr<rpc::LoopThread> thread;
   Parts* parts = nullptr;
   ServerFacts facts;
 };
@@ -209,7 +224,7 @@ std::shared_ptr<ServerLink::Connection> ServerLink::knock(int fd) {
   std::shared_ptr<Connection> made;
   {
     std::lock_guard hold(ForkGuard::instance().mutex);
-    made = std::make_shared<Connection>(RpcThread::get());
+    made = std::make_shared<Connection>(loop_thread());
   }
   const auto key = rpc::key_for_client(options_.address, options_.authkey);
   if (!key) {
@@ -219,7 +234,7 @@ std::shared_ptr<ServerLink::Connection> ServerLink::knock(int fd) {
                     options_.address.name, rpc::kKeyVariable));
   }
   std::optional<Refusal> refusal;
-  RpcThread& thread = *made->thread;
+  rpc::LoopThread& thread = *made->thread;
   thread.run([&] {
     made->parts = new Connection::Parts(thread, fd);
     auto answer = rpc::knock(made->parts->door(), *key, program_invocation_short_name);

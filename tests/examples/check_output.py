@@ -1,8 +1,8 @@
 """Runs an example and checks what it printed.
 
-usage: check_output.py PROGRAM [REGULAR_EXPRESSION...]
+usage: check_output.py PROGRAM [--runs=N] [REGULAR_EXPRESSION...]
 
-Passes when the program ends with status 0 and each expression matches somewhere in its standard output.
+Passes when the program ends with status 0 and each expression matches somewhere in its standard output, N times in a row.
 """
 
 import re
@@ -12,6 +12,13 @@ import sys
 
 def main() -> int:
     program, expressions = sys.argv[1], sys.argv[2:]
+    runs = 1
+    if expressions and expressions[0].startswith("--runs="):
+        runs = int(expressions.pop(0).partition("=")[2])
+    return max(check(program, expressions) for _ in range(runs))
+
+
+def check(program: str, expressions: list) -> int:
     run = subprocess.run([program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
     print(run.stdout, end="")
     if run.returncode != 0:

@@ -65,7 +65,7 @@ class Array {
     return change_element<detail::Change::kAdd>(index, operand);
   }
   bool compare_exchange(Index index, T& expected, T desired) const requires detail::kIsAtomic<T> {
-    return element(index).compare_exchange_strong(expected, desired);
+    return settled_element(index).compare_exchange_strong(expected, desired);
   }
 
   // ---- many: as a whole or not at all
@@ -126,6 +126,7 @@ class Array {
     const auto memory = detail::array_memory(*handle_);
     data_ = memory.data;
     count_ = memory.count;
+    redo_ = memory.redo;
   }
 
   [[noreturn]] void outside(Index index) const { detail::throw_index_error(*handle_, index, count_); }
@@ -135,11 +136,17 @@ class Array {
     return static_cast<std::uint64_t>(from_front);
   }
   std::pair<std::uint64_t, std::uint64_t> clipped(Index first, Index last) const;
+  // To load from; and to store to, when nothing that was committed before has to be applied yet.
   std::atomic_ref<T> element(Index index) const {
     const std::uint64_t at = position(index);
     if (at >= count_) outside(index);
     detail::check(*handle_);
     return detail::atomic_at<T>(data_ + at * sizeof(T));
+  }
+  std::atomic_ref<T> settled_element(Index index) const {
+    const std::atomic_ref<T> found = element(index);
+    if (redo_->load(std::memory_order_acquire) != 0) [[unlikely]] detail::array_settle(*handle_);
+    return found;
   }
   void put_element(Index index, const T& value) const { set(index, value); }
   template <detail::Change change>
@@ -148,6 +155,7 @@ class Array {
   detail::ObjectHandle handle_;
   std::byte* data_ = nullptr;
   size_type count_ = 0;
+  const std::atomic<std::uint64_t>* redo_ = nullptr;
   InnerLock lock_;
 };
 
@@ -194,7 +202,7 @@ T Array<T>::at(Index index) const {
 template <detail::Plain T>
 void Array<T>::set(Index index, const T& value) const {
   if constexpr (detail::kIsAtomic<T>) {
-    element(index).store(value, std::memory_order_release);
+    settled_element(index).store(value, std::memory_order_release);
   } else {
     if (!detail::array_store(*handle_, position(index), &value)) outside(index);
   }
@@ -203,7 +211,7 @@ void Array<T>::set(Index index, const T& value) const {
 template <detail::Plain T>
 template <detail::Change change>
 T Array<T>::change_element(Index index, T operand) const {
-  const std::atomic_ref<T> number = element(index);
+  const std::atomic_ref<T> number = settled_element(index);
   if constexpr (std::is_integral_v<T> && change == detail::Change::kAdd) return number.fetch_add(operand);
   T before = number.load(std::memory_order_relaxed);
   while (!number.compare_exchange_weak(before, detail::changed_number<T, change>(before, operand))) {

@@ -112,7 +112,7 @@ class Manager {
   Value<T> value(T initial = T()) const {
     return made<Value<T>>(detail::Opening::kAnonymous, {}, initial);
   }
-  // `initial` is for the one who makes it.
+  // `initial` is for the one who makes it. One of more than 8 bytes is zeros for a moment, which others can see.
   template <detail::Plain T>
   Value<T> value(const Named& name, T initial = T()) const {
     return open_or_create<Value<T>>(name.name(), initial);
@@ -188,7 +188,13 @@ class Manager {
   }
   template <typename Proxy, typename... Arguments>
   Proxy made(detail::Opening opening, std::string_view name, const Arguments&... arguments) const {
-    return detail::Access::make<Proxy>(detail::open_object(state_, opening, name, Proxy::request(arguments...)));
+    bool created = false;
+    auto proxy = detail::Access::make<Proxy>(
+        detail::open_object(state_, opening, name, Proxy::request(arguments...), created));
+    if constexpr (requires { Proxy::initialize(proxy, arguments...); }) {
+      if (created) Proxy::initialize(proxy, arguments...);
+    }
+    return proxy;
   }
   template <typename Proxy, typename Contents>
   static Proxy filled(Proxy proxy, const Contents& contents) {

@@ -117,6 +117,9 @@ class Value {
             detail::fitted_signature("value<" + detail::type_name<T>() + ">"),
             {sizeof(T), word}};
   }
+  static void initialize(const Value& value, const T& initial = T()) {
+    if constexpr (sizeof(T) > sizeof(detail::Word)) value.store(initial);
+  }
 
  private:
   friend struct detail::Access;

@@ -2,6 +2,7 @@
 // indexes were inside.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -12,8 +13,12 @@ namespace commonhold::detail {
 struct ArrayMemory {
   std::byte* data = nullptr;
   std::uint64_t count = 0;
+  // Not 0 while a fill or slice is committed and not yet applied throughout; a store that came now could be lost.
+  const std::atomic<std::uint64_t>* redo = nullptr;
 };
 ArrayMemory array_memory(Object& array);
+// Waits until what was committed is applied, by its writer or for a dead one.
+void array_settle(Object& array);
 
 bool array_load(Object& array, std::uint64_t index, void* out);
 bool array_store(Object& array, std::uint64_t index, const void* in);

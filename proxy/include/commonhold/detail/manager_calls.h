@@ -43,7 +43,7 @@ enum class Opening : std::uint8_t { kAnonymous, kCreate, kOpen, kOpenOrCreate };
 std::shared_ptr<ManagerState> start_manager(const StartOptions& options);
 std::shared_ptr<ManagerState> connect_manager(std::string_view name_or_folder, const ConnectOptions& options);
 ObjectHandle open_object(const std::shared_ptr<ManagerState>& manager, Opening opening, std::string_view name,
-                         const ObjectRequest& request);
+                         const ObjectRequest& request, bool& created);
 void remove_name(ManagerState& manager, std::string_view name);
 std::vector<ObjectInfo> list_objects(ManagerState& manager);
 void shut_down(ManagerState& manager);

@@ -1,4 +1,4 @@
-#include "proxy/rpc_thread.h"
+#include "rpc/loop_thread.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -6,37 +6,9 @@
 #include <condition_variable>
 #include <mutex>
 
-#include "proxy/fork_guard.h"
+namespace commonhold::rpc {
 
-namespace commonhold::detail {
-
-namespace {
-
-// The thread of this process, and which process that is. Guarded by the fork guard's mutex; leaked.
-struct Current {
-  std::weak_ptr<RpcThread> thread;
-  unsigned generation = 0;
-  static Current& instance() {
-    static auto* current = new Current;
-    return *current;
-  }
-};
-
-}  // namespace
-
-std::shared_ptr<RpcThread> RpcThread::get() {
-  Current& current = Current::instance();
-  const unsigned generation = ForkGuard::instance().generation();
-  if (current.generation == generation) {
-    if (auto thread = current.thread.lock()) return thread;
-  }
-  std::shared_ptr<RpcThread> thread(new RpcThread);
-  current.thread = thread;
-  current.generation = generation;
-  return thread;
-}
-
-RpcThread::RpcThread() {
+LoopThread::LoopThread() {
   std::mutex mutex;
   std::condition_variable ready;
   bool started = false;
@@ -68,7 +40,7 @@ RpcThread::RpcThread() {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-RpcThread::~RpcThread() {
+LoopThread::~LoopThread() {
   try {
     run([this] { end_->fulfill(); });
   } catch (const kj::Exception&) {
@@ -77,4 +49,4 @@ RpcThread::~RpcThread() {
   thread_.join();
 }
 
-}  // namespace commonhold::detail
+}  // namespace commonhold::rpc
