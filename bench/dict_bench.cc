@@ -92,25 +92,50 @@ void add_dict_rows(Rows& rows) {
   Lazy<LmdbStore> lmdb;
   Lazy<CuckooStore> cuckoo;
 
-  rows.push_back({"dict", "get, 1 process", "M/s", Better::kHigher, 10, contender<Get>("", ours, 1),
-                  {contender<Get>("std::unordered_map, unlocked, private", inline_map, 1),
-                   contender<Get>("std::unordered_map<std::string, ...>", string_map, 1),
-                   contender<Get>("libcuckoo, 1 thread", cuckoo, 1),
-                   contender<Get>("Boost.Interprocess unordered_map", boost, 1),
-                   contender<Get>("LMDB, a transaction each", lmdb, 1)}});
-  rows.push_back({"dict", "get, 2 processes", "M/s", Better::kHigher, 18, contender<Get>("", ours, 2),
+  rows.push_back(
+      {"dict",
+       "get, 1 process",
+       "M/s",
+       Better::kHigher,
+       10,
+       contender<Get>("", ours, 1),
+       {contender<Get>("std::unordered_map, unlocked, private", inline_map, 1),
+        contender<Get>("std::unordered_map<std::string, ...>", string_map, 1),
+        contender<Get>("libcuckoo, 1 thread", cuckoo, 1), contender<Get>("Boost.Interprocess unordered_map", boost, 1),
+        contender<Get>("LMDB, a transaction each", lmdb, 1)}});
+  rows.push_back({"dict",
+                  "get, 2 processes",
+                  "M/s",
+                  Better::kHigher,
+                  18,
+                  contender<Get>("", ours, 2),
                   {contender<Get>("std::unordered_map, a private copy each", inline_map, 2),
                    contender<Get>("Boost.Interprocess unordered_map", boost, 2),
                    contender<Get>("LMDB, a transaction each", lmdb, 2)}});
-  rows.push_back({"dict", "overwrite, 1 process", "M/s", Better::kHigher, 5, contender<Overwrite>("", ours, 1),
+  rows.push_back({"dict",
+                  "overwrite, 1 process",
+                  "M/s",
+                  Better::kHigher,
+                  5,
+                  contender<Overwrite>("", ours, 1),
                   {contender<Overwrite>("std::unordered_map, unlocked, private", inline_map, 1),
                    contender<Overwrite>("libcuckoo, 1 thread", cuckoo, 1),
                    contender<Overwrite>("Boost.Interprocess unordered_map", boost, 1),
                    contender<Overwrite>("LMDB, not synced, a transaction each", lmdb, 1)}});
-  rows.push_back({"dict", "overwrite, 2 processes", "M/s", Better::kHigher, 8, contender<Overwrite>("", ours, 2),
+  rows.push_back({"dict",
+                  "overwrite, 2 processes",
+                  "M/s",
+                  Better::kHigher,
+                  8,
+                  contender<Overwrite>("", ours, 2),
                   {contender<Overwrite>("Boost.Interprocess unordered_map", boost, 2),
                    contender<Overwrite>("LMDB, not synced, a transaction each", lmdb, 2)}});
-  rows.push_back({"dict", "9 get : 1 put, 2 processes", "M/s", Better::kHigher, 12, contender<Mix>("", ours, 2),
+  rows.push_back({"dict",
+                  "9 get : 1 put, 2 processes",
+                  "M/s",
+                  Better::kHigher,
+                  12,
+                  contender<Mix>("", ours, 2),
                   {contender<Mix>("std::unordered_map, a private copy each", inline_map, 2),
                    contender<Mix>("Boost.Interprocess unordered_map", boost, 2)}});
 }

@@ -1,6 +1,7 @@
 // What the dict benchmarks put and get: 16-byte text keys and 64-byte values, for us and for the rivals alike.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <random>
@@ -30,8 +31,12 @@ struct KeyHash {
   std::size_t operator()(const Key& key) const { return std::hash<std::string_view>()(key.text()); }
 };
 
-inline shm::Item item(const Key& key) { return {shm::ItemKind::kText, key.bytes, sizeof key.bytes}; }
-inline shm::Item item(const Value& value) { return {shm::ItemKind::kStruct, &value, sizeof value}; }
+inline shm::Item item(const Key& key) {
+  return {shm::ItemKind::kText, key.bytes, sizeof key.bytes};
+}
+inline shm::Item item(const Value& value) {
+  return {shm::ItemKind::kStruct, &value, sizeof value};
+}
 
 inline Key make_key(std::uint64_t number) {
   Key key;
@@ -44,13 +49,16 @@ inline Value make_value(std::uint64_t number) {
   return value;
 }
 
-// The keys numbered below `count` in random order, compact in memory.
-inline std::vector<Key> keys_in_random_order(std::size_t count, std::uint64_t seed) {
+// The keys numbered below `count` in random order, compact in memory; several times, in another order each time.
+inline std::vector<Key> keys_in_random_order(std::size_t count, std::uint64_t seed, int times = 1) {
   std::vector<Key> keys;
-  keys.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) keys.push_back(make_key(i * 7919 + 1'000'000));
+  keys.reserve(count * static_cast<std::size_t>(times));
   std::mt19937_64 random(seed);
-  for (std::size_t i = count; i > 1; --i) std::swap(keys[i - 1], keys[random() % i]);
+  for (int time = 0; time < times; ++time) {
+    auto first = static_cast<std::ptrdiff_t>(keys.size());
+    for (std::size_t i = 0; i < count; ++i) keys.push_back(make_key(i * 7919 + 1'000'000));
+    std::shuffle(keys.begin() + first, keys.end(), random);
+  }
   return keys;
 }
 

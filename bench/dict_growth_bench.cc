@@ -49,8 +49,8 @@ std::vector<double> with_dict(Measure&& measure) {
     shm::ThreadContext& me = ground.me();
     shm::ObjectAddress where = ground.make_dict();
     shm::Dict dict(where);
-    return {measure(
-        [&](std::size_t i) { expect_ok(dict.put(me, item(many_keys()[i]), item(make_value(i))), "put"); }, where)};
+    return {measure([&](std::size_t i) { expect_ok(dict.put(me, item(many_keys()[i]), item(make_value(i))), "put"); },
+                    where)};
   });
 }
 
@@ -98,17 +98,34 @@ std::vector<double> bytes_an_entry(const Plan&) {
 }
 
 // The key and the value alone.
-std::vector<double> bytes_of_data(const Plan&) { return {static_cast<double>(sizeof(Key) + sizeof(Value))}; }
+std::vector<double> bytes_of_data(const Plan&) {
+  return {static_cast<double>(sizeof(Key) + sizeof(Value))};
+}
 
 }  // namespace
 
 void add_dict_growth_rows(Rows& rows) {
-  rows.push_back({"dict growth", "insert, 0 to 1,000,000 entries", "M/s", Better::kHigher, 2, {"", insert_rate},
+  rows.push_back({"dict growth",
+                  "insert, 0 to 1,000,000 entries",
+                  "M/s",
+                  Better::kHigher,
+                  2,
+                  {"", insert_rate},
                   {{"std::unordered_map, unlocked, private", map_insert_rate}}});
-  rows.push_back({"dict growth", "slowest of these inserts", "us", Better::kLower, 1000, {"", slowest_insert},
+  rows.push_back({"dict growth",
+                  "slowest of these inserts",
+                  "us",
+                  Better::kLower,
+                  1000,
+                  {"", slowest_insert},
                   {{"nothing but the clock, for 300 ms", idle_gap},
                    {"std::unordered_map, unlocked, private", map_slowest_insert}}});
-  rows.push_back({"dict growth", "bytes an entry, at 1,000,000", "bytes", Better::kLower, 125, {"", bytes_an_entry},
+  rows.push_back({"dict growth",
+                  "bytes an entry, at 1,000,000",
+                  "bytes",
+                  Better::kLower,
+                  125,
+                  {"", bytes_an_entry},
                   {{"key and value alone", bytes_of_data}}});
 }
 

@@ -148,17 +148,25 @@ LmdbStore::LmdbStore() : folder_(fmt::format("{}{}", kLmdbFolder, getpid())) {
   }
   check(mdb_txn_commit(txn));
 }
-LmdbStore::~LmdbStore() { std::filesystem::remove_all(folder_); }
+LmdbStore::~LmdbStore() {
+  std::filesystem::remove_all(folder_);
+}
 
 #else
 
 struct LmdbStore::Session::Environment {};
-LmdbStore::LmdbStore() { throw Unavailable{"built without LMDB (liblmdb-dev)"}; }
+LmdbStore::LmdbStore() {
+  throw Unavailable{"built without LMDB (liblmdb-dev)"};
+}
 LmdbStore::~LmdbStore() = default;
 LmdbStore::Session::Session(LmdbStore&) {}
 LmdbStore::Session::~Session() = default;
-bool LmdbStore::Session::get(const Key&, Value&) { return false; }
-bool LmdbStore::Session::put(const Key&, const Value&) { return false; }
+bool LmdbStore::Session::get(const Key&, Value&) {
+  return false;
+}
+bool LmdbStore::Session::put(const Key&, const Value&) {
+  return false;
+}
 
 #endif
 
@@ -174,7 +182,9 @@ CuckooStore::CuckooStore() : map_(std::make_unique<Map>()) {
   map_->table.reserve(kEntries);
   for (std::size_t i = 0; i < kEntries; ++i) map_->table.insert_or_assign(stored_keys()[i], make_value(i));
 }
-bool CuckooStore::Session::get(const Key& key, Value& value) { return store_.map_->table.find(key, value); }
+bool CuckooStore::Session::get(const Key& key, Value& value) {
+  return store_.map_->table.find(key, value);
+}
 bool CuckooStore::Session::put(const Key& key, const Value& value) {
   store_.map_->table.insert_or_assign(key, value);
   return true;
@@ -183,9 +193,15 @@ bool CuckooStore::Session::put(const Key& key, const Value& value) {
 #else
 
 struct CuckooStore::Map {};
-CuckooStore::CuckooStore() { throw Unavailable{"built without libcuckoo (libcuckoo-dev)"}; }
-bool CuckooStore::Session::get(const Key&, Value&) { return false; }
-bool CuckooStore::Session::put(const Key&, const Value&) { return false; }
+CuckooStore::CuckooStore() {
+  throw Unavailable{"built without libcuckoo (libcuckoo-dev)"};
+}
+bool CuckooStore::Session::get(const Key&, Value&) {
+  return false;
+}
+bool CuckooStore::Session::put(const Key&, const Value&) {
+  return false;
+}
 
 #endif
 

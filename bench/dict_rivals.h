@@ -1,5 +1,5 @@
-// What people use today for a map between processes, and libcuckoo for one between threads. As dict_stores.h; those that
-// were not there at build time are Unavailable.
+// What people use today for a map between processes, and libcuckoo for one between threads. As dict_stores.h; those
+// that were not there at build time are Unavailable.
 #pragma once
 
 #include <memory>
@@ -30,8 +30,8 @@ class BoostStore {
   std::unique_ptr<Map> map_;
 };
 
-// LMDB in a folder of /dev/shm, MDB_WRITEMAP and without any sync, so that no disk is measured. A reader's transaction is
-// reset and renewed, a write is a transaction of its own: what a program does that wants each put to be seen.
+// LMDB in a folder of /dev/shm, MDB_WRITEMAP and without any sync, so that no disk is measured. A reader's transaction
+// is reset and renewed, a write is a transaction of its own: what a program does that wants each put to be seen.
 class LmdbStore {
  public:
   class Session {

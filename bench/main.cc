@@ -123,7 +123,8 @@ int bench_main(int argc, char** argv) {
   Options options;
   CLI::App app(kHelp, "commonhold-bench");
   app.footer(kExamples);
-  app.add_option("-f,--filter", options.filters, "only rows whose name has all these words; several times: any of them");
+  app.add_option("-f,--filter", options.filters,
+                 "only rows whose name has all these words; several times: any of them");
   app.add_option("-r,--repeat,--rounds", options.rounds, "rounds (7)")->check(CLI::Range(1, 1000));
   app.add_option("-s,--seconds", options.seconds, "length of one measurement of a rate, without its warm-up (0.15)")
       ->check(CLI::Range(0.001, 3600.0));
@@ -173,4 +174,6 @@ int bench_main(int argc, char** argv) {
 }  // namespace
 }  // namespace commonhold::bench
 
-int main(int argc, char** argv) { return commonhold::bench::bench_main(argc, argv); }
+int main(int argc, char** argv) {
+  return commonhold::bench::bench_main(argc, argv);
+}

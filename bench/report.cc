@@ -16,7 +16,9 @@ double quantile(std::vector<double> values, double share) {
   return values[below] + (values[above] - values[below]) * (at - static_cast<double>(below));
 }
 
-double median(std::vector<double> values) { return quantile(std::move(values), 0.5); }
+double median(std::vector<double> values) {
+  return quantile(std::move(values), 0.5);
+}
 
 std::vector<double> ratios(const Figures& ours, const Figures& theirs) {
   std::vector<double> result;
@@ -32,7 +34,9 @@ namespace {
 std::string number(double value) {
   if (std::isnan(value)) return "-";
   double size = std::fabs(value);
-  return size >= 100 ? fmt::format("{:.0f}", value) : size >= 10 ? fmt::format("{:.1f}", value) : fmt::format("{:.2f}", value);
+  return size >= 100  ? fmt::format("{:.0f}", value)
+         : size >= 10 ? fmt::format("{:.1f}", value)
+                      : fmt::format("{:.2f}", value);
 }
 
 std::string range(const std::vector<double>& values) {
@@ -42,7 +46,8 @@ std::string range(const std::vector<double>& values) {
 std::string verdict(const Row& row, double value) {
   if (row.target == 0 || std::isnan(value)) return "";
   bool met = row.better == Better::kHigher ? value >= row.target : value <= row.target;
-  return fmt::format("{} {} {}", row.better == Better::kHigher ? ">=" : "<=", number(row.target), met ? "met" : "SHORT");
+  return fmt::format("{} {} {}", row.better == Better::kHigher ? ">=" : "<=", number(row.target),
+                     met ? "met" : "SHORT");
 }
 
 std::string line(const std::string& name, const std::string& unit, const Figures& figures, const std::string& last) {
@@ -56,8 +61,8 @@ std::string line(const std::string& name, const std::string& unit, const Figures
 // Where a round gives many figures: how they are distributed.
 std::string spread(const Figures& figures) {
   if (figures.all.size() <= figures.rounds.size()) return "";
-  return fmt::format("  {:<46} {} figures: half below {}, 90% below {}, 99% below {}, worst {}\n", "", figures.all.size(),
-                     number(quantile(figures.all, 0.5)), number(quantile(figures.all, 0.9)),
+  return fmt::format("  {:<46} {} figures: half below {}, 90% below {}, 99% below {}, worst {}\n", "",
+                     figures.all.size(), number(quantile(figures.all, 0.5)), number(quantile(figures.all, 0.9)),
                      number(quantile(figures.all, 0.99)), number(quantile(figures.all, 1)));
 }
 
@@ -77,7 +82,8 @@ std::string list(const std::vector<double>& values) {
 }
 
 std::string object(const Figures& figures) {
-  if (!figures.error.empty()) return fmt::format("{{\"name\": {}, \"error\": {}}}", quoted(figures.name), quoted(figures.error));
+  if (!figures.error.empty())
+    return fmt::format("{{\"name\": {}, \"error\": {}}}", quoted(figures.name), quoted(figures.error));
   return fmt::format("{{\"name\": {}, \"median\": {:.6g}, \"rounds\": {}, \"all\": {}}}", quoted(figures.name),
                      median(figures.rounds), list(figures.rounds),
                      figures.all.size() > figures.rounds.size() ? list(figures.all) : "[]");
@@ -86,11 +92,12 @@ std::string object(const Figures& figures) {
 }  // namespace
 
 std::string table(const std::vector<RowResult>& results, const RunFacts& facts) {
-  std::string text = fmt::format(
-      "{}\n{} cores used, {}; {} rounds of {:.2g} s; load {:.2f} before, {:.2f} after\n", facts.machine, facts.cores,
-      facts.compiler, facts.rounds, facts.seconds, facts.load_before, facts.load_after);
-  text += "Each row: the median of the rounds, lowest..highest, the target. Below it what it is compared with; there the\n"
-          "last columns are the median of the rounds' ratios (the row : this line) and lowest..highest ratio.\n";
+  std::string text =
+      fmt::format("{}\n{} cores used, {}; {} rounds of {:.2g} s; load {:.2f} before, {:.2f} after\n", facts.machine,
+                  facts.cores, facts.compiler, facts.rounds, facts.seconds, facts.load_before, facts.load_after);
+  text +=
+      "Each row: the median of the rounds, lowest..highest, the target. Below it what it is compared with; there the\n"
+      "last columns are the median of the rounds' ratios (the row : this line) and lowest..highest ratio.\n";
   std::string family;
   for (const RowResult& result : results) {
     const Row& row = *result.row;
@@ -114,9 +121,9 @@ std::string json(const std::vector<RowResult>& results, const RunFacts& facts) {
       facts.load_after);
   for (std::size_t i = 0; i < results.size(); ++i) {
     const Row& row = *results[i].row;
-    text += fmt::format("    {{\"family\": {}, \"name\": {}, \"unit\": {}, \"better\": {}, \"target\": {:.6g},\n", quoted(row.family),
-                        quoted(row.name), quoted(row.unit), row.better == Better::kHigher ? "\"higher\"" : "\"lower\"",
-                        row.target);
+    text += fmt::format("    {{\"family\": {}, \"name\": {}, \"unit\": {}, \"better\": {}, \"target\": {:.6g},\n",
+                        quoted(row.family), quoted(row.name), quoted(row.unit),
+                        row.better == Better::kHigher ? "\"higher\"" : "\"lower\"", row.target);
     text += fmt::format("     \"ours\": {},\n     \"beside\": [", object(results[i].ours));
     for (std::size_t b = 0; b < results[i].beside.size(); ++b) {
       text += (b == 0 ? "\n       " : ",\n       ") + object(results[i].beside[b]);

@@ -38,7 +38,8 @@ class Worker {
   template <typename Step>
   void repeat(Step&& step) {
     std::uint64_t n = 0;
-    auto warm_ns = static_cast<std::int64_t>(plan_.seconds * 0.25e9), run_ns = static_cast<std::int64_t>(plan_.seconds * 1e9);
+    auto warm_ns = static_cast<std::int64_t>(plan_.seconds * 0.25e9),
+         run_ns = static_cast<std::int64_t>(plan_.seconds * 1e9);
     for (std::int64_t end = now_ns() + warm_ns; now_ns() < end;) step(n++);
     meet();
     std::int64_t start = now_ns(), now = start;
