@@ -1,5 +1,6 @@
 // Reading without a lock: copy, then see whether anything that was copied may have been reused meanwhile.
 #include "shm/dict.h"
+#include "shm/dict_probe.h"
 #include "shm/dict_shard_writer.h"
 
 namespace commonhold::shm {
@@ -21,6 +22,7 @@ Status read_entry(Segment& segment, const ObjectAddress& where, DictControl& con
     Word recycle = shard.recycle.load(std::memory_order_acquire);
     DictPlace place;
     Status status = find_in_table(segment, shard, wanted, place);
+    if (shard.recycle.load(std::memory_order_acquire) != recycle) continue;  // sizes may be anything
     bool used = status == Status::kOk && use(place);
     if (shard.recycle.load(std::memory_order_acquire) != recycle) continue;
     if (status == Status::kOk) return used ? Status::kOk : Status::kMismatch;
@@ -35,25 +37,68 @@ Status read_entry(Segment& segment, const ObjectAddress& where, DictControl& con
   return use(place) ? Status::kOk : Status::kMismatch;
 }
 
-}  // namespace
+// Tries use(entry, header) once, on the straight way, with the key's entry. False: read_entry.
+template <typename Use>
+[[gnu::always_inline]] inline bool read_straight(const Segment& segment, DictControl& control, const Item& key,
+                                                 Use&& use) {
+  if (key.size > kShortKey) [[unlikely]] return false;
+  const std::uint64_t hash = hash_short_key(key, control.seed);
+  const DictShard& shard = dict_shard(control, hash_shard(hash, control.shards));
+  // SYNC POINT: recycle
+  const Word recycle = shard.recycle.load(std::memory_order_acquire);
+  const Segment::Backed memory = segment.backed();
+  Offset at;
+  EntryHeader header;
+  auto undisturbed = [&] { return shard.recycle.load(std::memory_order_acquire) == recycle; };
+  // Once before the sizes in the header are believed, once after the copy.
+  return probe_home(memory, shard, hash, ShortKey(key), at, header) && undisturbed() && use(memory, at, header) &&
+         undisturbed();
+}
 
-Status Dict::get(const Item& key, Sink value) const {
-  return read_entry(*segment_, where_, *control_, key, [&](const DictPlace& place) {
+Status get_slowly(Segment& segment, const ObjectAddress& where, DictControl& control, const Item& key, Sink value) {
+  return read_entry(segment, where, control, key, [&](const DictPlace& place) {
     void* to = value.room(value.context, place.header.value_kind(), place.header.value_size());
     if (to != nullptr) read_words(to, place.entry + place.header.value_at(), place.header.value_size());
     return true;
   });
 }
 
-Status Dict::get_fixed(const Item& key, void* value, std::size_t size) const {
-  return read_entry(*segment_, where_, *control_, key, [&](const DictPlace& place) {
+Status get_fixed_slowly(Segment& segment, const ObjectAddress& where, DictControl& control, const Item& key,
+                        void* value, std::size_t size) {
+  return read_entry(segment, where, control, key, [&](const DictPlace& place) {
     if (place.header.value_size() != size) return false;
     read_words(value, place.entry + place.header.value_at(), size);
     return true;
   });
 }
 
+}  // namespace
+
+Status Dict::get(const Item& key, Sink value) const {
+  auto copy = [&](const Segment::Backed& memory, Offset at, const EntryHeader& header) {
+    if (!memory.holds_unit(at + header.bytes() - 1)) return false;
+    void* to = value.room(value.context, header.value_kind(), header.value_size());
+    if (to != nullptr) read_words(to, memory.at<std::byte>(at + header.value_at()), header.value_size());
+    return true;
+  };
+  if (read_straight(*segment_, *control_, key, copy)) [[likely]] return Status::kOk;
+  return get_slowly(*segment_, where_, *control_, key, value);
+}
+
+Status Dict::get_fixed(const Item& key, void* value, std::size_t size) const {
+  // As header.value_at() will say, but known without waiting for the header.
+  const std::uint64_t value_at = sizeof(EntryHeader) + round_up(key.size, 8);
+  auto copy = [=](const Segment::Backed& memory, Offset at, const EntryHeader& header) {
+    if (header.value_size() != size || !memory.holds_unit(at + value_at + size - 1)) return false;
+    read_words(value, memory.at<std::byte>(at + value_at), size);
+    return true;
+  };
+  if (read_straight(*segment_, *control_, Item(key), copy)) [[likely]] return Status::kOk;
+  return get_fixed_slowly(*segment_, where_, *control_, key, value, size);
+}
+
 bool Dict::contains(const Item& key) const {
+  if (read_straight(*segment_, *control_, Item(key), [](auto&&...) { return true; })) return true;
   return read_entry(*segment_, where_, *control_, key, [](const DictPlace&) { return true; }) == Status::kOk;
 }
 

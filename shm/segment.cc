@@ -211,7 +211,7 @@ void Segment::map_file(const std::string& path) {
   base_ = static_cast<std::byte*>(mapping_->region.get_address());
   madvise(base_, mapping_->region.get_size(), MADV_DONTDUMP);
   data_at_ = header().data_at;
-  backed_end_ = data_at_ + header().committed_extents.load(std::memory_order_acquire) * kExtent;
+  (void)holds_after_growth(0, 0);
 }
 
 void Segment::open_companions() {
@@ -227,9 +227,9 @@ void Segment::open_companions() {
 bool Segment::holds_after_growth(Offset offset, std::uint64_t size) const {
   std::uint64_t committed = header().committed_extents.load(std::memory_order_acquire);
   if (committed > header().max_extents) return false;
-  std::uint64_t end = data_at_ + committed * kExtent;
-  backed_end_.store(end, std::memory_order_relaxed);
-  return offset >= data_at_ && size <= end - data_at_ && offset <= end - size;
+  std::uint64_t backed = committed * kExtent;
+  backed_bytes_.store(backed, std::memory_order_relaxed);
+  return offset >= data_at_ && size <= backed && offset - data_at_ <= backed - size;
 }
 
 SessionRecord& Segment::session(std::uint32_t index) const {

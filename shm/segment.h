@@ -72,10 +72,26 @@ class Segment : public std::enable_shared_from_this<Segment> {
   // True when [offset, offset + size) lies in memory that is backed and holds objects. The check for every offset
   // that was read from the segment.
   bool holds(Offset offset, std::uint64_t size) const {
-    std::uint64_t end = backed_end_.load(std::memory_order_relaxed);
-    if (offset >= data_at_ && size <= end - data_at_ && offset <= end - size) [[likely]] return true;
+    std::uint64_t backed = backed_bytes_.load(std::memory_order_relaxed);
+    if (size <= backed && offset - data_at_ <= backed - size) [[likely]] return true;
     return holds_after_growth(offset, size);
   }
+
+  // The backed memory as last seen, for code that has many offsets to check.
+  struct Backed {
+    std::byte* base;
+    Offset from;
+    std::uint64_t bytes;
+
+    // For what cannot reach over an extent's end: 8, 16, 32 or 64 bytes, aligned to their size. One comparison.
+    // False also when memory has grown meanwhile: holds() knows.
+    bool holds_unit(Offset offset) const { return offset - from < bytes; }
+    template <typename T>
+    T* at(Offset offset) const {
+      return reinterpret_cast<T*>(base + offset);
+    }
+  };
+  Backed backed() const { return {base_, data_at_, backed_bytes_.load(std::memory_order_relaxed)}; }
 
   SessionRecord& session(std::uint32_t index) const;
   ThreadRecord& thread(std::uint32_t index) const;
@@ -115,7 +131,7 @@ class Segment : public std::enable_shared_from_this<Segment> {
   std::unique_ptr<Mapping> mapping_;
   std::byte* base_ = nullptr;
   Offset data_at_ = 0;
-  mutable std::atomic<std::uint64_t> backed_end_{0};
+  mutable std::atomic<std::uint64_t> backed_bytes_{0};  // from data_at_ on, as last seen
   std::string folder_;
   int memory_fd_ = -1;
   int lock_fd_ = -1;

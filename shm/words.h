@@ -46,6 +46,13 @@ inline void write_words(void* shared, const void* source, std::size_t size) {
 inline void read_words(void* target, const void* shared, std::size_t size) {
   auto* to = static_cast<std::byte*>(target);
   auto* from = static_cast<const std::byte*>(shared);
+  for (; size >= 32; size -= 32, to += 32, from += 32) {
+    Word first = load_word(from), second = load_word(from + 8), third = load_word(from + 16), last = load_word(from + 24);
+    std::memcpy(to, &first, 8);
+    std::memcpy(to + 8, &second, 8);
+    std::memcpy(to + 16, &third, 8);
+    std::memcpy(to + 24, &last, 8);
+  }
   for (; size >= 8; size -= 8, to += 8, from += 8) {
     Word word = load_word(from);
     std::memcpy(to, &word, 8);

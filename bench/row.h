@@ -1,0 +1,47 @@
+// What is measured: rows of a table, each with the things it is compared with.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace commonhold::bench {
+
+// How long one measurement takes.
+struct Plan {
+  double seconds = 0.2;
+  int round = 0;
+  int rounds = 1;
+};
+
+// One thing that can be measured. measure() gives one figure, or many of a kind (latencies), in the row's unit.
+struct Contender {
+  std::string name;
+  std::function<std::vector<double>(const Plan&)> measure;
+};
+
+enum class Better { kHigher, kLower };
+enum class Reduce { kMedian, kWorst };  // how the figures of one round become one
+
+struct Row {
+  std::string family, name, unit;
+  Better better = Better::kHigher;
+  double target = 0;  // for the machine that docs/benchmarks.md names; 0 for none
+  Contender ours;
+  std::vector<Contender> beside;  // floors first, then rivals
+  Reduce reduce = Reduce::kMedian;
+};
+
+using Rows = std::vector<Row>;
+
+// A contender that does not exist here says so by throwing this; it is reported, and the rest goes on.
+struct Unavailable {
+  std::string why;
+};
+
+// ---- the families, one file each -----------------------------------------------------------------------------------
+
+void add_dict_rows(Rows& rows);         // dict_bench.cc
+void add_dict_growth_rows(Rows& rows);  // dict_growth_bench.cc
+
+}  // namespace commonhold::bench

@@ -1,0 +1,77 @@
+// Worker processes: forked, each pinned to a core of its own, warmed up, and started at one moment.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "bench/clock.h"
+#include "bench/row.h"
+
+namespace commonhold::bench {
+
+// What one worker did between the common start and its end.
+struct Work {
+  double operations = 0;
+  double seconds = 0;
+};
+
+// Shared by the processes of one measurement.
+struct Meeting {
+  static constexpr int kMost = 64;
+  std::atomic<int> arrived{0};
+  std::atomic<int> expected{0};
+  Work work[kMost];
+};
+
+class Worker {
+ public:
+  Worker(int index, const Plan& plan, Meeting& meeting) : index_(index), plan_(plan), meeting_(meeting) {}
+
+  static constexpr std::uint64_t kBatch = 1024;
+
+  int index() const { return index_; }
+
+  // Calls step(n), n = 0, 1, 2 ..., as long as the plan says; each call does kBatch operations. The first calls are a
+  // warm-up: their pages are mapped and their caches filled before the clock starts. Called once.
+  template <typename Step>
+  void repeat(Step&& step) {
+    std::uint64_t n = 0;
+    auto warm_ns = static_cast<std::int64_t>(plan_.seconds * 0.25e9),
+         run_ns = static_cast<std::int64_t>(plan_.seconds * 1e9);
+    for (std::int64_t end = now_ns() + warm_ns; now_ns() < end;) step(n++);
+    meet();
+    std::int64_t start = now_ns(), now = start;
+    std::uint64_t first = n;
+    while (now < start + run_ns) {
+      step(n++);
+      now = now_ns();
+    }
+    record({static_cast<double>((n - first) * kBatch), static_cast<double>(now - start) * 1e-9});
+  }
+
+  // Waits for the other workers.
+  void meet();
+  void record(const Work& work) { meeting_.work[index_] = work; }
+
+ private:
+  int index_;
+  const Plan& plan_;
+  Meeting& meeting_;
+};
+
+// Runs body in `count` processes at once and waits for their end. Throws std::runtime_error when one fails.
+std::vector<Work> run_workers(int count, const Plan& plan, const std::function<void(Worker&)>& body);
+
+// Operations a second of all workers together, in millions.
+double million_per_second(int count, const Plan& plan, const std::function<void(Worker&)>& body);
+
+// Runs body in a process of its own and gives the figures it returns, at most 4096.
+std::vector<double> in_own_process(const std::function<std::vector<double>()>& body);
+
+// Pins the calling thread to one of the cores that this program may use, counted round.
+void pin_to_core(int number);
+int usable_cores();
+
+}  // namespace commonhold::bench
