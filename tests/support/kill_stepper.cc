@@ -46,6 +46,7 @@ class KillRun {
   bool record(KillTrace& trace, VictimJob job);
   void record_again();
   [[nodiscard]] std::vector<std::size_t> kill_points() const;
+  [[nodiscard]] std::vector<std::uint32_t> ends_of_rows(const std::vector<std::uint32_t>& stores) const;
   void kill_at(std::size_t k);
   void verify(pid_t victim, std::size_t k);
 
@@ -136,8 +137,8 @@ std::vector<std::size_t> KillRun::kill_points() const {
     for (std::size_t k = 0; k <= size; ++k) points.push_back(k);
     return points;
   }
-  for (const auto& marks : {trace_.stores(), trace_.syscalls()}) {
-    for (const std::size_t index : marks) points.insert(points.end(), {index, index + 1});
+  for (const auto& marks : {ends_of_rows(trace_.stores()), trace_.syscalls()}) {
+    for (const std::uint32_t index : marks) points.insert(points.end(), {index, std::size_t{index} + 1});
   }
   points.insert(points.end(), {0, size});
   std::mt19937_64 random(plan_.seed);
@@ -146,6 +147,19 @@ std::vector<std::size_t> KillRun::kill_points() const {
   std::sort(points.begin(), points.end());
   points.erase(std::unique(points.begin(), points.end()), points.end());
   return points;
+}
+
+// The stores, without the middles of long rows by one instruction.
+std::vector<std::uint32_t> KillRun::ends_of_rows(const std::vector<std::uint32_t>& stores) const {
+  if (plan_.max_store_row == 0) return stores;
+  std::vector<std::uint32_t> kept;
+  for (std::size_t begin = 0, end; begin < stores.size(); begin = end) {
+    for (end = begin + 1; end < stores.size() && trace_.rip(stores[end]) == trace_.rip(stores[begin]);) ++end;
+    for (std::size_t i = begin; i < end; ++i) {
+      if (std::min(i - begin, end - 1 - i) < plan_.max_store_row / 2) kept.push_back(stores[i]);
+    }
+  }
+  return kept;
 }
 
 void KillRun::kill_at(std::size_t k) {

@@ -73,6 +73,8 @@ struct KillPlan {
   // sample.
   std::size_t max_every = 20'000;
   std::size_t sample = 2'000;
+  // Of a longer row of stores by one instruction (bytes being copied), only the ends are taken store by store. 0: all.
+  std::size_t max_store_row = 64;
   std::uint64_t seed = 1;
   // A longer operation is an error. A recording takes about 1 us per instruction.
   std::size_t max_instructions = 4'000'000;
