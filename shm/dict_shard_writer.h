@@ -33,14 +33,26 @@ struct DictShardParts {
   DictTable table;
 };
 
+// Makes a shard whole from what its root reaches: half-done splits completed, promises taken back, all else freed.
+// REQUIRES: the shard's lock, the caller's or a dead owner's.
+void dict_derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& control, std::uint64_t index);
+
 // The same with the shard's lock held for the scope.
 class DictShardWriter : public DictShardParts {
  public:
   DictShardWriter(ThreadContext& me, const ObjectAddress& where, DictControl& control, std::uint64_t index)
-      : DictShardParts(me, where, control, index), held_(me, shard.writing) {}
+      : DictShardParts(me, where, control, index), me_(me), where_(where), index_(index), held_(me, shard.writing) {}
+  ~DictShardWriter() {
+    if (heap.wants_rebuild()) [[unlikely]] dict_derive_shard(me_, where_, control, index_);
+  }
+  DictShardWriter(const DictShardWriter&) = delete;
+  DictShardWriter& operator=(const DictShardWriter&) = delete;
 
  private:
-  HeldLock held_;
+  ThreadContext& me_;
+  const ObjectAddress& where_;
+  std::uint64_t index_;
+  HeldLock held_;  // freed after the destructor's body
 };
 
 // Every shard's lock, in order, for a scope.
@@ -56,10 +68,6 @@ class DictAllLocked {
   Offset control_at_;
   DictControl& control_;
 };
-
-// Makes a shard whole from what its root reaches: half-done splits completed, promises taken back, all else freed.
-// REQUIRES: the shard's lock, the caller's or a dead owner's.
-void dict_derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& control, std::uint64_t index);
 
 // Draws the next sequence and notes the key for pop_last.
 inline std::uint64_t draw_sequence(DictControl& control, std::uint64_t hash) {

@@ -40,6 +40,9 @@ constexpr std::uint64_t parked_bytes(Word parked) {
   return size < kHeapClasses ? class_bytes(static_cast<std::uint32_t>(size)) : (size - kChunkMark) * kGranule;
 }
 
+// What parked_word() can give; a pin is written by another process.
+constexpr bool is_block(Word parked) { return parked >> 40 < kHeapClasses || parked >> 40 > kChunkMark; }
+
 std::uint64_t slab_bytes(std::uint64_t block, std::uint64_t owned) {
   std::uint64_t wanted = owned < 8 * kGranule ? kGranule : owned < 64 * kGranule ? 4 * kGranule
                        : owned < 512 * kGranule ? 16 * kGranule : kExtent;
@@ -57,7 +60,7 @@ Offset Heap::take(std::uint64_t bytes) {
   if (bytes > kLargestClass) {
     Offset chunk = 0;
     if (take_chunk(me_, owner_, bytes, chunk) != Status::kOk) {
-      if (state_.parked_count == 0) return 0;
+      if (parked_count() == 0) return 0;
       recycle();  // what is parked may be what is missing
       if (take_chunk(me_, owner_, bytes, chunk) != Status::kOk) return 0;
     }
@@ -68,7 +71,7 @@ Offset Heap::take(std::uint64_t bytes) {
   Word head = state_.free_head[size_class];
   if (head == 0) [[unlikely]] {
     Offset block = take_from_new_slab(size_class);
-    if (block != 0 || state_.parked_count == 0) return block;
+    if (block != 0 || parked_count() == 0) return block;
     recycle();
     head = state_.free_head[size_class];
     if (head == 0) return take_from_new_slab(size_class);
@@ -127,15 +130,17 @@ void Heap::give(Offset block, std::uint64_t bytes) {
 }
 
 void Heap::retire(Offset block, std::uint64_t bytes) {
-  Word count = state_.parked_count;
+  Word count = parked_count();
   if (count >= kParkedBlocks) {
     recycle();
-    count = state_.parked_count;
-    if (count >= kParkedBlocks) return;  // all pinned: the block stays unreachable until the next rebuild
+    count = parked_count();
+    if (count >= kParkedBlocks) return set_parked(count, strays() + 1);  // all pinned
   }
   store_word(&state_.parked[count], parked_word(block, bytes));
-  store_word(&state_.parked_count, count + 1);
+  set_parked(count + 1, strays());
 }
+
+bool Heap::wants_rebuild() const { return strays() >= 16 && std::has_single_bit(strays()); }
 
 void Heap::free_parked(Word parked) {
   Offset block = parked_offset(parked);
@@ -150,7 +155,7 @@ void Heap::free_parked(Word parked) {
 }
 
 void Heap::recycle() {
-  Word count = std::min<Word>(state_.parked_count, kParkedBlocks);
+  Word count = std::min<Word>(parked_count(), kParkedBlocks);
   Word parked[kParkedBlocks];
   for (Word i = 0; i < count; ++i) parked[i] = state_.parked[i];
   // SYNC POINT: recycle: raised before the first store into a block that readers may still be copying. Blocks are
@@ -159,7 +164,7 @@ void Heap::recycle() {
   Word kept = 0;
   std::vector<Word> pinned;
   if (segment_.header().pins_used.load(std::memory_order_seq_cst) != 0) [[unlikely]] pinned = pinned_blocks();
-  store_word(&state_.parked_count, 0);
+  set_parked(0, strays());
   for (Word i = 0; i < count; ++i) {
     if (!pinned.empty() && std::find(pinned.begin(), pinned.end(), parked[i]) != pinned.end()) {
       store_word(&state_.parked[kept++], parked[i]);
@@ -167,7 +172,7 @@ void Heap::recycle() {
       free_parked(parked[i]);
     }
   }
-  store_word(&state_.parked_count, kept);
+  set_parked(kept, strays());
 }
 
 Word Heap::block_word(Offset block, std::uint64_t bytes) { return parked_word(block, bytes); }
@@ -183,19 +188,38 @@ std::vector<Word> Heap::pinned_blocks() const {
   return pinned;
 }
 
-void Heap::rebuild(std::vector<BlockRange> reachable) {
-  recycle_.fetch_add(1, std::memory_order_seq_cst);
-  // Blocks that somebody reads in place stay as they are, reachable or not.
-  if (segment_.header().pins_used.load(std::memory_order_seq_cst) != 0) {
-    for (Word pinned : pinned_blocks()) {
-      if (chunk_owner(segment_, parked_offset(pinned)) == owner_) {
-        reachable.push_back({parked_offset(pinned), parked_bytes(pinned)});
-      }
+// Blocks that somebody reads in place stay as they are. Those of them that are not reachable are parked, and added to
+// `reachable`, which is sorted.
+void Heap::park_pinned(std::vector<BlockRange>& reachable) {
+  set_parked(0, 0);
+  if (segment_.header().pins_used.load(std::memory_order_seq_cst) == 0) return;
+  std::vector<Word> pinned = pinned_blocks();
+  std::sort(pinned.begin(), pinned.end());
+  pinned.erase(std::unique(pinned.begin(), pinned.end()), pinned.end());  // two threads may pin one block
+  std::size_t reached = reachable.size();
+  Word count = 0, strays = 0;
+  for (Word block : pinned) {
+    if (!is_block(block) || chunk_owner(segment_, parked_offset(block)) != owner_) continue;
+    BlockRange range{parked_offset(block), parked_bytes(block)};
+    auto end = reachable.begin() + static_cast<std::ptrdiff_t>(reached);
+    if (std::binary_search(reachable.begin(), end, range, [](auto& a, auto& b) { return a.at < b.at; })) continue;
+    reachable.push_back(range);
+    if (count < kParkedBlocks) {
+      store_word(&state_.parked[count++], block);
+    } else {
+      ++strays;
     }
   }
-  std::sort(reachable.begin(), reachable.end(), [](auto& a, auto& b) { return a.at < b.at; });
+  set_parked(count, strays);
+}
+
+void Heap::rebuild(std::vector<BlockRange> reachable) {
+  recycle_.fetch_add(1, std::memory_order_seq_cst);
+  auto lower = [](auto& a, auto& b) { return a.at < b.at; };
+  std::sort(reachable.begin(), reachable.end(), lower);
   for (auto& head : state_.free_head) store_word(&head, 0);
-  store_word(&state_.parked_count, 0);
+  park_pinned(reachable);
+  std::sort(reachable.begin(), reachable.end(), lower);
   std::uint64_t owned = 0;
   struct Chunk {
     Offset at;
@@ -270,7 +294,7 @@ Heap::Audit Heap::audit(const std::vector<BlockRange>& reachable) {
       head = next;
     }
   }
-  for (Word i = 0; i < std::min<Word>(state_.parked_count, kParkedBlocks); ++i) {
+  for (Word i = 0; i < std::min<Word>(parked_count(), kParkedBlocks); ++i) {
     ++audit.parked_blocks;
     Offset block = parked_offset(state_.parked[i]);
     if (!free.insert(block).second || used.contains(block)) ++audit.doubled_blocks;
@@ -279,7 +303,7 @@ Heap::Audit Heap::audit(const std::vector<BlockRange>& reachable) {
   for (auto& block : reachable) {
     if (block.bytes > kLargestClass) large.push_back({block.at, chunk_size(block.bytes)});
   }
-  for (Word i = 0; i < std::min<Word>(state_.parked_count, kParkedBlocks); ++i) {
+  for (Word i = 0; i < std::min<Word>(parked_count(), kParkedBlocks); ++i) {
     if (state_.parked[i] >> 40 > kChunkMark) {
       large.push_back({parked_offset(state_.parked[i]), ((state_.parked[i] >> 40) - kChunkMark) * kGranule});
     }
@@ -299,6 +323,9 @@ Heap::Audit Heap::audit(const std::vector<BlockRange>& reachable) {
       if (!used.contains(b) && !free.contains(b)) ++audit.lost_blocks;
     }
   });
+  // Strays are accounted for by their number alone.
+  audit.lost_blocks -= std::min<std::uint64_t>(audit.lost_blocks, strays());
+  audit.lost_chunks -= std::min<std::uint64_t>(audit.lost_chunks, strays());
   return audit;
 }
 

@@ -10,7 +10,8 @@
 //
 // Readers take no lock. They copy and then compare the arena's recycle counter, which is raised before any block that
 // was reachable is used again. retire() therefore parks a block outside itself (its bytes stay as they are); when the
-// park is full the counter is raised once and all parked blocks become free. Blocks that a thread has pinned stay parked.
+// park is full the counter is raised once and all parked blocks become free. Blocks that a thread has pinned stay parked;
+// when pinned ones fill the park, what is retired then is left unreached (a stray) until the next rebuild.
 //
 // Thread safety: under the arena's lock.
 #pragma once
@@ -30,7 +31,7 @@ inline constexpr std::uint32_t kParkedBlocks = 14;
 // In the segment, guarded by the arena's lock, derived. A death leaves anything in it: rebuild() overwrites it all.
 struct HeapState {
   Word free_head[kHeapClasses];   // a free block; bit 0: it heads a fresh run and holds {next, end}
-  Word parked_count;
+  Word parked_count;              // in bits 0-31; strays in bits 32-63
   Word parked[kParkedBlocks];     // offset / 16 in bits 0-39, size class or chunk size in 40-63
   Word owned_bytes;               // chunks of this arena, for sizing the next slab
 };
@@ -65,8 +66,12 @@ class Heap {
   // Raises the recycle counter and makes all parked, unpinned blocks free.
   void recycle();
 
-  // Derives everything from what is reachable: frees unreached blocks, gives unreached chunks back.
+  // Derives everything from what is reachable: frees unreached blocks, gives unreached chunks back. Unreached blocks
+  // that a thread has pinned are parked.
   void rebuild(std::vector<BlockRange> reachable);
+
+  // True after a retire() that made a stray, each time their number has doubled: a rebuild is due.
+  bool wants_rebuild() const;
 
   // A block and its size in one word, as `parked` and ThreadRecord::pinned hold it.
   static Word block_word(Offset block, std::uint64_t bytes);
@@ -88,6 +93,10 @@ class Heap {
   void push_free(std::uint32_t size_class, Offset block);
   void free_parked(Word parked);
   std::vector<Word> pinned_blocks() const;
+  void park_pinned(std::vector<BlockRange>& reachable);
+  Word parked_count() const { return state_.parked_count & 0xffff'ffff; }
+  Word strays() const { return state_.parked_count >> 32; }
+  void set_parked(Word count, Word strays) { store_word(&state_.parked_count, count | strays << 32); }
 
   ThreadContext& me_;
   Segment& segment_;
