@@ -1,0 +1,73 @@
+// A dict for kill tests: what must be true of it after a death, wherever the death was.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "shm/dict.h"
+#include "tests/support/kill_stage.h"
+
+namespace commonhold::test {
+
+struct DictCase {
+  std::string name;
+  std::uint64_t shards = 1;
+  std::function<void(shm::Dict& dict, shm::ThreadContext& me)> setup;
+  std::function<void(shm::Dict& dict, shm::ThreadContext& me)> op;
+  bool changes = true;  // the op must change what the dict holds
+  std::uint64_t extents = 24;  // backed by memory; 16 of them committed
+  // Leaves that many free extents, so that the op commits more.
+  std::optional<std::uint64_t> free_extents = {};
+};
+
+class DictKillStage {
+ public:
+  // Makes the dict, sets it up, and does the op once to learn the state after it.
+  explicit DictKillStage(const DictCase& dict_case);
+
+  // After the death and the recovery: says what is wrong, "" when nothing is.
+  // `ended`: the victim was killed behind the last instruction, so the op must have taken effect.
+  std::string check(bool ended = false);
+  // For runs whose kill points rise: what took effect once does so at every later kill.
+  std::string check_rising(std::size_t k, std::size_t end);
+
+  // Every instruction, with checks; prints a line.
+  testing::KillReport kill_everywhere();
+
+  testing::KillPlan plan() { return stage.plan(case_.name, [this](shm::ThreadContext& me) { case_.op(*dict, me); }); }
+
+  KillStage stage;
+  shm::ObjectAddress where;
+  std::optional<shm::Dict> dict;
+
+ private:
+  using State = std::vector<shm::DictEntryCopy>;
+  std::string look(State& state) const;
+  std::string check_readers(const State& state) const;
+  std::string check_next_operation();
+
+  DictCase case_;
+  State before_, after_;
+  bool took_effect_ = false;
+};
+
+// A seed of the key hash that makes the shape of a dict the same in every run.
+void fix_seed(const shm::ObjectAddress& where);
+
+inline std::string key_number(std::size_t i) { return "key/" + std::to_string(i); }
+
+// Puts keys `from` to `to` - 1 with small integers.
+void fill(shm::Dict& dict, shm::ThreadContext& me, std::size_t from, std::size_t to);
+
+// How a dict of one shard that is filled by fill() looks before the key whose insertion does something.
+struct DictShape {
+  shm::Word root = 0;
+  std::vector<shm::Word> directory;
+  std::uint64_t bytes = 0;
+  std::size_t tables() const;
+};
+std::size_t keys_before(const std::function<bool(const DictShape& before, const DictShape& after)>& happens);
+
+}  // namespace commonhold::test

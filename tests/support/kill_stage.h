@@ -1,0 +1,51 @@
+// A segment for kill tests: one whose bytes are put back before each run, and what must be true of it after a recovery.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/support/kill_stepper.h"
+#include "tests/support/shared_image.h"
+#include "tests/support/test_segment.h"
+
+namespace commonhold::test {
+
+// One thread of the caller's process uses it. The caller is a session of its own; each victim becomes one in enter().
+class KillStage {
+ public:
+  // `extents` of data are backed by memory at once, so that the image can hold them; `committed` of them are committed
+  // at the beginning (more as objects are made), the rest is there for operations that commit more.
+  explicit KillStage(std::uint64_t extents = 24, std::uint64_t committed = 16);
+
+  TestSegment segment;
+  shm::ThreadContext& me() const { return segment.me(); }  // the caller's
+
+  // Takes the segment as it is now for what each run starts from.
+  void save() { image_ = std::make_unique<testing::SharedImage>(ranges_); }
+  void restore() const { image_->restore(); }
+  const std::vector<testing::MemoryRange>& ranges() const { return ranges_; }
+
+  // A plan with prepare, enter (joins; `victim` is then the victim's context) and shared filled in.
+  testing::KillPlan plan(const std::string& name, std::function<void(shm::ThreadContext& victim)> op);
+
+  // Recovers whoever died, then says what the dead left that they must not: "" when all is in order. Checks every
+  // session record, thread slot, the extents' lock, the count of free extents, and that each chunk has a live owner.
+  // `dead`: how many sessions must be found dead.
+  std::string recover(int dead = 1);
+  std::string leftovers() const;
+
+ private:
+  std::string check_owners() const;
+  std::vector<testing::MemoryRange> ranges_;
+  std::unique_ptr<testing::SharedImage> image_;
+};
+
+// Prints the report's line and fails the running test case when there were failures.
+void expect_clean(const testing::KillReport& report);
+
+// True with COMMONHOLD_SOAK=1 in the environment: run the exhaustive extras.
+bool soaking();
+
+}  // namespace commonhold::test
