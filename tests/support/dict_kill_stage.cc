@@ -158,8 +158,8 @@ std::string DictKillStage::check_rising(std::size_t k, std::size_t end) {
   return check(k == end);
 }
 
-testing::KillReport DictKillStage::kill_everywhere() {
-  testing::KillPlan everywhere = plan();
+test::KillReport DictKillStage::kill_everywhere() {
+  test::KillPlan everywhere = plan();
   everywhere.sample = soaking() ? 20'000 : 300;
   std::size_t last = 0;
   everywhere.verify = [&](pid_t, std::size_t k) {
@@ -168,7 +168,7 @@ testing::KillReport DictKillStage::kill_everywhere() {
     if (wrong.empty()) wrong = stage.leftovers();
     return wrong.empty() ? check_rising(k, ~std::size_t{0}) : wrong;
   };
-  testing::KillReport report = run_kill_plan(everywhere);
+  test::KillReport report = run_kill_plan(everywhere);
   if (report.ok() && (last != report.instructions || (case_.changes && !took_effect_))) {
     report.failures.push_back({last, 0, "the operation had ended, and is undone"});
   }

@@ -34,9 +34,9 @@ class DictKillStage {
   std::string check_rising(std::size_t k, std::size_t end);
 
   // Every instruction, with checks; prints a line.
-  testing::KillReport kill_everywhere();
+  test::KillReport kill_everywhere();
 
-  testing::KillPlan plan() { return stage.plan(case_.name, [this](shm::ThreadContext& me) { case_.op(*dict, me); }); }
+  test::KillPlan plan() { return stage.plan(case_.name, [this](shm::ThreadContext& me) { case_.op(*dict, me); }); }
 
   KillStage stage;
   shm::ObjectAddress where;

@@ -40,10 +40,10 @@ KillStage::KillStage(std::uint64_t extents, std::uint64_t committed) : segment(k
   if (shm::commit_ahead(me(), committed) != shm::Status::kOk) throw std::runtime_error("cannot commit extents");
 }
 
-testing::KillPlan KillStage::plan(const std::string& name, std::function<void(shm::ThreadContext& victim)> op) {
+test::KillPlan KillStage::plan(const std::string& name, std::function<void(shm::ThreadContext& victim)> op) {
   // The victim's context, in the victim's copy of this memory.
   auto context = std::make_shared<shm::ThreadContext*>(nullptr);
-  testing::KillPlan plan;
+  test::KillPlan plan;
   plan.name = name;
   plan.prepare = [this] { restore(); };
   plan.enter = [this, context] { *context = &segment.me(); };
@@ -117,7 +117,7 @@ std::string KillStage::check_owners() const {
   return {};
 }
 
-void expect_clean(const testing::KillReport& report) {
+void expect_clean(const test::KillReport& report) {
   std::cout << report.line() << '\n' << std::flush;
   INFO(report.line());
   CHECK(report.ok());

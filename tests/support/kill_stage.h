@@ -23,12 +23,12 @@ class KillStage {
   shm::ThreadContext& me() const { return segment.me(); }  // the caller's
 
   // Takes the segment as it is now for what each run starts from.
-  void save() { image_ = std::make_unique<testing::SharedImage>(ranges_); }
+  void save() { image_ = std::make_unique<test::SharedImage>(ranges_); }
   void restore() const { image_->restore(); }
-  const std::vector<testing::MemoryRange>& ranges() const { return ranges_; }
+  const std::vector<test::MemoryRange>& ranges() const { return ranges_; }
 
   // A plan with prepare, enter (joins; `victim` is then the victim's context) and shared filled in.
-  testing::KillPlan plan(const std::string& name, std::function<void(shm::ThreadContext& victim)> op);
+  test::KillPlan plan(const std::string& name, std::function<void(shm::ThreadContext& victim)> op);
 
   // Recovers whoever died, then says what the dead left that they must not: "" when all is in order. Checks every
   // session record, thread slot, the extents' lock, the count of free extents, and that each chunk has a live owner.
@@ -38,12 +38,12 @@ class KillStage {
 
  private:
   std::string check_owners() const;
-  std::vector<testing::MemoryRange> ranges_;
-  std::unique_ptr<testing::SharedImage> image_;
+  std::vector<test::MemoryRange> ranges_;
+  std::unique_ptr<test::SharedImage> image_;
 };
 
 // Prints the report's line and fails the running test case when there were failures.
-void expect_clean(const testing::KillReport& report);
+void expect_clean(const test::KillReport& report);
 
 // True with COMMONHOLD_SOAK=1 in the environment: run the exhaustive extras.
 bool soaking();
