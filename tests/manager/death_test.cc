@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "commonhold/server.h"
+#include "manager/adoption.h"
 #include "shm/dict.h"
 #include "shm/lock_word.h"
 #include "shm/references.h"
@@ -266,7 +267,7 @@ TEST_CASE("a terminal's Ctrl-C does not end an anonymous server, SIGTERM does an
   REQUIRE(ground.leftovers() == "");
 }
 
-TEST_CASE("what a killed anonymous server left can be served again, or goes with the next one's cleaning") {
+TEST_CASE("what a killed anonymous server left can be served again while clients live") {
   test::ServerGround ground;
   {
     AnonymousServer server;
@@ -281,14 +282,33 @@ TEST_CASE("what a killed anonymous server left can be served again, or goes with
     REQUIRE(make(again.address(), Kind::DICT, "d", "dict<text,text>").id == made.id);
   }
   REQUIRE(ground.leftovers() == "");
+}
+
+TEST_CASE("abandoned anonymous folders are removed, those with a server or a client are not") {
+  test::ServerGround ground;
   {
-    AnonymousServer server;
-    std::string folder = server.folder();
-    kill(test::server_pid(server.address()), SIGKILL);
-    REQUIRE(test::eventually([&]() { return test::server_pid(server.address()) == 0; }));
-    auto doctor = test::run_command({"doctor", "--clean"});
-    REQUIRE(doctor.status == 0);
-    REQUIRE_FALSE(std::filesystem::exists(folder));
+    AnonymousServer served, orphaned, abandoned;
+    for (auto* server : {&orphaned, &abandoned}) {
+      kill(test::server_pid(server->address()), SIGKILL);
+      REQUIRE(test::eventually([&]() { return test::server_pid(server->address()) == 0; }));
+    }
+    test::Shared<std::atomic<bool>> joined;
+    pid_t client = test::spawn([&]() {
+      auto segment = shm::Segment::open(orphaned.folder());
+      if (segment->here() == nullptr) throw std::runtime_error("not joined");
+      *joined = true;
+      pause();
+    });
+    REQUIRE(test::eventually([&]() { return joined->load(); }));
+    std::filesystem::create_directory(ground.root() + "/.ended-1-anonymous-1-2");  // its remover was killed
+    REQUIRE(manager::remove_abandoned_folders() == 1);                             // all others are young
+    REQUIRE(manager::remove_abandoned_folders(std::chrono::seconds(0)) == 1);
+    REQUIRE_FALSE(std::filesystem::exists(abandoned.folder()));
+    REQUIRE(std::filesystem::exists(orphaned.folder()));
+    REQUIRE(std::filesystem::exists(served.folder()));
+    kill(client, SIGKILL);
+    test::wait_for(client);
+    REQUIRE(manager::remove_abandoned_folders(std::chrono::seconds(0)) == 1);
   }
   REQUIRE(ground.leftovers() == "");
 }
