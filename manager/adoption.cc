@@ -20,7 +20,6 @@ namespace commonhold::manager {
 namespace {
 
 constexpr int kRaces = 20;  // how often others may create or remove the folder while we look
-constexpr time_t kYoungSeconds = 60;
 
 ServerError already_running(const rpc::ManagerAddress& address, int pid) {
   return ServerError(
@@ -162,13 +161,13 @@ void Tenure::close() {
   withdraw();
 }
 
-int remove_abandoned_folders() {
+int remove_abandoned_folders(std::chrono::seconds at_least_old) {
   int removed = rpc::remove_ended_folders();
   for (const rpc::ManagerAddress& address : rpc::managers_of_user()) {
     if (!address.is_anonymous()) continue;
     struct stat status;
-    // A young one may be in the making: its lock file has no locks yet.
-    if (stat(address.folder.c_str(), &status) != 0 || time(nullptr) - status.st_ctime < kYoungSeconds) continue;
+    if (stat(address.folder.c_str(), &status) != 0) continue;
+    if (std::chrono::seconds(time(nullptr) - status.st_ctime) < at_least_old) continue;
     rpc::Occupants occupants = rpc::occupants_of(address);
     if (occupants.server_pid != 0 || occupants.has_clients) continue;
     if (rpc::remove_folder(address)) ++removed;

@@ -5,6 +5,7 @@
 // the clients that live go on as if nothing had happened.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -44,8 +45,9 @@ class Tenure {
   bool adopted_ = false, closed_ = false;
 };
 
-// Removes the folders of anonymous managers whose server and clients are all gone; returns how many.
-// REQUIRES: this process has none of them open (rpc::occupants_of).
-int remove_abandoned_folders();
+// Removes the folders of anonymous managers whose server and clients are all gone; returns how many. A younger folder
+// may be in the making: its lock file has no locks yet. REQUIRES: this process has none of them open
+// (rpc::occupants_of).
+int remove_abandoned_folders(std::chrono::seconds at_least_old = std::chrono::seconds(60));
 
 }  // namespace commonhold::manager

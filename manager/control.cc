@@ -51,8 +51,7 @@ void shut_down(const rpc::ManagerAddress& address) {
   kj::AutoCloseFd socket(connect_or_throw(address));
   rpc::Authkey key = key_or_throw(address);
   auto stream = io.lowLevelProvider->wrapSocketFd(
-      kj::mv(socket),
-      kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC | kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK);
+      kj::mv(socket), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC | kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK);
   capnp::TwoPartyVatNetwork network(*stream, capnp::rpc::twoparty::Side::CLIENT, rpc::reader_options());
   auto rpc_system = capnp::makeRpcClient(network);
   capnp::MallocMessageBuilder message;

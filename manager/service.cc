@@ -25,11 +25,16 @@ schema::ObjectKind kind_of(shm::ObjectKind kind) {
   return static_cast<schema::ObjectKind>(kind);
 }
 
+// All bytes of a text, null bytes included: they are for the registry to refuse.
+std::string_view text_of(capnp::Text::Reader text) {
+  return {text.begin(), text.size()};
+}
+
 shm::ObjectPlan plan_of(schema::ObjectPlan::Reader reader) {
   shm::ObjectPlan plan;
   plan.kind = kind_of(reader.getKind());
-  plan.name = reader.getName();
-  plan.signature = reader.getSignature();
+  plan.name = text_of(reader.getName());
+  plan.signature = text_of(reader.getSignature());
   auto arguments = reader.getArguments();
   for (capnp::uint i = 0; i < arguments.size() && i < std::size(plan.arguments); ++i) plan.arguments[i] = arguments[i];
   return plan;
@@ -70,7 +75,7 @@ class SessionServer final : public schema::Session::Server {
 
   kj::Promise<void> open(OpenContext context) override {
     auto params = context.getParams();
-    write(core_.registry().open(params.getName().cStr(), kind_of(params.getKind()), params.getSignature().cStr()),
+    write(core_.registry().open(text_of(params.getName()), kind_of(params.getKind()), text_of(params.getSignature())),
           context.getResults().initResult());
     return kj::READY_NOW;
   }
@@ -83,13 +88,13 @@ class SessionServer final : public schema::Session::Server {
   kj::Promise<void> openById(OpenByIdContext context) override {
     auto params = context.getParams();
     shm::ObjectId id{params.getId().getIndex(), params.getId().getGeneration()};
-    write(core_.registry().open_by_id(id, kind_of(params.getKind()), params.getSignature().cStr()),
+    write(core_.registry().open_by_id(id, kind_of(params.getKind()), text_of(params.getSignature())),
           context.getResults().initResult());
     return kj::READY_NOW;
   }
 
   kj::Promise<void> remove(RemoveContext context) override {
-    auto result = core_.registry().remove(context.getParams().getName().cStr());
+    auto result = core_.registry().remove(text_of(context.getParams().getName()));
     auto outcome = context.getResults().initResult();
     if (auto* refusal = std::get_if<Refusal>(&result)) {
       write_failure(outcome.initFailure(), *refusal);

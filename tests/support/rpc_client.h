@@ -92,7 +92,7 @@ inline OpenAnswer read_answer(rpc::schema::OpenResult::Reader result) {
 inline void write_plan(rpc::schema::ObjectPlan::Builder plan, rpc::schema::ObjectKind kind, const std::string& name,
                        const std::string& signature, std::initializer_list<std::uint64_t> arguments = {}) {
   plan.setKind(kind);
-  plan.setName(name);
+  plan.setName({name.data(), name.size()});  // with its null bytes
   plan.setSignature(signature);
   auto list = plan.initArguments(static_cast<capnp::uint>(arguments.size()));
   capnp::uint i = 0;

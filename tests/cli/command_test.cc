@@ -1,0 +1,277 @@
+// The `commonhold` command as people meet it: what it prints, its exit status, and that a mistake is one sentence that
+// names the value and says what to do.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <filesystem>
+
+#include "cli/size.h"
+#include "shm/references.h"
+#include "shm/user_lock.h"
+#include "support/process_shared.h"
+#include "support/rpc_client.h"
+#include "support/server_ground.h"
+
+using namespace commonhold;
+using Catch::Contains;
+using Kind = rpc::schema::ObjectKind;
+using test::run_command;
+
+namespace {
+
+// That a command failed as a person should see it: the status, one line, on standard error alone.
+void require_sentence(const test::CommandResult& result, int status) {
+  INFO("out: " << result.out << " err: " << result.err);
+  REQUIRE(result.status == status);
+  REQUIRE(result.out == "");
+  REQUIRE_THAT(result.err, Catch::StartsWith("commonhold: "));
+  REQUIRE(std::count(result.err.begin(), result.err.end(), '\n') == 1);
+}
+
+}  // namespace
+
+TEST_CASE("help teaches, and the version is told") {
+  auto help = run_command({"--help"});
+  REQUIRE(help.status == 0);
+  for (const char* word : {"commonhold serve --name stock", "commonhold list", "locks", "doctor", "COMMONHOLD_HOME"}) {
+    REQUIRE_THAT(help.out, Contains(word));
+  }
+  REQUIRE(run_command({}).out == help.out);
+  REQUIRE_THAT(run_command({"--version"}).out, Catch::Matches("commonhold [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+  for (const char* command : {"serve", "list", "stop", "locks", "doctor"}) {
+    auto result = run_command({command, "--help"});
+    REQUIRE(result.status == 0);
+    REQUIRE_THAT(result.out, !Contains("lifeline"));  // what is not for people is not shown
+  }
+}
+
+TEST_CASE("a wrong command line is status 2 and a sentence") {
+  test::ServerGround ground;
+  require_sentence(run_command({"--nonsense"}), 2);
+  require_sentence(run_command({"frobnicate"}), 2);
+  require_sentence(run_command({"serve", "--nonsense"}), 2);
+  require_sentence(run_command({"serve"}), 2);
+  require_sentence(run_command({"stop"}), 2);
+  require_sentence(run_command({"serve", "--anonymous"}), 2);
+  for (const char* size : {"much", "-1", "0", "12Q", "1e30", "", "3 G"}) {
+    auto result = run_command({"serve", "--name", "stock", "--memory-limit", size});
+    if (*size == '\0') continue;
+    require_sentence(result, 2);
+    REQUIRE_THAT(result.err, Contains(fmt::format("\"{}\"", size)) && Contains("512M"));
+  }
+  (void)run_command({"stop", "stock"});
+  REQUIRE(ground.leftovers() == "");
+}
+
+TEST_CASE("sizes are bytes or have a unit") {
+  std::uint64_t bytes = 0;
+  for (auto& [text, expected] : std::vector<std::pair<std::string, std::uint64_t>>{{"65536", 65536},
+                                                                                   {"64K", 65536},
+                                                                                   {"64k", 65536},
+                                                                                   {"1.5G", 3ull << 29},
+                                                                                   {"2GiB", 2ull << 30},
+                                                                                   {"1T", 1ull << 40}}) {
+    INFO(text);
+    REQUIRE(cli::parse_size(text, bytes) == "");
+    REQUIRE(bytes == expected);
+  }
+  REQUIRE(cli::size_text(0) == "0 B");
+  REQUIRE(cli::size_text(1536) == "1.5 KiB");
+  REQUIRE(cli::size_text(10ull << 30) == "10 GiB");
+}
+
+TEST_CASE("a server is started, listed and stopped; a second one and a missing one are told so") {
+  test::ServerGround ground;
+  {
+    auto started = run_command({"serve", "--name", "stock", "--memory-limit", "64M"});
+    REQUIRE(started.status == 0);
+    REQUIRE(started.out == fmt::format("serving \"stock\" at {}/stock\n", ground.root()));
+    int pid = test::server_pid(ground.address("stock"));
+
+    auto second = run_command({"serve", "--name", "stock"});
+    require_sentence(second, 1);
+    REQUIRE_THAT(second.err, Contains("\"stock\"") && Contains(fmt::format("process {}", pid)) &&
+                                 Contains("commonhold stop stock"));
+    auto foreground = run_command({"serve", "--name", "stock", "--foreground"});
+    REQUIRE(foreground.status == 1);
+
+    auto list = run_command({"list"});
+    REQUIRE(list.status == 0);
+    REQUIRE_THAT(list.out,
+                 Contains("MANAGER") && Contains("stock") && Contains("served") && Contains(std::to_string(pid)));
+
+    auto stopped = run_command({"stop", "stock"});
+    REQUIRE(stopped.status == 0);
+    REQUIRE_FALSE(std::filesystem::exists(ground.root() + "/stock"));
+    for (const char* command : {"stop", "list", "locks"}) {
+      auto missing = run_command({command, "stock"});
+      require_sentence(missing, 1);
+      REQUIRE_THAT(missing.err, Contains("\"stock\"") && Contains("commonhold list"));
+    }
+    auto bad = run_command({"serve", "--name", "bad name"});
+    require_sentence(bad, 1);
+    REQUIRE_THAT(bad.err, Contains("\"bad name\""));
+    REQUIRE_THAT(run_command({"list"}).out, Contains("no managers") && Contains("commonhold serve"));
+  }
+  REQUIRE(ground.leftovers() == "");
+}
+
+TEST_CASE("objects and locks are listed with who uses, holds and waits") {
+  test::ServerGround ground;
+  {
+    REQUIRE(run_command({"serve", "--name", "stock"}).status == 0);
+    auto address = ground.address("stock");
+    REQUIRE_THAT(run_command({"list", "stock"}).out, Contains("no objects"));
+    REQUIRE_THAT(run_command({"locks", "stock"}).out, Contains("nobody holds"));
+    test::OpenAnswer lock;
+    {
+      auto loop = kj::setupAsyncIo();
+      test::RpcClient client(loop, address.folder);
+      auto session = client.come_in(address);
+      test::create(client, session, Kind::DICT, "prices", "dict<text,double>");
+      lock = test::create(client, session, Kind::LOCK, "till", "lock");
+      lock.hold = std::nullopt;
+    }
+    auto segment = shm::Segment::open(address.folder);
+    shm::UserLock till({segment.get(), lock.id.index, lock.control});
+    auto user = [&]() {
+      return test::spawn([&]() {
+        (void)shm::add_reference(*segment, lock.id);
+        (void)till.acquire(*segment->here());
+        pause();
+      });
+    };
+    pid_t holder = user();
+    REQUIRE(test::eventually([&]() { return till.holder_pid() == static_cast<std::uint32_t>(holder); }));
+    pid_t waiter = user();
+    std::string waiter_text = std::to_string(waiter);
+    REQUIRE(test::eventually([&]() {
+      return run_command({"locks", "stock"}).out.find(waiter_text) != std::string::npos;
+    }));
+    auto locks = run_command({"locks", "stock"});
+    REQUIRE_THAT(locks.out, Contains("lock till") && Contains(fmt::format("{} test_cli", holder)) &&
+                                Contains(fmt::format("{} test_cli", waiter)));
+    REQUIRE(locks.out.find(std::to_string(holder)) < locks.out.find(waiter_text));
+
+    auto list = run_command({"list", "stock"});
+    REQUIRE_THAT(list.out, Contains("prices") && Contains("dict<text,double>") && Contains("till"));
+    REQUIRE_THAT(list.out, Catch::Matches("(.|\\n)*till +lock +[0-9.]+ KiB +2 +0\\n(.|\\n)*"));
+    REQUIRE_THAT(run_command({"list"}).out, Catch::Matches("(.|\\n)*stock +served +[0-9]+ +2 +2 (.|\\n)*"));
+    for (pid_t child : {holder, waiter}) {
+      kill(child, SIGKILL);
+      test::wait_for(child);
+    }
+    REQUIRE(test::eventually([&]() { return !till.locked(); }));
+    segment.reset();
+    REQUIRE(run_command({"stop", "stock"}).status == 0);
+  }
+  REQUIRE(ground.leftovers() == "");
+}
+
+TEST_CASE("a server in the foreground says what happens and ends on Ctrl-C") {
+  test::ServerGround ground;
+  {
+    int err[2];
+    REQUIRE(pipe2(err, O_CLOEXEC) == 0);
+    pid_t server = fork();
+    if (server == 0) {
+      dup2(err[1], 2);
+      dup2(err[1], 1);
+      execl(test::command_path().c_str(), "commonhold", "serve", "--name", "stock", "--foreground", nullptr);
+      _exit(127);
+    }
+    close(err[1]);
+    std::string text;
+    auto read_until = [&](const std::string& word) {
+      char bytes[512];
+      while (text.find(word) == std::string::npos) {
+        ssize_t got = read(err[0], bytes, sizeof bytes);
+        if (got <= 0) return false;
+        text.append(bytes, static_cast<std::size_t>(got));
+      }
+      return true;
+    };
+    REQUIRE(read_until("Ctrl-C"));
+    REQUIRE_THAT(text, Contains("serving \"stock\" at " + ground.root() + "/stock"));
+    pid_t client = test::spawn([&]() {
+      auto segment = shm::Segment::open(ground.root() + "/stock");
+      (void)segment->here();
+      kill(getpid(), SIGKILL);
+    });
+    test::wait_for(client);
+    REQUIRE(read_until("what it held was released"));
+    REQUIRE_THAT(text, Contains(fmt::format("process {}", client)));
+    kill(server, SIGINT);
+    REQUIRE(read_until("ended"));
+    close(err[0]);
+    REQUIRE(test::wait_for(server) == 0);
+  }
+  REQUIRE(ground.leftovers() == "");
+}
+
+TEST_CASE("stopping a manager with a key of its own needs the key") {
+  test::ServerGround ground;
+  {
+    REQUIRE(run_command({"serve", "--name", "stock"}, {"COMMONHOLD_AUTHKEY=secret"}).status == 0);
+    auto without = run_command({"stop", "stock"});
+    require_sentence(without, 1);
+    REQUIRE_THAT(without.err, Contains("\"stock\"") && Contains("COMMONHOLD_AUTHKEY"));
+    auto wrong = run_command({"stop", "stock"}, {"COMMONHOLD_AUTHKEY=guess"});
+    require_sentence(wrong, 1);
+    REQUIRE_THAT(wrong.err, Contains("authkey"));
+    REQUIRE(run_command({"stop", "stock"}, {"COMMONHOLD_AUTHKEY=secret"}).status == 0);
+  }
+  REQUIRE(ground.leftovers() == "");
+}
+
+TEST_CASE("the doctor finds what a killed server left, audits it, and cleans only what nobody uses") {
+  test::ServerGround ground;
+  {
+    REQUIRE_THAT(run_command({"doctor"}).out, Contains("nothing in"));
+    for (const char* name : {"dead", "orphaned", "alive"}) REQUIRE(run_command({"serve", "--name", name}).status == 0);
+    auto make = [&](const char* name) {
+      auto address = ground.address(name);
+      auto loop = kj::setupAsyncIo();
+      test::RpcClient client(loop, address.folder);
+      auto session = client.come_in(address);
+      REQUIRE(test::create(client, session, Kind::DICT, "d", "dict<text,text>").created);
+    };
+    make("dead");
+    test::Shared<std::atomic<bool>> joined;
+    pid_t client = test::spawn([&]() {
+      auto segment = shm::Segment::open(ground.root() + "/orphaned");
+      (void)segment->here();
+      *joined = true;
+      pause();
+    });
+    REQUIRE(test::eventually([&]() { return joined->load(); }));
+    for (const char* name : {"dead", "orphaned"}) {
+      kill(test::server_pid(ground.address(name)), SIGKILL);
+      REQUIRE(test::eventually([&]() { return test::server_pid(ground.address(name)) == 0; }));
+    }
+    std::filesystem::create_directory(ground.root() + "/empty");
+    std::filesystem::permissions(ground.root() + "/empty", std::filesystem::perms::owner_all);
+    auto report = run_command({"doctor"});
+    INFO(report.out);
+    REQUIRE(report.status == 0);
+    REQUIRE_THAT(report.out, Contains("alive: served by process") &&
+                                 Contains("dead: its server died and nobody uses it: 1 objects") &&
+                                 Contains("orphaned: its server died, 1 clients go on") &&
+                                 Contains("empty: unfinished") && Contains("--clean"));
+    REQUIRE_THAT(report.out, !Contains("unsound"));
+    auto cleaned = run_command({"doctor", "--clean"});
+    REQUIRE_THAT(cleaned.out,
+                 Contains("removed " + ground.root() + "/dead") && Contains("removed " + ground.root() + "/empty"));
+    REQUIRE(std::filesystem::exists(ground.root() + "/orphaned"));
+    REQUIRE_FALSE(std::filesystem::exists(ground.root() + "/dead"));
+    kill(client, SIGKILL);
+    test::wait_for(client);
+    REQUIRE(run_command({"serve", "--name", "orphaned"}).status == 0);  // adopted
+    for (const char* name : {"orphaned", "alive"}) REQUIRE(run_command({"stop", name}).status == 0);
+  }
+  REQUIRE(ground.leftovers() == "");
+}
