@@ -28,6 +28,12 @@ std::string demangled(const std::type_info& type) {
   return status == 0 ? name.get() : type.name();
 }
 
+std::string joined(std::initializer_list<std::string_view> parts) {
+  std::string all;
+  for (const std::string_view part : parts) all += part;
+  return all;
+}
+
 std::string fitted_signature(std::string text) {
   if (text.size() <= shm::kMaxSignatureBytes) return text;
   const std::string tail = fmt::format("...#{:016x}", fingerprint(text));

@@ -94,8 +94,7 @@ TEST_CASE("storing says what was there") {
   CHECK(counts.setdefault("f", 9) == 9);
   CHECK(counts.exchange("f", 10) == std::optional<std::int64_t>(9));
   CHECK(counts.exchange("g", 11) == std::nullopt);
-  CHECK(counts.items() ==
-        Entries{{"a", 6}, {"b", 2}, {"c", 3}, {"d", 5}, {"e", 7}, {"f", 10}, {"g", 11}});
+  CHECK(counts.items() == Entries{{"a", 6}, {"b", 2}, {"c", 3}, {"d", 5}, {"e", 7}, {"f", 10}, {"g", 11}});
 }
 
 TEST_CASE("removing gives what was there") {

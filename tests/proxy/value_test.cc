@@ -64,7 +64,8 @@ void check_value(const T& first, const T& second) {
   CHECK_THROWS_AS(value.with_lock([&](T& inside) {
     inside = first;
     throw 5;
-  }), int);
+  }),
+                  int);
   CHECK(value.load() == second);
 }
 

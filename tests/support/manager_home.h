@@ -37,9 +37,7 @@ class Environment {
   Environment& operator=(const Environment&) = delete;
 
  private:
-  void set(const std::optional<std::string>& value) {
-    value ? setenv(name_, value->c_str(), 1) : unsetenv(name_);
-  }
+  void set(const std::optional<std::string>& value) { value ? setenv(name_, value->c_str(), 1) : unsetenv(name_); }
   const char* name_;
   std::optional<std::string> before_;
 };

@@ -36,6 +36,7 @@
 #include <commonhold/detail/element_reference.h>
 #include <commonhold/detail/plain.h>
 #include <commonhold/detail/print.h>
+#include <commonhold/detail/signature.h>
 #include <commonhold/errors.h>
 #include <commonhold/lock.h>
 
@@ -114,7 +115,7 @@ class Array {
   bool same_as(const Array& other) const { return handle_ == other.handle_; }
   static detail::ObjectRequest request(std::uint64_t count = 0) {
     return {detail::ObjectKind::kArray,
-            detail::fitted_signature("array<" + detail::type_name<T>() + ">"),
+            detail::fitted_signature(detail::joined({"array<", detail::type_name<T>(), ">"})),
             {count, sizeof(T)}};
   }
 
@@ -145,7 +146,8 @@ class Array {
   }
   std::atomic_ref<T> settled_element(Index index) const {
     const std::atomic_ref<T> found = element(index);
-    if (redo_->load(std::memory_order_acquire) != 0) [[unlikely]] detail::array_settle(*handle_);
+    if (redo_->load(std::memory_order_acquire) != 0) [[unlikely]]
+      detail::array_settle(*handle_);
     return found;
   }
   void put_element(Index index, const T& value) const { set(index, value); }

@@ -36,6 +36,7 @@
 #include <commonhold/detail/encoded.h>
 #include <commonhold/detail/encoded_batch.h>
 #include <commonhold/detail/object_handle.h>
+#include <commonhold/detail/signature.h>
 #include <commonhold/detail/snapshot.h>
 #include <commonhold/errors.h>
 #include <commonhold/pinned.h>
@@ -236,7 +237,9 @@ class Dict {
   std::string token() const { return detail::token_of(*handle_); }
   bool same_as(const Dict& other) const { return handle_ == other.handle_; }
   static detail::ObjectRequest request(std::uint64_t shards = 0) {
-    return {detail::ObjectKind::kDict, detail::fitted_signature("dict<" + detail::type_names<K, V>() + ">"), {shards}};
+    return {detail::ObjectKind::kDict,
+            detail::fitted_signature(detail::joined({"dict<", detail::type_names<K, V>(), ">"})),
+            {shards}};
   }
 
  private:

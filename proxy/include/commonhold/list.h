@@ -39,6 +39,7 @@
 #include <commonhold/detail/encoded_batch.h>
 #include <commonhold/detail/list_calls.h>
 #include <commonhold/detail/object_handle.h>
+#include <commonhold/detail/signature.h>
 #include <commonhold/detail/snapshot.h>
 #include <commonhold/errors.h>
 
@@ -169,7 +170,9 @@ class List {
   bool same_as(const List& other) const { return handle_ == other.handle_; }
   static detail::ObjectRequest request() {
     constexpr bool kBoxed = detail::kShape<T> != detail::Shape::kWord;
-    return {detail::ObjectKind::kList, detail::fitted_signature("list<" + detail::type_name<T>() + ">"), {kBoxed}};
+    return {detail::ObjectKind::kList,
+            detail::fitted_signature(detail::joined({"list<", detail::type_name<T>(), ">"})),
+            {kBoxed}};
   }
 
  private:

@@ -189,8 +189,8 @@ class Manager {
   template <typename Proxy, typename... Arguments>
   Proxy made(detail::Opening opening, std::string_view name, const Arguments&... arguments) const {
     bool created = false;
-    auto proxy = detail::Access::make<Proxy>(
-        detail::open_object(state_, opening, name, Proxy::request(arguments...), created));
+    auto proxy =
+        detail::Access::make<Proxy>(detail::open_object(state_, opening, name, Proxy::request(arguments...), created));
     if constexpr (requires { Proxy::initialize(proxy, arguments...); }) {
       if (created) Proxy::initialize(proxy, arguments...);
     }

@@ -28,6 +28,7 @@
 
 #include <commonhold/detail/plain.h>
 #include <commonhold/detail/print.h>
+#include <commonhold/detail/signature.h>
 #include <commonhold/detail/value_calls.h>
 #include <commonhold/detail/word_change.h>
 #include <commonhold/errors.h>
@@ -114,7 +115,7 @@ class Value {
     detail::Word word = 0;
     if constexpr (sizeof(T) <= sizeof word) std::memcpy(&word, &initial, sizeof(T));
     return {detail::ObjectKind::kValue,
-            detail::fitted_signature("value<" + detail::type_name<T>() + ">"),
+            detail::fitted_signature(detail::joined({"value<", detail::type_name<T>(), ">"})),
             {sizeof(T), word}};
   }
   static void initialize(const Value& value, const T& initial = T()) {

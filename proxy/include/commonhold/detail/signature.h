@@ -2,6 +2,7 @@
 // agree.
 #pragma once
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <typeinfo>
@@ -13,6 +14,9 @@ namespace commonhold::detail {
 // The type's name as written in C++: "shop::Order".
 std::string demangled(const std::type_info& type);
 
+// The parts, one behind the other.
+std::string joined(std::initializer_list<std::string_view> parts);
+
 // `text` as it is, or its beginning and a hash where it is longer than a signature may be.
 std::string fitted_signature(std::string text);
 
@@ -22,7 +26,7 @@ std::string type_name();
 template <typename... T>
 std::string type_names() {
   std::string all;
-  ((all += (all.empty() ? "" : ",") + type_name<T>()), ...);
+  ((all = all.empty() ? type_name<T>() : joined({all, ",", type_name<T>()})), ...);
   return all;
 }
 
@@ -31,7 +35,7 @@ std::string integer_name() {
   if constexpr (std::is_same_v<T, char>) {
     return "char";
   } else {
-    return (std::is_signed_v<T> ? "int" : "uint") + std::to_string(sizeof(T) * 8);
+    return joined({std::is_signed_v<T> ? "int" : "uint", std::to_string(sizeof(T) * 8)});
   }
 }
 
@@ -39,31 +43,33 @@ template <typename T>
 struct ContainerName;
 template <typename T>
 requires(kContainerShape<T> == Shape::kSequence) struct ContainerName<T> {
-  static std::string get() { return "vector<" + type_name<typename T::value_type>() + ">"; }
+  static std::string get() { return joined({"vector<", type_name<typename T::value_type>(), ">"}); }
 };
 template <typename T>
 requires(kContainerShape<T> == Shape::kSet) struct ContainerName<T> {
-  static std::string get() { return "set<" + type_name<typename T::value_type>() + ">"; }
+  static std::string get() { return joined({"set<", type_name<typename T::value_type>(), ">"}); }
 };
 template <typename T>
 requires(kContainerShape<T> == Shape::kMap) struct ContainerName<T> {
-  static std::string get() { return "map<" + type_names<typename T::key_type, typename T::mapped_type>() + ">"; }
+  static std::string get() {
+    return joined({"map<", type_names<typename T::key_type, typename T::mapped_type>(), ">"});
+  }
 };
 template <typename... T>
 struct ContainerName<std::tuple<T...>> {
-  static std::string get() { return "tuple<" + type_names<T...>() + ">"; }
+  static std::string get() { return joined({"tuple<", type_names<T...>(), ">"}); }
 };
 template <typename A, typename B>
 struct ContainerName<std::pair<A, B>> {
-  static std::string get() { return "tuple<" + type_names<A, B>() + ">"; }
+  static std::string get() { return joined({"tuple<", type_names<A, B>(), ">"}); }
 };
 template <typename T, std::size_t N>
 struct ContainerName<std::array<T, N>> {
-  static std::string get() { return "array<" + type_name<T>() + "," + std::to_string(N) + ">"; }
+  static std::string get() { return joined({"array<", type_name<T>(), ",", std::to_string(N), ">"}); }
 };
 template <typename T>
 struct ContainerName<std::optional<T>> {
-  static std::string get() { return "optional<" + type_name<T>() + ">"; }
+  static std::string get() { return joined({"optional<", type_name<T>(), ">"}); }
 };
 
 template <typename T>
@@ -78,7 +84,7 @@ std::string type_name() {
   } else if constexpr (std::is_same_v<T, double>) {
     return "double";
   } else if constexpr (std::is_enum_v<T>) {
-    return "enum<" + demangled(typeid(T)) + "," + integer_name<std::underlying_type_t<T>>() + ">";
+    return joined({"enum<", demangled(typeid(T)), ",", integer_name<std::underlying_type_t<T>>(), ">"});
   } else if constexpr (kShape<T> == Shape::kWord) {
     return integer_name<T>();
   } else if constexpr (kShape<T> == Shape::kText) {
@@ -86,7 +92,7 @@ std::string type_name() {
   } else if constexpr (kShape<T> == Shape::kBytes) {
     return "bytes";
   } else if constexpr (kShape<T> == Shape::kStruct) {
-    return "struct<" + demangled(typeid(T)) + "," + std::to_string(sizeof(T)) + ">";
+    return joined({"struct<", demangled(typeid(T)), ",", std::to_string(sizeof(T)), ">"});
   } else {
     return ContainerName<T>::get();
   }
