@@ -287,6 +287,10 @@ Heap::Audit Heap::audit(const std::vector<BlockRange>& reachable) {
       }
       Word next = load_word(segment_.at<Word>(block));
       Offset end = (head & kRange) != 0 ? load_word(segment_.at<Word>(block) + 1) : block + size;
+      if (free.contains(block) || end < block || !segment_.holds(block, end - block)) {
+        ++audit.doubled_blocks;  // a ring, or a wild end
+        break;
+      }
       for (; block + size <= end; block += size) {
         ++audit.free_blocks;
         if (!free.insert(block).second || used.contains(block)) ++audit.doubled_blocks;
