@@ -157,6 +157,7 @@ Status List::snapshot(ThreadContext& me, std::uint64_t first, std::uint64_t coun
       return Status::kOk;
     });
     if (status != Status::kOk) return status;
+    if (need > segment_->header().total_bytes / sizeof(Word)) return Status::kCorrupt;
     if (changes != nullptr) *changes = list.changes();
     if (need <= copy.size()) break;
   }

@@ -8,6 +8,10 @@ ListNode* list_node(const Segment& segment, Offset at) {
   return at % 8 == 0 && segment.holds(at, sizeof(ListNode)) ? segment.at<ListNode>(at) : nullptr;
 }
 
+std::uint64_t most_list_nodes(const Segment& segment) {
+  return segment.header().committed_extents.load(std::memory_order_acquire) * (kExtent / sizeof(ListNode));
+}
+
 Status read_view(const Segment& segment, const ListControl& control, ListView& view) {
   view = ListView();
   view.root = control.root.load(std::memory_order_acquire);  // SYNC POINT: list root
@@ -20,6 +24,7 @@ Status read_view(const Segment& segment, const ListControl& control, ListView& v
   view.tail = root.tail.load(std::memory_order_acquire);
   view.tail_count = root.tail_count.load(std::memory_order_acquire);  // SYNC POINT: list tail
   if (view.height > kMaxListHeight || view.tail_count > kLeafCells) return Status::kCorrupt;
+  if (view.tree_count > segment.header().total_bytes / sizeof(Word)) return Status::kCorrupt;
   if ((view.tail == 0 && view.tail_count != 0) || (view.tree == 0) != (view.tree_count == 0)) return Status::kCorrupt;
   return Status::kOk;
 }

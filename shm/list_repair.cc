@@ -25,6 +25,7 @@ class ListWalk {
   }
 
   void node(Offset at, std::uint64_t level, std::uint64_t count) {
+    if (++nodes_ > most_list_nodes(segment_)) return fail("more nodes than there is room for", at, nodes_);
     if (level == 0) return leaf(at, count, "leaf");
     const ListNode* inner = list_node(segment_, at);
     if (inner == nullptr) return fail("an inner node outside the segment, level", at, level);
@@ -58,6 +59,7 @@ class ListWalk {
 
   const Segment& segment_;
   bool boxed_;
+  std::uint64_t nodes_ = 0;
   std::vector<BlockRange>& reachable_;
   std::string& error_;
 };

@@ -111,12 +111,14 @@ Offset ListEdit::make_node(const WordRun& run, std::uint64_t from, std::uint64_t
 void ListEdit::replaced(Offset at, ListNode* node) {
   node->link.store(replaced_, std::memory_order_relaxed);
   replaced_ = at;
+  ++chained_;
 }
 
 void ListEdit::replaced_leaf(Offset at, ListNode* leaf, std::uint64_t dropped_from, std::uint64_t dropped_to) {
   leaf->used.store(dropped_from | dropped_to << 32, std::memory_order_relaxed);
   leaf->link.store(replaced_leaves_, std::memory_order_relaxed);
   replaced_leaves_ = at;
+  ++chained_;
 }
 
 Status ListEdit::descend(const ListView& from, std::uint64_t index, Path& path) const {
@@ -142,7 +144,7 @@ Status ListEdit::descend(const ListView& from, std::uint64_t index, Path& path) 
 
 Status ListEdit::drop_subtree(Offset at, std::uint64_t level, std::uint64_t count) {
   ListNode* node = list_node(me_.segment(), at);
-  if (node == nullptr) return Status::kCorrupt;
+  if (node == nullptr || chained_ > most_list_nodes(me_.segment())) return Status::kCorrupt;
   if (level == 0) {
     if (count > kLeafCells) return Status::kCorrupt;
     replaced_leaf(at, node, 0, count);
@@ -371,22 +373,21 @@ Status ListEdit::commit(const ListView& from, ListView& to, bool drop_boxes) {
   made_ = 0;
   if (from.root != 0) heap_.retire(from.root, sizeof(ListRoot));
   // A chain's next node is read before this one is retired: the heap may use it again at once.
-  while (replaced_ != 0) {
+  while (ListNode* node = chained_ != 0 ? list_node(segment, replaced_) : nullptr) {
     Offset at = replaced_;
-    replaced_ = relaxed(segment.at<ListNode>(at)->link);
+    replaced_ = relaxed(node->link);
     heap_.retire(at, sizeof(ListNode));
+    --chained_;
   }
-  while (replaced_leaves_ != 0) {
+  while (ListNode* leaf = chained_ != 0 ? list_node(segment, replaced_leaves_) : nullptr) {
     Offset at = replaced_leaves_;
-    const ListNode* leaf = segment.at<ListNode>(at);
+    Word dropped = relaxed(leaf->used), last = dropped >> 32;
     replaced_leaves_ = relaxed(leaf->link);
-    if (drop_boxes) {
-      Word dropped = relaxed(leaf->used);
-      for (std::uint64_t i = dropped & 0xffffffff; i < dropped >> 32; ++i) {
-        retire_box(segment, heap_, relaxed(leaf->words[i]));
-      }
+    for (std::uint64_t i = dropped & 0xffffffff; drop_boxes && i < last && i < kLeafCells; ++i) {
+      retire_box(segment, heap_, relaxed(leaf->words[i]));
     }
     heap_.retire(at, sizeof(ListNode));
+    --chained_;
   }
   return Status::kOk;
 }

@@ -58,6 +58,9 @@ Status read_view(const Segment& segment, const ListControl& control, ListView& v
 Status find_cells(const Segment& segment, const ListView& view, std::uint64_t index, AtomicWord*& cells,
                   std::uint64_t& count);
 
+// More nodes than a segment holds: a walk that meets them goes in circles.
+std::uint64_t most_list_nodes(const Segment& segment);
+
 // The node at `at`, nullptr when the offset names none of ours.
 ListNode* list_node(const Segment& segment, Offset at);
 
@@ -147,6 +150,7 @@ class ListEdit {
   Offset made_ = 0;      // chain by link
   Offset replaced_ = 0;  // chain of inner nodes
   Offset replaced_leaves_ = 0;
+  std::uint64_t chained_ = 0;  // nodes in the latter two: a damaged tree may name one twice, which makes a ring
 };
 
 // Before each commit: a death between them leaves an extra raise, which is harmless, never a change unseen.
