@@ -51,8 +51,8 @@ inline void kill_everywhere_in(const TestSegment& segment, const KillCase& one) 
   plan.enter = [&] { (void)segment.me(); };
   plan.op = one.op;
   plan.shared = watched;
-  plan.max_every = kill_everywhere() ? 100'000 : 2'500;
-  plan.sample = 300;
+  plan.max_every = kill_everywhere() ? 20'000 : 700;
+  plan.sample = 100;
   plan.seed = Catch::rngSeed();
 
   auto recover_and_check = [&]() -> std::string {
