@@ -60,13 +60,14 @@ int run_serve(const Words& words) {
     std::string why = cli::parse_size(words.size, limit);
     if (!why.empty()) return cli::say_usage_error("--memory-limit " + why);
   }
-  if (words.anonymous) {
-    if (words.request.lifeline_fd < 0 || words.request.ready_fd < 0) {
+  if (words.anonymous || words.request.ready_fd >= 0) {
+    if (words.request.ready_fd < 0 || (words.request.lifeline_fd < 0) == words.server.name.empty()) {
       return cli::say_usage_error("--anonymous is for programs that start a server; people use --name");
     }
     rpc::SpawnRequest request = words.request;
+    request.name = words.server.name;
     request.memory_limit = limit;
-    return manager::serve_anonymous(request);
+    return manager::serve_on_request(request);
   }
   if (words.server.name.empty()) {
     return cli::say_usage_error("serve needs a name by which programs join: commonhold serve --name stock");

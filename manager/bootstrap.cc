@@ -26,7 +26,7 @@ __attribute__((constructor)) void take_over_when_asked() {
             rpc::kBootstrapVariable, words.c_str());
     _exit(2);
   }
-  _exit(serve_anonymous(*request));
+  _exit(serve_on_request(*request));
 }
 
 }  // namespace

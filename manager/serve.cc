@@ -221,7 +221,7 @@ int serve_in_background(const NamedServer& server) {
 
 }  // namespace
 
-int serve_anonymous(const rpc::SpawnRequest& given) {
+int serve_on_request(const rpc::SpawnRequest& given) {
   rpc::SpawnRequest request = given;
   request.lifeline_fd = above_standard(given.lifeline_fd);
   request.ready_fd = above_standard(given.ready_fd);
@@ -237,7 +237,10 @@ int serve_anonymous(const rpc::SpawnRequest& given) {
   signal(SIGINT, SIG_IGN);
   signal(SIGHUP, SIG_IGN);
   signal(SIGQUIT, SIG_IGN);
-  _exit(run_anonymous(request));
+  if (request.name.empty()) _exit(run_anonymous(request));
+  const NamedServer server{.name = request.name, .memory_limit = request.memory_limit};
+  _exit(run_named(
+      server, [](const std::string&) {}, [&](const rpc::ReadyLine& line) { report(request.ready_fd, line); }));
 }
 
 int serve_named(const NamedServer& server) {

@@ -8,10 +8,10 @@
 
 namespace commonhold::manager {
 
-// Serves an anonymous manager as rpc/spawn.h says, in a new process: the calling one returns 0 at once, so whoever
-// started it has a child to wait for that ends immediately, and none that stays. Failures go to the ready descriptor.
-// REQUIRES: one thread.
-int serve_anonymous(const rpc::SpawnRequest& request);
+// Serves a manager for the program that asked for it (rpc/spawn.h), in a new process: the calling one returns 0 at once,
+// so whoever started it has a child to wait for that ends immediately, and none that stays. Failures go to the ready
+// descriptor. REQUIRES: one thread.
+int serve_on_request(const rpc::SpawnRequest& request);
 
 struct NamedServer {
   std::string name;

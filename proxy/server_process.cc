@@ -143,27 +143,24 @@ int wait_for(pid_t pid) {
   return status;
 }
 
-// All that the other end writes until it closes, or until the time is over.
-std::string read_to_end(int fd) {
+// What the other end writes until it ends the line or closes, or until the time is over.
+std::string read_line(int fd) {
   const auto end = std::chrono::steady_clock::now() + kStartPatience;
   std::string text;
-  for (;;) {
+  while (text.empty() || text.back() != '\n') {
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()).count();
     pollfd ready{fd, POLLIN, 0};
     const int polled = left <= 0 ? 0 : poll(&ready, 1, static_cast<int>(left));
     if (polled < 0 && errno == EINTR) continue;
-    if (polled <= 0) return text;
+    if (polled <= 0) break;
     char buffer[1024];
     const ssize_t size = read(fd, buffer, sizeof buffer);
     if (size < 0 && errno == EINTR) continue;
-    if (size <= 0) return text;
+    if (size <= 0) break;
     text.append(buffer, static_cast<std::size_t>(size));
-    if (text.back() == '\n' && text.size() < sizeof buffer) {
-      // The ready line is one; what a named server says may be more, and ends with the descriptor.
-      if (text.starts_with("ready ") || text.starts_with("failed ")) return text;
-    }
   }
+  return text;
 }
 
 [[noreturn]] void throw_refusal(const rpc::ReadyLine& line) {
@@ -203,20 +200,28 @@ void OwnedFd::close() {
   if (fd_ >= 0) ::close(release());
 }
 
-StartedServer start_anonymous_server(const ServerPlan& plan) {
+namespace {
+
+// Starts a server and waits for its ready line; gives its folder. `lifeline` is the read end, -1 for none.
+std::string start(rpc::SpawnRequest request, const ServerPlan& plan, int lifeline) {
   const Command command = choose_command();
   Pipe ready = make_pipe();
-  Pipe lifeline = make_pipe();
-  // Above all descriptors of ours, so that the two dup2 below cannot run into each other. dup2 clears close-on-exec.
-  OwnedFd lifeline_read(fcntl(lifeline.read.get(), F_DUPFD_CLOEXEC, 16));
+  // Above all descriptors that the child gets, so that the two dup2 below cannot run into each other. dup2 clears
+  // close-on-exec.
   OwnedFd ready_write(fcntl(ready.write.get(), F_DUPFD_CLOEXEC, 16));
-  if (lifeline_read.get() < 0 || ready_write.get() < 0) throw_system_error("making a pipe for a server", errno);
-
-  rpc::SpawnRequest request;
-  request.lifeline_fd = 3;
+  OwnedFd lifeline_read(lifeline < 0 ? -1 : fcntl(lifeline, F_DUPFD_CLOEXEC, 16));
+  if (ready_write.get() < 0 || (lifeline >= 0 && lifeline_read.get() < 0)) {
+    throw_system_error("making a pipe for a server", errno);
+  }
+  Actions actions;
   request.ready_fd = 4;
+  posix_spawn_file_actions_adddup2(&actions.files, ready_write.get(), request.ready_fd);
+  if (lifeline >= 0) {
+    request.lifeline_fd = 3;
+    posix_spawn_file_actions_adddup2(&actions.files, lifeline_read.get(), request.lifeline_fd);
+  }
   request.memory_limit = plan.memory_limit;
-  request.folder = plan.folder;
+
   std::vector<std::string> arguments{"commonhold"};
   std::vector<std::string> settings = key_setting(plan);
   if (command.own_image) {
@@ -224,15 +229,11 @@ StartedServer start_anonymous_server(const ServerPlan& plan) {
   } else {
     for (std::string& word : request.arguments()) arguments.push_back(std::move(word));
   }
-  Actions actions;
-  posix_spawn_file_actions_adddup2(&actions.files, lifeline_read.get(), request.lifeline_fd);
-  posix_spawn_file_actions_adddup2(&actions.files, ready_write.get(), request.ready_fd);
   const pid_t child = spawn(command, actions, std::move(arguments), environment_with(std::move(settings)));
   ready.write.close();
   ready_write.close();
-  const std::string text = read_to_end(ready.read.get());
+  const std::string text = read_line(ready.read.get());
   const int status = wait_for(child);
-
   const auto line = rpc::ReadyLine::parse(text);
   if (!line) {
     throw ServerGone(fmt::format("the server that {} was to become did not come up (wait status {:#x}){}",
@@ -240,34 +241,23 @@ StartedServer start_anonymous_server(const ServerPlan& plan) {
                                  command.own_image ? "; set COMMONHOLD_SERVER to the `commonhold` command" : ""));
   }
   if (!line->ready) throw_refusal(*line);
-  return {line->folder, std::move(lifeline.write)};
+  return line->folder;
+}
+
+}  // namespace
+
+StartedServer start_anonymous_server(const ServerPlan& plan) {
+  Pipe lifeline = make_pipe();
+  rpc::SpawnRequest request;
+  request.folder = plan.folder;
+  std::string folder = start(std::move(request), plan, lifeline.read.get());
+  return {std::move(folder), std::move(lifeline.write)};
 }
 
 void start_named_server(const std::string& name, const ServerPlan& plan) {
-  const Command command = choose_command();
-  if (command.own_image) {
-    throw UsageError(fmt::format("starting the named manager \"{}\" needs the `commonhold` command: set {} to its path",
-                                 name, rpc::kServerVariable));
-  }
-  std::vector<std::string> arguments{"commonhold", "serve", "--name", name};
-  if (plan.memory_limit != 0) {
-    arguments.push_back("--memory-limit");
-    arguments.push_back(std::to_string(plan.memory_limit));
-  }
-  Pipe said = make_pipe();
-  Actions actions;
-  posix_spawn_file_actions_addopen(&actions.files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions.files, said.write.get(), STDERR_FILENO);
-  posix_spawn_file_actions_adddup2(&actions.files, said.write.get(), STDOUT_FILENO);
-  const pid_t child = spawn(command, actions, std::move(arguments), environment_with(key_setting(plan)));
-  said.write.close();
-  std::string text = read_to_end(said.read.get());
-  const int status = wait_for(child);
-  if (status == 0) return;
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  if (text.find("already") != std::string::npos) throw NameError(NameError::Reason::kTaken, text);
-  if (text.empty()) text = fmt::format("the server of \"{}\" did not come up (wait status {:#x})", name, status);
-  throw RemoteError(text);
+  rpc::SpawnRequest request;
+  request.name = name;
+  (void)start(std::move(request), plan, -1);
 }
 
 }  // namespace commonhold::detail

@@ -18,8 +18,12 @@ bool read_number(std::string_view text, Number& number) {
 }  // namespace
 
 std::vector<std::string> SpawnRequest::arguments() const {
-  std::vector<std::string> words{"serve",      "--anonymous",           "--lifeline-fd", std::to_string(lifeline_fd),
-                                 "--ready-fd", std::to_string(ready_fd)};
+  std::vector<std::string> words{"serve", "--ready-fd", std::to_string(ready_fd)};
+  if (name.empty()) {
+    words.insert(words.end(), {"--anonymous", "--lifeline-fd", std::to_string(lifeline_fd)});
+  } else {
+    words.insert(words.end(), {"--name", name});
+  }
   if (memory_limit != 0) {
     words.push_back("--memory-limit");
     words.push_back(std::to_string(memory_limit));
@@ -32,6 +36,7 @@ std::vector<std::string> SpawnRequest::arguments() const {
 }
 
 std::string SpawnRequest::environment() const {
+  if (!name.empty()) return fmt::format("ready-fd={} memory-limit={} name={}", ready_fd, memory_limit, name);
   return fmt::format("lifeline-fd={} ready-fd={} memory-limit={} folder={}", lifeline_fd, ready_fd, memory_limit,
                      folder);
 }
@@ -43,18 +48,19 @@ std::optional<SpawnRequest> SpawnRequest::from_environment(std::string_view valu
     if (equals == std::string_view::npos) return std::nullopt;
     std::string_view name = value.substr(0, equals);
     value.remove_prefix(equals + 1);
-    // The folder is last, as it may have spaces in it.
-    std::size_t end = name == "folder" ? value.size() : std::min(value.find(' '), value.size());
+    // A path is last, as it may have spaces in it.
+    bool path = name == "folder" || name == "name";
+    std::size_t end = path ? value.size() : std::min(value.find(' '), value.size());
     std::string_view word = value.substr(0, end);
     value.remove_prefix(std::min(end + 1, value.size()));
     bool understood = name == "lifeline-fd"    ? read_number(word, request.lifeline_fd)
                       : name == "ready-fd"     ? read_number(word, request.ready_fd)
                       : name == "memory-limit" ? read_number(word, request.memory_limit)
-                                               : name == "folder";
+                                               : path;
     if (!understood) return std::nullopt;
-    if (name == "folder") request.folder = word;
+    if (path) (name == "name" ? request.name : request.folder) = word;
   }
-  if (request.lifeline_fd < 0 || request.ready_fd < 0) return std::nullopt;
+  if ((request.lifeline_fd < 0) != !request.name.empty() || request.ready_fd < 0) return std::nullopt;
   return request;
 }
 

@@ -1,5 +1,7 @@
-// How a client starts the server of an anonymous manager, and how the server answers: the words that both
-// ends share.
+// How a client starts the server of a manager, anonymous ones in the first place, and how the server answers: the words
+// that both ends share.
+//
+// A named manager is started in the same way, without a lifeline.
 //
 // The client makes two pipes and executes a program with the request as arguments (`commonhold serve ...`) or
 // in the environment variable COMMONHOLD_BOOTSTRAP of its own program image, where the library takes over
@@ -31,10 +33,13 @@ struct SpawnRequest {
   std::uint64_t memory_limit = 0;  // bytes, 0: all that the file system holds
   // Serve this folder (again): for clients whose anonymous server was killed. Empty: a new folder.
   std::string folder;
+  // Serve a named manager, which stays until it is shut down: its name or folder. Then there is no lifeline.
+  std::string name;
 
   // "serve" "--anonymous" "--lifeline-fd" "5" ...: the arguments after the program's name.
   std::vector<std::string> arguments() const;
-  // The value of COMMONHOLD_BOOTSTRAP: "lifeline-fd=5 ready-fd=6 memory-limit=0 folder=...".
+  // The value of COMMONHOLD_BOOTSTRAP: "lifeline-fd=5 ready-fd=6 memory-limit=0 folder=...", or with "name=..." at the
+  // end.
   std::string environment() const;
   // nullopt: not such a value.
   static std::optional<SpawnRequest> from_environment(std::string_view value);

@@ -1,5 +1,6 @@
 // Starting, finding, ending and restarting servers; names; what is left behind.
 #include <commonhold/commonhold.h>
+#include <dlfcn.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -336,8 +337,33 @@ TEST_CASE("a server holds none of the program's files open and none of its signa
   CHECK(action.sa_handler == after.sa_handler);
 }
 
-TEST_CASE("a program that was never installed is its own server") {
+TEST_CASE("a program that was never installed, and finds no command, is its own server") {
   ManagerHome home;
-  Environment server("COMMONHOLD_SERVER", "/proc/self/exe-that-is-not-there");
-  CHECK_THROWS_AS(Manager{}, UsageError);
+  const char* program = std::getenv("COMMONHOLD_SECOND_PROGRAM");
+  REQUIRE(program != nullptr);
+  // The library alone in a folder; the program finds it there.
+  Dl_info library{};
+  REQUIRE(dladdr(reinterpret_cast<const void*>(&commonhold::version), &library) != 0);
+  const std::filesystem::path alone = "/tmp/commonhold-alone-" + std::to_string(getpid());
+  std::filesystem::create_directory(alone);
+  const std::filesystem::path file = library.dli_fname;
+  std::filesystem::copy_file(std::filesystem::canonical(file), alone / file.filename());
+  {
+    Environment path("LD_LIBRARY_PATH", alone.string());
+    Environment command("COMMONHOLD_SERVER", std::nullopt);
+    CHECK(std::system(program) == 0);
+  }
+  std::filesystem::remove_all(alone);
+}
+
+TEST_CASE("a server that cannot be executed is named") {
+  ManagerHome home;
+  Environment server("COMMONHOLD_SERVER", "/no/such/program");
+  CHECK_THROWS_WITH(Manager{}, Contains("/no/such/program") && Contains("COMMONHOLD_SERVER"));
+}
+
+TEST_CASE("a server that ends before it is ready is an error, not a wait") {
+  ManagerHome home;
+  Environment server("COMMONHOLD_SERVER", "/bin/true");
+  CHECK_THROWS_AS(Manager{}, ServerGone);
 }

@@ -13,11 +13,19 @@ TEST_CASE("a request survives its way through the environment") {
   REQUIRE(read->memory_limit == 1 << 20);
   REQUIRE(read->folder == request.folder);
   REQUIRE(SpawnRequest::from_environment(SpawnRequest{3, 4, 0, ""}.environment())->folder == "");
+  SpawnRequest named{-1, 9, 5, "", "/a folder/stock"};
+  read = SpawnRequest::from_environment(named.environment());
+  REQUIRE(read);
+  REQUIRE(read->lifeline_fd == -1);
+  REQUIRE(read->memory_limit == 5);
+  REQUIRE(read->name == named.name);
+  REQUIRE(named.arguments() == std::vector<std::string>{"serve", "--ready-fd", "9", "--name", named.name,
+                                                        "--memory-limit", "5"});
 }
 
 TEST_CASE("what is no request is told apart") {
   for (const char* text : {"", "1", "lifeline-fd=3", "lifeline-fd=3 ready-fd=", "lifeline-fd=x ready-fd=4",
-                           "lifeline-fd=3 ready-fd=4 more=5", "lifeline-fd=3 ready-fd=4 memory-limit=-1"}) {
+                           "lifeline-fd=3 ready-fd=4 more=5", "lifeline-fd=3 ready-fd=4 name=x", "ready-fd=4 folder=/x", "lifeline-fd=3 ready-fd=4 memory-limit=-1"}) {
     INFO(text);
     REQUIRE_FALSE(SpawnRequest::from_environment(text));
   }
