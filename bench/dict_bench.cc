@@ -22,7 +22,7 @@ struct Get {
     Walk walk(wanted_keys(), worker.index());
     worker.repeat([&](std::uint64_t) {
       for (std::uint64_t i = 0; i < Worker::kBatch; ++i) {
-        Value value;
+        Payload value;
         found(session.get(walk.next(), value));
         keep(value);
       }
@@ -34,7 +34,7 @@ struct Overwrite {
   template <typename Session>
   static void run(Worker& worker, Session& session) {
     Walk walk(wanted_keys(), worker.index());
-    Value value = make_value(0);
+    Payload value = make_payload(0);
     worker.repeat([&](std::uint64_t n) {
       for (std::uint64_t i = 0; i < Worker::kBatch; ++i) {
         value.words[0] = n;
@@ -52,7 +52,7 @@ struct Mix {
     std::vector<std::uint8_t> puts(65536);
     for (auto& put : puts) put = random() % 10 == 0;
     Walk walk(wanted_keys(), worker.index());
-    Value written = make_value(0);
+    Payload written = make_payload(0);
     std::size_t at = 0;
     worker.repeat([&](std::uint64_t n) {
       for (std::uint64_t i = 0; i < Worker::kBatch; ++i) {
@@ -61,7 +61,7 @@ struct Mix {
           written.words[0] = n;
           found(session.put(key, written));
         } else {
-          Value value;
+          Payload value;
           found(session.get(key, value));
           keep(value);
         }
@@ -85,59 +85,60 @@ Contender contender(std::string name, Lazy<Store> store, int workers) {
 }  // namespace
 
 void add_dict_rows(Rows& rows) {
-  Lazy<CommonholdStore> ours;
+  Lazy<ProxyStore> ours;
+  Lazy<StructureStore> structure;
   Lazy<InlineMapStore> inline_map;
   Lazy<StringMapStore> string_map;
   Lazy<BoostStore> boost;
   Lazy<LmdbStore> lmdb;
   Lazy<CuckooStore> cuckoo;
 
-  rows.push_back(
-      {"dict",
-       "get, 1 process",
-       "M/s",
-       Better::kHigher,
-       10,
-       contender<Get>("", ours, 1),
-       {contender<Get>("std::unordered_map, unlocked, private", inline_map, 1),
-        contender<Get>("std::unordered_map<std::string, ...>", string_map, 1),
-        contender<Get>("libcuckoo, 1 thread", cuckoo, 1), contender<Get>("Boost.Interprocess unordered_map", boost, 1),
-        contender<Get>("LMDB, a transaction each", lmdb, 1)}});
-  rows.push_back({"dict",
-                  "get, 2 processes",
-                  "M/s",
-                  Better::kHigher,
-                  18,
-                  contender<Get>("", ours, 2),
-                  {contender<Get>("std::unordered_map, a private copy each", inline_map, 2),
-                   contender<Get>("Boost.Interprocess unordered_map", boost, 2),
-                   contender<Get>("LMDB, a transaction each", lmdb, 2)}});
-  rows.push_back({"dict",
-                  "overwrite, 1 process",
-                  "M/s",
-                  Better::kHigher,
-                  5,
-                  contender<Overwrite>("", ours, 1),
-                  {contender<Overwrite>("std::unordered_map, unlocked, private", inline_map, 1),
-                   contender<Overwrite>("libcuckoo, 1 thread", cuckoo, 1),
-                   contender<Overwrite>("Boost.Interprocess unordered_map", boost, 1),
-                   contender<Overwrite>("LMDB, not synced, a transaction each", lmdb, 1)}});
-  rows.push_back({"dict",
-                  "overwrite, 2 processes",
-                  "M/s",
-                  Better::kHigher,
-                  8,
-                  contender<Overwrite>("", ours, 2),
-                  {contender<Overwrite>("Boost.Interprocess unordered_map", boost, 2),
-                   contender<Overwrite>("LMDB, not synced, a transaction each", lmdb, 2)}});
-  rows.push_back({"dict",
-                  "9 get : 1 put, 2 processes",
-                  "M/s",
-                  Better::kHigher,
-                  12,
-                  contender<Mix>("", ours, 2),
-                  {contender<Mix>("std::unordered_map, a private copy each", inline_map, 2),
-                   contender<Mix>("Boost.Interprocess unordered_map", boost, 2)}});
+  rows.push_back({.family = "dict",
+                  .name = "get, 1 process",
+                  .unit = "M/s",
+                  .target = 10,
+                  .ours = contender<Get>("", ours, 1),
+                  .beside = {contender<Get>("std::unordered_map, unlocked, private", inline_map, 1),
+                             contender<Get>("std::unordered_map<std::string, ...>", string_map, 1),
+                             contender<Get>("our structure without the proxy", structure, 1),
+                             contender<Get>("libcuckoo, 1 thread", cuckoo, 1),
+                             contender<Get>("Boost.Interprocess unordered_map", boost, 1),
+                             contender<Get>("LMDB, a transaction each", lmdb, 1)}});
+  rows.push_back({.family = "dict",
+                  .name = "get, 2 processes",
+                  .unit = "M/s",
+                  .target = 18,
+                  .ours = contender<Get>("", ours, 2),
+                  .beside = {contender<Get>("std::unordered_map, a private copy each", inline_map, 2),
+                             contender<Get>("our structure without the proxy", structure, 2),
+                             contender<Get>("Boost.Interprocess unordered_map", boost, 2),
+                             contender<Get>("LMDB, a transaction each", lmdb, 2)}});
+  rows.push_back({.family = "dict",
+                  .name = "overwrite, 1 process",
+                  .unit = "M/s",
+                  .target = 5,
+                  .ours = contender<Overwrite>("", ours, 1),
+                  .beside = {contender<Overwrite>("std::unordered_map, unlocked, private", inline_map, 1),
+                             contender<Overwrite>("our structure without the proxy", structure, 1),
+                             contender<Overwrite>("libcuckoo, 1 thread", cuckoo, 1),
+                             contender<Overwrite>("Boost.Interprocess unordered_map", boost, 1),
+                             contender<Overwrite>("LMDB, not synced, a transaction each", lmdb, 1)}});
+  rows.push_back({.family = "dict",
+                  .name = "overwrite, 2 processes",
+                  .unit = "M/s",
+                  .target = 8,
+                  .ours = contender<Overwrite>("", ours, 2),
+                  .beside = {contender<Overwrite>("Boost.Interprocess unordered_map", boost, 2),
+                             contender<Overwrite>("our structure without the proxy", structure, 2),
+                             contender<Overwrite>("LMDB, not synced, a transaction each", lmdb, 2)}});
+  rows.push_back({.family = "dict",
+                  .name = "9 get : 1 put, 2 processes",
+                  .unit = "M/s",
+                  .target = 12,
+                  .ours = contender<Mix>("", ours, 2),
+                  .beside = {contender<Mix>("std::unordered_map, a private copy each", inline_map, 2),
+                             contender<Mix>("our structure without the proxy", structure, 2),
+                             contender<Mix>("Boost.Interprocess unordered_map", boost, 2)}});
 }
 
 }  // namespace commonhold::bench

@@ -21,10 +21,10 @@ struct Key {
   bool operator==(const Key& other) const { return std::memcmp(bytes, other.bytes, sizeof bytes) == 0; }
 };
 
-struct Value {
+struct Payload {
   std::uint64_t words[8];
 };
-static_assert(sizeof(Value) == 64);
+static_assert(sizeof(Payload) == 64);
 
 // What std::hash gives for the text.
 struct KeyHash {
@@ -34,7 +34,7 @@ struct KeyHash {
 inline shm::Item item(const Key& key) {
   return {shm::ItemKind::kText, key.bytes, sizeof key.bytes};
 }
-inline shm::Item item(const Value& value) {
+inline shm::Item item(const Payload& value) {
   return {shm::ItemKind::kStruct, &value, sizeof value};
 }
 
@@ -43,8 +43,8 @@ inline Key make_key(std::uint64_t number) {
   for (std::size_t i = sizeof key.bytes; i-- > 0; number /= 10) key.bytes[i] = static_cast<char>('0' + number % 10);
   return key;
 }
-inline Value make_value(std::uint64_t number) {
-  Value value;
+inline Payload make_payload(std::uint64_t number) {
+  Payload value;
   for (std::uint64_t i = 0; i < 8; ++i) value.words[i] = number * 8 + i;
   return value;
 }

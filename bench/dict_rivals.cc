@@ -33,8 +33,8 @@ namespace commonhold::bench {
 namespace ipc = boost::interprocess;
 
 struct BoostStore::Map {
-  using Allocator = ipc::allocator<std::pair<const Key, Value>, ipc::managed_shared_memory::segment_manager>;
-  using Table = boost::unordered_map<Key, Value, KeyHash, std::equal_to<Key>, Allocator>;
+  using Allocator = ipc::allocator<std::pair<const Key, Payload>, ipc::managed_shared_memory::segment_manager>;
+  using Table = boost::unordered_map<Key, Payload, KeyHash, std::equal_to<Key>, Allocator>;
 
   explicit Map(const std::string& name)
       : memory(ipc::create_only, name.c_str(), 128u << 20),
@@ -50,11 +50,11 @@ struct BoostStore::Map {
 };
 
 BoostStore::BoostStore() : map_(std::make_unique<Map>(fmt::format("commonhold-bench-boost-{}", getpid()))) {
-  for (std::size_t i = 0; i < kEntries; ++i) map_->table->insert_or_assign(stored_keys()[i], make_value(i));
+  for (std::size_t i = 0; i < kEntries; ++i) map_->table->insert_or_assign(stored_keys()[i], make_payload(i));
 }
 BoostStore::~BoostStore() = default;
 
-bool BoostStore::Session::get(const Key& key, Value& value) {
+bool BoostStore::Session::get(const Key& key, Payload& value) {
   ipc::scoped_lock<ipc::interprocess_mutex> held(*store_.map_->mutex);
   auto found = store_.map_->table->find(key);
   if (found == store_.map_->table->end()) return false;
@@ -62,7 +62,7 @@ bool BoostStore::Session::get(const Key& key, Value& value) {
   return true;
 }
 
-bool BoostStore::Session::put(const Key& key, const Value& value) {
+bool BoostStore::Session::put(const Key& key, const Payload& value) {
   ipc::scoped_lock<ipc::interprocess_mutex> held(*store_.map_->mutex);
   store_.map_->table->insert_or_assign(key, value);
   return true;
@@ -116,7 +116,7 @@ struct LmdbStore::Session::Environment {
 LmdbStore::Session::Session(LmdbStore& store) : environment_(std::make_unique<Environment>(store.folder_)) {}
 LmdbStore::Session::~Session() = default;
 
-bool LmdbStore::Session::get(const Key& key, Value& value) {
+bool LmdbStore::Session::get(const Key& key, Payload& value) {
   MDB_val wanted{sizeof key.bytes, const_cast<char*>(key.bytes)}, found;
   check(mdb_txn_renew(environment_->reader));
   int result = mdb_get(environment_->reader, environment_->table, &wanted, &found);
@@ -125,8 +125,8 @@ bool LmdbStore::Session::get(const Key& key, Value& value) {
   return result == MDB_SUCCESS;
 }
 
-bool LmdbStore::Session::put(const Key& key, const Value& value) {
-  MDB_val at{sizeof key.bytes, const_cast<char*>(key.bytes)}, data{sizeof value, const_cast<Value*>(&value)};
+bool LmdbStore::Session::put(const Key& key, const Payload& value) {
+  MDB_val at{sizeof key.bytes, const_cast<char*>(key.bytes)}, data{sizeof value, const_cast<Payload*>(&value)};
   MDB_txn* txn;
   check(mdb_txn_begin(environment_->env, nullptr, 0, &txn));
   check(mdb_put(txn, environment_->table, &at, &data, 0));
@@ -142,7 +142,7 @@ LmdbStore::LmdbStore() : folder_(fmt::format("{}{}", kLmdbFolder, getpid())) {
   check(mdb_txn_begin(filler.env, nullptr, 0, &txn));
   for (std::size_t i = 0; i < kEntries; ++i) {
     Key key = stored_keys()[i];
-    Value value = make_value(i);
+    Payload value = make_payload(i);
     MDB_val at{sizeof key.bytes, key.bytes}, data{sizeof value, &value};
     check(mdb_put(txn, filler.table, &at, &data, 0));
   }
@@ -161,10 +161,10 @@ LmdbStore::LmdbStore() {
 LmdbStore::~LmdbStore() = default;
 LmdbStore::Session::Session(LmdbStore&) {}
 LmdbStore::Session::~Session() = default;
-bool LmdbStore::Session::get(const Key&, Value&) {
+bool LmdbStore::Session::get(const Key&, Payload&) {
   return false;
 }
-bool LmdbStore::Session::put(const Key&, const Value&) {
+bool LmdbStore::Session::put(const Key&, const Payload&) {
   return false;
 }
 
@@ -175,17 +175,17 @@ bool LmdbStore::Session::put(const Key&, const Value&) {
 #if COMMONHOLD_BENCH_CUCKOO
 
 struct CuckooStore::Map {
-  libcuckoo::cuckoohash_map<Key, Value, KeyHash> table;
+  libcuckoo::cuckoohash_map<Key, Payload, KeyHash> table;
 };
 
 CuckooStore::CuckooStore() : map_(std::make_unique<Map>()) {
   map_->table.reserve(kEntries);
-  for (std::size_t i = 0; i < kEntries; ++i) map_->table.insert_or_assign(stored_keys()[i], make_value(i));
+  for (std::size_t i = 0; i < kEntries; ++i) map_->table.insert_or_assign(stored_keys()[i], make_payload(i));
 }
-bool CuckooStore::Session::get(const Key& key, Value& value) {
+bool CuckooStore::Session::get(const Key& key, Payload& value) {
   return store_.map_->table.find(key, value);
 }
-bool CuckooStore::Session::put(const Key& key, const Value& value) {
+bool CuckooStore::Session::put(const Key& key, const Payload& value) {
   store_.map_->table.insert_or_assign(key, value);
   return true;
 }
@@ -196,10 +196,10 @@ struct CuckooStore::Map {};
 CuckooStore::CuckooStore() {
   throw Unavailable{"built without libcuckoo (libcuckoo-dev)"};
 }
-bool CuckooStore::Session::get(const Key&, Value&) {
+bool CuckooStore::Session::get(const Key&, Payload&) {
   return false;
 }
-bool CuckooStore::Session::put(const Key&, const Value&) {
+bool CuckooStore::Session::put(const Key&, const Payload&) {
   return false;
 }
 

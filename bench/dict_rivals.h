@@ -15,8 +15,8 @@ class BoostStore {
   class Session {
    public:
     explicit Session(BoostStore& store) : store_(store) {}
-    bool get(const Key& key, Value& value);
-    bool put(const Key& key, const Value& value);
+    bool get(const Key& key, Payload& value);
+    bool put(const Key& key, const Payload& value);
 
    private:
     BoostStore& store_;
@@ -38,8 +38,8 @@ class LmdbStore {
    public:
     explicit Session(LmdbStore& store);
     ~Session();
-    bool get(const Key& key, Value& value);
-    bool put(const Key& key, const Value& value);
+    bool get(const Key& key, Payload& value);
+    bool put(const Key& key, const Payload& value);
 
    private:
     friend class LmdbStore;
@@ -60,8 +60,8 @@ class CuckooStore {
   class Session {
    public:
     explicit Session(CuckooStore& store) : store_(store) {}
-    bool get(const Key& key, Value& value);
-    bool put(const Key& key, const Value& value);
+    bool get(const Key& key, Payload& value);
+    bool put(const Key& key, const Payload& value);
 
    private:
     CuckooStore& store_;

@@ -2,6 +2,9 @@
 // once, in the parent; each worker process opens a Session on it.
 #pragma once
 
+#include <commonhold/dict.h>
+#include <commonhold/manager.h>
+
 #include <string>
 #include <unordered_map>
 
@@ -23,15 +26,45 @@ inline const std::vector<Key>& wanted_keys() {
   return keys;
 }
 
-class CommonholdStore {
+// commonhold::Dict, as programs use it.
+class ProxyStore {
  public:
   class Session {
    public:
-    explicit Session(const CommonholdStore& store) : stay_(store.ground_), dict_(store.dict_) {}
-    bool get(const Key& key, Value& value) {
+    explicit Session(const ProxyStore& store) : dict_(store.dict_) {}
+    bool get(const Key& key, Payload& value) {
+      auto found = dict_.find(key.text());
+      if (found) value = *found;
+      return found.has_value();
+    }
+    bool put(const Key& key, const Payload& value) {
+      dict_.put(key.text(), value);
+      return true;
+    }
+
+   private:
+    Dict<std::string, Payload> dict_;
+  };
+
+  ProxyStore() : dict_(manager_.dict<std::string, Payload>()) {
+    for (std::size_t i = 0; i < kEntries; ++i) dict_.put(stored_keys()[i].text(), make_payload(i));
+  }
+
+ private:
+  Manager manager_;
+  Dict<std::string, Payload> dict_;
+};
+
+// What is below it: the structure, without a server and without a proxy.
+class StructureStore {
+ public:
+  class Session {
+   public:
+    explicit Session(const StructureStore& store) : stay_(store.ground_), dict_(store.dict_) {}
+    bool get(const Key& key, Payload& value) {
       return dict_.get_fixed(item(key), &value, sizeof value) == shm::Status::kOk;
     }
-    bool put(const Key& key, const Value& value) {
+    bool put(const Key& key, const Payload& value) {
       return dict_.put(stay_.me(), item(key), item(value)) == shm::Status::kOk;
     }
 
@@ -40,10 +73,10 @@ class CommonholdStore {
     shm::Dict dict_;
   };
 
-  CommonholdStore() : dict_(ground_.make_dict()) {
+  StructureStore() : dict_(ground_.make_dict()) {
     shm::Dict dict(dict_);
     for (std::size_t i = 0; i < kEntries; ++i) {
-      expect_ok(dict.put(ground_.me(), item(stored_keys()[i]), item(make_value(i))), "put");
+      expect_ok(dict.put(ground_.me(), item(stored_keys()[i]), item(make_payload(i))), "put");
     }
   }
 
@@ -58,27 +91,27 @@ class InlineMapStore {
   class Session {
    public:
     explicit Session(InlineMapStore& store) : map_(store.map_) {}
-    bool get(const Key& key, Value& value) {
+    bool get(const Key& key, Payload& value) {
       auto found = map_.find(key);
       if (found == map_.end()) return false;
       value = found->second;
       return true;
     }
-    bool put(const Key& key, const Value& value) {
+    bool put(const Key& key, const Payload& value) {
       map_[key] = value;
       return true;
     }
 
    private:
-    std::unordered_map<Key, Value, KeyHash>& map_;
+    std::unordered_map<Key, Payload, KeyHash>& map_;
   };
 
   InlineMapStore() {
-    for (std::size_t i = 0; i < kEntries; ++i) map_[stored_keys()[i]] = make_value(i);
+    for (std::size_t i = 0; i < kEntries; ++i) map_[stored_keys()[i]] = make_payload(i);
   }
 
  private:
-  std::unordered_map<Key, Value, KeyHash> map_;
+  std::unordered_map<Key, Payload, KeyHash> map_;
 };
 
 // The same with std::string for keys; 16 bytes are one too many to stand inside the string.
@@ -87,30 +120,30 @@ class StringMapStore {
   class Session {
    public:
     explicit Session(StringMapStore& store) : map_(store.map_) {}
-    bool get(const Key& key, Value& value) {
+    bool get(const Key& key, Payload& value) {
       wanted_.assign(key.bytes, sizeof key.bytes);
       auto found = map_.find(wanted_);
       if (found == map_.end()) return false;
       value = found->second;
       return true;
     }
-    bool put(const Key& key, const Value& value) {
+    bool put(const Key& key, const Payload& value) {
       wanted_.assign(key.bytes, sizeof key.bytes);
       map_[wanted_] = value;
       return true;
     }
 
    private:
-    std::unordered_map<std::string, Value>& map_;
+    std::unordered_map<std::string, Payload>& map_;
     std::string wanted_;
   };
 
   StringMapStore() {
-    for (std::size_t i = 0; i < kEntries; ++i) map_[std::string(stored_keys()[i].text())] = make_value(i);
+    for (std::size_t i = 0; i < kEntries; ++i) map_[std::string(stored_keys()[i].text())] = make_payload(i);
   }
 
  private:
-  std::unordered_map<std::string, Value> map_;
+  std::unordered_map<std::string, Payload> map_;
 };
 
 }  // namespace commonhold::bench

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "bench/clock.h"
+#include "bench/jobs.h"
 #include "bench/report.h"
 #include "bench/row.h"
 #include "bench/workers.h"
@@ -43,6 +44,12 @@ Rows all_rows() {
   Rows rows;
   add_dict_rows(rows);
   add_dict_growth_rows(rows);
+  add_lock_rows(rows);
+  add_death_rows(rows);
+  add_value_rows(rows);
+  add_array_rows(rows);
+  add_start_rows(rows);
+  add_machine_rows(rows);
   return rows;
 }
 
@@ -130,8 +137,12 @@ int bench_main(int argc, char** argv) {
       ->check(CLI::Range(0.001, 3600.0));
   app.add_option("--json", options.json_file, "write every figure to this file as well");
   app.add_flag("--only-ours", options.only_ours, "leave out what the rows are compared with");
+  std::string job;
+  app.add_option("--job", job)->group("");  // of the benchmarks' own: jobs.h
   app.add_flag("--list", options.list, "name the rows and measure nothing");
   CLI11_PARSE(app, argc, argv);
+
+  if (!job.empty()) return run_job(job);
 
   Rows rows = all_rows();
   std::vector<RowResult> results;

@@ -43,7 +43,14 @@ std::string range(const std::vector<double>& values) {
   return values.empty() ? "" : fmt::format("{}..{}", number(quantile(values, 0)), number(quantile(values, 1)));
 }
 
-std::string verdict(const Row& row, double value) {
+std::string verdict(const RowResult& result) {
+  const Row& row = *result.row;
+  double value = median(result.ours.rounds);
+  if (row.least_ratio != 0 && !result.beside.empty()) {
+    double ratio = median(ratios(result.ours, result.beside.front()));
+    if (std::isnan(ratio)) return "";
+    return fmt::format("x >= {} {}", number(row.least_ratio), ratio >= row.least_ratio ? "met" : "SHORT");
+  }
   if (row.target == 0 || std::isnan(value)) return "";
   bool met = row.better == Better::kHigher ? value >= row.target : value <= row.target;
   return fmt::format("{} {} {}", row.better == Better::kHigher ? ">=" : "<=", number(row.target),
@@ -103,7 +110,7 @@ std::string table(const std::vector<RowResult>& results, const RunFacts& facts) 
     const Row& row = *result.row;
     if (row.family != family) text += fmt::format("\n{}\n", row.family);
     family = row.family;
-    text += line(row.name, row.unit, result.ours, verdict(row, median(result.ours.rounds))) + spread(result.ours);
+    text += line(row.name, row.unit, result.ours, verdict(result)) + spread(result.ours);
     for (const Figures& beside : result.beside) {
       std::vector<double> compared = ratios(result.ours, beside);
       std::string ratio = compared.empty() ? "" : fmt::format("x {:<6} {}", number(median(compared)), range(compared));
@@ -121,9 +128,11 @@ std::string json(const std::vector<RowResult>& results, const RunFacts& facts) {
       facts.load_after);
   for (std::size_t i = 0; i < results.size(); ++i) {
     const Row& row = *results[i].row;
-    text += fmt::format("    {{\"family\": {}, \"name\": {}, \"unit\": {}, \"better\": {}, \"target\": {:.6g},\n",
-                        quoted(row.family), quoted(row.name), quoted(row.unit),
-                        row.better == Better::kHigher ? "\"higher\"" : "\"lower\"", row.target);
+    text += fmt::format(
+        "    {{\"family\": {}, \"name\": {}, \"unit\": {}, \"better\": {}, \"target\": {:.6g}, "
+        "\"least_ratio\": {:.6g},\n",
+        quoted(row.family), quoted(row.name), quoted(row.unit),
+        row.better == Better::kHigher ? "\"higher\"" : "\"lower\"", row.target, row.least_ratio);
     text += fmt::format("     \"ours\": {},\n     \"beside\": [", object(results[i].ours));
     for (std::size_t b = 0; b < results[i].beside.size(); ++b) {
       text += (b == 0 ? "\n       " : ",\n       ") + object(results[i].beside[b]);

@@ -30,6 +30,7 @@ struct Row {
   Contender ours;
   std::vector<Contender> beside;  // floors first, then rivals
   Reduce reduce = Reduce::kMedian;
+  double least_ratio = 0;  // the target where only the ratio to the first comparison counts
 };
 
 using Rows = std::vector<Row>;
@@ -43,5 +44,11 @@ struct Unavailable {
 
 void add_dict_rows(Rows& rows);         // dict_bench.cc
 void add_dict_growth_rows(Rows& rows);  // dict_growth_bench.cc
+void add_lock_rows(Rows& rows);         // lock_bench.cc
+void add_death_rows(Rows& rows);        // death_bench.cc
+void add_value_rows(Rows& rows);        // value_bench.cc
+void add_array_rows(Rows& rows);        // array_bench.cc
+void add_start_rows(Rows& rows);        // start_bench.cc
+void add_machine_rows(Rows& rows);      // machine_bench.cc
 
 }  // namespace commonhold::bench

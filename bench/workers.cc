@@ -1,8 +1,11 @@
 #include "bench/workers.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -10,50 +13,12 @@
 
 #include <cstdio>
 #include <exception>
-#include <new>
+#include <sstream>
 #include <stdexcept>
 
 namespace commonhold::bench {
 
 namespace {
-
-// A T in memory that this process shares with the children it forks.
-template <typename T>
-class Shared {
- public:
-  Shared() {
-    memory_ = mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory_ == MAP_FAILED) throw std::bad_alloc();
-    new (memory_) T();
-  }
-  ~Shared() { munmap(memory_, sizeof(T)); }
-  Shared(const Shared&) = delete;
-  Shared& operator=(const Shared&) = delete;
-  T& operator*() const { return *static_cast<T*>(memory_); }
-  T* operator->() const { return static_cast<T*>(memory_); }
-
- private:
-  void* memory_;
-};
-
-pid_t fork_child(const std::function<void()>& body) {
-  std::fflush(nullptr);
-  pid_t child = fork();
-  if (child < 0) throw std::runtime_error("fork failed");
-  if (child != 0) return child;
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  int status = 1;
-  try {
-    body();
-    status = 0;
-  } catch (const std::exception& failure) {
-    fmt::print(stderr, "\nworker {}: {}\n", getpid(), failure.what());
-  } catch (...) {
-    fmt::print(stderr, "\nworker {}: an unknown exception\n", getpid());
-  }
-  std::fflush(nullptr);
-  _exit(status);
-}
 
 // Waits for all; when one fails the others are killed, for they may be waiting for it.
 void wait_for_all(std::vector<pid_t> children) {
@@ -81,6 +46,39 @@ cpu_set_t allowed_cores() {
 }
 
 }  // namespace
+
+pid_t fork_child(const std::function<void()>& body) {
+  std::fflush(nullptr);
+  pid_t child = fork();
+  if (child < 0) throw std::runtime_error("fork failed");
+  if (child != 0) return child;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  int status = 1;
+  try {
+    body();
+    status = 0;
+  } catch (const std::exception& failure) {
+    fmt::print(stderr, "\nworker {}: {}\n", getpid(), failure.what());
+  } catch (...) {
+    fmt::print(stderr, "\nworker {}: an unknown exception\n", getpid());
+  }
+  std::fflush(nullptr);
+  _exit(status);
+}
+
+void wait_for_child(pid_t child) {
+  wait_for_all({child});
+}
+
+void* map_shared(std::size_t bytes) {
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  return memory;
+}
+
+void unmap_shared(void* memory, std::size_t bytes) {
+  munmap(memory, bytes);
+}
 
 int usable_cores() {
   cpu_set_t allowed = allowed_cores();
@@ -146,6 +144,36 @@ std::vector<double> in_own_process(const std::function<std::vector<double>()>& b
     }
   })});
   return {figures->values, figures->values + figures->count};
+}
+
+std::vector<double> in_new_program(const std::vector<std::string>& command) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+  std::vector<char*> words;
+  for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
+  words.push_back(nullptr);
+  pid_t child = 0;
+  int error = posix_spawnp(&child, words[0], &actions, nullptr, words.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  close(ends[1]);
+  std::string output;
+  char piece[4096];
+  for (ssize_t got; error == 0 && (got = read(ends[0], piece, sizeof piece)) > 0;) {
+    output.append(piece, static_cast<std::size_t>(got));
+  }
+  close(ends[0]);
+  if (error == ENOENT) throw Unavailable{fmt::format("{} is not installed", command[0])};
+  int status = 0;
+  if (error != 0 || waitpid(child, &status, 0) != child || status != 0) {
+    throw std::runtime_error(fmt::format("{} failed", command[0]));
+  }
+  std::vector<double> figures;
+  std::istringstream lines(output);
+  for (double figure; lines >> figure;) figures.push_back(figure);
+  return figures;
 }
 
 }  // namespace commonhold::bench

@@ -1,15 +1,37 @@
 // Worker processes: forked, each pinned to a core of its own, warmed up, and started at one moment.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <new>
+#include <string>
 #include <vector>
 
 #include "bench/clock.h"
 #include "bench/row.h"
 
 namespace commonhold::bench {
+
+void* map_shared(std::size_t bytes);
+void unmap_shared(void* memory, std::size_t bytes);
+
+// A T in memory that this process shares with the children it forks.
+template <typename T>
+class Shared {
+ public:
+  Shared() : memory_(map_shared(sizeof(T))) { new (memory_) T(); }
+  ~Shared() { unmap_shared(memory_, sizeof(T)); }
+  Shared(const Shared&) = delete;
+  Shared& operator=(const Shared&) = delete;
+  T& operator*() const { return *static_cast<T*>(memory_); }
+  T* operator->() const { return static_cast<T*>(memory_); }
+
+ private:
+  void* memory_;
+};
 
 // What one worker did between the common start and its end.
 struct Work {
@@ -69,6 +91,15 @@ double million_per_second(int count, const Plan& plan, const std::function<void(
 
 // Runs body in a process of its own and gives the figures it returns, at most 4096.
 std::vector<double> in_own_process(const std::function<std::vector<double>()>& body);
+
+// Runs a program and gives the numbers that it prints, one a line. Throws std::runtime_error when it fails, Unavailable
+// when there is no such program.
+std::vector<double> in_new_program(const std::vector<std::string>& command);
+
+// Forks a child that runs body() and ends; it dies with this process.
+pid_t fork_child(const std::function<void()>& body);
+// Throws std::runtime_error unless it ends well.
+void wait_for_child(pid_t child);
 
 // Pins the calling thread to one of the cores that this program may use, counted round.
 void pin_to_core(int number);

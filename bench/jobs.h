@@ -1,0 +1,16 @@
+// Whole jobs that are measured in a program of their own: this one, started anew with --job NAME. Each prints how many
+// milliseconds it took.
+#pragma once
+
+#include <string>
+
+namespace commonhold::bench {
+
+inline constexpr char kStartJob[] = "start";               // a manager, a dict, one put and one get
+inline constexpr char kHundredJob[] = "hundred";           // what examples/hundred_decrements does
+inline constexpr char kHundredBareJob[] = "hundred-bare";  // the same on a bare mapping
+
+// The exit status; 2 when there is no such job.
+int run_job(const std::string& name);
+
+}  // namespace commonhold::bench
