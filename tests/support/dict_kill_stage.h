@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "shm/dict.h"
-#include "tests/support/kill_stage.h"
+#include "support/kill_stage.h"
 
 namespace commonhold::test {
 
@@ -27,11 +27,11 @@ class DictKillStage {
   // Makes the dict, sets it up, and does the op once to learn the state after it.
   explicit DictKillStage(const DictCase& dict_case);
 
-  // After the death and the recovery: says what is wrong, "" when nothing is.
-  // `ended`: the victim was killed behind the last instruction, so the op must have taken effect.
-  std::string check(bool ended = false);
-  // For runs whose kill points rise: what took effect once does so at every later kill.
-  std::string check_rising(std::size_t k, std::size_t end);
+  // After the death and the recovery: says what is wrong, "" when nothing is. Kill points must rise from call to call:
+  // what took effect once does so at every later kill.
+  std::string check();
+  // Whether the op had taken effect at the last check().
+  bool took_effect() const { return took_effect_; }
 
   // Every instruction, with checks; prints a line.
   test::KillReport kill_everywhere();

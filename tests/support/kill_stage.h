@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "tests/support/kill_stepper.h"
-#include "tests/support/shared_image.h"
-#include "tests/support/test_segment.h"
+#include "support/kill_stepper.h"
+#include "support/shared_image.h"
+#include "support/test_segment.h"
 
 namespace commonhold::test {
 
@@ -32,8 +32,9 @@ class KillStage {
 
   // Recovers whoever died, then says what the dead left that they must not: "" when all is in order. Checks every
   // session record, thread slot, the extents' lock, the count of free extents, and that each chunk has a live owner.
-  // `dead`: how many sessions must be found dead.
-  std::string recover(int dead = 1);
+  // `least` to `most` sessions must be found dead.
+  std::string recover(int least, int most);
+  std::string recover() { return recover(1, 1); }
   std::string leftovers() const;
 
  private:
