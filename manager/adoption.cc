@@ -110,6 +110,10 @@ Tenure::Tenure(const rpc::ManagerAddress& address, std::uint64_t memory_limit,
     shm::sweep_unowned_chunks(*me);
     log(fmt::format("adopted the segment in {}: {} objects' records, {} dead sessions recovered", address.folder,
                     segment_->header().objects_committed.load(), recovered));
+    std::uint64_t limit = segment_->header().max_extents * shm::kExtent;
+    if (memory_limit != 0 && memory_limit / shm::kExtent != segment_->header().max_extents) {
+      log(fmt::format("its memory limit stays {} bytes: it was fixed when the segment was made", limit));
+    }
   }
 }
 
@@ -161,10 +165,10 @@ void Tenure::close() {
   withdraw();
 }
 
-int remove_abandoned_folders(std::chrono::seconds at_least_old) {
+int remove_abandoned_folders(const rpc::ManagerAddress& own, std::chrono::seconds at_least_old) {
   int removed = rpc::remove_ended_folders();
   for (const rpc::ManagerAddress& address : rpc::managers_of_user()) {
-    if (!address.is_anonymous()) continue;
+    if (!address.is_anonymous() || address.folder == own.folder) continue;
     struct stat status;
     if (stat(address.folder.c_str(), &status) != 0) continue;
     if (std::chrono::seconds(time(nullptr) - status.st_ctime) < at_least_old) continue;

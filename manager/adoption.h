@@ -45,9 +45,10 @@ class Tenure {
   bool adopted_ = false, closed_ = false;
 };
 
-// Removes the folders of anonymous managers whose server and clients are all gone; returns how many. A younger folder
-// may be in the making: its lock file has no locks yet. REQUIRES: this process has none of them open
-// (rpc::occupants_of).
-int remove_abandoned_folders(std::chrono::seconds at_least_old = std::chrono::seconds(60));
+// Removes the folders of anonymous managers whose server and clients are all gone, but for `own`; returns how many. A
+// younger folder may be in the making: its lock file has no locks yet.
+// REQUIRES: this process has none of them open but `own` (rpc::occupants_of).
+int remove_abandoned_folders(const rpc::ManagerAddress& own,
+                             std::chrono::seconds at_least_old = std::chrono::seconds(60));
 
 }  // namespace commonhold::manager

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -44,6 +45,11 @@ std::uint32_t generation_of(shm::Word word) {
   return static_cast<std::uint32_t>(word >> 32);
 }
 
+shm::Word own_pid_space() {
+  struct stat status;
+  return stat("/proc/self/ns/pid", &status) == 0 ? status.st_ino : 0;
+}
+
 std::string title_of(const shm::SessionRecord& record) {
   char title[sizeof record.title];
   shm::read_words(title, record.title, sizeof title);
@@ -59,7 +65,8 @@ Housekeeper::Housekeeper(std::shared_ptr<shm::Segment> segment, Registry& regist
       registry_(registry),
       log_(std::move(log)),
       lifeline_(std::move(lifeline)),
-      first_look_(std::move(first_look)) {
+      first_look_(std::move(first_look)),
+      pid_space_(own_pid_space()) {
   auto add = [&](int fd, std::uint64_t data) {
     epoll_event event{EPOLLIN, {.u64 = data}};
     return epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0;
@@ -133,7 +140,16 @@ void Housekeeper::run() {
   }
 }
 
+// Where the program itself ended this process's session, the server's threads begin another: the header says which.
+void Housekeeper::keep_session() {
+  if (segment_->here() == nullptr) return;
+  shm::Word own = shm::index_of(segment_->session_index()) + 1;
+  auto& announced = segment_->header().server_session;
+  if (announced.load(std::memory_order_relaxed) != own) announced.store(own, std::memory_order_release);
+}
+
 void Housekeeper::look(Clock::time_point now) {
+  keep_session();
   bool full = now >= next_full_look_ || death_is_unproven_;
   retry_after_ = death_is_unproven_ ? std::min(retry_after_ * 2, kLongestRetry) : kFirstRetry;
   death_is_unproven_ = false;
@@ -172,9 +188,7 @@ void Housekeeper::watch(std::uint32_t session, std::uint32_t generation) {
   auto pid = static_cast<int>(record.pid.load(std::memory_order_relaxed));
   Watched& watched = watched_[session];
   watched.generation = generation;
-  bool same_space =
-      record.pid_space.load(std::memory_order_relaxed) ==
-      segment_->session(shm::index_of(segment_->session_index())).pid_space.load(std::memory_order_relaxed);
+  bool same_space = record.pid_space.load(std::memory_order_relaxed) == pid_space_;
   if (same_space) watched.pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
   if (watched.pidfd >= 0) {
     // A pidfd is close-on-exec by itself.

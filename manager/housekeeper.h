@@ -51,6 +51,7 @@ class Housekeeper {
   };
 
   void run();
+  void keep_session();
   void look(Clock::time_point now);
   void look_at(std::uint32_t session);
   void watch(std::uint32_t session, std::uint32_t generation);
@@ -68,6 +69,7 @@ class Housekeeper {
   Log log_;
   Lifeline lifeline_;
   std::function<void()> first_look_;
+  const std::uint64_t pid_space_;
   int bell_ = -1, epoll_ = -1, wake_ = -1;
   std::atomic<bool> ending_{false};
   std::atomic<std::uint64_t> recovered_{0}, destroyed_{0};

@@ -1,5 +1,7 @@
 #include "manager/server_core.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "manager/service.h"
@@ -69,8 +71,8 @@ kj::Promise<void> ServerCore::serve_on(kj::LowLevelAsyncIoProvider& io, kj::Unix
       io, port, std::exchange(listener_, -1),
       [this](rpc::Connection& connection) { return make_door(*this, connection); }, options_.log);
   Housekeeper::Lifeline lifeline{std::exchange(options_.lifeline_fd, -1), [this]() { ask_to_end(); }};
-  auto first_look = [clean_up = options_.clean_up_others]() {
-    if (clean_up) remove_abandoned_folders();
+  auto first_look = [this]() {
+    if (options_.clean_up_others) remove_abandoned_folders(options_.address);
   };
   housekeeper_ = or_server_error([&]() {
     return std::make_unique<Housekeeper>(tenure_->segment(), *registry_, options_.log, std::move(lifeline), first_look);
@@ -110,7 +112,13 @@ void ServerCore::finish() {
 }
 
 void serve_on_this_thread(ServerCore& core) {
+  // KJ ignores SIGPIPE for the whole process when a loop is made. The program keeps its own setting: on this thread,
+  // and on the housekeeper's, signals are blocked.
+  struct sigaction pipe_action;
+  sigaction(SIGPIPE, nullptr, &pipe_action);
   auto io = kj::setupAsyncIo();
+  sigaction(SIGPIPE, &pipe_action, nullptr);
+  pthread_setname_np(pthread_self(), "commonhold");
   core.serve_on(*io.lowLevelProvider, io.unixEventPort).wait(io.waitScope);
   core.finish();
 }

@@ -82,7 +82,8 @@ class ServerCore {
   kj::Own<kj::CrossThreadPromiseFulfiller<void>> end_fulfiller_;
 };
 
-// Runs a kj event loop on the calling thread and the core on it, until its end.
+// Runs a kj event loop on the calling thread and the core on it, until its end. REQUIRES: all signals are blocked on
+// the thread.
 void serve_on_this_thread(ServerCore& core);
 
 }  // namespace commonhold::manager

@@ -18,6 +18,12 @@ namespace {
 constexpr std::uint32_t kProtocolVersion = 1;
 constexpr std::uint32_t kMostListed = 1000;
 
+// The schema numbers kinds as the segment does.
+static_assert(static_cast<int>(schema::ObjectKind::DICT) == static_cast<int>(shm::ObjectKind::kDict));
+static_assert(static_cast<int>(schema::ObjectKind::LIST) == static_cast<int>(shm::ObjectKind::kList));
+static_assert(static_cast<int>(schema::ObjectKind::VALUE) == static_cast<int>(shm::ObjectKind::kValue));
+static_assert(static_cast<int>(schema::ObjectKind::ARRAY) == static_cast<int>(shm::ObjectKind::kArray));
+static_assert(static_cast<int>(schema::ObjectKind::LOCK) == static_cast<int>(shm::ObjectKind::kLock));
 shm::ObjectKind kind_of(schema::ObjectKind kind) {
   return static_cast<shm::ObjectKind>(kind);
 }

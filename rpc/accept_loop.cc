@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "rpc/closed_on_fork.h"
 #include "rpc/socket.h"
 
 namespace commonhold::rpc {
@@ -39,8 +40,9 @@ capnp::ReaderOptions reader_options() {
 
 class AcceptLoop::Served final : public Connection {
  public:
-  Served(AcceptLoop& loop, kj::Own<kj::AsyncIoStream> stream, int pid)
+  Served(AcceptLoop& loop, kj::Own<kj::AsyncIoStream> stream, int socket, int pid)
       : loop_(loop),
+        socket_(socket),
         pid_(pid),
         dismissal_(kj::newPromiseAndFulfiller<void>()),
         stream_(kj::mv(stream)),
@@ -54,8 +56,12 @@ class AcceptLoop::Served final : public Connection {
     auto dismissed = dismissal_.promise.then([this]() { return loop_.timer_.afterDelay(kDismissAfter); });
     end_ = network_.onDisconnect().exclusiveJoin(kj::mv(late)).exclusiveJoin(kj::mv(dismissed));
     ++loop_.connections_;
+    add_closed_on_fork(socket_);
   }
-  ~Served() noexcept(false) { --loop_.connections_; }
+  ~Served() noexcept(false) {
+    remove_closed_on_fork(socket_);
+    --loop_.connections_;
+  }
 
   int peer_pid() const override { return pid_; }
   void admit() override { admitted_ = true; }
@@ -65,6 +71,7 @@ class AcceptLoop::Served final : public Connection {
 
  private:
   AcceptLoop& loop_;
+  int socket_;  // owned by stream_
   int pid_;
   bool admitted_ = false;
   kj::PromiseFulfillerPair<void> dismissal_;
@@ -81,9 +88,13 @@ AcceptLoop::AcceptLoop(kj::LowLevelAsyncIoProvider& io, kj::UnixEventPort& port,
       observer_(port, listener, kj::UnixEventPort::FdObserver::OBSERVE_READ),
       welcome_(std::move(welcome)),
       log_(std::move(log)),
-      tasks_(*this) {}
+      tasks_(*this) {
+  add_closed_on_fork(listener_);
+}
 
-AcceptLoop::~AcceptLoop() noexcept(false) = default;
+AcceptLoop::~AcceptLoop() noexcept(false) {
+  remove_closed_on_fork(listener_);
+}
 
 kj::Promise<void> AcceptLoop::run() {
   for (int i = 0; i < kAcceptedAtOnce; ++i) {
@@ -125,7 +136,7 @@ void AcceptLoop::serve(int socket, int pid) {
   auto failure = kj::runCatchingExceptions([&]() {
     auto stream = io_.wrapSocketFd(
         kj::mv(owned), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC | kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK);
-    auto served = kj::heap<Served>(*this, kj::mv(stream), pid);
+    auto served = kj::heap<Served>(*this, kj::mv(stream), socket, pid);
     auto end = served->end();
     tasks_.add(end.attach(kj::mv(served)));
   });

@@ -301,14 +301,14 @@ TEST_CASE("abandoned anonymous folders are removed, those with a server or a cli
     });
     REQUIRE(test::eventually([&]() { return joined->load(); }));
     std::filesystem::create_directory(ground.root() + "/.ended-1-anonymous-1-2");  // its remover was killed
-    REQUIRE(manager::remove_abandoned_folders() == 1);                             // all others are young
-    REQUIRE(manager::remove_abandoned_folders(std::chrono::seconds(0)) == 1);
+    REQUIRE(manager::remove_abandoned_folders({}) == 1);                           // all others are young
+    REQUIRE(manager::remove_abandoned_folders({}, std::chrono::seconds(0)) == 1);
     REQUIRE_FALSE(std::filesystem::exists(abandoned.folder()));
     REQUIRE(std::filesystem::exists(orphaned.folder()));
     REQUIRE(std::filesystem::exists(served.folder()));
     kill(client, SIGKILL);
     test::wait_for(client);
-    REQUIRE(manager::remove_abandoned_folders(std::chrono::seconds(0)) == 1);
+    REQUIRE(manager::remove_abandoned_folders({}, std::chrono::seconds(0)) == 1);
   }
   REQUIRE(ground.leftovers() == "");
 }
