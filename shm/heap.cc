@@ -78,7 +78,7 @@ Offset Heap::take(std::uint64_t bytes) {
   }
   Offset block = head & ~kRange;
   std::uint64_t size = class_bytes(size_class);
-  if (!segment_.holds(block, size)) return 0;
+  if (block % 16 != 0 || !segment_.holds(block, size)) return 0;
   Word* words = segment_.at<Word>(block);
   Word next = load_word(words);
   if ((head & kRange) != 0) {
@@ -281,7 +281,7 @@ Heap::Audit Heap::audit(const std::vector<BlockRange>& reachable) {
     std::uint64_t size = class_bytes(c);
     for (Word head = state_.free_head[c]; head != 0;) {
       Offset block = head & ~kRange;
-      if (!segment_.holds(block, size) || audit.free_blocks > (Word{1} << 32)) {
+      if (block % 16 != 0 || !segment_.holds(block, size) || audit.free_blocks > (Word{1} << 32)) {
         ++audit.doubled_blocks;  // a wild link
         break;
       }
