@@ -1,6 +1,7 @@
 #include "shm/liveness.h"
 
 #include <errno.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -24,7 +25,7 @@ Word own_pid_space() {
 
 // When the process was born on CLOCK_BOOTTIME, 0 when there is none.
 Word birth_ns(int pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::ifstream file(fmt::format("/proc/{}/stat", pid));
   std::string line;
   if (!std::getline(file, line)) return 0;
   std::size_t after_name = line.rfind(')');
@@ -40,11 +41,30 @@ Word birth_ns(int pid) {
 bool maps_segment(int pid, const Segment& segment) {
   struct stat status {};
   if (fstat(segment.memory_fd(), &status) != 0) return true;
-  std::ifstream maps("/proc/" + std::to_string(pid) + "/maps");
+  std::ifstream maps(fmt::format("/proc/{}/maps", pid));
   if (!maps) return true;  // no proof
-  std::string line, wanted = " " + std::to_string(status.st_ino) + " ";
+  std::string line, wanted = fmt::format(" {} ", status.st_ino);
   while (std::getline(maps, line)) {
     if (line.find(wanted) != std::string::npos) return true;
+  }
+  return false;
+}
+
+// A program that replaced its image may map the segment anew. A process has one session at a time, so a later one that
+// it really holds ends the earlier.
+bool joined_again(const Segment& segment, const SessionRecord& record) {
+  auto sessions = static_cast<std::uint32_t>(segment.header().sessions_used.load(std::memory_order_acquire));
+  Word pid = record.pid.load(std::memory_order_relaxed);
+  for (std::uint32_t index = 0; index < sessions && index < kMaxSessions; ++index) {
+    const SessionRecord& other = segment.session(index);
+    if (&other == &record || other.pid.load(std::memory_order_relaxed) != pid) continue;
+    if (static_cast<SessionState>(other.state.load(std::memory_order_acquire) & 0xff) != SessionState::kLive) continue;
+    if (other.joined_ns.load(std::memory_order_relaxed) <= record.joined_ns.load(std::memory_order_relaxed)) continue;
+    if (segment.joined() && segment.session_index() == SessionIndex{index})
+      return true;  // our own byte looks free to us
+    int holder = 0;
+    if (byte_is_locked(segment.lock_fd(), kSessionByte + index, &holder) && static_cast<Word>(holder) == pid)
+      return true;
   }
   return false;
 }
@@ -62,7 +82,7 @@ bool process_is_gone(const Segment& segment, const SessionRecord& record) {
   Word born = birth_ns(pid);
   // One clock tick of slack: births are counted in ticks.
   if (born > record.joined_ns.load(std::memory_order_relaxed) + 10'000'000) return true;
-  return !maps_segment(pid, segment);
+  return !maps_segment(pid, segment) || joined_again(segment, record);
 }
 
 }  // namespace

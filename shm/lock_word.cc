@@ -36,7 +36,9 @@ Status wait_for_lock(ThreadContext& me, LockWord& word, Deadline deadline) {
     if ((state.load(std::memory_order_relaxed) & kLockWaiters) != 0) break;  // others sleep: queue behind them
     relax();
   }
-  for (;;) {
+  // By the clock: a process that signals interrupt all the time never sees a wait time out.
+  const std::chrono::nanoseconds interval{kHolderCheckNs};
+  for (Deadline check = Deadline::after(interval);;) {
     std::uint32_t seen = state.load(std::memory_order_relaxed);
     if (seen == 0) {
       // With the waiter bit: others may sleep, and the unlock that woke us has cleared their bit.
@@ -45,9 +47,10 @@ Status wait_for_lock(ThreadContext& me, LockWord& word, Deadline deadline) {
     }
     if ((seen & kLockWaiters) == 0 && !state.compare_exchange_weak(seen, seen | kLockWaiters)) continue;
     if (deadline.passed()) return Status::kTimedOut;  // the bit is set, so those who sleep on are not forgotten
-    std::int64_t slice = deadline.left_ns(kHolderCheckNs);
-    if (futex_wait(state, seen | kLockWaiters, slice) == FutexWait::kTimedOut) {
+    (void)futex_wait(state, seen | kLockWaiters, deadline.left_ns(check.left_ns(kHolderCheckNs)));
+    if (check.passed()) {
       (void)recover_dead_holder(me, word);
+      check = Deadline::after(interval);
     }
   }
 }
@@ -56,13 +59,16 @@ Status wait_for_lock(ThreadContext& me, LockWord& word, Deadline deadline) {
 
 Status lock(ThreadContext& me, LockWord& word, Deadline deadline) {
   me.announce(word);
-  if (take(word.state, me.owner())) [[likely]] return Status::kOk;
+  if (take(word.state, me.owner())) [[likely]]
+    return Status::kOk;
   Status status = deadline.is_already() ? Status::kTimedOut : wait_for_lock(me, word, deadline);
   if (status != Status::kOk) me.retract(word);
   return status;
 }
 
-bool try_lock(ThreadContext& me, LockWord& word) { return lock(me, word, Deadline::already()) == Status::kOk; }
+bool try_lock(ThreadContext& me, LockWord& word) {
+  return lock(me, word, Deadline::already()) == Status::kOk;
+}
 
 Status unlock(ThreadContext& me, LockWord& word) {
   std::uint32_t holder = word.state.load(std::memory_order_relaxed) & ~kLockWaiters;
@@ -72,7 +78,8 @@ Status unlock(ThreadContext& me, LockWord& word) {
     me.announce(word);  // the holder has announced it already; we might die between freeing and waking
   }
   std::uint32_t before = word.state.exchange(0, std::memory_order_release);
-  if ((before & kLockWaiters) != 0) [[unlikely]] futex_wake(word.state, 1);
+  if ((before & kLockWaiters) != 0) [[unlikely]]
+    futex_wake(word.state, 1);
   me.retract(word);
   return before == 0 ? Status::kNotHeld : Status::kOk;
 }
@@ -83,13 +90,15 @@ void release_for_dead(LockWord& word) {
 }
 
 Status lock_announced(ThreadContext& me, LockWord& word) {
-  if (take(word.state, me.owner())) [[likely]] return Status::kOk;
+  if (take(word.state, me.owner())) [[likely]]
+    return Status::kOk;
   return wait_for_lock(me, word, Deadline::never());
 }
 
 void unlock_announced(LockWord& word) {
   std::uint32_t before = word.state.exchange(0, std::memory_order_release);
-  if ((before & kLockWaiters) != 0) [[unlikely]] futex_wake(word.state, 1);
+  if ((before & kLockWaiters) != 0) [[unlikely]]
+    futex_wake(word.state, 1);
 }
 
 }  // namespace commonhold::shm

@@ -15,8 +15,12 @@ namespace {
 constexpr Word recovering_by(Word state, SessionIndex recoverer) {
   return state >> 32 << 32 | Word{index_of(recoverer) + 1} << 8 | static_cast<Word>(SessionState::kRecovering);
 }
-constexpr SessionState session_state(Word state) { return static_cast<SessionState>(state & 0xff); }
-constexpr std::uint32_t recoverer_of(Word state) { return static_cast<std::uint32_t>(state >> 8 & 0xff'ffff); }
+constexpr SessionState session_state(Word state) {
+  return static_cast<SessionState>(state & 0xff);
+}
+constexpr std::uint32_t recoverer_of(Word state) {
+  return static_cast<std::uint32_t>(state >> 8 & 0xff'ffff);
+}
 
 // Brings what `word` guards into order. REQUIRES: its owner is dead and we alone recover it.
 void repair_guarded(ThreadContext& me, LockWord& word) {
@@ -62,6 +66,26 @@ void recover_each_lock(ThreadContext& me, std::uint32_t object, std::uint32_t de
   });
 }
 
+// False for a word that is data by now: an announcement may outlive its object (another thread freed the lock).
+bool is_lock_word(const Segment& segment, const LockWord& word) {
+  if (&word == &segment.header().extents_lock) return true;
+  ChunkOwner owner = chunk_owner(segment, segment.offset_of(&word));
+  ObjectInfo info;
+  if (!owner || object_info(segment, owner.object(), info) != Status::kOk) return false;
+  const ObjectType* type = object_type(info.kind);
+  if (type == nullptr) return false;
+  struct Search {
+    const LockWord* wanted;
+    bool found = false;
+  } search{&word};
+  type->each_lock({const_cast<Segment*>(&segment), owner.object(), info.control}, &search,
+                  [](void* context, LockWord& lock) {
+                    auto* search = static_cast<Search*>(context);
+                    search->found = search->found || search->wanted == &lock;
+                  });
+  return search.found;
+}
+
 void recover_announced(ThreadContext& me, Word announcement, std::uint32_t dead_owner) {
   Segment& segment = me.segment();
   Offset at = announcement & ~Word{7};
@@ -70,8 +94,11 @@ void recover_announced(ThreadContext& me, Word announcement, std::uint32_t dead_
     ChunkOwner owner = chunk_owner(segment, at);
     if (owner && owner.object() < kMaxObjects) recover_each_lock(me, owner.object(), dead_owner);
   } else if (kind == Announced::kWord) {
+    auto& word = *segment.at<LockWord>(at);
     bool in_header = at == segment.offset_of(&segment.header().extents_lock);
-    if (in_header || segment.holds(at, sizeof(LockWord))) recover_word(me, *segment.at<LockWord>(at), dead_owner);
+    if ((in_header || segment.holds(at, sizeof(LockWord))) && is_lock_word(segment, word)) {
+      recover_word(me, word, dead_owner);
+    }
   }
 }
 
@@ -84,8 +111,12 @@ void recover_announcements(ThreadContext& me, ThreadRecord& record, std::uint32_
     (void)apply_redo(segment, redo);
     record.redo.store(0, std::memory_order_release);
   }
-  for (auto& announced : record.announced) {
-    if (Word announcement = announced.load(std::memory_order_acquire)) recover_announced(me, announcement, dead_owner);
+  // Copied first: when `record` is our own (its thread ends), the repairs announce there too, and may move what is
+  // there.
+  Word announced[kAnnouncements];
+  for (std::size_t i = 0; i < kAnnouncements; ++i) announced[i] = record.announced[i].load(std::memory_order_acquire);
+  for (Word announcement : announced) {
+    if (announcement != 0) recover_announced(me, announcement, dead_owner);
   }
   if (record.overflow.load(std::memory_order_acquire) != 0) {
     for_each_object(segment, [&](const ObjectInfo& info) { recover_each_lock(me, info.id.index, dead_owner); });
@@ -98,10 +129,18 @@ bool has_left_nothing(const ThreadRecord& record) {
   return marks == 0;
 }
 
-void recover_claimed_session(Segment& segment, ThreadContext& me, SessionIndex dead) {
-  SessionRecord& record = segment.session(index_of(dead));
-  // Whom the dead one was recovering is ours now, before its record can be used by another.
-  std::vector<SessionIndex> inherited;
+// Calls visit(thread index, claim) for each thread slot of a session.
+template <typename Visit>
+void each_thread_of(Segment& segment, SessionIndex session, Visit&& visit) {
+  auto threads = static_cast<std::uint32_t>(segment.header().threads_used.load(std::memory_order_acquire));
+  for (std::uint32_t index = 0; index < threads && index < kMaxThreads; ++index) {
+    Word claim = segment.thread(index).claim.load(std::memory_order_acquire);
+    if ((claim & 0xffff'ffff) == index_of(session) + 1) visit(index, claim);
+  }
+}
+
+// Appends those whom `dead` was recovering: they are ours now, before its record can be used by another.
+void inherit(Segment& segment, SessionIndex dead, std::vector<SessionIndex>& ours) {
   auto sessions = static_cast<std::uint32_t>(segment.header().sessions_used.load(std::memory_order_acquire));
   for (std::uint32_t index = 0; index < sessions && index < kMaxSessions; ++index) {
     auto& other = segment.session(index).state;
@@ -109,18 +148,27 @@ void recover_claimed_session(Segment& segment, ThreadContext& me, SessionIndex d
     if (session_state(state) != SessionState::kRecovering || recoverer_of(state) != index_of(dead) + 1) continue;
     if (index == index_of(dead)) continue;
     if (other.compare_exchange_strong(state, recovering_by(state, segment.session_index()))) {
-      inherited.push_back(SessionIndex{index});
+      ours.push_back(SessionIndex{index});
     }
   }
-  auto threads = static_cast<std::uint32_t>(segment.header().threads_used.load(std::memory_order_acquire));
-  for (std::uint32_t index = 0; index < threads && index < kMaxThreads; ++index) {
-    Word claim = segment.thread(index).claim.load(std::memory_order_acquire);
-    if ((claim & 0xffff'ffff) == index_of(dead) + 1) recover_thread(segment, me, index);
+}
+
+void recover_claimed_session(Segment& segment, ThreadContext& me, SessionIndex dead) {
+  std::vector<SessionIndex> ours{dead};
+  for (std::size_t i = 0; i < ours.size(); ++i) inherit(segment, ours[i], ours);
+  // The extents' lock before all repairs, which need it: a thread that comes later may hold it, and nobody else can
+  // recover whom we have claimed.
+  for (SessionIndex session : ours) {
+    each_thread_of(segment, session, [&](std::uint32_t thread, Word claim) {
+      recover_word(me, segment.header().extents_lock, lock_owner(thread, static_cast<std::uint32_t>(claim >> 32)));
+    });
   }
-  drop_all_references(me, dead);
-  Word state = record.state.load(std::memory_order_relaxed);
-  record.state.store(state >> 32 << 32, std::memory_order_release);
-  for (SessionIndex other : inherited) recover_claimed_session(segment, me, other);
+  for (SessionIndex session : ours) {
+    each_thread_of(segment, session, [&](std::uint32_t thread, Word) { recover_thread(segment, me, thread); });
+    drop_all_references(me, session);
+    AtomicWord& state = segment.session(index_of(session)).state;
+    state.store(state.load(std::memory_order_relaxed) >> 32 << 32, std::memory_order_release);
+  }
 }
 
 }  // namespace
@@ -146,7 +194,10 @@ Status recover_session(Segment& segment, ThreadContext& me, SessionIndex dead) {
     if (recoverer == 0 || recoverer > kMaxSessions) return Status::kCorrupt;
     if (!session_is_dead(segment, SessionIndex{recoverer - 1})) return Status::kRetry;
   }
-  if (!record_state.compare_exchange_strong(state, recovering_by(state, segment.session_index()))) {
+  // The proof, for the very session that is claimed: since the caller had his, another may have recovered that one, and
+  // a new process have taken its record.
+  if (!session_is_dead(segment, dead) ||
+      !record_state.compare_exchange_strong(state, recovering_by(state, segment.session_index()))) {
     return Status::kRetry;
   }
   recover_claimed_session(segment, me, dead);
@@ -162,7 +213,8 @@ bool recover_dead_holder(ThreadContext& me, LockWord& word) {
   if (thread < kMaxThreads) {
     Word claim = segment.thread(thread).claim.load(std::memory_order_acquire);
     auto session = static_cast<std::uint32_t>(claim & 0xffff'ffff);
-    if (session != 0 && session <= kMaxSessions && (claim >> 32 & kLockGenerationMask) == lock_owner_generation(owner)) {
+    if (session != 0 && session <= kMaxSessions &&
+        (claim >> 32 & kLockGenerationMask) == lock_owner_generation(owner)) {
       return recover_session(segment, me, SessionIndex{session - 1}) == Status::kOk;
     }
   }

@@ -4,7 +4,7 @@
 // record. A recoverer may die at any instruction: whoever recovers it takes its unfinished recoveries over, and each step
 // can be done again from the start.
 //
-// How: for each thread slot of the dead session, (1) a committed multi-word change is completed (redo.h), (2) every
+// How: the extents' lock is freed first, since repairs need it; then for each thread slot of the dead session, (1) a committed multi-word change is completed (redo.h), (2) every
 // announced lock word that the dead one owns gets its structure repaired, then freed, (3) every announced word is woken,
 // (4) the slot is freed; then the session's references are dropped and its record is freed.
 #pragma once
@@ -14,8 +14,8 @@
 
 namespace commonhold::shm {
 
-// Recovers a session that is known to be dead. kRetry: somebody else is at it.
-// REQUIRES: proof of death from outside (session_is_dead), or the caller's own session with no thread at work.
+// Recovers a session if it is dead (session_is_dead), or was already recovered: kOk. kRetry: it lives, or somebody else
+// is at it.
 Status recover_session(Segment& segment, ThreadContext& me, SessionIndex dead);
 
 // Recovers one thread slot whose thread ended; its session lives.
