@@ -263,11 +263,13 @@ std::shared_ptr<ServerLink::Connection> ServerLink::knock(int fd) {
   return made;
 }
 
+// `used`, where given, keeps the connection that served the call: what the server holds for it ends with it.
 template <typename Call>
-auto ServerLink::call(bool repeatable, Call&& make) {
+auto ServerLink::call(bool repeatable, Call&& make, std::shared_ptr<Connection>* used) {
   constexpr int kTries = 5;
   for (int attempt = 1;; ++attempt) {
     auto connection = this->connection(options_.patience);
+    if (used != nullptr) *used = connection;
     try {
       return connection->thread->run(
           [&] { return connection->thread->timer().timeoutAfter(kAnswerPatience, make(connection->session())); });
@@ -295,7 +297,10 @@ void ServerLink::open(Opening opening, std::string_view name, const ObjectReques
                       const std::function<void(const OpenedObject&)>& note) {
   // Made twice, an object without a name ends by itself; one with a name would be in its own way.
   const bool repeatable = opening != Opening::kCreate;
-  OpenReply reply = call(repeatable, [&](schema::Session::Client& session) -> kj::Promise<OpenReply> {
+  // A thread that was slower to connect has a connection of its own: it must outlive the noting of the reference, or the
+  // server lets the object go before.
+  std::shared_ptr<Connection> used;
+  const auto ask = [&](schema::Session::Client& session) -> kj::Promise<OpenReply> {
     const auto read = [](auto&& response) { return to_reply(response.getResult()); };
     switch (opening) {
       case Opening::kOpen: {
@@ -317,7 +322,8 @@ void ServerLink::open(Opening opening, std::string_view name, const ObjectReques
     auto message = session.createRequest();
     write_plan(message.initPlan(), name, request);
     return message.send().then(read);
-  });
+  };
+  OpenReply reply = call(repeatable, ask, &used);
   if (reply.refusal) throw_refusal(*reply.refusal, name);
   KJ_DEFER(reply.hold_end->fulfill());
   note(reply.object);

@@ -66,7 +66,7 @@ class ServerLink {
   std::shared_ptr<Connection> current();
   void drop(const std::shared_ptr<Connection>& broken);
   template <typename Call>
-  auto call(bool repeatable, Call&& make);
+  auto call(bool repeatable, Call&& make, std::shared_ptr<Connection>* used = nullptr);
 
   Options options_;
   // Guarded by the fork guard's mutex.
