@@ -4,11 +4,11 @@
 #pragma once
 
 #include <catch2/catch.hpp>
-#include <cstdlib>
 #include <functional>
 #include <string>
 
 #include "shm/recovery.h"
+#include "support/kill_stage.h"
 #include "support/kill_stepper.h"
 #include "support/segment_image.h"
 #include "support/shared_image.h"
@@ -25,12 +25,6 @@ struct KillCase {
   std::uint64_t extents_watched = ~std::uint64_t{0};
   int kills_of_recovery = 2;  // at so many of the deaths
 };
-
-// Every instruction everywhere takes minutes: unless COMMONHOLD_TEST_KILL_ALL is set, long operations are killed around
-// each store to the segment and at some other instructions.
-inline bool kill_everywhere() {
-  return std::getenv("COMMONHOLD_TEST_KILL_ALL") != nullptr;
-}
 
 inline void kill_everywhere_in(const TestSegment& segment, const KillCase& one) {
   shm::ThreadContext& me = segment.me();
@@ -51,7 +45,8 @@ inline void kill_everywhere_in(const TestSegment& segment, const KillCase& one) 
   plan.enter = [&] { (void)segment.me(); };
   plan.op = one.op;
   plan.shared = watched;
-  plan.max_every = kill_everywhere() ? 20'000 : 700;
+  // Every instruction of everything takes minutes: else long operations are killed around each store.
+  plan.max_every = soaking() ? 20'000 : 700;
   plan.sample = 100;
   plan.seed = Catch::rngSeed();
 
@@ -85,7 +80,7 @@ inline void kill_everywhere_in(const TestSegment& segment, const KillCase& one) 
     return recover_and_check();
   };
   KillReport report = run_kill_plan(plan);
-  if (kill_everywhere() || !report.ok()) WARN(report.line());
+  if (soaking() || !report.ok()) WARN(report.line());
   image.restore();
   REQUIRE(report.ok());
 }
