@@ -1,130 +1,29 @@
-// Deaths: of clients, of servers, of owners. What lives goes on, what is over leaves nothing.
+// Servers that are killed, and what their successors find.
 #include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <catch2/catch.hpp>
-#include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
-#include "commonhold/server.h"
 #include "manager/adoption.h"
 #include "shm/dict.h"
-#include "shm/lock_word.h"
 #include "shm/references.h"
-#include "shm/user_lock.h"
+#include "support/managers.h"
 #include "support/process_shared.h"
-#include "support/rpc_client.h"
-#include "support/server_ground.h"
 #include "support/test_segment.h"
 
 using namespace commonhold;
 using Kind = rpc::schema::ObjectKind;
 using test::AnonymousServer;
 
-namespace {
-
-test::OpenAnswer make(const rpc::ManagerAddress& address, Kind kind, const std::string& name,
-                      const std::string& signature) {
-  auto loop = kj::setupAsyncIo();
-  test::RpcClient client(loop, address.folder);
-  auto session = client.come_in(address);
-  auto answer = test::open_or_create(client, session, kind, name, signature);
-  REQUIRE_FALSE(answer.failure);
-  answer.hold = std::nullopt;
-  return answer;
-}
-
-// Starts `commonhold serve` in the background; its process.
-int serve(const rpc::ManagerAddress& address) {
-  auto result = test::run_command({"serve", "--name", address.name});
-  INFO(result.err);
-  REQUIRE(result.status == 0);
-  int pid = test::server_pid(address);
-  REQUIRE(pid != 0);
-  return pid;
-}
-
-void stop(const rpc::ManagerAddress& address) {
-  auto result = test::run_command({"stop", address.name});
-  INFO(result.err);
-  REQUIRE(result.status == 0);
-}
-
-}  // namespace
-
-TEST_CASE("a client that dies with a lock is recovered by the server, without anybody waiting for the lock") {
-  test::ServerGround ground;
-  {
-    auto address = ground.address("stock");
-    serve(address);
-    auto made = make(address, Kind::LOCK, "l", "lock");
-    auto segment = shm::Segment::open(address.folder);
-    shm::UserLock user_lock({segment.get(), made.id.index, made.control});
-    for (int round = 0; round < 10; ++round) {
-      pid_t holder = test::spawn([&]() {
-        if (user_lock.acquire(*segment->here()) != shm::Status::kOk) throw std::runtime_error("not acquired");
-        pause();
-      });
-      REQUIRE(test::eventually([&]() { return user_lock.holder_pid() == static_cast<std::uint32_t>(holder); }));
-      kill(holder, SIGKILL);
-      REQUIRE(test::wait_for(holder) == -SIGKILL);
-      // Nobody but the server looks: this process only reads the word.
-      REQUIRE(test::eventually([&]() { return !user_lock.locked(); }));
-      REQUIRE(user_lock.died_pid() == static_cast<std::uint32_t>(holder));
-    }
-    stop(address);
-  }
-  REQUIRE(ground.leftovers() == "");
-}
-
-TEST_CASE("an object goes when the last of its sessions is killed") {
-  test::ServerGround ground;
-  {
-    AnonymousServer server;
-    auto segment = shm::Segment::open(server.folder());
-    test::Shared<std::uint64_t> id;
-    auto user = [&]() {
-      return test::spawn([&]() {
-        auto made = make(server.address(), Kind::DICT, "shared", "dict<text,text>");
-        if (shm::add_reference(*segment, made.id) != shm::Status::kOk) throw std::runtime_error("no reference");
-        *id = made.id.word();
-        pause();
-      });
-    };
-    pid_t a = user();
-    REQUIRE(test::eventually([&]() { return *id != 0; }));
-    shm::ObjectId object = shm::ObjectId::from_word(*id);
-    *id = 0;
-    pid_t b = user();
-    REQUIRE(test::eventually([&]() { return *id != 0 && shm::count_references(*segment, object) == 2; }));
-    REQUIRE(shm::ObjectId::from_word(*id) == object);
-    {
-      auto loop = kj::setupAsyncIo();
-      test::RpcClient client(loop, server.folder());
-      auto session = client.come_in(server.address());
-      REQUIRE_FALSE(test::remove(client, session, "shared"));
-    }
-    kill(a, SIGKILL);
-    test::wait_for(a);
-    REQUIRE(test::eventually([&]() { return shm::count_references(*segment, object) == 1; }));
-    usleep(20'000);
-    REQUIRE(shm::object_control(*segment, object) != 0);
-    kill(b, SIGKILL);
-    test::wait_for(b);
-    REQUIRE(test::eventually([&]() { return shm::object_control(*segment, object) == 0; }));
-  }
-  REQUIRE(ground.leftovers() == "");
-}
-
 TEST_CASE("a server that is killed is replaced, and clients never stop working") {
   test::ServerGround ground;
   {
     auto address = ground.address("stock");
-    int first = serve(address);
-    auto made = make(address, Kind::DICT, "d", "dict<int64,int64>");
+    int first = test::serve(address);
+    auto made = test::make_object(address, Kind::DICT, "d", "dict<int64,int64>");
     auto segment = shm::Segment::open(address.folder);
     shm::Dict dict({segment.get(), made.id.index, made.control});
     struct Board {
@@ -160,10 +59,10 @@ TEST_CASE("a server that is killed is replaced, and clients never stop working")
         _exit(0);
       });
       test::wait_for(casualty);
-      int next = serve(address);
+      int next = test::serve(address);
       REQUIRE(next != before);
       before = next;
-      auto again = make(address, Kind::DICT, "d", "dict<int64,int64>");
+      auto again = test::make_object(address, Kind::DICT, "d", "dict<int64,int64>");
       REQUIRE(again.id == made.id);
       REQUIRE_FALSE(again.created);
       REQUIRE(segment->header().server_starts == static_cast<std::uint64_t>(round) + 2);
@@ -180,89 +79,7 @@ TEST_CASE("a server that is killed is replaced, and clients never stop working")
     }
     REQUIRE(dict.audit(*segment->here()).error == "");
     segment->leave();
-    stop(address);
-  }
-  REQUIRE(ground.leftovers() == "");
-}
-
-TEST_CASE("an anonymous server ends with its owner, by exit and by kill -9, and leaves nothing") {
-  test::ServerGround ground;
-  auto how = GENERATE(AnonymousServer::Start::kCommand, AnonymousServer::Start::kOwnImage);
-  bool kill_it = GENERATE(false, true);
-  {
-    test::Shared<std::atomic<bool>> ready;
-    pid_t owner = test::spawn([&]() {
-      AnonymousServer server(how);
-      make(server.address(), Kind::DICT, "d", "dict<text,text>");
-      auto segment = shm::Segment::open(server.folder());
-      (void)segment->here();
-      *ready = true;
-      if (kill_it) pause();
-    });
-    if (kill_it) {
-      REQUIRE(test::eventually([&]() { return ready->load(); }));
-      kill(owner, SIGKILL);
-    }
-    REQUIRE(test::wait_for(owner) == (kill_it ? -SIGKILL : 0));
-  }
-  REQUIRE(ground.leftovers() == "");
-}
-
-TEST_CASE("an anonymous server outlives its creator while a forked child or another session lives") {
-  test::ServerGround ground;
-  {
-    test::Shared<std::atomic<int>> step;
-    std::string folder;
-    {
-      AnonymousServer server;
-      folder = server.folder();
-      pid_t child = test::spawn([&]() {  // has the lifeline too
-        *step = 1;
-        while (*step == 1) usleep(100);
-      });
-      REQUIRE(test::eventually([&]() { return *step == 1; }));
-      server.let_go();
-      usleep(50'000);
-      REQUIRE(test::server_pid(rpc::existing_address(folder)) != 0);
-      *step = 2;
-      REQUIRE(test::wait_for(child) == 0);
-      REQUIRE(test::eventually([&]() { return !std::filesystem::exists(folder); }));
-    }
-    {
-      AnonymousServer server;
-      folder = server.folder();
-      std::string other = folder;
-      *step = 0;
-      pid_t stranger = test::spawn([&]() {  // a session alone
-        server.let_go();
-        auto segment = shm::Segment::open(other);
-        if (segment->here() == nullptr) throw std::runtime_error("not joined");
-        *step = 1;
-        while (*step == 1) usleep(100);
-      });
-      REQUIRE(test::eventually([&]() { return *step == 1; }));
-      server.let_go();
-      usleep(50'000);
-      REQUIRE(std::filesystem::exists(folder));
-      kill(stranger, SIGKILL);
-      test::wait_for(stranger);
-      REQUIRE(test::eventually([&]() { return !std::filesystem::exists(folder); }));
-    }
-  }
-  REQUIRE(ground.leftovers() == "");
-}
-
-TEST_CASE("a terminal's Ctrl-C does not end an anonymous server, SIGTERM does and cleans up") {
-  test::ServerGround ground;
-  {
-    AnonymousServer server;
-    int pid = test::server_pid(server.address());
-    REQUIRE(getsid(pid) == pid);  // no terminal of ours
-    kill(pid, SIGINT);
-    usleep(20'000);
-    make(server.address(), Kind::DICT, "d", "dict<text,text>");
-    kill(pid, SIGTERM);
-    REQUIRE(test::eventually([&]() { return !std::filesystem::exists(server.folder()); }));
+    test::stop_serving(address);
   }
   REQUIRE(ground.leftovers() == "");
 }
@@ -271,7 +88,7 @@ TEST_CASE("what a killed anonymous server left can be served again while clients
   test::ServerGround ground;
   {
     AnonymousServer server;
-    auto made = make(server.address(), Kind::DICT, "d", "dict<text,text>");
+    auto made = test::make_object(server.address(), Kind::DICT, "d", "dict<text,text>");
     kill(test::server_pid(server.address()), SIGKILL);
     REQUIRE(test::eventually([&]() { return test::server_pid(server.address()) == 0; }));
     REQUIRE(std::filesystem::exists(server.folder() + "/segment"));
@@ -279,7 +96,7 @@ TEST_CASE("what a killed anonymous server left can be served again while clients
     request.folder = server.folder();
     AnonymousServer again(AnonymousServer::Start::kCommand, request);
     REQUIRE(again.folder() == server.folder());
-    REQUIRE(make(again.address(), Kind::DICT, "d", "dict<text,text>").id == made.id);
+    REQUIRE(test::make_object(again.address(), Kind::DICT, "d", "dict<text,text>").id == made.id);
   }
   REQUIRE(ground.leftovers() == "");
 }
@@ -340,7 +157,7 @@ TEST_CASE("a segment of an older layout is replaced for an anonymous manager and
     REQUIRE(test::eventually([&]() { return !std::filesystem::exists(folder); }));
 
     auto address = ground.address("stock");
-    int pid = serve(address);
+    int pid = test::serve(address);
     kill(pid, SIGKILL);
     REQUIRE(test::eventually([&]() { return test::server_pid(address) == 0; }));
     spoil(address.folder);
@@ -355,8 +172,8 @@ TEST_CASE("a segment of an older layout is replaced for an anonymous manager and
     file.seekp(offsetof(shm::SegmentHeader, boot_id));
     file.write("01234567-89ab-cdef-0123-456789abcdef", 36);
     file.close();
-    serve(address);
-    stop(address);
+    test::serve(address);
+    test::stop_serving(address);
   }
   REQUIRE(ground.leftovers() == "");
 }
@@ -374,8 +191,8 @@ TEST_CASE("servers of one name that start at once leave one server and one segme
       }
       for (pid_t starter : starters) REQUIRE(test::wait_for(starter) == 0);
       REQUIRE(*started == 1);
-      make(ground.address("race"), Kind::DICT, "d", "dict<text,text>");
-      stop(ground.address("race"));
+      test::make_object(ground.address("race"), Kind::DICT, "d", "dict<text,text>");
+      test::stop_serving(ground.address("race"));
     }
   }
   REQUIRE(ground.leftovers() == "");
