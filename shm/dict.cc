@@ -4,6 +4,7 @@
 
 #include <sys/random.h>
 
+#include "shm/dict_key_writer.h"
 #include "shm/dict_shard_writer.h"
 #include "shm/extents.h"
 
@@ -26,7 +27,9 @@ Offset DictShardParts::write_entry(Segment& segment, std::uint64_t sequence, con
 
 namespace {
 
-bool fits(const Item& key, const Item& value) { return key.size <= kMaxItemBytes && value.size <= kMaxItemBytes; }
+bool fits(const Item& key, const Item& value) {
+  return key.size <= kMaxItemBytes && value.size <= kMaxItemBytes;
+}
 
 void copy_value(const DictPlace& place, std::string& out) {
   out.resize(place.header.value_size());
@@ -68,68 +71,56 @@ Status replace_value(Segment& segment, DictShardParts& shard, const DictPlace& p
 Status Dict::put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
                  bool* replaced) {
   if (!fits(key, value)) return Status::kTooLarge;
-  DictKey wanted{&key, hash_key(key, control_->seed)};
-  DictShardWriter shard(me, where_, *control_, hash_shard(wanted.hash, control_->shards));
-  DictPlace place;
-  Status found = find_in_table(*segment_, shard.shard, wanted, place);
-  if (found == Status::kCorrupt) return found;
-  if (replaced != nullptr) *replaced = found == Status::kOk;
-  if (found == Status::kOk) {
-    if (before != nullptr) copy_value(place, *before);
+  DictKeyWriter at(me, where_, *control_, key);
+  if (at.found == Status::kCorrupt) return at.found;
+  if (replaced != nullptr) *replaced = at.found == Status::kOk;
+  if (at.found == Status::kOk) {
+    if (before != nullptr) copy_value(at.place, *before);
     if (mode == PutMode::kInsertOnly) return Status::kExists;
-    return replace_value(*segment_, shard, place, key, value);
+    return replace_value(*segment_, at.shard, at.place, key, value);
   }
   if (mode == PutMode::kReplaceOnly) return Status::kNotFound;
-  return add_entry(*segment_, shard, wanted, value);
+  return add_entry(*segment_, at.shard, at.key, value);
 }
 
 Status Dict::erase(ThreadContext& me, const Item& key, std::string* before) {
-  DictKey wanted{&key, hash_key(key, control_->seed)};
-  DictShardWriter shard(me, where_, *control_, hash_shard(wanted.hash, control_->shards));
-  DictPlace place;
-  Status found = find_in_table(*segment_, shard.shard, wanted, place);
-  if (found != Status::kOk) return found;
-  if (before != nullptr) copy_value(place, *before);
-  place.slot->store(place.slot_value & kSlotOverflow, std::memory_order_release);
-  shard.heap.retire(slot_entry(place.slot_value), place.header.bytes());
-  shard.add_to_count(-1);
-  shard.table.shrink(shard.entries());
+  DictKeyWriter at(me, where_, *control_, key);
+  if (at.found != Status::kOk) return at.found;
+  if (before != nullptr) copy_value(at.place, *before);
+  at.place.slot->store(at.place.slot_value & kSlotOverflow, std::memory_order_release);
+  at.shard.heap.retire(slot_entry(at.place.slot_value), at.place.header.bytes());
+  at.shard.add_to_count(-1);
+  at.shard.table.shrink(at.shard.entries());
   return Status::kOk;
 }
 
 Status Dict::compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
                               std::string* actual) {
   if (!fits(key, desired)) return Status::kTooLarge;
-  DictKey wanted{&key, hash_key(key, control_->seed)};
-  DictShardWriter shard(me, where_, *control_, hash_shard(wanted.hash, control_->shards));
-  DictPlace place;
-  Status found = find_in_table(*segment_, shard.shard, wanted, place);
-  if (found != Status::kOk) return found;
-  if (!same_value(place, expected)) {
-    if (actual != nullptr) copy_value(place, *actual);
+  DictKeyWriter at(me, where_, *control_, key);
+  if (at.found != Status::kOk) return at.found;
+  if (!same_value(at.place, expected)) {
+    if (actual != nullptr) copy_value(at.place, *actual);
     return Status::kMismatch;
   }
-  return replace_value(*segment_, shard, place, key, desired);
+  return replace_value(*segment_, at.shard, at.place, key, desired);
 }
 
 Status Dict::change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,
                          const Word* start, Word* before) {
-  DictKey wanted{&key, hash_key(key, control_->seed)};
-  DictShardWriter shard(me, where_, *control_, hash_shard(wanted.hash, control_->shards));
-  DictPlace place;
-  Status found = find_in_table(*segment_, shard.shard, wanted, place);
-  if (found == Status::kOk) {
-    if (place.header.value_kind() != kind || place.header.value_size() != 8) return Status::kMismatch;
-    std::byte* at = const_cast<std::byte*>(place.entry) + place.header.value_at();
-    Word was = load_word(at);
+  DictKeyWriter at(me, where_, *control_, key);
+  if (at.found == Status::kOk) {
+    if (at.place.header.value_kind() != kind || at.place.header.value_size() != 8) return Status::kMismatch;
+    std::byte* value = const_cast<std::byte*>(at.place.entry) + at.place.header.value_at();
+    Word was = load_word(value);
     if (before != nullptr) *before = was;
-    store_word(at, change(was, operand));
+    store_word(value, change(was, operand));
     return Status::kOk;
   }
-  if (found != Status::kNotFound || start == nullptr) return found;
+  if (at.found != Status::kNotFound || start == nullptr) return at.found;
   if (before != nullptr) *before = *start;
   Word word = change(*start, operand);
-  return add_entry(*segment_, shard, wanted, Item{kind, &word, 8});
+  return add_entry(*segment_, at.shard, at.key, Item{kind, &word, 8});
 }
 
 DictAllLocked::DictAllLocked(ThreadContext& me, const ObjectAddress& where, DictControl& control)

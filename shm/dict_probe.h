@@ -80,37 +80,44 @@ class ShortKey {
 #endif
 }
 
+// A key's entry, as it was seen in the key's home bucket.
+struct DictHome {
+  Word root;
+  AtomicWord* slot;
+  Word slot_value;
+  Offset entry;
+  EntryHeader header;
+};
+
 // Finds the entry of a key in its home bucket. False: look again, with find_in_table.
 // The entry's header and 16 bytes behind it are in backed memory; the caller checks the end of its value.
 [[gnu::always_inline]] inline bool probe_home(const Segment::Backed& memory, const DictShard& shard, std::uint64_t hash,
-                                              const ShortKey& key, Offset& at, EntryHeader& header) {
-  const Word root = shard.root.load(std::memory_order_acquire);
+                                              const ShortKey& key, DictHome& home) {
+  home.root = shard.root.load(std::memory_order_acquire);
   const std::uint32_t tag = hash_tag(hash);
   Offset bucket;
-  if (root_is_directory(root)) [[likely]] {
-    std::uint32_t depth = root_depth(root);
-    Offset entry = root_offset(root) + directory_index(tag, depth) * 8;
-    if (depth > kMaxDepth || !memory.holds_unit(entry)) [[unlikely]]
-      return false;
+  if (root_is_directory(home.root)) [[likely]] {
+    std::uint32_t depth = root_depth(home.root);
+    Offset entry = root_offset(home.root) + directory_index(tag, depth) * 8;
+    if (depth > kMaxDepth || !memory.holds_unit(entry)) return false;
     bucket = entry_table(memory.at<AtomicWord>(entry)->load(std::memory_order_acquire)) + (tag & 63) * 64;
   } else {
     // Root 0 leads to offset 0, which is not backed.
-    bucket = root_offset(root) + (tag & (buckets_of_code(root & 63) - 1)) * 64;
+    bucket = root_offset(home.root) + (tag & (buckets_of_code(home.root & 63) - 1)) * 64;
   }
-  if (!memory.holds_unit(bucket)) [[unlikely]]
-    return false;
+  if (!memory.holds_unit(bucket)) return false;
   auto* slots = memory.at<AtomicWord>(bucket);
   const std::uint32_t matches = slots_with_tag(slots, tag);
-  if (matches == 0) [[unlikely]]
-    return false;
+  if (matches == 0) return false;
+  home.slot = &slots[std::countr_zero(matches)];
   // SYNC POINT: slot: the entry was written before the slot's release store.
-  at = slot_entry(slots[std::countr_zero(matches)].load(std::memory_order_acquire));
-  __builtin_prefetch(memory.at<std::byte>(at + 64));  // never faults, so it may precede the check
-  if (!memory.holds_unit(at) || !memory.holds_unit(at + sizeof(EntryHeader))) [[unlikely]]
-    return false;
-  const std::byte* entry = memory.at<std::byte>(at);
-  header = load_entry(entry);
-  return key.is(entry, header);
+  home.slot_value = home.slot->load(std::memory_order_acquire);
+  home.entry = slot_entry(home.slot_value);
+  const std::byte* entry = memory.at<std::byte>(home.entry);
+  __builtin_prefetch(entry + 64);  // never faults, so it may precede the check
+  if (!memory.holds_unit(home.entry) || !memory.holds_unit(home.entry + sizeof(EntryHeader))) return false;
+  home.header = load_entry(entry);
+  return key.is(entry, home.header);
 }
 
 }  // namespace commonhold::shm

@@ -37,22 +37,22 @@ Status read_entry(Segment& segment, const ObjectAddress& where, DictControl& con
   return use(place) ? Status::kOk : Status::kMismatch;
 }
 
-// Tries use(entry, header) once, on the straight way, with the key's entry. False: read_entry.
+// Tries use(memory, entry, header) once, on the straight way, with the key's entry. False: read_entry.
 template <typename Use>
 [[gnu::always_inline]] inline bool read_straight(const Segment& segment, DictControl& control, const Item& key,
                                                  Use&& use) {
-  if (key.size > kShortKey) [[unlikely]] return false;
+  if (key.size > kShortKey) [[unlikely]]
+    return false;
   const std::uint64_t hash = hash_short_key(key, control.seed);
   const DictShard& shard = dict_shard(control, hash_shard(hash, control.shards));
   // SYNC POINT: recycle
   const Word recycle = shard.recycle.load(std::memory_order_acquire);
   const Segment::Backed memory = segment.backed();
-  Offset at;
-  EntryHeader header;
+  DictHome home;
   auto undisturbed = [&] { return shard.recycle.load(std::memory_order_acquire) == recycle; };
   // Once before the sizes in the header are believed, once after the copy.
-  return probe_home(memory, shard, hash, ShortKey(key), at, header) && undisturbed() && use(memory, at, header) &&
-         undisturbed();
+  return probe_home(memory, shard, hash, ShortKey(key), home) && undisturbed() &&
+         use(memory, home.entry, home.header) && undisturbed();
 }
 
 Status get_slowly(Segment& segment, const ObjectAddress& where, DictControl& control, const Item& key, Sink value) {
@@ -81,7 +81,8 @@ Status Dict::get(const Item& key, Sink value) const {
     if (to != nullptr) read_words(to, memory.at<std::byte>(at + header.value_at()), header.value_size());
     return true;
   };
-  if (read_straight(*segment_, *control_, key, copy)) [[likely]] return Status::kOk;
+  if (read_straight(*segment_, *control_, key, copy)) [[likely]]
+    return Status::kOk;
   return get_slowly(*segment_, where_, *control_, key, value);
 }
 
@@ -93,7 +94,8 @@ Status Dict::get_fixed(const Item& key, void* value, std::size_t size) const {
     read_words(value, memory.at<std::byte>(at + value_at), size);
     return true;
   };
-  if (read_straight(*segment_, *control_, Item(key), copy)) [[likely]] return Status::kOk;
+  if (read_straight(*segment_, *control_, Item(key), copy)) [[likely]]
+    return Status::kOk;
   return get_fixed_slowly(*segment_, where_, *control_, key, value, size);
 }
 
@@ -103,7 +105,8 @@ bool Dict::contains(const Item& key) const {
 }
 
 std::uint64_t Dict::size() const {
-  // The counts of all shards at one moment: two equal collections in a row (each change of a count changes its upper bits).
+  // The counts of all shards at one moment: two equal collections in a row (each change of a count changes its upper
+  // bits).
   constexpr Word kCountMask = DictShardParts::kCountMask;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     Word first[kMaxShards], sum = 0;

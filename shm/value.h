@@ -25,15 +25,17 @@ namespace commonhold::shm {
 class ThreadContext;
 
 struct ValueControl {
-  AtomicWord word;                     // the value, up to 8 bytes, zero-extended
-  std::atomic<std::uint32_t> watched;  // 1: somebody sleeps or is about to
-  std::atomic<std::uint32_t> changes;  // futex
-  LockWord writing;                    // writers of a large value, and readers that were disturbed
-  AtomicWord version;                  // of a large value
-  Word size;                           // bytes; written once
-  Word buffers[2];                     // offsets; written once, 0 for a word
-  LockWord user_lock;                  // with_lock; recovered like any lock, guards nothing of ours
-  Word unused[8];
+  AtomicWord word;  // the value, up to 8 bytes, zero-extended
+  // On a cache line of its own, for whoever changed the word looks here next: beside the word this would be a second
+  // fetch of a line that all counting processes pull at.
+  alignas(64) std::atomic<std::uint32_t> watched;  // 1: somebody sleeps or is about to
+  std::atomic<std::uint32_t> changes;              // futex
+  LockWord writing;                                // writers of a large value, and readers that were disturbed
+  AtomicWord version;                              // of a large value
+  Word size;                                       // bytes; written once
+  Word buffers[2];                                 // offsets; written once, 0 for a word
+  LockWord user_lock;                              // with_lock; recovered like any lock, guards nothing of ours
+  Word unused;
 };
 static_assert(sizeof(ValueControl) == 128);  // the buffers of a large value follow in the same chunk
 

@@ -30,6 +30,17 @@ inline void store_word(void* at, Word value) {
 inline void write_words(void* shared, const void* source, std::size_t size) {
   auto* to = static_cast<std::byte*>(shared);
   auto* from = static_cast<const std::byte*>(source);
+  for (; size >= 32; size -= 32, to += 32, from += 32) {
+    Word first, second, third, last;
+    std::memcpy(&first, from, 8);
+    std::memcpy(&second, from + 8, 8);
+    std::memcpy(&third, from + 16, 8);
+    std::memcpy(&last, from + 24, 8);
+    store_word(to, first);
+    store_word(to + 8, second);
+    store_word(to + 16, third);
+    store_word(to + 24, last);
+  }
   for (; size >= 8; size -= 8, to += 8, from += 8) {
     Word word;
     std::memcpy(&word, from, 8);
@@ -47,7 +58,8 @@ inline void read_words(void* target, const void* shared, std::size_t size) {
   auto* to = static_cast<std::byte*>(target);
   auto* from = static_cast<const std::byte*>(shared);
   for (; size >= 32; size -= 32, to += 32, from += 32) {
-    Word first = load_word(from), second = load_word(from + 8), third = load_word(from + 16), last = load_word(from + 24);
+    Word first = load_word(from), second = load_word(from + 8), third = load_word(from + 16),
+         last = load_word(from + 24);
     std::memcpy(to, &first, 8);
     std::memcpy(to + 8, &second, 8);
     std::memcpy(to + 16, &third, 8);

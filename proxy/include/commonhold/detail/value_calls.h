@@ -10,8 +10,8 @@ namespace commonhold::detail {
 
 // The beginning of shm/value.h's ValueControl.
 struct ValueCell {
-  std::uint64_t word;                  // the value, when it has at most 8 bytes
-  std::atomic<std::uint32_t> watched;  // 1: somebody sleeps until the value changes, or is about to
+  std::uint64_t word;                              // the value, when it has at most 8 bytes
+  alignas(64) std::atomic<std::uint32_t> watched;  // 1: somebody sleeps until the value changes, or is about to
 };
 
 ValueCell* value_cell(Object& value);
