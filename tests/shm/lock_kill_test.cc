@@ -2,8 +2,6 @@
 // dead held, and not on a free lock whose wake-up the dead one swallowed or never sent.
 #include <poll.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <time.h>
 
 #include <catch2/catch.hpp>
 
@@ -20,11 +18,6 @@ using shm::Deadline;
 using shm::LockWord;
 using shm::Status;
 using shm::ThreadContext;
-
-// The clock by a system call: the path through the vdso depends on the time.
-extern "C" int clock_gettime(clockid_t clock, timespec* now) noexcept {
-  return static_cast<int>(syscall(SYS_clock_gettime, clock, now));
-}
 
 namespace {
 
@@ -116,9 +109,8 @@ TEST_CASE("a lock of a killed process is free after its recovery, wherever it wa
     (void)shm::try_lock(me, stage.word());
     (void)shm::unlock(me, stage.word());
   });
-  stage.kill_everywhere("lock, unlock, of two locks", [&](ThreadContext& me) {
-    shm::HeldLock outer(me, stage.word(0)), inner(me, stage.word(1));
-  });
+  stage.kill_everywhere("lock, unlock, of two locks",
+                        [&](ThreadContext& me) { shm::HeldLock outer(me, stage.word(0)), inner(me, stage.word(1)); });
   stage.kill_everywhere("two locks, freed in the order of their taking", [&](ThreadContext& me) {
     (void)shm::lock(me, stage.word(0));
     (void)shm::lock(me, stage.word(1));
@@ -140,20 +132,22 @@ TEST_CASE("a lock that others hold stays theirs, wherever one who tries to take 
   (void)shm::lock(stage.me(), stage.word());
   stage.save();
   std::uint32_t owner = stage.me().owner();
-  stage.kill_everywhere("try_lock of a held lock", [&](ThreadContext& me) { (void)shm::try_lock(me, stage.word()); },
-                        owner);
+  stage.kill_everywhere(
+      "try_lock of a held lock", [&](ThreadContext& me) { (void)shm::try_lock(me, stage.word()); }, owner);
   auto past = std::chrono::steady_clock::now() - 1h;
-  stage.kill_everywhere("lock of a held lock, timed out",
-                        [&](ThreadContext& me) { (void)shm::lock(me, stage.word(), Deadline::at(past)); }, owner);
-  stage.kill_everywhere("unlock of another's lock", [&](ThreadContext& me) { (void)shm::unlock(me, stage.word()); },
-                        owner);
+  stage.kill_everywhere(
+      "lock of a held lock, timed out",
+      [&](ThreadContext& me) { (void)shm::lock(me, stage.word(), Deadline::at(past)); }, owner);
+  stage.kill_everywhere(
+      "unlock of another's lock", [&](ThreadContext& me) { (void)shm::unlock(me, stage.word()); }, owner);
 }
 
 TEST_CASE("who sleeps for a lock gets it, wherever the one who frees it is killed") {
   LockStage stage;
   Helper waiter;
   Shared<std::atomic<pid_t>> waiting;
-  KillPlan plan = stage.plan("unlock with a waiter asleep", [&](ThreadContext& me) { (void)shm::unlock(me, stage.word()); });
+  KillPlan plan =
+      stage.plan("unlock with a waiter asleep", [&](ThreadContext& me) { (void)shm::unlock(me, stage.word()); });
   plan.prepare = [&] {
     waiter.end();
     stage.restore();
