@@ -12,7 +12,7 @@ namespace {
 // How often a waiter looks before it sleeps: about as long as a short critical section elsewhere takes.
 constexpr int kSpins = 100;
 // A sleeper looks after its holder at least this often, so a death is noticed even when no server is left to act on it.
-constexpr std::int64_t kHolderCheckNs = 100'000'000;
+std::atomic<std::int64_t> holder_check_ns{100'000'000};
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -37,7 +37,7 @@ Status wait_for_lock(ThreadContext& me, LockWord& word, Deadline deadline) {
     relax();
   }
   // By the clock: a process that signals interrupt all the time never sees a wait time out.
-  const std::chrono::nanoseconds interval{kHolderCheckNs};
+  const std::chrono::nanoseconds interval{holder_check_ns.load(std::memory_order_relaxed)};
   for (Deadline check = Deadline::after(interval);;) {
     std::uint32_t seen = state.load(std::memory_order_relaxed);
     if (seen == 0) {
@@ -47,7 +47,7 @@ Status wait_for_lock(ThreadContext& me, LockWord& word, Deadline deadline) {
     }
     if ((seen & kLockWaiters) == 0 && !state.compare_exchange_weak(seen, seen | kLockWaiters)) continue;
     if (deadline.passed()) return Status::kTimedOut;  // the bit is set, so those who sleep on are not forgotten
-    (void)futex_wait(state, seen | kLockWaiters, deadline.left_ns(check.left_ns(kHolderCheckNs)));
+    (void)futex_wait(state, seen | kLockWaiters, deadline.left_ns(check.left_ns(interval.count())));
     if (check.passed()) {
       (void)recover_dead_holder(me, word);
       check = Deadline::after(interval);
@@ -56,6 +56,10 @@ Status wait_for_lock(ThreadContext& me, LockWord& word, Deadline deadline) {
 }
 
 }  // namespace
+
+void set_holder_check_for_test(std::chrono::nanoseconds interval) {
+  holder_check_ns.store(interval.count(), std::memory_order_relaxed);
+}
 
 Status lock(ThreadContext& me, LockWord& word, Deadline deadline) {
   me.announce(word);

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 
 #include "shm/deadline.h"
@@ -63,6 +64,9 @@ void release_for_dead(LockWord& word);
 // (ThreadContext::announce_object) before it took the first.
 Status lock_announced(ThreadContext& me, LockWord& word);
 void unlock_announced(LockWord& word);
+
+// How often this process's waiters look after their holder, for tests of what else wakes them.
+void set_holder_check_for_test(std::chrono::nanoseconds interval);
 
 // Holds a lock for a scope. The constructor waits for ever.
 class HeldLock {

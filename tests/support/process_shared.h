@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <new>
 #include <stdexcept>
@@ -57,6 +58,18 @@ inline int wait_for(pid_t child) {
   while (waitpid(child, &status, 0) < 0) {
   }
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+// Whether a process sleeps in the kernel (and does not run, wait for its turn, or is gone).
+inline bool is_asleep(pid_t process) {
+  char path[32], text[512] = {};
+  std::snprintf(path, sizeof path, "/proc/%d/stat", process);
+  FILE* file = std::fopen(path, "r");
+  if (file == nullptr) return false;
+  std::size_t size = std::fread(text, 1, sizeof text - 1, file);
+  std::fclose(file);
+  const char* name_end = size != 0 ? std::strrchr(text, ')') : nullptr;
+  return name_end != nullptr && name_end[2] == 'S';
 }
 
 }  // namespace commonhold::test
