@@ -12,8 +12,8 @@
 
 #include "proxy/fork_guard.h"
 #include "rpc/authentication.h"
+#include "rpc/call_loop.h"
 #include "rpc/knock.h"
-#include "rpc/loop_thread.h"
 #include "rpc/socket.h"
 
 namespace commonhold::detail {
@@ -28,7 +28,7 @@ using Milliseconds = std::chrono::milliseconds;
 constexpr auto kAnswerPatience = 10 * kj::SECONDS;
 constexpr Milliseconds kRetryPause{5};
 
-// A reply's failure, carried from the RPC thread to the caller.
+// A reply's failure, carried out of the loop.
 struct Refusal {
   Code code;
   std::string message;
@@ -69,6 +69,11 @@ Refusal to_refusal(schema::Failure::Reader failure) {
   return {failure.getCode(), failure.getMessage()};
 }
 
+std::optional<Refusal> to_refusal(schema::Outcome::Reader outcome) {
+  if (outcome.isFailure()) return to_refusal(outcome.getFailure());
+  return std::nullopt;
+}
+
 void write_plan(schema::ObjectPlan::Builder plan, std::string_view name, const ObjectRequest& request) {
   plan.setKind(static_cast<schema::ObjectKind>(request.kind));
   plan.setName(std::string(name));
@@ -85,13 +90,10 @@ OpenedObject to_object(schema::OpenedObject::Reader opened) {
   return object;
 }
 
-// What the server keeps for us until the reference is noted: fulfilled, from whatever thread, it lets go.
-using HoldEnd = kj::Own<kj::CrossThreadPromiseFulfiller<void>>;
-
 struct OpenReply {
   std::optional<Refusal> refusal;
   OpenedObject object;
-  HoldEnd hold_end;
+  kj::Maybe<schema::Hold::Client> hold;  // the server keeps the object for us until this goes
 };
 
 OpenReply to_reply(schema::OpenResult::Reader result) {
@@ -101,36 +103,17 @@ OpenReply to_reply(schema::OpenResult::Reader result) {
     return reply;
   }
   reply.object = to_object(result.getOk());
-  auto end = kj::newPromiseAndCrossThreadFulfiller<void>();
-  end.promise.attach(result.getOk().getHold()).detach([](kj::Exception&&) {});
-  reply.hold_end = kj::mv(end.fulfiller);
+  reply.hold = result.getOk().getHold();
   return reply;
-}
-
-// The process's one KJ thread: started with the first connection, ended with the last. REQUIRES: the fork guard's mutex
-// is held.
-std::shared_ptr<rpc::LoopThread> loop_thread() {
-  static auto* current = new std::weak_ptr<rpc::LoopThread>;
-  static unsigned made_by = 0;
-  const unsigned generation = ForkGuard::instance().generation();
-  if (made_by == generation) {
-    if (auto thread = current->lock()) return thread;
-  }
-  auto thread = std::make_shared<rpc::LoopThread>();
-  *current = thread;
-  made_by = generation;
-  return thread;
 }
 
 }  // namespace
 
-// Made and ended on the RPC thread, but for the shell. Left alone in forked children.
+// The connection lives on its loop; the shell around it anywhere. Left alone in forked children.
 struct ServerLink::Connection {
   struct Parts {
-    Parts(rpc::LoopThread& thread, int fd)
-        : stream(thread.io().wrapSocketFd(fd, kj::LowLevelAsyncIoProvider::TAKE_OWNERSHIP |
-                                                  kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC |
-                                                  kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK)),
+    Parts(rpc::CallLoop& loop, int socket)
+        : stream(loop.wrap_socket(socket)),
           network(*stream, capnp::rpc::twoparty::Side::CLIENT),
           rpc_system(capnp::makeRpcClient(network)) {}
     schema::Door::Client door() {
@@ -147,25 +130,28 @@ struct ServerLink::Connection {
     kj::Maybe<schema::Session::Client> session;
   };
 
-  explicit Connection(std::shared_ptr<rpc::LoopThread> on)
-      : generation(ForkGuard::instance().generation()), thread(std::move(on)) {}
+  Connection() : generation(ForkGuard::instance().generation()), loop(std::make_unique<rpc::CallLoop>()) {}
   ~Connection() {
     if (generation != ForkGuard::instance().generation()) {
-      new std::shared_ptr<rpc::LoopThread>(std::move(thread));  // the parent's: never ended here
+      (void)loop.release();  // the parent's, and so are the parts
       return;
     }
-    if (parts == nullptr) return;
     try {
-      thread->run([this] { delete parts; });
+      loop->run([this](kj::WaitScope&) { delete parts; });
     } catch (const kj::Exception&) {
-      // The loop is gone, and with it everything that could still happen to the parts.
+      // Closing did not go well; there is nobody to tell.
     }
   }
 
   schema::Session::Client& session() { return KJ_ASSERT_NONNULL(parts->session); }
+  // What a promise gives, or a kj::Exception of the type OVERLOADED when the server does not answer in time.
+  template <typename T>
+  auto await(kj::Promise<T>&& promise, kj::WaitScope& scope) {
+    return loop->timer().timeoutAfter(kAnswerPatience, kj::mv(promise)).wait(scope);
+  }
 
   const unsigned generation;
-  std::shared_ptr<rpc::LoopThread> thread;
+  std::unique_ptr<rpc::CallLoop> loop;
   Parts* parts = nullptr;
   ServerFacts facts;
 };
@@ -195,8 +181,8 @@ std::shared_ptr<ServerLink::Connection> ServerLink::connection(Milliseconds pati
   for (;;) {
     const std::string& folder = options_.address.folder;
     std::string why;
-    const int fd = rpc::connect_to_folder(folder);
-    if (fd < 0) {
+    const int socket = rpc::connect_to_folder(folder);
+    if (socket < 0) {
       why = fmt::format("nobody answers at {}/socket ({})", folder, strerror(errno));
       if (!revived) {
         revived = true;
@@ -205,7 +191,7 @@ std::shared_ptr<ServerLink::Connection> ServerLink::connection(Milliseconds pati
       }
     } else {
       try {
-        return knock(fd);
+        return knock(socket);
       } catch (const kj::Exception& error) {
         why = fmt::format("the connection broke ({})", error.getDescription().cStr());
       }
@@ -220,33 +206,26 @@ std::shared_ptr<ServerLink::Connection> ServerLink::connection(Milliseconds pati
   }
 }
 
-std::shared_ptr<ServerLink::Connection> ServerLink::knock(int fd) {
-  std::shared_ptr<Connection> made;
-  {
-    std::lock_guard hold(ForkGuard::instance().mutex);
-    made = std::make_shared<Connection>(loop_thread());
-  }
+std::shared_ptr<ServerLink::Connection> ServerLink::knock(int socket) {
+  kj::AutoCloseFd owned(socket);
   const auto key = rpc::key_for_client(options_.address, options_.authkey);
   if (!key) {
-    ::close(fd);
     throw AuthenticationError(
         fmt::format("the manager \"{}\" was started with an authkey of its own: pass it as .authkey or in {}",
                     options_.address.name, rpc::kKeyVariable));
   }
+  auto made = std::make_shared<Connection>();
   std::optional<Refusal> refusal;
-  rpc::LoopThread& thread = *made->thread;
-  thread.run([&] {
-    made->parts = new Connection::Parts(thread, fd);
-    auto answer = rpc::knock(made->parts->door(), *key, program_invocation_short_name);
-    return thread.timer().timeoutAfter(kAnswerPatience, kj::mv(answer)).then([&](kj::Own<rpc::Answer>&& said) {
-      if (auto* denied = std::get_if<rpc::Denied>(said.get())) {
-        refusal = Refusal{denied->code, denied->message};
-        return;
-      }
-      auto& admitted = std::get<rpc::Admitted>(*said);
-      made->facts = {admitted.name, admitted.folder, admitted.nonce, admitted.anonymous};
-      made->parts->session = kj::mv(admitted.session);
-    });
+  made->loop->run([&](kj::WaitScope& scope) {
+    made->parts = new Connection::Parts(*made->loop, owned.release());
+    auto said = made->await(rpc::knock(made->parts->door(), *key, program_invocation_short_name), scope);
+    if (auto* denied = std::get_if<rpc::Denied>(said.get())) {
+      refusal = Refusal{denied->code, denied->message};
+      return;
+    }
+    auto& admitted = std::get<rpc::Admitted>(*said);
+    made->facts = {admitted.name, admitted.folder, admitted.nonce, admitted.anonymous};
+    made->parts->session = kj::mv(admitted.session);
   });
   if (refusal) throw_refusal(*refusal, options_.address.name);
 
@@ -263,16 +242,13 @@ std::shared_ptr<ServerLink::Connection> ServerLink::knock(int fd) {
   return made;
 }
 
-// `used`, where given, keeps the connection that served the call: what the server holds for it ends with it.
 template <typename Call>
-auto ServerLink::call(bool repeatable, Call&& make, std::shared_ptr<Connection>* used) {
+auto ServerLink::call(bool repeatable, Call&& use) {
   constexpr int kTries = 5;
   for (int attempt = 1;; ++attempt) {
     auto connection = this->connection(options_.patience);
-    if (used != nullptr) *used = connection;
     try {
-      return connection->thread->run(
-          [&] { return connection->thread->timer().timeoutAfter(kAnswerPatience, make(connection->session())); });
+      return connection->loop->run([&](kj::WaitScope& scope) { return use(*connection, scope); });
     } catch (const kj::Exception& error) {
       const std::string what(error.getDescription().cStr());
       const auto type = error.getType();
@@ -297,9 +273,6 @@ void ServerLink::open(Opening opening, std::string_view name, const ObjectReques
                       const std::function<void(const OpenedObject&)>& note) {
   // Made twice, an object without a name ends by itself; one with a name would be in its own way.
   const bool repeatable = opening != Opening::kCreate;
-  // A thread that was slower to connect has a connection of its own: it must outlive the noting of the reference, or the
-  // server lets the object go before.
-  std::shared_ptr<Connection> used;
   const auto ask = [&](schema::Session::Client& session) -> kj::Promise<OpenReply> {
     const auto read = [](auto&& response) { return to_reply(response.getResult()); };
     switch (opening) {
@@ -323,21 +296,19 @@ void ServerLink::open(Opening opening, std::string_view name, const ObjectReques
     write_plan(message.initPlan(), name, request);
     return message.send().then(read);
   };
-  OpenReply reply = call(repeatable, ask, &used);
-  if (reply.refusal) throw_refusal(*reply.refusal, name);
-  KJ_DEFER(reply.hold_end->fulfill());
-  note(reply.object);
+  const auto refusal = call(repeatable, [&](Connection& connection, kj::WaitScope& scope) -> std::optional<Refusal> {
+    const OpenReply reply = connection.await(ask(connection.session()), scope);
+    if (!reply.refusal) note(reply.object);
+    return reply.refusal;
+  });
+  if (refusal) throw_refusal(*refusal, name);
 }
 
 void ServerLink::remove(std::string_view name) {
-  const auto refusal = call(false, [&](schema::Session::Client& session) {
-    auto message = session.removeRequest();
+  const auto refusal = call(false, [&](Connection& connection, kj::WaitScope& scope) {
+    auto message = connection.session().removeRequest();
     message.setName(std::string(name));
-    return message.send().then([](auto&& response) -> std::optional<Refusal> {
-      auto result = response.getResult();
-      if (result.isFailure()) return to_refusal(result.getFailure());
-      return std::nullopt;
-    });
+    return to_refusal(connection.await(message.send(), scope).getResult());
   });
   if (refusal) throw_refusal(*refusal, name);
 }
@@ -346,34 +317,29 @@ std::vector<ObjectInfo> ServerLink::objects() {
   std::vector<ObjectInfo> all;
   std::uint32_t after = 0;
   do {
-    after = call(true, [&](schema::Session::Client& session) {
-      auto message = session.listRequest();
+    after = call(true, [&](Connection& connection, kj::WaitScope& scope) {
+      auto message = connection.session().listRequest();
       message.setAfter(after);
-      return message.send().then([&](auto&& response) {
-        for (auto object : response.getObjects()) {
-          ObjectInfo info;
-          info.name = object.getName();
-          info.type = object.getSignature();
-          info.bytes = object.getBytes();
-          info.processes = object.getSessions();
-          info.created_ns = object.getCreatedNs();
-          info.id = shm::ObjectId{object.getId().getIndex(), object.getId().getGeneration()}.word();
-          all.push_back(std::move(info));
-        }
-        return response.getNext();
-      });
+      auto response = connection.await(message.send(), scope);
+      for (auto object : response.getObjects()) {
+        ObjectInfo info;
+        info.name = object.getName();
+        info.type = object.getSignature();
+        info.bytes = object.getBytes();
+        info.processes = object.getSessions();
+        info.created_ns = object.getCreatedNs();
+        info.id = shm::ObjectId{object.getId().getIndex(), object.getId().getGeneration()}.word();
+        all.push_back(std::move(info));
+      }
+      return response.getNext();
     });
   } while (after != 0);
   return all;
 }
 
 void ServerLink::shut_down() {
-  const auto refusal = call(false, [](schema::Session::Client& session) {
-    return session.shutdownRequest().send().then([](auto&& response) -> std::optional<Refusal> {
-      auto result = response.getResult();
-      if (result.isFailure()) return to_refusal(result.getFailure());
-      return std::nullopt;
-    });
+  const auto refusal = call(false, [](Connection& connection, kj::WaitScope& scope) {
+    return to_refusal(connection.await(connection.session().shutdownRequest().send(), scope).getResult());
   });
   if (refusal && refusal->code != Code::SHUTTING_DOWN) throw_refusal(*refusal, {});
 }

@@ -1,7 +1,7 @@
 // A client's line to a manager's server: connects when first needed, proves the authkey, connects again when the
 // connection broke or the process forked, and says so in bounded time when nobody answers.
 //
-// Thread safety: any thread; calls of several threads go on side by side.
+// Thread safety: any thread; calls on one manager are made one after the other.
 #pragma once
 
 #include <chrono>
@@ -62,11 +62,11 @@ class ServerLink {
  private:
   struct Connection;
   std::shared_ptr<Connection> connection(std::chrono::milliseconds patience);
-  std::shared_ptr<Connection> knock(int fd);  // takes the socket
+  std::shared_ptr<Connection> knock(int socket);  // takes the socket
   std::shared_ptr<Connection> current();
   void drop(const std::shared_ptr<Connection>& broken);
   template <typename Call>
-  auto call(bool repeatable, Call&& make, std::shared_ptr<Connection>* used = nullptr);
+  auto call(bool repeatable, Call&& use);
 
   Options options_;
   // Guarded by the fork guard's mutex.
