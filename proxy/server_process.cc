@@ -23,6 +23,7 @@
 #include "rpc/authentication.h"
 #include "rpc/call_loop.h"
 #include "rpc/spawn.h"
+#include "shm/segment_registry.h"
 
 extern char** environ;
 
@@ -141,7 +142,8 @@ pid_t spawn(const Command& command, const Actions& actions, std::vector<std::str
 // has one thread, no KJ loop, and so little memory of its own that a server may keep a copy of it.
 bool can_fork_server() {
   constexpr unsigned long kMostPages = 16384 / 4;  // 16 MiB
-  if (rpc::serve_in_this_image == nullptr || !__libc_single_threaded || rpc::thread_has_loop()) return false;
+  if (rpc::serve_in_this_image == nullptr || !__libc_single_threaded) return false;
+  if (!shm::SegmentRegistry::instance().empty() || rpc::thread_has_loop()) return false;
   std::ifstream file("/proc/self/statm");
   unsigned long size = 0, resident = 0, shared = 0;
   return file >> size >> resident >> shared && resident - shared < kMostPages;
