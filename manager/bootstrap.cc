@@ -16,6 +16,7 @@ namespace {
 
 // Runs when the library is loaded, after the constructors of the libraries that it needs and of the sources before it.
 __attribute__((constructor)) void take_over_when_asked() {
+  rpc::serve_in_this_image = serve_on_request;
   const char* value = getenv(rpc::kBootstrapVariable);
   if (value == nullptr || getauxval(AT_SECURE) != 0) return;
   std::string words(value);

@@ -32,7 +32,7 @@ constexpr auto kFullLookEvery = 5s;
 constexpr auto kFullLookUnannounced = 1s;
 constexpr auto kFirstRetry = 1ms, kLongestRetry = 1000ms;
 constexpr int kSweepShare = 20;  // a sweep may take one part in this many of the thread's time
-constexpr std::uint64_t kLeastAhead = 64, kMostAhead = 1024;  // extents: 4 MiB, 64 MiB
+constexpr std::uint64_t kLeastAhead = 16, kMostAhead = 1024;  // extents: 1 MiB, 64 MiB
 
 std::system_error system_error(const char* what) {
   return std::system_error(errno, std::generic_category(), what);

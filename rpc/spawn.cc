@@ -17,6 +17,8 @@ bool read_number(std::string_view text, Number& number) {
 
 }  // namespace
 
+int (*serve_in_this_image)(const SpawnRequest& request) = nullptr;
+
 std::vector<std::string> SpawnRequest::arguments() const {
   std::vector<std::string> words{"serve", "--ready-fd", std::to_string(ready_fd)};
   if (name.empty()) {

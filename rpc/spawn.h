@@ -45,6 +45,10 @@ struct SpawnRequest {
   static std::optional<SpawnRequest> from_environment(std::string_view value);
 };
 
+// Set when this program's image holds a server (manager/bootstrap.cc): what serves a request in a forked child of a
+// program with one thread, without executing anything. Returns the child's exit status.
+extern int (*serve_in_this_image)(const SpawnRequest& request);
+
 struct ReadyLine {
   bool ready = false;
   std::string folder;         // when ready

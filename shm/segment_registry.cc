@@ -36,6 +36,11 @@ void SegmentRegistry::remove(Segment* segment) {
   std::erase_if(entries_, [&](const Entry& entry) { return entry.segment == segment; });
 }
 
+bool SegmentRegistry::empty() {
+  std::lock_guard guard(mutex);
+  return entries_.empty();
+}
+
 void SegmentRegistry::before_fork() { instance().mutex.lock(); }
 
 void SegmentRegistry::after_fork_in_parent() { instance().mutex.unlock(); }

@@ -20,6 +20,8 @@ class SegmentRegistry {
   std::shared_ptr<Segment> find(std::uint64_t device, std::uint64_t inode);
   void add(std::uint64_t device, std::uint64_t inode, const std::shared_ptr<Segment>& segment);
   void remove(Segment* segment);
+  // True when this process has no segment mapped.
+  bool empty();
 
   // Guards every Segment's list of contexts, and this list. Held across fork.
   std::mutex mutex;

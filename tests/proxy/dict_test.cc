@@ -5,7 +5,6 @@
 #include <map>
 #include <ranges>
 #include <sstream>
-#include <thread>
 #include <unordered_map>
 
 #include "support/manager_home.h"
@@ -377,30 +376,4 @@ TEST_CASE("copies of a proxy, and proxies opened twice, are one dict") {
   const auto constant = first;
   constant["b"] = 2;
   CHECK(first.size() == 2);
-}
-
-TEST_CASE("one-step operations of many threads all count") {
-  ManagerHome home;
-  Manager manager;
-  auto counts = manager.dict<std::string, std::int64_t>();
-  auto lists = manager.dict<int, std::vector<int>>();
-  constexpr int kThreads = 4, kRounds = 2000;
-  std::vector<std::thread> threads;
-  for (int t = 0; t < kThreads; ++t) {
-    threads.emplace_back([&, t] {
-      for (int i = 0; i < kRounds; ++i) {
-        counts["sum"] += 2;
-        counts["sum"]--;
-        if (i % 50 == 0) {
-          lists.update(1, {}, [&](std::vector<int> all) {
-            all.push_back(t);
-            return all;
-          });
-        }
-      }
-    });
-  }
-  for (auto& thread : threads) thread.join();
-  CHECK(counts.at("sum") == kThreads * kRounds);
-  CHECK(lists.at(1).size() == kThreads * kRounds / 50);
 }

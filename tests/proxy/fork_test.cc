@@ -165,6 +165,32 @@ TEST_CASE("forks while other threads work on objects and ask the server") {
   CHECK(counts.at("sum") == done + kChildren);
 }
 
+TEST_CASE("one-step operations of many threads all count") {
+  ManagerHome home;
+  Manager manager;
+  auto counts = manager.dict<std::string, std::int64_t>();
+  auto lists = manager.dict<int, std::vector<int>>();
+  constexpr int kThreads = 4, kRounds = 2000;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kRounds; ++i) {
+        counts["sum"] += 2;
+        counts["sum"]--;
+        if (i % 50 == 0) {
+          lists.update(1, {}, [&](std::vector<int> all) {
+            all.push_back(t);
+            return all;
+          });
+        }
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  CHECK(counts.at("sum") == kThreads * kRounds);
+  CHECK(lists.at(1).size() == kThreads * kRounds / 50);
+}
+
 TEST_CASE("many children start from several threads at once") {
   ManagerHome home;
   Manager manager;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <commonhold/detail/call.h>
 #include <commonhold/detail/object_handle.h>
 
 namespace commonhold::detail {
@@ -16,14 +17,14 @@ struct ArrayMemory {
   // Not 0 while a fill or slice is committed and not yet applied throughout; a store that came now could be lost.
   const std::atomic<std::uint64_t>* redo = nullptr;
 };
-ArrayMemory array_memory(Object& array);
+COMMONHOLD_CALL ArrayMemory array_memory(Object& array);
 // Waits until what was committed is applied, by its writer or for a dead one.
-void array_settle(Object& array);
+COMMONHOLD_CALL void array_settle(Object& array);
 
-bool array_load(Object& array, std::uint64_t index, void* out);
-bool array_store(Object& array, std::uint64_t index, const void* in);
-bool array_read(Object& array, std::uint64_t first, std::uint64_t count, void* out);
-bool array_write(Object& array, std::uint64_t first, std::uint64_t count, const void* in);
-bool array_fill(Object& array, std::uint64_t first, std::uint64_t count, const void* element);
+COMMONHOLD_CALL bool array_load(Object& array, std::uint64_t index, void* out);
+COMMONHOLD_CALL bool array_store(Object& array, std::uint64_t index, const void* in);
+COMMONHOLD_CALL bool array_read(Object& array, std::uint64_t first, std::uint64_t count, void* out);
+COMMONHOLD_CALL bool array_write(Object& array, std::uint64_t first, std::uint64_t count, const void* in);
+COMMONHOLD_CALL bool array_fill(Object& array, std::uint64_t first, std::uint64_t count, const void* element);
 
 }  // namespace commonhold::detail

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include <commonhold/detail/call.h>
 #include <commonhold/detail/item.h>
 #include <commonhold/detail/object_handle.h>
 
@@ -28,28 +29,29 @@ struct EntryBytes {
 enum class PutMode : std::uint8_t { kPut, kInsertOnly, kReplaceOnly };
 enum class Exchange : std::uint8_t { kDone, kDifferent, kAbsent };
 
-bool dict_get_fixed(Object& dict, const Item& key, void* value, std::size_t size);
-bool dict_get_bytes(Object& dict, const Item& key, std::string& value);
-bool dict_contains(Object& dict, const Item& key);
-std::uint64_t dict_size(Object& dict);
+COMMONHOLD_CALL bool dict_get_fixed(Object& dict, const Item& key, void* value, std::size_t size);
+COMMONHOLD_CALL bool dict_get_bytes(Object& dict, const Item& key, std::string& value);
+COMMONHOLD_CALL bool dict_contains(Object& dict, const Item& key);
+COMMONHOLD_CALL std::uint64_t dict_size(Object& dict);
 
-void dict_put(Object& dict, const Item& key, const Item& value);
+COMMONHOLD_CALL void dict_put(Object& dict, const Item& key, const Item& value);
 // True when the value was put. `before` gets what was there, `present` whether there was anything.
-bool dict_put_if(Object& dict, const Item& key, const Item& value, PutMode mode, std::string* before, bool* present);
-bool dict_erase(Object& dict, const Item& key, std::string* before);
-Exchange dict_compare_exchange(Object& dict, const Item& key, const Item& expected, const Item& desired,
-                               std::string* actual);
+COMMONHOLD_CALL bool dict_put_if(Object& dict, const Item& key, const Item& value, PutMode mode, std::string* before,
+                                 bool* present);
+COMMONHOLD_CALL bool dict_erase(Object& dict, const Item& key, std::string* before);
+COMMONHOLD_CALL Exchange dict_compare_exchange(Object& dict, const Item& key, const Item& expected, const Item& desired,
+                                               std::string* actual);
 // False: the key is absent and `start` is null.
-bool dict_change_word(Object& dict, const Item& key, ItemKind kind, WordChange change, Word operand, const Word* start,
-                      Word& before);
+COMMONHOLD_CALL bool dict_change_word(Object& dict, const Item& key, ItemKind kind, WordChange change, Word operand,
+                                      const Word* start, Word& before);
 
-void dict_put_many(Object& dict, std::span<const ItemPair> pairs);
-void dict_get_many(Object& dict, std::span<const Item> keys, std::vector<std::string>& values,
-                   std::vector<bool>& found);
-bool dict_pop_last(Object& dict, EntryBytes& popped);
-void dict_clear(Object& dict);
-void dict_assign(Object& dict, std::span<const ItemPair> pairs);
-std::vector<EntryBytes> dict_snapshot(Object& dict);
+COMMONHOLD_CALL void dict_put_many(Object& dict, std::span<const ItemPair> pairs);
+COMMONHOLD_CALL void dict_get_many(Object& dict, std::span<const Item> keys, std::vector<std::string>& values,
+                                   std::vector<bool>& found);
+COMMONHOLD_CALL bool dict_pop_last(Object& dict, EntryBytes& popped);
+COMMONHOLD_CALL void dict_clear(Object& dict);
+COMMONHOLD_CALL void dict_assign(Object& dict, std::span<const ItemPair> pairs);
+COMMONHOLD_CALL std::vector<EntryBytes> dict_snapshot(Object& dict);
 
 // Bytes in shared memory that stay as they are until they are unpinned by the same thread.
 struct PinnedBytes {
@@ -58,7 +60,7 @@ struct PinnedBytes {
   std::uint64_t thread = 0;  // who pinned; 0: nobody, there was no free pin
   std::uint32_t slot = 0;
 };
-bool dict_pin(Object& dict, const Item& key, PinnedBytes& pinned);
-void dict_unpin(Object& dict, const PinnedBytes& pinned) noexcept;
+COMMONHOLD_CALL bool dict_pin(Object& dict, const Item& key, PinnedBytes& pinned);
+COMMONHOLD_CALL void dict_unpin(Object& dict, const PinnedBytes& pinned) noexcept;
 
 }  // namespace commonhold::detail

@@ -8,39 +8,40 @@
 #include <string>
 #include <vector>
 
+#include <commonhold/detail/call.h>
 #include <commonhold/detail/dict_calls.h>
 #include <commonhold/detail/item.h>
 #include <commonhold/detail/object_handle.h>
 
 namespace commonhold::detail {
 
-std::uint64_t list_size(Object& list);
-bool list_get_fixed(Object& list, std::uint64_t index, void* value, std::size_t size);
-bool list_get_bytes(Object& list, std::uint64_t index, std::string& value);
-bool list_set(Object& list, std::uint64_t index, const Item& value, std::string* before);
-bool list_change_word(Object& list, std::uint64_t index, WordChange change, Word operand, Word& before);
-Exchange list_compare_exchange(Object& list, std::uint64_t index, const Item& expected, const Item& desired,
-                               std::string* actual);
+COMMONHOLD_CALL std::uint64_t list_size(Object& list);
+COMMONHOLD_CALL bool list_get_fixed(Object& list, std::uint64_t index, void* value, std::size_t size);
+COMMONHOLD_CALL bool list_get_bytes(Object& list, std::uint64_t index, std::string& value);
+COMMONHOLD_CALL bool list_set(Object& list, std::uint64_t index, const Item& value, std::string* before);
+COMMONHOLD_CALL bool list_change_word(Object& list, std::uint64_t index, WordChange change, Word operand, Word& before);
+COMMONHOLD_CALL Exchange list_compare_exchange(Object& list, std::uint64_t index, const Item& expected,
+                                               const Item& desired, std::string* actual);
 
-void list_push_back(Object& list, const Item& value);
-void list_push_front(Object& list, const Item& value);
-bool list_pop_back(Object& list, std::string& popped);  // false: empty
-bool list_pop_front(Object& list, std::string& popped);
-bool list_insert(Object& list, std::uint64_t index, const Item& value);
-bool list_erase(Object& list, std::uint64_t index, std::string* erased);
-Exchange list_erase_if_equal(Object& list, std::uint64_t index, const Item& expected);
+COMMONHOLD_CALL void list_push_back(Object& list, const Item& value);
+COMMONHOLD_CALL void list_push_front(Object& list, const Item& value);
+COMMONHOLD_CALL bool list_pop_back(Object& list, std::string& popped);  // false: empty
+COMMONHOLD_CALL bool list_pop_front(Object& list, std::string& popped);
+COMMONHOLD_CALL bool list_insert(Object& list, std::uint64_t index, const Item& value);
+COMMONHOLD_CALL bool list_erase(Object& list, std::uint64_t index, std::string* erased);
+COMMONHOLD_CALL Exchange list_erase_if_equal(Object& list, std::uint64_t index, const Item& expected);
 
-void list_extend(Object& list, std::span<const Item> values);
-bool list_replace(Object& list, std::uint64_t first, std::uint64_t count, std::span<const Item> values);
-void list_assign(Object& list, std::span<const Item> values);
-void list_clear(Object& list);
-void list_reverse(Object& list);
+COMMONHOLD_CALL void list_extend(Object& list, std::span<const Item> values);
+COMMONHOLD_CALL bool list_replace(Object& list, std::uint64_t first, std::uint64_t count, std::span<const Item> values);
+COMMONHOLD_CALL void list_assign(Object& list, std::span<const Item> values);
+COMMONHOLD_CALL void list_clear(Object& list);
+COMMONHOLD_CALL void list_reverse(Object& list);
 
 // [first, first + count) as far as it exists, at one moment; `changes` counts what happened to the list
 // before.
-std::vector<std::string> list_snapshot(Object& list, std::uint64_t first, std::uint64_t count,
-                                       std::uint64_t* changes = nullptr);
+COMMONHOLD_CALL std::vector<std::string> list_snapshot(Object& list, std::uint64_t first, std::uint64_t count,
+                                                       std::uint64_t* changes = nullptr);
 // False: something changed since.
-bool list_assign_if_unchanged(Object& list, std::uint64_t changes, std::span<const Item> values);
+COMMONHOLD_CALL bool list_assign_if_unchanged(Object& list, std::uint64_t changes, std::span<const Item> values);
 
 }  // namespace commonhold::detail

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 
+#include <commonhold/detail/call.h>
 #include <commonhold/detail/object_handle.h>
 
 namespace commonhold::detail {
@@ -28,17 +29,17 @@ std::int64_t to_wait(const std::chrono::time_point<Clock, Duration>& when) {
 }
 
 // Lock objects. False: the time passed. Throws Poisoned.
-bool lock_acquire(Object& lock, std::int64_t wait);
-void lock_release(Object& lock);  // throws NotHeld
-bool lock_is_locked(Object& lock);
-bool lock_is_mine(Object& lock);
-int lock_holder(Object& lock);
-int lock_take_died(Object& lock);
-void lock_mark_consistent(Object& lock);
-std::uint64_t lock_fencing_token(Object& lock);
+COMMONHOLD_CALL bool lock_acquire(Object& lock, std::int64_t wait);
+COMMONHOLD_CALL void lock_release(Object& lock);  // throws NotHeld
+COMMONHOLD_CALL bool lock_is_locked(Object& lock);
+COMMONHOLD_CALL bool lock_is_mine(Object& lock);
+COMMONHOLD_CALL int lock_holder(Object& lock);
+COMMONHOLD_CALL int lock_take_died(Object& lock);
+COMMONHOLD_CALL void lock_mark_consistent(Object& lock);
+COMMONHOLD_CALL std::uint64_t lock_fencing_token(Object& lock);
 
 // The lock that every Value and Array carries for its users.
-bool inner_acquire(Object& object, std::int64_t wait);
-void inner_release(Object& object);
+COMMONHOLD_CALL bool inner_acquire(Object& object, std::int64_t wait);
+COMMONHOLD_CALL void inner_release(Object& object);
 
 }  // namespace commonhold::detail

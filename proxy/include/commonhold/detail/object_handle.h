@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 
+#include <commonhold/detail/call.h>
 #include <commonhold/detail/item.h>
 
 namespace commonhold::detail {
@@ -42,18 +43,18 @@ struct ObjectRequest {
 };
 
 // Text that another program of the same user turns into a handle of the same object (attach.h).
-std::string token_of(Object& object);
-ObjectHandle attach_token(std::string_view token, const ObjectRequest& request);
+COMMONHOLD_CALL std::string token_of(Object& object);
+COMMONHOLD_CALL ObjectHandle attach_token(std::string_view token, const ObjectRequest& request);
 
-std::string name_of(Object& object);  // empty: anonymous
-std::string signature_of(Object& object);
-std::string description_of(Object& object);  // for messages: dict "scores" (dict<text,int64>)
+COMMONHOLD_CALL std::string name_of(Object& object);  // empty: anonymous
+COMMONHOLD_CALL std::string signature_of(Object& object);
+COMMONHOLD_CALL std::string description_of(Object& object);  // for messages: dict "scores" (dict<text,int64>)
 
 // Not 0 when this process must look at its handles before it uses one: it was forked, or an object vanished
 // meanwhile.
 extern std::atomic<unsigned> attention;
 // Notes this process's references; throws ObjectGone when this object is no longer there.
-void attend(Object& object);
+COMMONHOLD_CALL void attend(Object& object);
 inline void check(Object& object) {
   if (attention.load(std::memory_order_relaxed) != 0) [[unlikely]]
     attend(object);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include <commonhold/detail/call.h>
 #include <commonhold/detail/object_handle.h>
 
 namespace commonhold::detail {
@@ -14,15 +15,15 @@ struct ValueCell {
   alignas(64) std::atomic<std::uint32_t> watched;  // 1: somebody sleeps until the value changes, or is about to
 };
 
-ValueCell* value_cell(Object& value);
+COMMONHOLD_CALL ValueCell* value_cell(Object& value);
 // After a change of the word that found `watched` set: wakes those who wait.
-void value_changed(Object& value);
+COMMONHOLD_CALL void value_changed(Object& value);
 
-void value_load(Object& value, void* out);
-void value_store(Object& value, const void* in);
-void value_exchange(Object& value, const void* in, void* out);
-bool value_compare_exchange(Object& value, void* expected, const void* desired);
+COMMONHOLD_CALL void value_load(Object& value, void* out);
+COMMONHOLD_CALL void value_store(Object& value, const void* in);
+COMMONHOLD_CALL void value_exchange(Object& value, const void* in, void* out);
+COMMONHOLD_CALL bool value_compare_exchange(Object& value, void* expected, const void* desired);
 // Until the bytes differ from `seen`. False: the time passed.
-bool value_wait(Object& value, const void* seen, std::int64_t wait);
+COMMONHOLD_CALL bool value_wait(Object& value, const void* seen, std::int64_t wait);
 
 }  // namespace commonhold::detail
