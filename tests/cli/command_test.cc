@@ -250,8 +250,7 @@ TEST_CASE("the doctor finds what a killed server left, audits it, and cleans onl
     });
     REQUIRE(test::eventually([&]() { return joined->load(); }));
     for (const char* name : {"dead", "orphaned"}) {
-      kill(test::server_pid(ground.address(name)), SIGKILL);
-      REQUIRE(test::eventually([&]() { return test::server_pid(ground.address(name)) == 0; }));
+      test::kill_server(ground.address(name));
     }
     std::filesystem::create_directory(ground.root() + "/empty");
     std::filesystem::permissions(ground.root() + "/empty", std::filesystem::perms::owner_all);

@@ -86,6 +86,7 @@ TEST_CASE("a terminal's Ctrl-C does not end an anonymous server, SIGTERM does an
   {
     AnonymousServer server;
     int pid = test::server_pid(server.address());
+    REQUIRE(pid > 1);
     REQUIRE(getsid(pid) == pid);  // no terminal of ours
     kill(pid, SIGINT);
     usleep(20'000);

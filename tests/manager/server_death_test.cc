@@ -49,8 +49,7 @@ TEST_CASE("a server that is killed is replaced, and clients never stop working")
       auto progress = [&]() { return board->done[0] + board->done[1]; };
       std::int64_t seen = progress();
       REQUIRE(test::eventually([&]() { return progress() > seen + 1000; }));
-      kill(before, SIGKILL);
-      REQUIRE(test::eventually([&]() { return test::server_pid(address) == 0; }));
+      test::kill_server(address);
       seen = progress();
       REQUIRE(test::eventually([&]() { return progress() > seen + 1000; }));  // without any server
       // A client dies while there is none: its successor finds it.
@@ -89,8 +88,7 @@ TEST_CASE("what a killed anonymous server left can be served again while clients
   {
     AnonymousServer server;
     auto made = test::make_object(server.address(), Kind::DICT, "d", "dict<text,text>");
-    kill(test::server_pid(server.address()), SIGKILL);
-    REQUIRE(test::eventually([&]() { return test::server_pid(server.address()) == 0; }));
+    test::kill_server(server.address());
     REQUIRE(std::filesystem::exists(server.folder() + "/segment"));
     rpc::SpawnRequest request;
     request.folder = server.folder();
@@ -106,8 +104,7 @@ TEST_CASE("abandoned anonymous folders are removed, those with a server or a cli
   {
     AnonymousServer served, orphaned, abandoned;
     for (auto* server : {&orphaned, &abandoned}) {
-      kill(test::server_pid(server->address()), SIGKILL);
-      REQUIRE(test::eventually([&]() { return test::server_pid(server->address()) == 0; }));
+      test::kill_server(server->address());
     }
     test::Shared<std::atomic<bool>> joined;
     pid_t client = test::spawn([&]() {
@@ -137,8 +134,7 @@ TEST_CASE("a segment of an older layout is replaced for an anonymous manager and
     {
       AnonymousServer server;
       folder = server.folder();
-      kill(test::server_pid(server.address()), SIGKILL);
-      REQUIRE(test::eventually([&]() { return test::server_pid(server.address()) == 0; }));
+      test::kill_server(server.address());
     }
     auto spoil = [](const std::string& path) {
       std::fstream file(path + "/segment", std::ios::in | std::ios::out | std::ios::binary);
@@ -157,9 +153,8 @@ TEST_CASE("a segment of an older layout is replaced for an anonymous manager and
     REQUIRE(test::eventually([&]() { return !std::filesystem::exists(folder); }));
 
     auto address = ground.address("stock");
-    int pid = test::serve(address);
-    kill(pid, SIGKILL);
-    REQUIRE(test::eventually([&]() { return test::server_pid(address) == 0; }));
+    test::serve(address);
+    test::kill_server(address);
     spoil(address.folder);
     auto refused = test::run_command({"serve", "--name", "stock"});
     REQUIRE(refused.status == 1);

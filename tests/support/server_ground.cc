@@ -164,4 +164,11 @@ int server_pid(const rpc::ManagerAddress& address) {
   return rpc::occupants_of(address).server_pid;
 }
 
+void kill_server(const rpc::ManagerAddress& address) {
+  int pid = server_pid(address);
+  if (pid <= 0 || pid == getpid()) throw std::runtime_error("no other process serves " + address.folder);
+  kill(pid, SIGKILL);
+  if (!eventually([&]() { return server_pid(address) != pid; })) throw std::runtime_error("the server lives on");
+}
+
 }  // namespace commonhold::test

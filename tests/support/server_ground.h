@@ -77,4 +77,7 @@ bool eventually(Condition&& condition) {
 // The server of a manager as the kernel knows it, 0 for none.
 int server_pid(const rpc::ManagerAddress& address);
 
+// kill -9 of the manager's server; returns when the kernel has given up its locks. Throws when there is none.
+void kill_server(const rpc::ManagerAddress& address);
+
 }  // namespace commonhold::test
