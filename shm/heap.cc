@@ -279,17 +279,19 @@ Heap::Audit Heap::audit(const std::vector<BlockRange>& reachable) {
   }
   for (std::uint32_t c = 0; c < kHeapClasses; ++c) {
     std::uint64_t size = class_bytes(c);
-    for (Word head = state_.free_head[c]; head != 0;) {
+    bool circle = false;
+    for (Word head = state_.free_head[c]; head != 0 && !circle;) {
       Offset block = head & ~kRange;
-      if (!segment_.holds(block, size) || audit.free_blocks > (Word{1} << 32)) {
+      if (!segment_.holds(block, size)) {
         ++audit.doubled_blocks;  // a wild link
         break;
       }
       Word next = load_word(segment_.at<Word>(block));
       Offset end = (head & kRange) != 0 ? load_word(segment_.at<Word>(block) + 1) : block + size;
-      for (; block + size <= end; block += size) {
+      for (; block + size <= end && !circle && segment_.holds(block, size); block += size) {
         ++audit.free_blocks;
-        if (!free.insert(block).second || used.contains(block)) ++audit.doubled_blocks;
+        circle = !free.insert(block).second;
+        if (circle || used.contains(block)) ++audit.doubled_blocks;
       }
       head = next;
     }
