@@ -16,7 +16,7 @@ std::vector<std::uint64_t> bytes_by_object(const shm::Segment& segment, std::uin
   auto add = [&](shm::ChunkOwner owner, std::uint64_t size) {
     if (owner && owner.object() < objects) bytes[owner.object()] += size;
   };
-  std::uint64_t committed = segment.header().committed_extents.load(std::memory_order_acquire);
+  std::uint64_t committed = segment.committed_extents();
   for (std::uint64_t e = 0; e < committed; ++e) {
     shm::Word word = shm::extent_entry(segment, e).load(std::memory_order_acquire);
     if (shm::extent_kind(word) == shm::ExtentKind::kWhole) add(shm::extent_owner(word), shm::kExtent);

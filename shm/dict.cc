@@ -126,11 +126,11 @@ Status Dict::change_word(ThreadContext& me, const Item& key, ItemKind kind, Word
 DictAllLocked::DictAllLocked(ThreadContext& me, const ObjectAddress& where, DictControl& control)
     : me_(me), control_at_(where.control), control_(control) {
   me_.announce_object(control_at_);
-  for (std::uint64_t i = 0; i < control_.shards; ++i) (void)lock_announced(me_, dict_shard(control_, i).writing);
+  for (std::uint64_t i = 0; i < dict_shards(control_); ++i) (void)lock_announced(me_, dict_shard(control_, i).writing);
 }
 
 DictAllLocked::~DictAllLocked() {
-  for (std::uint64_t i = control_.shards; i-- > 0;) unlock_announced(dict_shard(control_, i).writing);
+  for (std::uint64_t i = dict_shards(control_); i-- > 0;) unlock_announced(dict_shard(control_, i).writing);
   me_.retract_object(control_at_);
 }
 
@@ -153,7 +153,7 @@ Status Dict::create(ThreadContext& me, std::uint32_t object, std::uint64_t shard
 
 void Dict::each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word)) {
   auto* control = where.segment->at<DictControl>(where.control);
-  for (std::uint64_t i = 0; i < control->shards && i < kMaxShards; ++i) visit(context, dict_shard(*control, i).writing);
+  for (std::uint64_t i = 0; i < dict_shards(*control); ++i) visit(context, dict_shard(*control, i).writing);
 }
 
 }  // namespace commonhold::shm

@@ -53,12 +53,12 @@ class SomeLocked {
       : me_(me), where_(where), control_(control) {
     for (const Keyed& keyed : keys) shards_.set(keyed.shard);
     me_.announce_object(where_.control);
-    for (std::uint64_t i = 0; i < control_.shards; ++i) {
+    for (std::uint64_t i = 0; i < dict_shards(control_); ++i) {
       if (shards_.test(i)) (void)lock_announced(me_, dict_shard(control_, i).writing);
     }
   }
   ~SomeLocked() {
-    for (std::uint64_t i = 0; i < control_.shards; ++i) {
+    for (std::uint64_t i = 0; i < dict_shards(control_); ++i) {
       if (shards_.test(i)) unlock_announced(dict_shard(control_, i).writing);
     }
     me_.retract_object(where_.control);
@@ -68,7 +68,7 @@ class SomeLocked {
 
   // Frees what was prepared and not committed.
   void undo() {
-    for (std::uint64_t i = 0; i < control_.shards; ++i) {
+    for (std::uint64_t i = 0; i < dict_shards(control_); ++i) {
       if (shards_.test(i)) dict_derive_shard(me_, where_, control_, i);
     }
   }
@@ -147,21 +147,21 @@ std::uint64_t draw_sequences(DictControl& control, const std::vector<Keyed>& key
 }
 
 Offset redo_of_roots(const ObjectAddress& where, const DictControl& control) {
-  return where.control + dict_redo_at(control.shards);
+  return where.control + dict_redo_at(dict_shards(control));
 }
 
 // Commits the listed roots, applies them, and frees what they no longer reach. REQUIRES: all locks.
 void swap_roots(ThreadContext& me, const ObjectAddress& where, DictControl& control, const std::vector<Word>& roots) {
   Segment& segment = me.segment();
   Offset redo = redo_of_roots(where, control);
-  for (std::uint64_t i = 0; i < control.shards; ++i) {
+  for (std::uint64_t i = 0; i < dict_shards(control); ++i) {
     write_redo_entry(segment, redo, i, {segment.offset_of(&dict_shard(control, i).root), roots[i]});
   }
-  write_redo_count(segment, redo, control.shards);
+  write_redo_count(segment, redo, dict_shards(control));
   commit_redo(me, redo);
   (void)apply_redo(segment, redo);
   end_redo(me);
-  for (std::uint64_t i = 0; i < control.shards; ++i) dict_derive_shard(me, where, control, i);
+  for (std::uint64_t i = 0; i < dict_shards(control); ++i) dict_derive_shard(me, where, control, i);
 }
 
 bool all_fit(std::span<const DictPair> pairs) {
@@ -237,7 +237,7 @@ Status Dict::get_many(ThreadContext& me, std::span<const Item> keys, std::vector
 }
 
 Status Dict::clear(ThreadContext& me) {
-  std::vector<Word> roots(control_->shards, 0);
+  std::vector<Word> roots(dict_shards(*control_), 0);
   DictAllLocked held(me, where_, *control_);
   swap_roots(me, where_, *control_, roots);
   return Status::kOk;
@@ -246,7 +246,7 @@ Status Dict::clear(ThreadContext& me) {
 Status Dict::assign(ThreadContext& me, std::span<const DictPair> pairs) {
   if (!all_fit(pairs)) return Status::kTooLarge;
   std::vector<Keyed> keys = sort_out(*control_, pairs);
-  std::vector<Word> roots(control_->shards, 0), slots;
+  std::vector<Word> roots(dict_shards(*control_), 0), slots;
   DictAllLocked held(me, where_, *control_);
   std::uint64_t first_sequence = draw_sequences(*control_, keys, pairs.size());
   bool memory = true;
@@ -264,7 +264,7 @@ Status Dict::assign(ThreadContext& me, std::span<const DictPair> pairs) {
     memory = roots[keys[i].shard] != 0;
   }
   if (!memory) {
-    for (std::uint64_t i = 0; i < control_->shards; ++i) dict_derive_shard(me, where_, *control_, i);
+    for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) dict_derive_shard(me, where_, *control_, i);
     return Status::kOutOfMemory;
   }
   swap_roots(me, where_, *control_, roots);

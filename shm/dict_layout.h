@@ -55,6 +55,9 @@ inline constexpr std::uint64_t kDictHeaderBytes = round_up(sizeof(DictControl), 
 inline DictShard& dict_shard(DictControl& control, std::uint64_t index) {
   return reinterpret_cast<DictShard*>(reinterpret_cast<std::byte*>(&control) + kDictHeaderBytes)[index];
 }
+inline std::uint64_t dict_shards(const DictControl& control) {
+  return control.shards < kMaxShards ? control.shards : kMaxShards;
+}
 // Behind the shards: a redo block (redo.h) with a word for each shard's root, so that clear needs no memory. Guarded by
 // all shards' locks.
 constexpr std::uint64_t dict_redo_at(std::uint64_t shards) { return kDictHeaderBytes + shards * sizeof(DictShard); }
@@ -63,7 +66,10 @@ constexpr std::uint64_t dict_control_bytes(std::uint64_t shards) { return dict_r
 // ---- hash -----------------------------------------------------------------------------------------------------------
 
 constexpr std::uint32_t hash_tag(std::uint64_t hash) { return static_cast<std::uint32_t>(hash >> 40); }
-constexpr std::uint64_t hash_shard(std::uint64_t hash, std::uint64_t shards) { return (hash >> 8) & (shards - 1); }
+// Below kMaxShards whatever the control block says.
+constexpr std::uint64_t hash_shard(std::uint64_t hash, std::uint64_t shards) {
+  return (hash >> 8) & (shards - 1) & (kMaxShards - 1);
+}
 
 // ---- slots ----------------------------------------------------------------------------------------------------------
 

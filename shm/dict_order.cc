@@ -40,11 +40,13 @@ AtomicWord* find_sequence(const Segment& segment, const DictShard& shard, std::u
 void learn_all(ThreadContext& me, const ObjectAddress& where, DictControl& control, DictOrderCache& cache) {
   cache.order.clear();
   std::string key;
-  for (std::uint64_t i = 0; i < control.shards; ++i) {
+  for (std::uint64_t i = 0; i < dict_shards(control); ++i) {
     DictShardParts shard(me, where, control, i);
-    shard.table.each_entry([&](AtomicWord&, Word slot) {
+    (void)shard.table.each_entry([&](AtomicWord&, Word slot) {
+      if (!me.segment().holds(slot_entry(slot), sizeof(EntryHeader))) return;
       const std::byte* entry = me.segment().at<std::byte>(slot_entry(slot));
       EntryHeader header = load_entry(entry);
+      if (!me.segment().holds(slot_entry(slot), header.bytes())) return;
       key.resize(header.key_size());
       read_words(key.data(), entry + sizeof(EntryHeader), key.size());
       std::uint64_t hash = hash_key({header.key_kind(), key.data(), key.size()}, control.seed);
@@ -59,7 +61,7 @@ void learn_all(ThreadContext& me, const ObjectAddress& where, DictControl& contr
 Status Dict::pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& popped) {
   DictAllLocked held(me, where_, *control_);
   std::uint64_t next = control_->next_sequence.load(std::memory_order_relaxed), entries = 0;
-  for (std::uint64_t i = 0; i < control_->shards; ++i) {
+  for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) {
     entries += dict_shard(*control_, i).count.load(std::memory_order_relaxed) & DictShardParts::kCountMask;
   }
   if (entries == 0) {
@@ -109,10 +111,10 @@ Status Dict::snapshot(ThreadContext& me, std::vector<DictEntryCopy>& entries) co
   entries.clear();
   {
     DictAllLocked held(me, where_, *control_);
-    for (std::uint64_t i = 0; i < control_->shards; ++i) {
+    for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) {
       DictShardParts shard(me, where_, *control_, i);
       bool sound = true;
-      shard.table.each_entry([&](AtomicWord&, Word slot) {
+      bool whole = shard.table.each_entry([&](AtomicWord&, Word slot) {
         const std::byte* entry = segment_->at<std::byte>(slot_entry(slot));
         sound = sound && segment_->holds(slot_entry(slot), sizeof(EntryHeader));
         if (!sound) return;
@@ -120,7 +122,7 @@ Status Dict::snapshot(ThreadContext& me, std::vector<DictEntryCopy>& entries) co
         sound = segment_->holds(slot_entry(slot), header.bytes());
         if (sound) copy_entry(entry, header, entries.emplace_back());
       });
-      if (!sound) return Status::kCorrupt;
+      if (!sound || !whole) return Status::kCorrupt;
     }
   }
   std::sort(entries.begin(), entries.end(), [](auto& a, auto& b) { return a.sequence < b.sequence; });

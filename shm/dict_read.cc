@@ -110,12 +110,12 @@ std::uint64_t Dict::size() const {
   constexpr Word kCountMask = DictShardParts::kCountMask;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     Word first[kMaxShards], sum = 0;
-    for (std::uint64_t i = 0; i < control_->shards; ++i) {
+    for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) {
       first[i] = dict_shard(*control_, i).count.load(std::memory_order_acquire);
       sum += first[i] & kCountMask;
     }
     bool same = true;
-    for (std::uint64_t i = 0; i < control_->shards && same; ++i) {
+    for (std::uint64_t i = 0; i < dict_shards(*control_) && same; ++i) {
       same = dict_shard(*control_, i).count.load(std::memory_order_acquire) == first[i];
     }
     if (same) return sum;
@@ -124,7 +124,7 @@ std::uint64_t Dict::size() const {
   if (me == nullptr) return 0;
   DictAllLocked held(*me, where_, *control_);
   Word sum = 0;
-  for (std::uint64_t i = 0; i < control_->shards; ++i) {
+  for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) {
     sum += dict_shard(*control_, i).count.load(std::memory_order_relaxed) & kCountMask;
   }
   return sum;

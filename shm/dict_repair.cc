@@ -21,7 +21,7 @@ void dict_derive_shard(ThreadContext& me, const ObjectAddress& where, DictContro
 
 void Dict::repair(ThreadContext& me, const ObjectAddress& where, LockWord& held) {
   auto* control = where.segment->at<DictControl>(where.control);
-  for (std::uint64_t i = 0; i < control->shards && i < kMaxShards; ++i) {
+  for (std::uint64_t i = 0; i < dict_shards(*control); ++i) {
     if (&dict_shard(*control, i).writing == &held) dict_derive_shard(me, where, *control, i);
   }
 }
@@ -33,7 +33,7 @@ Dict::Audit Dict::audit(ThreadContext& me) const {
   };
   std::set<std::uint64_t> sequences;
   std::uint64_t next = control_->next_sequence.load(std::memory_order_relaxed);
-  for (std::uint64_t i = 0; i < control_->shards; ++i) {
+  for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) {
     DictShardParts shard(me, where_, *control_, i);
     std::vector<BlockRange> blocks;
     std::vector<EntryHeader> entries;
@@ -51,7 +51,7 @@ Dict::Audit Dict::audit(ThreadContext& me) const {
       if (header.sequence() >= next) fail(fmt::format("shard {}: sequence {} of {}", i, header.sequence(), next));
       if (!sequences.insert(header.sequence()).second) fail(fmt::format("sequence {} twice", header.sequence()));
     }
-    shard.table.each_entry([&](AtomicWord& slot, Word value) {
+    (void)shard.table.each_entry([&](AtomicWord& slot, Word value) {
       const std::byte* entry = segment_->at<std::byte>(slot_entry(value));
       EntryHeader header = load_entry(entry);
       std::string key(header.key_size(), '\0');

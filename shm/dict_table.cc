@@ -114,7 +114,8 @@ Status DictTable::free_slot(std::uint32_t tag, AtomicWord*& slot) {
 }
 
 Status DictTable::grow_small(Word root) {
-  std::vector<Word> slots = all_slots();
+  std::vector<Word> slots;
+  if (!all_slots(slots)) return Status::kCorrupt;
   Word grown = 0;
   for (Word code = (root & 63) + 1; code <= 3 && grown == 0; ++code) {
     std::uint32_t buckets = buckets_of_code(code);
@@ -147,6 +148,7 @@ Status DictTable::make_directory(Word root) {
 Status DictTable::double_directory(Word root) {
   std::uint32_t depth = root_depth(root);
   if (depth >= kMaxDepth) return Status::kTooLarge;
+  if (!has_directory(root)) return Status::kCorrupt;
   Offset bigger = heap_.take(directory_bytes(depth + 1));
   if (bigger == 0) return Status::kOutOfMemory;
   const Word* from = segment_.at<Word>(root_offset(root));
@@ -170,6 +172,7 @@ Status DictTable::split(std::uint32_t tag) {
     root = shard_.root.load(std::memory_order_relaxed);
   }
   std::uint32_t depth = root_depth(root);
+  if (!has_directory(root) || local >= depth) return Status::kCorrupt;
   Offset upper = take_zeroed(table_bytes(64));
   if (upper == 0) return Status::kOutOfMemory;
   std::uint32_t bit = 1u << (23 - local);
@@ -211,10 +214,8 @@ void DictTable::clear_moved(Offset table, std::uint32_t tag_bit) {
   }
 }
 
-std::vector<Word> DictTable::all_slots() {
-  std::vector<Word> slots;
-  each_entry([&](AtomicWord&, Word value) { slots.push_back(value & ~kSlotOverflow); });
-  return slots;
+bool DictTable::all_slots(std::vector<Word>& slots) {
+  return each_entry([&](AtomicWord&, Word value) { slots.push_back(value & ~kSlotOverflow); });
 }
 
 Word DictTable::build(const std::vector<Word>& slots) {
@@ -255,7 +256,7 @@ Word DictTable::build(const std::vector<Word>& slots) {
 }
 
 void DictTable::retire_tables(Word root) {
-  each_table(root, [&](Offset table, std::uint32_t buckets, auto...) { heap_.retire(table, table_bytes(buckets)); });
+  (void)each_table(root, [&](Offset table, std::uint32_t buckets, auto...) { heap_.retire(table, table_bytes(buckets)); });
   if (root_is_directory(root)) heap_.retire(root_offset(root), directory_bytes(root_depth(root)));
 }
 
@@ -265,8 +266,12 @@ void DictTable::shrink(std::uint64_t entries) {
   std::uint64_t slots = root_is_directory(root) ? std::uint64_t{512} << root_depth(root)
                                                 : buckets_of_code(root & 63) * kSlotsPerBucket;
   if (slots <= kSlotsPerBucket * 8 ? entries != 0 : entries > slots / 16) return;
-  Word smaller = entries == 0 ? 0 : build(all_slots());
-  if (smaller == 0 && entries != 0) return;  // no memory for it: the large table still serves
+  Word smaller = 0;
+  if (entries != 0) {
+    std::vector<Word> all;
+    if (all_slots(all)) smaller = build(all);
+    if (smaller == 0) return;  // no memory for it: the large table still serves
+  }
   shard_.root.store(smaller, std::memory_order_release);
   // The old tables and everything that fell idle go back at once.
   std::vector<BlockRange> blocks;
@@ -276,13 +281,14 @@ void DictTable::shrink(std::uint64_t entries) {
 
 void DictTable::complete_changes() {
   Word root = shard_.root.load(std::memory_order_acquire);
-  if (shard_.splitting != 0 && root_is_directory(root)) {
+  if (shard_.splitting != 0 && has_directory(root)) {
     std::uint32_t depth = root_depth(root);
     auto* directory = segment_.at<AtomicWord>(root_offset(root));
     // Where a half-done split stopped, a table of local depth d stands below entries of depth d + 1 in its own range.
     for (std::uint64_t i = 0; i < std::uint64_t{1} << depth;) {
       Word entry = directory[i].load(std::memory_order_relaxed);
       std::uint32_t local = entry_local_depth(entry);
+      if (local > depth) break;  // no writer of ours leaves that
       std::uint64_t range = std::uint64_t{1} << (depth - local), first = i & ~(range - 1);
       Word last = directory[first + range - 1].load(std::memory_order_relaxed);
       if (entry_local_depth(last) == local + 1) {
@@ -294,7 +300,7 @@ void DictTable::complete_changes() {
       i = first + range;
     }
     // Entries that their tag no longer leads to were moved.
-    each_table(root, [&](Offset table, std::uint32_t, std::uint64_t, std::uint32_t local) {
+    (void)each_table(root, [&](Offset table, std::uint32_t, std::uint64_t, std::uint32_t local) {
       auto* slots = segment_.at<AtomicWord>(table);
       for (std::uint32_t i = 0; i < 64 * kSlotsPerBucket; ++i) {
         Word value = slots[i].load(std::memory_order_relaxed);
@@ -306,7 +312,7 @@ void DictTable::complete_changes() {
     });
   }
   store_word(&shard_.splitting, 0);
-  each_table(root, [&](Offset table, std::uint32_t buckets, auto...) {
+  (void)each_table(root, [&](Offset table, std::uint32_t buckets, auto...) {
     auto* slots = segment_.at<AtomicWord>(table);
     for (std::uint32_t i = 0; i < buckets * kSlotsPerBucket; ++i) {
       Word value = slots[i].load(std::memory_order_relaxed);
@@ -319,16 +325,15 @@ bool DictTable::reachable(std::vector<BlockRange>& blocks, std::vector<EntryHead
   Word root = shard_.root.load(std::memory_order_acquire);
   if (root == 0) return true;
   if (root_is_directory(root)) {
-    std::uint32_t depth = root_depth(root);
-    if (depth > kMaxDepth || !segment_.holds(root_offset(root), directory_bytes(depth))) {
+    if (!has_directory(root)) {
       error = "the root names no directory";
       return false;
     }
-    blocks.push_back({root_offset(root), directory_bytes(depth)});
+    blocks.push_back({root_offset(root), directory_bytes(root_depth(root))});
   }
-  each_table(root, [&](Offset table, std::uint32_t buckets, std::uint64_t first, std::uint32_t local) {
-    if (!segment_.holds(table, table_bytes(buckets)) || local > kMaxDepth) {
-      error = "a table lies outside the segment";
+  bool sound = each_table(root, [&](Offset table, std::uint32_t buckets, std::uint64_t first, std::uint32_t local) {
+    if (local > kMaxDepth) {
+      error = "a table is deeper than any";
       return;
     }
     blocks.push_back({table, table_bytes(buckets)});
@@ -351,6 +356,7 @@ bool DictTable::reachable(std::vector<BlockRange>& blocks, std::vector<EntryHead
     }
     (void)first;
   });
+  if (!sound && error.empty()) error = "a table lies outside the segment";
   return error.empty();
 }
 

@@ -61,9 +61,10 @@ class DictTable {
   // After entries went: a smaller table where this one is far too large. Never fails; may do nothing.
   void shrink(std::uint64_t entries);
 
-  // Calls visit(AtomicWord& slot, Word value) for each entry; each table once.
+  // Calls visit(AtomicWord& slot, Word value) for each entry; each table once. False: a table lies outside the segment
+  // and was left out.
   template <typename Visit>
-  void each_entry(Visit&& visit);
+  bool each_entry(Visit&& visit);
 
   // All blocks that root reaches, entries included. False: something makes no sense (`error` says what).
   bool reachable(std::vector<BlockRange>& blocks, std::vector<EntryHeader>* entries, std::string& error);
@@ -82,7 +83,11 @@ class DictTable {
 
  private:
   template <typename Visit>
-  void each_table(Word root, Visit&& visit);  // visit(Offset table, buckets, first directory index, local depth)
+  bool each_table(Word root, Visit&& visit);  // visit(Offset table, buckets, first directory index, local depth)
+  bool has_directory(Word root) const {
+    return root_is_directory(root) && root_depth(root) <= kMaxDepth &&
+           segment_.holds(root_offset(root), directory_bytes(root_depth(root)));
+  }
   bool place(Offset table, std::uint32_t buckets, Word slot);
   Status grow_small(Word root);
   Status split(std::uint32_t tag);
@@ -90,7 +95,7 @@ class DictTable {
   Status double_directory(Word root);
   void clear_moved(Offset table, std::uint32_t tag_bit);
   Offset take_zeroed(std::uint64_t bytes);
-  std::vector<Word> all_slots();
+  bool all_slots(std::vector<Word>& slots);
 
   Segment& segment_;
   DictShard& shard_;
@@ -106,25 +111,33 @@ inline AtomicWord* bucket_slots(const Segment& segment, Offset table, std::uint3
 constexpr std::uint32_t probed(std::uint32_t buckets) { return buckets < kProbedBuckets ? buckets : kProbedBuckets; }
 
 template <typename Visit>
-void DictTable::each_table(Word root, Visit&& visit) {
-  if (root == 0) return;
+bool DictTable::each_table(Word root, Visit&& visit) {
+  if (root == 0) return true;
   if (!root_is_directory(root)) {
+    if (!segment_.holds(root_offset(root), table_bytes(buckets_of_code(root & 63)))) return false;
     visit(root_offset(root), buckets_of_code(root & 63), std::uint64_t{0}, 0u);
-    return;
+    return true;
   }
-  std::uint32_t depth = root_depth(root);
+  if (!has_directory(root)) return false;
+  bool sound = true;
   auto* directory = segment_.at<AtomicWord>(root_offset(root));
   Offset before = 0;
-  for (std::uint64_t i = 0; i < std::uint64_t{1} << depth; ++i) {
+  for (std::uint64_t i = 0; i < std::uint64_t{1} << root_depth(root); ++i) {
     Word entry = directory[i].load(std::memory_order_acquire);
-    if (entry_table(entry) != before) visit(entry_table(entry), 64u, i, entry_local_depth(entry));
+    if (entry_table(entry) == before) continue;
     before = entry_table(entry);
+    if (segment_.holds(before, table_bytes(64))) {
+      visit(before, 64u, i, entry_local_depth(entry));
+    } else {
+      sound = false;
+    }
   }
+  return sound;
 }
 
 template <typename Visit>
-void DictTable::each_entry(Visit&& visit) {
-  each_table(shard_.root.load(std::memory_order_acquire), [&](Offset table, std::uint32_t buckets, auto...) {
+bool DictTable::each_entry(Visit&& visit) {
+  return each_table(shard_.root.load(std::memory_order_acquire), [&](Offset table, std::uint32_t buckets, auto...) {
     auto* slots = segment_.at<AtomicWord>(table);
     for (std::uint32_t i = 0; i < buckets * kSlotsPerBucket; ++i) {
       Word value = slots[i].load(std::memory_order_acquire);

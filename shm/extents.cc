@@ -30,12 +30,11 @@ Status back(const Segment& segment, Offset from, Offset to) {
 
 // Backs extents [first, first + count) and the table entries that describe them. Idempotent.
 Status back_extents(const Segment& segment, std::uint64_t first, std::uint64_t count) {
-  const SegmentHeader& header = segment.header();
   std::uint64_t last = first + count;
-  Status status = back(segment, header.extents_at + first * 8, header.extents_at + last * 8);
+  Status status = back(segment, segment.tables().extents + first * 8, segment.tables().extents + last * 8);
   if (status != Status::kOk) return status;
   constexpr std::uint64_t kEntries = kGranulesPerExtent * sizeof(std::uint32_t);
-  status = back(segment, header.granules_at + first * kEntries, header.granules_at + last * kEntries);
+  status = back(segment, segment.tables().granules + first * kEntries, segment.tables().granules + last * kEntries);
   if (status != Status::kOk) return status;
   return back(segment, extent_offset(segment, first), extent_offset(segment, last));
 }
@@ -43,9 +42,8 @@ Status back_extents(const Segment& segment, std::uint64_t first, std::uint64_t c
 // REQUIRES: extents_lock.
 Status commit_more(Segment& segment, std::uint64_t wanted) {
   SegmentHeader& header = segment.header();
-  std::uint64_t committed = header.committed_extents.load(std::memory_order_relaxed);
-  if (committed > header.max_extents) return Status::kCorrupt;
-  std::uint64_t room = header.max_extents - committed;
+  std::uint64_t committed = segment.committed_extents();
+  std::uint64_t room = segment.tables().max_extents - committed;
   if (wanted > room) return Status::kOutOfMemory;
   std::uint64_t count = std::min(room, std::max(wanted, kCommitStep));
   Status status = back_extents(segment, committed, count);
@@ -62,7 +60,7 @@ Status commit_more(Segment& segment, std::uint64_t wanted) {
 
 // Finds `count` free extents in a row among [from, committed). REQUIRES: extents_lock.
 bool find_run(const Segment& segment, std::uint64_t from, std::uint64_t count, std::uint64_t& first) {
-  std::uint64_t committed = segment.header().committed_extents.load(std::memory_order_relaxed);
+  std::uint64_t committed = segment.committed_extents();
   std::uint64_t run = 0;
   for (std::uint64_t e = from; e < committed; ++e) {
     run = extent_kind(extent_entry(segment, e).load(std::memory_order_relaxed)) == ExtentKind::kFree ? run + 1 : 0;
@@ -76,7 +74,7 @@ bool find_run(const Segment& segment, std::uint64_t from, std::uint64_t count, s
 
 // Free extents at the end of the committed ones. REQUIRES: extents_lock.
 std::uint64_t free_at_end(const Segment& segment) {
-  std::uint64_t committed = segment.header().committed_extents.load(std::memory_order_relaxed), free = 0;
+  std::uint64_t committed = segment.committed_extents(), free = 0;
   while (free < committed &&
          extent_kind(extent_entry(segment, committed - 1 - free).load(std::memory_order_relaxed)) == ExtentKind::kFree) {
     ++free;
@@ -113,7 +111,7 @@ Status take_split(Segment& segment, ChunkOwner owner, std::uint64_t bytes, Offse
   SegmentHeader& header = segment.header();
   auto granules = static_cast<std::uint32_t>(bytes / kGranule);
   AtomicWord& hint = header.partial_hint[size_index(bytes)];
-  std::uint64_t committed = header.committed_extents.load(std::memory_order_relaxed);
+  std::uint64_t committed = segment.committed_extents();
   std::uint64_t extent = hint.load(std::memory_order_relaxed);
   std::uint32_t granule = kGranulesPerExtent;
   std::uint64_t looks = std::min(committed, kSearchOfSplit);
@@ -169,6 +167,7 @@ void free_extent(Segment& segment, std::uint64_t extent) {
 // REQUIRES: extents_lock; the extent is split.
 void free_granule(Segment& segment, std::uint64_t extent, std::uint32_t granule) {
   std::uint32_t step = extent_granules(extent_entry(segment, extent).load(std::memory_order_relaxed));
+  if (step == 0 || step >= kGranulesPerExtent) return;  // no writer of ours leaves that
   granule_entry(segment, extent, granule).store(0, std::memory_order_release);
   for (std::uint32_t g = 0; g + step <= kGranulesPerExtent; g += step) {
     if (granule_entry(segment, extent, g).load(std::memory_order_relaxed) != 0) {
@@ -183,7 +182,7 @@ void free_granule(Segment& segment, std::uint64_t extent, std::uint32_t granule)
 
 Status take_chunk(ThreadContext& me, ChunkOwner owner, std::uint64_t bytes, Offset& found) {
   Segment& segment = me.segment();
-  if (bytes > segment.header().max_extents * kExtent) return Status::kOutOfMemory;
+  if (bytes > segment.tables().max_extents * kExtent) return Status::kOutOfMemory;
   std::uint64_t size = chunk_size(bytes);
   Status status;
   {
@@ -192,7 +191,7 @@ Status take_chunk(ThreadContext& me, ChunkOwner owner, std::uint64_t bytes, Offs
   }
   if (size >= kExtent || status != Status::kOk) {
     const SegmentHeader& header = segment.header();
-    bool can_grow = header.committed_extents.load(std::memory_order_relaxed) < header.max_extents;
+    bool can_grow = segment.committed_extents() < segment.tables().max_extents;
     if (can_grow && header.free_extents.load(std::memory_order_relaxed) < kLowWater / 2) segment.ring_bell();
   }
   return status;
@@ -202,7 +201,7 @@ void give_chunk(ThreadContext& me, Offset chunk, std::uint64_t bytes) {
   Segment& segment = me.segment();
   if (!segment.holds(chunk, bytes) || chunk % kGranule != 0) return;
   std::uint64_t size = chunk_size(bytes);
-  std::uint64_t extent = (chunk - segment.header().data_at) / kExtent;
+  std::uint64_t extent = (chunk - segment.tables().data) / kExtent;
   HeldLock held(me, segment.header().extents_lock);
   if (size < kExtent) {
     auto granule = static_cast<std::uint32_t>((chunk - extent_offset(segment, extent)) / kGranule);
@@ -217,7 +216,7 @@ void give_chunk(ThreadContext& me, Offset chunk, std::uint64_t bytes) {
 void give_object(ThreadContext& me, std::uint32_t object) {
   Segment& segment = me.segment();
   HeldLock held(me, segment.header().extents_lock);
-  std::uint64_t committed = segment.header().committed_extents.load(std::memory_order_relaxed);
+  std::uint64_t committed = segment.committed_extents();
   for (std::uint64_t e = 0; e < committed; ++e) {
     Word word = extent_entry(segment, e).load(std::memory_order_relaxed);
     if (extent_kind(word) == ExtentKind::kWhole) {
@@ -234,7 +233,7 @@ void give_object(ThreadContext& me, std::uint32_t object) {
 
 ChunkOwner chunk_owner(const Segment& segment, Offset offset) {
   if (!segment.holds(offset, 1)) return ChunkOwner();
-  std::uint64_t extent = (offset - segment.header().data_at) / kExtent;
+  std::uint64_t extent = (offset - segment.tables().data) / kExtent;
   Word word = extent_entry(segment, extent).load(std::memory_order_acquire);
   if (extent_kind(word) == ExtentKind::kWhole) return extent_owner(word);
   if (extent_kind(word) != ExtentKind::kSplit || extent_granules(word) == 0) return ChunkOwner();
@@ -247,13 +246,13 @@ Status commit_ahead(ThreadContext& me, std::uint64_t free_extents) {
   Segment& segment = me.segment();
   SegmentHeader& header = segment.header();
   while (header.free_extents.load(std::memory_order_relaxed) < free_extents) {
-    std::uint64_t committed = header.committed_extents.load(std::memory_order_acquire);
-    if (committed >= header.max_extents) return Status::kOutOfMemory;
+    std::uint64_t committed = segment.committed_extents();
+    if (committed >= segment.tables().max_extents) return Status::kOutOfMemory;
     // The slow part without the lock: backing twice does no harm.
-    Status status = back_extents(segment, committed, std::min(kCommitStep, header.max_extents - committed));
+    Status status = back_extents(segment, committed, std::min(kCommitStep, segment.tables().max_extents - committed));
     if (status != Status::kOk) return status;
     HeldLock held(me, header.extents_lock);
-    if (header.committed_extents.load(std::memory_order_relaxed) != committed) continue;
+    if (segment.committed_extents() != committed) continue;
     status = commit_more(segment, 1);
     if (status != Status::kOk) return status;
   }
@@ -262,7 +261,7 @@ Status commit_ahead(ThreadContext& me, std::uint64_t free_extents) {
 
 void repair_extents(Segment& segment) {
   SegmentHeader& header = segment.header();
-  std::uint64_t committed = header.committed_extents.load(std::memory_order_relaxed), free = 0;
+  std::uint64_t committed = segment.committed_extents(), free = 0;
   for (std::uint64_t e = 0; e < committed; ++e) {
     Word word = extent_entry(segment, e).load(std::memory_order_relaxed);
     if (extent_kind(word) == ExtentKind::kSplit) {
@@ -281,7 +280,7 @@ void repair_extents(Segment& segment) {
 }
 
 std::uint64_t bytes_owned_by(const Segment& segment, std::uint32_t object) {
-  std::uint64_t bytes = 0, committed = segment.header().committed_extents.load(std::memory_order_acquire);
+  std::uint64_t bytes = 0, committed = segment.committed_extents();
   for (std::uint64_t e = 0; e < committed; ++e) {
     Word word = extent_entry(segment, e).load(std::memory_order_acquire);
     if (extent_kind(word) == ExtentKind::kWhole && extent_owner(word).object() == object) bytes += kExtent;

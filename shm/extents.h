@@ -70,19 +70,19 @@ constexpr std::uint32_t extent_granules(Word word) { return static_cast<std::uin
 constexpr ChunkOwner extent_owner(Word word) { return ChunkOwner(static_cast<std::uint32_t>(word >> 32)); }
 
 inline AtomicWord& extent_entry(const Segment& segment, std::uint64_t extent) {
-  return segment.at<AtomicWord>(segment.header().extents_at)[extent];
+  return segment.at<AtomicWord>(segment.tables().extents)[extent];
 }
 inline std::atomic<std::uint32_t>& granule_entry(const Segment& segment, std::uint64_t extent, std::uint32_t granule) {
   return segment.at<std::atomic<std::uint32_t>>(
-      segment.header().granules_at)[extent * kGranulesPerExtent + granule];
+      segment.tables().granules)[extent * kGranulesPerExtent + granule];
 }
 inline Offset extent_offset(const Segment& segment, std::uint64_t extent) {
-  return segment.header().data_at + extent * kExtent;
+  return segment.tables().data + extent * kExtent;
 }
 
 template <typename Visit>
 void for_each_chunk(const Segment& segment, ChunkOwner owner, Visit&& visit) {
-  std::uint64_t committed = segment.header().committed_extents.load(std::memory_order_acquire);
+  std::uint64_t committed = segment.committed_extents();
   for (std::uint64_t e = 0; e < committed; ++e) {
     Word word = extent_entry(segment, e).load(std::memory_order_acquire);
     if (extent_kind(word) == ExtentKind::kWhole && extent_owner(word) == owner) {

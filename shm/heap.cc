@@ -279,7 +279,8 @@ Heap::Audit Heap::audit(const std::vector<BlockRange>& reachable) {
   }
   for (std::uint32_t c = 0; c < kHeapClasses; ++c) {
     std::uint64_t size = class_bytes(c);
-    for (Word head = state_.free_head[c]; head != 0;) {
+    bool circle = false;
+    for (Word head = state_.free_head[c]; head != 0 && !circle;) {
       Offset block = head & ~kRange;
       if (block % 16 != 0 || !segment_.holds(block, size) || audit.free_blocks > (Word{1} << 32)) {
         ++audit.doubled_blocks;  // a wild link
@@ -291,9 +292,10 @@ Heap::Audit Heap::audit(const std::vector<BlockRange>& reachable) {
         ++audit.doubled_blocks;  // a ring, or a wild end
         break;
       }
-      for (; block + size <= end; block += size) {
+      for (; block + size <= end && !circle && segment_.holds(block, size); block += size) {
         ++audit.free_blocks;
-        if (!free.insert(block).second || used.contains(block)) ++audit.doubled_blocks;
+        circle = !free.insert(block).second;
+        if (circle || used.contains(block)) ++audit.doubled_blocks;
       }
       head = next;
     }

@@ -30,7 +30,7 @@ Status commit_records(Segment& segment) {
   if (committed >= kMaxObjects) return Status::kTooMany;
   std::uint32_t more = std::max(kRecordsPerStep, committed / 8 / kRecordsPerStep * kRecordsPerStep);
   std::uint32_t wanted = std::min(kMaxObjects, committed + more);
-  std::uint64_t from = segment.header().objects_at + committed * sizeof(ObjectRecord);
+  std::uint64_t from = segment.tables().objects + committed * sizeof(ObjectRecord);
   int error;
   do {
     error = posix_fallocate(segment.memory_fd(), static_cast<off_t>(from),
@@ -83,6 +83,11 @@ std::string read_text(const char* field, std::size_t field_bytes) {
 bool name_is(const ObjectRecord& record, std::string_view name) {
   char first = static_cast<char>(load_word(record.name) & 0xff);  // most records differ here
   return first == name.front() && read_text(record.name, sizeof record.name) == name;
+}
+
+// What a record says of its control block must be so.
+bool is_control_of(const Segment& segment, std::uint32_t index, Offset control) {
+  return control % 8 == 0 && chunk_owner(segment, control) == ChunkOwner(index, kControlArena);
 }
 
 void set_state(ObjectRecord& record, ObjectState state, Word now) {
@@ -188,7 +193,8 @@ Offset object_control(const Segment& segment, ObjectId id) {
   std::atomic_thread_fence(std::memory_order_acquire);
   // The record may have been taken for another object while we looked.
   Word still = record.state.load(std::memory_order_relaxed);
-  return object_is_live(still) && object_generation(still) == id.generation ? control : 0;
+  if (!object_is_live(still) || object_generation(still) != id.generation) return 0;
+  return is_control_of(segment, id.index, control) ? control : 0;
 }
 
 Status object_info(const Segment& segment, std::uint32_t index, ObjectInfo& info) {
@@ -205,8 +211,8 @@ Status object_info(const Segment& segment, std::uint32_t index, ObjectInfo& info
   info.created_ns = record.created_ns.load(std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_acquire);
   Word still = record.state.load(std::memory_order_relaxed);
-  return object_is_live(still) && object_generation(still) == object_generation(state) ? Status::kOk
-                                                                                       : Status::kGone;
+  if (!object_is_live(still) || object_generation(still) != object_generation(state)) return Status::kGone;
+  return is_control_of(segment, index, info.control) ? Status::kOk : Status::kCorrupt;
 }
 
 void give_objects(ThreadContext& me, const std::vector<bool>& ending) {
@@ -216,7 +222,7 @@ void give_objects(ThreadContext& me, const std::vector<bool>& ending) {
   };
   // What is ending belongs to nobody else, so its entries stay as they are while we look without the lock.
   std::vector<std::pair<Offset, std::uint64_t>> chunks;
-  std::uint64_t committed = segment.header().committed_extents.load(std::memory_order_acquire);
+  std::uint64_t committed = segment.committed_extents();
   for (std::uint64_t e = 0; e < committed; ++e) {
     Word word = extent_entry(segment, e).load(std::memory_order_acquire);
     if (extent_kind(word) == ExtentKind::kWhole && is_ending(extent_owner(word))) {

@@ -42,7 +42,7 @@ struct ObjectRecord {
 static_assert(sizeof(ObjectRecord) == 512);
 
 inline ObjectRecord& object_record(const Segment& segment, std::uint32_t index) {
-  return segment.at<ObjectRecord>(segment.header().objects_at)[index];
+  return segment.at<ObjectRecord>(segment.tables().objects)[index];
 }
 constexpr ObjectState object_state(Word word) {
   return static_cast<ObjectState>(word & 0xff);
@@ -105,7 +105,7 @@ struct ObjectInfo {
   Offset control = 0;
   std::uint64_t held_inside = 0, created_ns = 0;
 };
-// A copy of a record; kGone when it is not live.
+// A copy of a record; kGone when it is not live, kCorrupt when its control block is not where it says.
 Status object_info(const Segment& segment, std::uint32_t index, ObjectInfo& info);
 
 // Calls visit(const ObjectInfo&) for each live object.

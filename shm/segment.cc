@@ -120,10 +120,10 @@ Segment::Segment() = default;
 
 Segment::~Segment() {
   if (base_ != nullptr) leave();
-  SegmentRegistry::instance().remove(this);
   if (memory_fd_ >= 0) close(memory_fd_);
   if (lock_fd_ >= 0) close(lock_fd_);
   if (bell_fd_ >= 0) close(bell_fd_);
+  SegmentRegistry::instance().remove(this);  // last: who opens the file again waits for this
 }
 
 std::shared_ptr<Segment> Segment::create(const CreateOptions& options) {
@@ -171,6 +171,7 @@ std::shared_ptr<Segment> Segment::create(const CreateOptions& options) {
 
 std::shared_ptr<Segment> Segment::open(const std::string& folder) {
   std::string path = folder + "/segment";
+  std::lock_guard opening(SegmentRegistry::instance().opening);
   int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
   if (fd < 0) throw system_error("open the segment", path, errno);
   std::shared_ptr<Segment> segment(new Segment);
@@ -194,6 +195,8 @@ std::shared_ptr<Segment> Segment::open(const std::string& folder) {
                        fmt::format("{} cannot be used: {}. Stop the programs that use it and remove {}, or use the "
                                    "version that made it", path, why, folder));
   }
+  segment->tables_ = {header.sessions_at, header.threads_at,  header.objects_at, header.extents_at,
+                      header.granules_at, header.data_at,     header.max_extents};
   segment->map_file(path);
   segment->open_companions();
   SegmentRegistry::instance().add(status.st_dev, status.st_ino, segment);
@@ -210,7 +213,6 @@ void Segment::map_file(const std::string& path) {
   }
   base_ = static_cast<std::byte*>(mapping_->region.get_address());
   madvise(base_, mapping_->region.get_size(), MADV_DONTDUMP);
-  data_at_ = header().data_at;
   (void)holds_after_growth(0, 0);
 }
 
@@ -226,17 +228,17 @@ void Segment::open_companions() {
 
 bool Segment::holds_after_growth(Offset offset, std::uint64_t size) const {
   std::uint64_t committed = header().committed_extents.load(std::memory_order_acquire);
-  if (committed > header().max_extents) return false;
+  if (committed > tables_.max_extents) return false;
   std::uint64_t backed = committed * kExtent;
   backed_bytes_.store(backed, std::memory_order_relaxed);
-  return offset >= data_at_ && size <= backed && offset - data_at_ <= backed - size;
+  return offset >= tables_.data && size <= backed && offset - tables_.data <= backed - size;
 }
 
 SessionRecord& Segment::session(std::uint32_t index) const {
-  return at<SessionRecord>(header().sessions_at)[index];
+  return at<SessionRecord>(tables_.sessions)[index];
 }
 
-ThreadRecord& Segment::thread(std::uint32_t index) const { return at<ThreadRecord>(header().threads_at)[index]; }
+ThreadRecord& Segment::thread(std::uint32_t index) const { return at<ThreadRecord>(tables_.threads)[index]; }
 
 void Segment::ring_bell() const {
   char byte = 1;

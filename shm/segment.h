@@ -57,6 +57,12 @@ class Segment : public std::enable_shared_from_this<Segment> {
   std::byte* base() const { return base_; }
   SegmentHeader& header() const { return *reinterpret_cast<SegmentHeader*>(base_); }
   const std::string& folder() const { return folder_; }
+  // Where things are. Copied from the header when it was checked: what is written there later moves nothing.
+  struct Tables {
+    Offset sessions = 0, threads = 0, objects = 0, extents = 0, granules = 0, data = 0;
+    std::uint64_t max_extents = 0;
+  };
+  const Tables& tables() const { return tables_; }
   int memory_fd() const { return memory_fd_; }
   int lock_fd() const { return lock_fd_; }
 
@@ -73,7 +79,7 @@ class Segment : public std::enable_shared_from_this<Segment> {
   // that was read from the segment.
   bool holds(Offset offset, std::uint64_t size) const {
     std::uint64_t backed = backed_bytes_.load(std::memory_order_relaxed);
-    if (size <= backed && offset - data_at_ <= backed - size) [[likely]] return true;
+    if (size <= backed && offset - tables_.data <= backed - size) [[likely]] return true;
     return holds_after_growth(offset, size);
   }
 
@@ -91,7 +97,13 @@ class Segment : public std::enable_shared_from_this<Segment> {
       return reinterpret_cast<T*>(base + offset);
     }
   };
-  Backed backed() const { return {base_, data_at_, backed_bytes_.load(std::memory_order_relaxed)}; }
+  Backed backed() const { return {base_, tables_.data, backed_bytes_.load(std::memory_order_relaxed)}; }
+
+  // SYNC POINT: committed. Never more than the tables describe, whatever the header says.
+  std::uint64_t committed_extents() const {
+    std::uint64_t committed = header().committed_extents.load(std::memory_order_acquire);
+    return committed < tables_.max_extents ? committed : tables_.max_extents;
+  }
 
   SessionRecord& session(std::uint32_t index) const;
   ThreadRecord& thread(std::uint32_t index) const;
@@ -130,8 +142,8 @@ class Segment : public std::enable_shared_from_this<Segment> {
   struct Mapping;  // Boost.Interprocess stays in segment.cc
   std::unique_ptr<Mapping> mapping_;
   std::byte* base_ = nullptr;
-  Offset data_at_ = 0;
-  mutable std::atomic<std::uint64_t> backed_bytes_{0};  // from data_at_ on, as last seen
+  Tables tables_;
+  mutable std::atomic<std::uint64_t> backed_bytes_{0};  // of data, as last seen
   std::string folder_;
   int memory_fd_ = -1;
   int lock_fd_ = -1;

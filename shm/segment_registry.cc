@@ -3,6 +3,8 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "shm/segment.h"
 #include "shm/thread_context.h"
@@ -17,11 +19,15 @@ SegmentRegistry& SegmentRegistry::instance() {
 SegmentRegistry::SegmentRegistry() { pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child); }
 
 std::shared_ptr<Segment> SegmentRegistry::find(std::uint64_t device, std::uint64_t inode) {
-  std::lock_guard guard(mutex);
-  for (auto& entry : entries_) {
-    if (entry.device == device && entry.inode == inode) {
+  for (bool closing = true; closing; std::this_thread::sleep_for(std::chrono::microseconds(100))) {
+    std::lock_guard guard(mutex);
+    closing = false;
+    for (auto& entry : entries_) {
+      if (entry.device != device || entry.inode != inode) continue;
       if (auto segment = entry.owner.lock()) return segment;
+      closing = true;
     }
+    if (!closing) break;
   }
   return nullptr;
 }
@@ -48,6 +54,9 @@ void SegmentRegistry::after_fork_in_parent() { instance().mutex.unlock(); }
 // The child owns nothing of its parent's: sessions, slots and locks stay the parent's.
 void SegmentRegistry::after_fork_in_child() {
   auto& registry = instance();
+  new (&registry.opening) std::mutex;  // as join_mutex_ below
+  // Those that a thread was closing, which is not in the child, will never be closed here.
+  std::erase_if(registry.entries_, [](const Entry& entry) { return entry.owner.expired(); });
   for (auto& entry : registry.entries_) {
     Segment& segment = *entry.segment;
     segment.session_.store(0, std::memory_order_relaxed);

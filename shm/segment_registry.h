@@ -16,12 +16,16 @@ class SegmentRegistry {
  public:
   static SegmentRegistry& instance();  // made at first use, never destroyed
 
-  // The live Segment of the memory file with this identity, or nullptr.
+  // The live Segment of the memory file with this identity, or nullptr. Waits while one is being closed: its lock
+  // file's closing would drop the locks of a new one. REQUIRES: `opening` is held until add().
   std::shared_ptr<Segment> find(std::uint64_t device, std::uint64_t inode);
   void add(std::uint64_t device, std::uint64_t inode, const std::shared_ptr<Segment>& segment);
   void remove(Segment* segment);
   // True when this process has no segment mapped.
   bool empty();
+
+  // Held from the look for a mapping to the noting of a new one: two threads do not map one file twice.
+  std::mutex opening;
 
   // Guards every Segment's list of contexts, and this list. Held across fork.
   std::mutex mutex;

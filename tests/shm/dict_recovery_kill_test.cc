@@ -3,6 +3,7 @@
 #include <iostream>
 #include <random>
 
+#include "shm/dict_layout.h"
 #include "shm/recovery.h"
 #include "support/dict_kill_cases.h"
 #include "support/process_shared.h"
@@ -27,6 +28,18 @@ class FewOf {
   std::size_t seen_ = 0, next_;
   std::minstd_rand random_{Catch::rngSeed()};
 };
+
+// In the middle of a step that recovery has to complete: a committed redo record, a split.
+bool is_half_done(const DictKillStage& dict, std::uint64_t shards) {
+  for (std::uint32_t t = 0; t < 16; ++t) {
+    if (dict.stage.segment->thread(t).redo.load() != 0) return true;
+  }
+  auto& control = *dict.stage.segment->at<shm::DictControl>(dict.where.control);
+  for (std::uint64_t i = 0; i < shards; ++i) {
+    if (shm::dict_shard(control, i).splitting != 0) return true;
+  }
+  return false;
+}
 
 struct Totals {
   std::size_t plans = 0, instructions = 0, kills = 0, failures = 0;
@@ -80,12 +93,25 @@ void kill_sampled(const std::vector<DictCase>& cases, const std::function<std::s
   for (const DictCase& dict_case : cases) {
     DictKillStage dict(dict_case);
     KillPlan plan = dict.plan();
-    FewOf few(1 + Catch::rngSeed() % 4);
+    FewOf few(1 + Catch::rngSeed() % 4), few_half_done(1);
     Totals totals;
     plan.max_every = 0;
     plan.sample = 10;
     plan.max_store_row = 2;
-    plan.verify = [&](pid_t, std::size_t) { return few.take() ? verify(dict, totals) : std::string(); };
+    // The victim takes a session and a slot behind those that its recoverer gets: whoever recovers all in their order
+    // comes to the recoverer first.
+    plan.enter = [&dict, join = plan.enter] {
+      auto& session = dict.stage.segment->session(1).state;
+      auto& slot = dict.stage.segment->thread(1).claim;
+      shm::Word free_session = session.exchange(1), free_slot = slot.exchange(1);
+      join();
+      session.store(free_session);
+      slot.store(free_slot);
+    };
+    plan.verify = [&](pid_t, std::size_t) {
+      bool take = is_half_done(dict, dict_case.shards) ? few_half_done.take() : few.take();
+      return take ? verify(dict, totals) : std::string();
+    };
     KillReport report = run_kill_plan(plan);
     INFO(report.line());
     CHECK(report.ok());

@@ -84,7 +84,7 @@ std::vector<DictCase> dict_clearings() {
   cases.push_back({"clear", 4, filled(20), clear});
   cases.push_back({"clear, empty", 2, {}, clear, false});
   cases.push_back({"clear, large values", 1, put_many(0, 6), clear});
-  cases.push_back({"assign", 2, filled(10), assign(5, 12)});
+  cases.push_back({.name = "assign", .shards = 2, .setup = filled(10), .op = assign(5, 12), .renews = true});
   cases.push_back({"assign to an empty dict", 2, {}, assign(0, 4)});
   cases.push_back({"assign nothing", 2, filled(4), assign(0, 0)});
   return cases;

@@ -88,6 +88,11 @@ DictKillStage::DictKillStage(const DictCase& dict_case)
   case_.op(*dict, me);
   require(look(after_).empty(), look(after_));
   require(equal(before_, after_) != case_.changes, "the operation does not do what it is meant to");
+  for (auto& old : before_) {
+    for (auto& now : after_) {
+      require(case_.renews || old.key() != now.key() || old.sequence == now.sequence, "the insertion order is lost");
+    }
+  }
   stage.restore();
 }
 

@@ -18,6 +18,7 @@ struct DictCase {
   std::function<void(shm::Dict& dict, shm::ThreadContext& me)> op;
   bool changes = true;  // the op must change what the dict holds
   std::uint64_t extents = 24;  // backed by memory; 16 of them committed
+  bool renews = false;         // keys that are there before and after get new places in the order
   // Leaves that many free extents, so that the op commits more.
   std::optional<std::uint64_t> free_extents = {};
 };
