@@ -28,7 +28,7 @@
 
 namespace commonhold::bench {
 
-// ---- Boost.Interprocess --------------------------------------------------------------------------------------------
+// ---- Boost.Interprocess
 
 namespace ipc = boost::interprocess;
 
@@ -68,7 +68,7 @@ bool BoostStore::Session::put(const Key& key, const Payload& value) {
   return true;
 }
 
-// ---- LMDB ----------------------------------------------------------------------------------------------------------
+// ---- LMDB
 
 #if COMMONHOLD_BENCH_LMDB
 
@@ -170,7 +170,7 @@ bool LmdbStore::Session::put(const Key&, const Payload&) {
 
 #endif
 
-// ---- libcuckoo -----------------------------------------------------------------------------------------------------
+// ---- libcuckoo
 
 #if COMMONHOLD_BENCH_CUCKOO
 

@@ -40,7 +40,7 @@ struct Unavailable {
   std::string why;
 };
 
-// ---- the families, one file each -----------------------------------------------------------------------------------
+// ---- the families, one file each
 
 void add_dict_rows(Rows& rows);         // dict_bench.cc
 void add_dict_growth_rows(Rows& rows);  // dict_growth_bench.cc

@@ -52,7 +52,7 @@ class ServerCore {
   // Stops serving and ends the tenure as asked for. REQUIRES: serve_on's promise resolved or was dropped.
   void finish();
 
-  // ---- for the service's capabilities ----
+  // ---- for the service's capabilities
   const rpc::ManagerAddress& address() const { return options_.address; }
   const rpc::Authkey& key() const { return *key_; }
   shm::Segment& segment() const { return *tenure_->segment(); }

@@ -25,7 +25,7 @@ void limit(std::uint64_t size) {
 
 }  // namespace
 
-// ---- writing --------------------------------------------------------------------------------------------------------
+// ---- writing
 
 void Packer::head(unsigned char tag, std::uint64_t value, int bytes) {
   out_ += static_cast<char>(tag);
@@ -98,7 +98,7 @@ void Packer::extension(std::int8_t type, std::string_view value) {
   out_ += value;
 }
 
-// ---- reading --------------------------------------------------------------------------------------------------------
+// ---- reading
 
 void Unpacker::refuse(const char* expected) const {
   const std::string found = left_.empty() ? "the end" : fmt::format("{:02x}", static_cast<unsigned char>(left_[0]));

@@ -88,8 +88,8 @@ struct FoundObject {
   std::string signature;
 };
 
-// This process's Object of that identity, with a reference to it noted in the segment. Throws ObjectGone, LimitReached,
-// OutOfMemory.
+// This process's Object of that identity, with a reference to it noted in the segment. Throws ObjectGone,
+// LimitReached, OutOfMemory.
 std::shared_ptr<Object> find_or_add_object(const FoundObject& found);
 
 }  // namespace commonhold::detail

@@ -131,8 +131,7 @@ kj::Promise<void> AcceptLoop::back_off(int error) {
 
 void AcceptLoop::serve(int socket, int pid) {
   kj::AutoCloseFd owned(socket);
-  // The stream's registration with the event port can fail (a full epoll table): that connection is lost, no
-  // more.
+  // The stream's registration with the event port can fail (a full epoll table): that connection is lost, no more.
   auto failure = kj::runCatchingExceptions([&]() {
     auto stream = io_.wrapSocketFd(
         kj::mv(owned), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC | kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK);

@@ -3,8 +3,8 @@
 // itself in time is sent away. Only processes of the same user are let in, which the kernel is asked before
 // anything is read.
 //
-// What a peer sends can end its own connection and nothing else. When descriptors run out, the loop waits and
-// tries again.
+// What a peer sends can end its own connection and nothing else. When descriptors run out, the loop waits and tries
+// again.
 //
 // Thread safety: belongs to one kj event loop; everything is called on its thread.
 #pragma once

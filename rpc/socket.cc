@@ -16,9 +16,8 @@ namespace commonhold::rpc {
 
 namespace {
 
-// Calls use(socket address) with an address for FOLDER/name: the path itself, or when that is too long one
-// through an open descriptor of the folder. Returns what `use` returns, -1 with errno when the folder cannot
-// be opened.
+// Calls use(socket address) with an address for FOLDER/name: the path itself, or when that is too long one through an
+// open descriptor of the folder. Returns what `use` returns, -1 with errno when the folder cannot be opened.
 template <typename Use>
 int with_socket_address(const std::string& folder, const char* name, Use&& use) {
   sockaddr_un address = {};

@@ -1,5 +1,4 @@
-// The Unix sockets of a manager's folder, for both ends. A folder's path may be longer than a socket address
-// holds.
+// The Unix sockets of a manager's folder, for both ends. A folder's path may be longer than a socket address holds.
 #pragma once
 
 #include <string>

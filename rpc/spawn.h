@@ -38,8 +38,8 @@ struct SpawnRequest {
 
   // "serve" "--anonymous" "--lifeline-fd" "5" ...: the arguments after the program's name.
   std::vector<std::string> arguments() const;
-  // The value of COMMONHOLD_BOOTSTRAP: "lifeline-fd=5 ready-fd=6 memory-limit=0 folder=...", or with "name=..." at the
-  // end.
+  // The value of COMMONHOLD_BOOTSTRAP: "lifeline-fd=5 ready-fd=6 memory-limit=0 folder=...", or with "name=..." at
+  // the end.
   std::string environment() const;
   // nullopt: not such a value.
   static std::optional<SpawnRequest> from_environment(std::string_view value);

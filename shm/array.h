@@ -55,7 +55,7 @@ class Array {
 
   LockWord& user_lock() const;
 
-  // ---- for the catalogue of types and recovery ----
+  // ---- for the catalogue of types and recovery
   // Zeroed. kTooLarge: no element bytes, or more bytes than a machine has.
   static Status create(ThreadContext& me, std::uint32_t object, std::uint64_t count, std::uint64_t element_bytes,
                        Offset& control);

@@ -100,7 +100,7 @@ class Dict {
              std::uint32_t& pin_slot) const;
   static void unpin(ThreadContext& me, std::uint32_t pin_slot);
 
-  // ---- for the catalogue of types, recovery and tests ----
+  // ---- for the catalogue of types, recovery and tests
   static Status create(ThreadContext& me, std::uint32_t object, std::uint64_t shards, Offset& control);
   // Repairs the shard that `held` guards (its owner is dead) so that release_for_dead may follow.
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);

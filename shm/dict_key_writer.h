@@ -1,8 +1,8 @@
 // One key in a writer's hands: its shard locked for a scope, and where the key is.
 //
-// The key is looked for before the lock is taken, as a reader does it. That brings its bucket and entry into the cache,
-// and under the lock three comparisons tell whether the place still stands, so that the lock is held for the change
-// alone.
+// The key is looked for before the lock is taken, as a reader does it. That brings its bucket and entry into the
+// cache, and under the lock three comparisons tell whether the place still stands, so that the lock is held for the
+// change alone.
 #pragma once
 
 #include "shm/dict_probe.h"

@@ -63,7 +63,7 @@ inline std::uint64_t dict_shards(const DictControl& control) {
 constexpr std::uint64_t dict_redo_at(std::uint64_t shards) { return kDictHeaderBytes + shards * sizeof(DictShard); }
 constexpr std::uint64_t dict_control_bytes(std::uint64_t shards) { return dict_redo_at(shards) + 16 + shards * 16; }
 
-// ---- hash -----------------------------------------------------------------------------------------------------------
+// ---- hash
 
 constexpr std::uint32_t hash_tag(std::uint64_t hash) { return static_cast<std::uint32_t>(hash >> 40); }
 // Below kMaxShards whatever the control block says.
@@ -71,7 +71,7 @@ constexpr std::uint64_t hash_shard(std::uint64_t hash, std::uint64_t shards) {
   return (hash >> 8) & (shards - 1) & (kMaxShards - 1);
 }
 
-// ---- slots ----------------------------------------------------------------------------------------------------------
+// ---- slots
 
 inline constexpr std::uint32_t kSlotsPerBucket = 8;
 inline constexpr std::uint32_t kProbedBuckets = 4;
@@ -83,7 +83,7 @@ constexpr Offset slot_entry(Word slot) { return (slot & kSlotEntry) << 4; }
 constexpr std::uint32_t slot_tag(Word slot) { return static_cast<std::uint32_t>(slot >> 40); }
 constexpr Word slot_word(std::uint32_t tag, Offset entry) { return Word{tag} << 40 | entry >> 4; }
 
-// ---- root and directory ---------------------------------------------------------------------------------------------
+// ---- root and directory
 
 inline constexpr Word kRootDirectory = 32;
 inline constexpr std::uint32_t kMaxDepth = 18;  // beyond it the tag's bits no longer tell keys apart
@@ -100,7 +100,7 @@ constexpr Offset entry_table(Word directory_entry) { return directory_entry & ~W
 constexpr std::uint32_t entry_local_depth(Word directory_entry) { return static_cast<std::uint32_t>(directory_entry & 63); }
 constexpr std::uint64_t directory_index(std::uint32_t tag, std::uint32_t depth) { return tag >> (24 - depth); }
 
-// ---- entries --------------------------------------------------------------------------------------------------------
+// ---- entries
 
 struct EntryHeader {
   Word what;    // sequence in bits 0-47, key kind in 48-55, value kind in 56-63

@@ -1,7 +1,7 @@
-// The common lookup, as straight as the processor likes it: a key of up to 16 bytes that is there, in its home bucket,
-// in a table that nobody rearranges at the moment. What cannot be predicted (in which slot of a bucket the key is) is
-// computed rather than branched on, and nothing is called, so that the lookups of a loop overlap. All else is
-// find_in_table's.
+// The common lookup, as straight as the processor likes it: a key of up to 16 bytes that is there, in its home
+// bucket, in a table that nobody rearranges at the moment. What cannot be predicted (in which slot of a bucket the
+// key is) is computed rather than branched on, and nothing is called, so that the lookups of a loop overlap. All else
+// is find_in_table's.
 #pragma once
 
 #define XXH_INLINE_ALL

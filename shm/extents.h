@@ -58,7 +58,7 @@ void repair_extents(Segment& segment);
 // Bytes that belong to an object, for accounting and tests.
 std::uint64_t bytes_owned_by(const Segment& segment, std::uint32_t object);
 
-// ---- the tables -----------------------------------------------------------------------------------------------------
+// ---- the tables
 
 enum class ExtentKind : std::uint8_t { kFree = 0, kWhole = 1, kSplit = 2 };
 

@@ -67,7 +67,7 @@ Status insert_at(ListWriter& list, std::uint64_t index, const Item& value) {
 List::List(const ObjectAddress& where)
     : where_(where), segment_(where.segment), control_(where.segment->at<ListControl>(where.control)) {}
 
-// ---- readers --------------------------------------------------------------------------------------------------------
+// ---- readers
 
 std::uint64_t List::size() const {
   for (;;) {
@@ -184,7 +184,7 @@ Status List::get_locked(std::uint64_t index, Sink value) const {
   }
 }
 
-// ---- one element ----------------------------------------------------------------------------------------------------
+// ---- one element
 
 Status List::set(ThreadContext& me, std::uint64_t index, const Item& value, std::string* before) {
   if (value.size > kMaxItemBytes) return Status::kTooLarge;

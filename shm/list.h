@@ -81,7 +81,7 @@ class List {
   // Erases the element at `index` if it still equals `expected`; kMismatch.
   Status erase_if_equal(ThreadContext& me, std::uint64_t index, const Item& expected);
 
-  // ---- for the catalogue of types, recovery and tests ----
+  // ---- for the catalogue of types, recovery and tests
   static Status create(ThreadContext& me, std::uint32_t object, bool boxed, Offset& control);
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));

@@ -18,7 +18,7 @@ Word relaxed(const AtomicWord& word) {
 
 }  // namespace
 
-// ---- WordRun and ListScratch ----------------------------------------------------------------------------------------
+// ---- WordRun and ListScratch
 
 void WordRun::add_front(const AtomicWord* at, std::uint64_t count) {
   for (int i = used_; i > 0; --i) pieces_[i] = pieces_[i - 1];
@@ -69,7 +69,7 @@ ListScratch::ListScratch(std::uint64_t cells) : most_nodes_(cells / kLeafCells +
   }
 }
 
-// ---- ListEdit -------------------------------------------------------------------------------------------------------
+// ---- ListEdit
 
 // The borders of the range to replace, level by level, and what stays on both sides of it.
 struct ListEdit::Splice {

@@ -158,7 +158,7 @@ inline void raise_changes(ListControl& control) {
   control.changes.store(control.changes.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
-// ---- boxes ----------------------------------------------------------------------------------------------------------
+// ---- boxes
 
 // Writes a value aside; 0: out of memory.
 Offset make_box(Segment& segment, Heap& heap, const Item& value);

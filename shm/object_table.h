@@ -70,8 +70,7 @@ struct ObjectPlan {
   std::uint64_t arguments[4] = {};
 };
 
-// What a server that keeps an index knows, so that making an object takes the same time among a few and among
-// many.
+// What a server that keeps an index knows, so that making an object takes the same time among a few and among many.
 struct ObjectIndexHint {
   bool name_is_free = false;      // the caller looked the name up itself
   std::uint32_t search_from = 1;  // in: where to look for a free record; out: behind the one that was taken
@@ -83,12 +82,10 @@ struct ObjectIndexHint {
 Status create_object(ThreadContext& me, const ObjectPlan& plan, ObjectId& created,
                      ObjectIndexHint* hint = nullptr);
 
-// Makes the object unreachable and gives its memory back. REQUIRES: as create_object; no session refers to
-// it.
+// Makes the object unreachable and gives its memory back. REQUIRES: as create_object; no session refers to it.
 void destroy_object(ThreadContext& me, ObjectId id);
 
-// Takes the name off a live object, which then lives as long as it is referred to. REQUIRES: as
-// create_object.
+// Takes the name off a live object, which then lives as long as it is referred to. REQUIRES: as create_object.
 Status unname_object(ThreadContext& me, std::string_view name);
 Status unname_object(ThreadContext& me, ObjectId id);
 
@@ -122,8 +119,7 @@ void for_each_object(const Segment& segment, Visit&& visit) {
 // The server calls it when it adopts a segment, before anything else changes a record.
 void sweep_unowned_chunks(ThreadContext& me);
 
-// Gives back all chunks of the objects whose index is marked, in one look at the tables. REQUIRES: nobody
-// uses them.
+// Gives back all chunks of the objects whose index is marked, in one look at the tables. REQUIRES: nobody uses them.
 void give_objects(ThreadContext& me, const std::vector<bool>& ending);
 
 }  // namespace commonhold::shm

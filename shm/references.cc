@@ -235,9 +235,8 @@ int sweep_unreferred_objects(ThreadContext& me, std::span<const ObjectId> held) 
       if (id.index < count) referred[id.index] = true;
     }
     mark_referred(segment, referred);
-    // A reference moves from a session to a container, or back, by being added there before it goes here.
-    // Looked at in this order (sessions, then containers, and after the doubt once more) it cannot slip
-    // through.
+    // A reference moves from a session to a container, or back, by being added there before it goes here. Looked at
+    // in this order (sessions, then containers, and after the doubt once more) it cannot slip through.
     std::atomic_thread_fence(std::memory_order_seq_cst);
   };
   auto is_kept = [&](std::uint32_t index, const std::vector<bool>& referred) {

@@ -45,8 +45,8 @@ constexpr ChunkOwner reference_owner(SessionIndex session) {
 // Balanced by drop_reference(); counts within the process are the caller's business (one cell an object is
 // enough). `cell` gets the cell's offset: given to drop_reference() it saves the search.
 Status add_reference(Segment& segment, ObjectId id, Offset* cell = nullptr);
-// Also for an `id` or `cell` that is not this process's (a forked child has its parent's numbers): changes
-// nothing then.
+// Also for an `id` or `cell` that is not this process's (a forked child has its parent's numbers): changes nothing
+// then.
 void drop_reference(Segment& segment, ObjectId id, Offset cell = 0);
 
 // Marks in `referred` (indexed by object) every object that a live session refers to.

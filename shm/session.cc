@@ -179,7 +179,7 @@ void Segment::leave() {
   ring_bell();
 }
 
-// ---- announcements beyond the common case ---------------------------------------------------------------------------
+// ---- announcements beyond the common case
 
 void ThreadContext::push_slowly(Word announcement) {
   // Locks that another thread has freed for us leave their announcement behind: drop those first.

@@ -60,7 +60,7 @@ class Value {
 
   LockWord& user_lock() const;
 
-  // ---- for the catalogue of types and recovery ----
+  // ---- for the catalogue of types and recovery
   // A value of `bytes` (1 or more; kTooLarge beyond 4 GiB): `initial` when it is a word, else zero.
   static Status create(ThreadContext& me, std::uint32_t object, std::uint64_t bytes, Word initial, Offset& control);
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);

@@ -34,9 +34,9 @@ Count count(const TestSegment& segment) {
   std::uint64_t committed = segment->header().committed_extents.load();
   for (std::uint64_t e = 0; e < committed; ++e) {
     shm::Word word = extent_entry(*segment, e).load();
-    if (extent_kind(word) == shm::ExtentKind::kFree) {
+    if (shm::extent_kind(word) == shm::ExtentKind::kFree) {
       ++count.free;
-    } else if (extent_kind(word) == shm::ExtentKind::kWhole) {
+    } else if (shm::extent_kind(word) == shm::ExtentKind::kWhole) {
       ++count.whole;
       count.bytes[shm::extent_owner(word).value] += kExtent;
     } else {
@@ -55,7 +55,7 @@ void check(const TestSegment& segment) {
   REQUIRE(now.free == segment->header().free_extents.load());
   std::uint64_t lowest = segment->header().lowest_free.load();
   for (std::uint64_t e = 0; e < std::min(lowest, segment->header().committed_extents.load()); ++e) {
-    REQUIRE(extent_kind(extent_entry(*segment, e).load()) != shm::ExtentKind::kFree);
+    REQUIRE(shm::extent_kind(extent_entry(*segment, e).load()) != shm::ExtentKind::kFree);
   }
 }
 

@@ -173,7 +173,8 @@ TEST_CASE("a pinned block keeps its bytes through recycling and rebuilding") {
   auto& pin = arena.segment.me().record().pinned[1];
   for (std::uint64_t bytes : {48u, 2'000u, 5'000u, 150'000u}) {
     REQUIRE(arena.take(bytes));
-    auto [at, size] = *arena.taken.find(arena.taken.rbegin()->first);
+    Offset at = arena.taken.rbegin()->first;
+    std::uint64_t size = arena.taken.rbegin()->second;
     for (auto& [offset, taken_size] : arena.taken) {
       if (taken_size == bytes) at = offset, size = taken_size;
     }

@@ -22,8 +22,7 @@
 
 namespace {
 
-// The running test's name for the signal handler. A name torn by the signal is still text that ends in a
-// null.
+// The running test's name for the signal handler. A name torn by the signal is still text that ends in a null.
 char running_test[256] = "no test";
 
 class RunningTestListener : public Catch::TestEventListenerBase {

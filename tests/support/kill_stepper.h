@@ -61,16 +61,15 @@ struct KillPlan {
   std::function<void()> enter;
   // In the victim: the operation.
   std::function<void()> op;
-  // In the caller, after the victim was killed before its k-th instruction and reaped. Says what is wrong; ""
-  // is well. An exception becomes a failure if it is a std::exception, else (a test framework's) it passes, k
-  // printed first.
+  // In the caller, after the victim was killed before its k-th instruction and reaped. Says what is wrong; "" is
+  // well. An exception becomes a failure if it is a std::exception, else (a test framework's) it passes, k printed
+  // first.
   std::function<std::string(pid_t victim, std::size_t k)> verify;
   // Where stores are looked for; whole mappings or page-aligned parts of them. REQUIRED for sampling.
   std::vector<MemoryRange> shared;
 
-  // Up to so many instructions, every one is a kill point. Beyond: before and after each store to `shared`
-  // and each system call, the beginning, the end, and `sample` instructions drawn with `seed`. 0: always
-  // sample.
+  // Up to so many instructions, every one is a kill point. Beyond: before and after each store to `shared` and each
+  // system call, the beginning, the end, and `sample` instructions drawn with `seed`. 0: always sample.
   std::size_t max_every = 20'000;
   std::size_t sample = 2'000;
   // Of a longer row of stores by one instruction (bytes being copied), only the ends are taken store by store. 0: all.
@@ -101,8 +100,8 @@ struct KillReport {
   // Whether there were kills and no failures.
   [[nodiscard]] bool ok() const { return failures.empty() && kills > 0; }
   [[nodiscard]] double kills_per_second() const { return seconds > 0 ? static_cast<double>(kills) / seconds : 0; }
-  // "dict.put overwrite: 1,384 instructions, 37 stores, 1,385 kills, 0 failures, 912 kills/s"; failures on
-  // further lines.
+  // "dict.put overwrite: 1,384 instructions, 37 stores, 1,385 kills, 0 failures, 912 kills/s"; failures on further
+  // lines.
   [[nodiscard]] std::string line() const;
 };
 

@@ -1,5 +1,4 @@
-// What the recorder foresees of jumps. run_kill_plan() compares each recording with one by the trap flag
-// alone.
+// What the recorder foresees of jumps. run_kill_plan() compares each recording with one by the trap flag alone.
 #include "support/kill_stepper_recorder.h"
 
 #include <catch2/catch.hpp>

@@ -17,8 +17,7 @@
 namespace commonhold::test {
 namespace {
 
-// The points k at which the memory is not what it was at k - 1: the truth about the stores that changed
-// something.
+// The points k at which the memory is not what it was at k - 1: the truth about the stores that changed something.
 class ChangeFinder {
  public:
   explicit ChangeFinder(const KillTestGround& ground) : ground_(ground), last_(ground.plan.shared) {}
@@ -38,9 +37,8 @@ class ChangeFinder {
   SharedImage last_;
 };
 
-// Runs the operation twice: killed everywhere, and killed around its stores only. Every instruction that
-// changed memory must have kill points on both sides in the second run; `silent` stores change nothing, but
-// count.
+// Runs the operation twice: killed everywhere, and killed around its stores only. Every instruction that changed
+// memory must have kill points on both sides in the second run; `silent` stores change nothing, but count.
 void require_stores_found(KillTestGround& ground, std::size_t changing, std::size_t silent) {
   ChangeFinder everywhere(ground);
   const KillReport all = ground.run(std::ref(everywhere));

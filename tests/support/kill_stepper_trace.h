@@ -18,8 +18,8 @@ class KillTrace {
 
   // Points a recording victim at this trace, and forgets what was recorded.
   void prepare_recording(VictimBoard& board);
-  // Takes over what a victim recorded. Throws std::runtime_error if a victim's way to some instruction cannot
-  // be found.
+  // Takes over what a victim recorded. Throws std::runtime_error if a victim's way to some instruction cannot be
+  // found.
   void finish_recording(const VictimBoard& board);
 
   [[nodiscard]] std::size_t size() const { return size_; }

@@ -60,8 +60,8 @@ struct VictimBoard {
   char message[256];
 };
 
-// Makes all code of this process writable, so that victims forked from it can plant breakpoints without a
-// system call.
+// Makes all code of this process writable, so that victims forked from it can plant breakpoints without a system
+// call.
 void make_code_writable();
 
 // Follows the board's orders; ends this process. REQUIRES: a freshly forked child, make_code_writable() in an

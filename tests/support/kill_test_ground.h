@@ -39,8 +39,7 @@ class KillTestGround {
   [[nodiscard]] std::uint8_t* bytes() const { return static_cast<std::uint8_t*>(memory_.data()); }
   // Takes the present bytes as what a run starts from.
   void save() { image_.save(); }
-  // How many victims there were, recordings included. Outside of the image, so an operation can misbehave by
-  // it.
+  // How many victims there were, recordings included. Outside of the image, so an operation can misbehave by it.
   [[nodiscard]] std::atomic<int>& runs() const { return *static_cast<std::atomic<int>*>(runs_memory_.data()); }
 
   KillPlan plan;

@@ -1,5 +1,5 @@
-// A place for tests with servers: a runtime root of its own, and proof at the end that neither files nor processes are
-// left.
+// A place for tests with servers: a runtime root of its own, and proof at the end that neither files nor processes
+// are left.
 #pragma once
 
 #include <sys/types.h>

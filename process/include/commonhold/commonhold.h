@@ -1,5 +1,4 @@
-// Commonhold: objects that processes hold in common. This header brings all of it; manager.h is the place to
-// start.
+// Commonhold: objects that processes hold in common. This header brings all of it; manager.h is the place to start.
 #pragma once
 
 #include <commonhold/array.h>

@@ -81,8 +81,8 @@ class Process {
   void terminate() { signal(kTerminate); }
   void kill() { signal(kKill); }
 
-  // A descriptor that poll and epoll find readable once the process ended; it stays this object's. ProcessError before
-  // start.
+  // A descriptor that poll and epoll find readable once the process ended; it stays this object's. ProcessError
+  // before start.
   int sentinel() const;
 
  private:

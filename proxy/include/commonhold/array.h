@@ -1,5 +1,5 @@
-// Array<T>: a fixed number of trivially copyable elements that all processes of a manager share, contiguous
-// in memory.
+// Array<T>: a fixed number of trivially copyable elements that all processes of a manager share, contiguous in
+// memory.
 //
 //   auto grid = manager.array<double>(1000);       // zeros
 //   grid[3] = 1.5;
@@ -56,7 +56,6 @@ class Array {
   bool empty() const { return count_ == 0; }
 
   // ---- one element
-  // --------------------------------------------------------------------------------------------------
 
   T at(Index index) const;
   void set(Index index, const T& value) const;
@@ -70,7 +69,6 @@ class Array {
   }
 
   // ---- many: as a whole or not at all
-  // -------------------------------------------------------------------------------
 
   // [first, last), clipped.
   std::vector<T> slice(Index first, Index last = kEnd) const;
@@ -108,7 +106,6 @@ class Array {
   friend std::ostream& operator<<(std::ostream& out, const Array& array) { return detail::print(out, array.slice(0)); }
 
   // ---- the object
-  // ---------------------------------------------------------------------------------------------------
 
   std::string name() const { return detail::name_of(*handle_); }
   std::string token() const { return detail::token_of(*handle_); }

@@ -4,8 +4,7 @@
 //   auto counts = commonhold::attach<Dict<std::string, std::int64_t>>(token);  // in another one of the same
 //   user
 //
-// A token names one object for ever and keeps nothing alive: hold on to the proxy until the other side has
-// attached.
+// A token names one object for ever and keeps nothing alive: hold on to the proxy until the other side has attached.
 #pragma once
 
 #include <string_view>

@@ -8,10 +8,9 @@
 // A Dict is a reference: copies mean the same shared dict, and const ones change it as well. Keys and values
 // are copied in and out; codec.h says which types can be stored. Text keys are taken as std::string_view.
 //
-// Thread safety: any thread of any process, without a lock of yours. Each call is one step for everybody
-// else, those on several keys too (update, assign, put_many, get_many, clear); only `d[k] = d[k] + 1` is two.
-// Reading takes no lock and makes no system call. User code (codecs, update functions) never runs under a
-// lock.
+// Thread safety: any thread of any process, without a lock of yours. Each call is one step for everybody else, those
+// on several keys too (update, assign, put_many, get_many, clear); only `d[k] = d[k] + 1` is two. Reading takes no
+// lock and makes no system call. User code (codecs, update functions) never runs under a lock.
 //
 // When a process dies: each call it made has happened as a whole or not at all, and nobody is held up.
 //
@@ -58,7 +57,6 @@ class Dict {
                                V>;
 
   // ---- looking up
-  // ---------------------------------------------------------------------------------------------------
 
   // Throws KeyError.
   V at(KeyArg key) const {
@@ -72,8 +70,7 @@ class Dict {
     auto value = find(key);
     return value ? *std::move(value) : std::move(otherwise);
   }
-  // The value's text or bytes into a buffer of yours, whose memory is used again; false when the key is
-  // absent.
+  // The value's text or bytes into a buffer of yours, whose memory is used again; false when the key is absent.
   bool get_into(KeyArg key, std::string& buffer) const requires(!detail::kIsFixed<V>) {
     return detail::dict_get_bytes(*handle_, detail::EncodedKey<K>(key).item(), buffer);
   }
@@ -105,7 +102,6 @@ class Dict {
   auto operator[](Key&& key) const { return detail::ElementReference<Dict, std::string, V>(*this, std::move(key)); }
 
   // ---- storing
-  // ------------------------------------------------------------------------------------------------------
 
   void put(KeyArg key, ValueArg value) const {
     detail::dict_put(*handle_, detail::EncodedKey<K>(key).item(), detail::Encoded<V>(value).item());
@@ -151,7 +147,6 @@ class Dict {
   }
 
   // ---- changing in one step
-  // -----------------------------------------------------------------------------------------
 
   // Adds, and gives the value before; an absent key starts from zero.
   V fetch_add(KeyArg key, V operand) const requires detail::kIsNumber<V> {
@@ -177,7 +172,6 @@ class Dict {
   }
 
   // ---- removing
-  // -----------------------------------------------------------------------------------------------------
 
   // How many were removed: 0 or 1.
   size_type erase(KeyArg key) const {
@@ -197,7 +191,6 @@ class Dict {
   void clear() const { detail::dict_clear(*handle_); }
 
   // ---- all of it, at one moment, in insertion order
-  // -----------------------------------------------------------------
 
   std::vector<K> keys() const;
   std::vector<V> values() const;
@@ -231,7 +224,6 @@ class Dict {
   }
 
   // ---- the object
-  // ---------------------------------------------------------------------------------------------------
 
   std::string name() const { return detail::name_of(*handle_); }
   std::string token() const { return detail::token_of(*handle_); }

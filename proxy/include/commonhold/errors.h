@@ -11,8 +11,8 @@
 //   `- SystemError, CorruptSegment               the operating system's refusal; bytes that no writer of ours
 //   wrote
 //
-// Absence is an error only where the call promises a value: find(), get(key, default) and try_ functions
-// return instead.
+// Absence is an error only where the call promises a value: find(), get(key, default) and try_ functions return
+// instead.
 #pragma once
 
 #include <stdexcept>

@@ -57,7 +57,6 @@ class List {
   static constexpr Index kEnd = PTRDIFF_MAX;
 
   // ---- one element
-  // --------------------------------------------------------------------------------------------------
 
   T at(Index index) const;
   void set(Index index, ValueArg value) const {
@@ -81,7 +80,6 @@ class List {
   }
 
   // ---- growing and shrinking
-  // ----------------------------------------------------------------------------------------
 
   void push_back(ValueArg value) const { detail::list_push_back(*handle_, detail::Encoded<T>(value).item()); }
   void push_front(ValueArg value) const { detail::list_push_front(*handle_, detail::Encoded<T>(value).item()); }
@@ -115,7 +113,6 @@ class List {
   void clear() const { detail::list_clear(*handle_); }
 
   // ---- slices: [first, last), clipped
-  // --------------------------------------------------------------------------------
 
   std::vector<T> slice(Index first, Index last = kEnd) const;
   // `values` in the place of the slice; there may be more or fewer of them.
@@ -126,7 +123,6 @@ class List {
   void erase_slice(Index first, Index last = kEnd) const { replace(first, last, {}); }
 
   // ---- searching, with T's ==
-  // ---------------------------------------------------------------------------------------
 
   // Where the first equal element is.
   std::optional<size_type> find(const T& value, Index first = 0, Index last = kEnd) const;
@@ -137,16 +133,13 @@ class List {
   void remove(const T& value) const;
 
   // ---- order
-  // --------------------------------------------------------------------------------------------------------
 
   void reverse() const { detail::list_reverse(*handle_); }
-  // Stable. `less` runs in this program on a copy; when somebody changes the list meanwhile, it is sorted
-  // again.
+  // Stable. `less` runs in this program on a copy; when somebody changes the list meanwhile, it is sorted again.
   template <typename Less = std::less<>>
   void sort(Less less = {}) const;
 
   // ---- all of it, at one moment
-  // -------------------------------------------------------------------------------------
 
   size_type size() const { return detail::list_size(*handle_); }
   bool empty() const { return size() == 0; }
@@ -163,7 +156,6 @@ class List {
   friend std::ostream& operator<<(std::ostream& out, const List& list) { return detail::print(out, list.items()); }
 
   // ---- the object
-  // ---------------------------------------------------------------------------------------------------
 
   std::string name() const { return detail::name_of(*handle_); }
   std::string token() const { return detail::token_of(*handle_); }

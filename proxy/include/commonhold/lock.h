@@ -7,12 +7,10 @@
 //     ...
 //   }
 //
-// A Lock is a reference: copies mean the same lock, and const ones can be locked. It has no recursion: an
-// owner that locks again waits for itself. Anybody may unlock it, as in Python; of a free lock that is
-// NotHeld.
+// A Lock is a reference: copies mean the same lock, and const ones can be locked. It has no recursion: an owner that
+// locks again waits for itself. Anybody may unlock it, as in Python; of a free lock that is NotHeld.
 //
-// When the owner's process or thread dies: the lock is free within milliseconds, and the next owner can see
-// it:
+// When the owner's process or thread dies: the lock is free within milliseconds, and the next owner can see it:
 //
 //   std::scoped_lock guard(lock);
 //   if (auto pid = lock.owner_died()) repair();   // told once, to the first owner who asks
@@ -44,7 +42,6 @@ struct LockOptions {
 class Lock {
  public:
   // ---- as std::timed_mutex; lock throws Poisoned
-  // --------------------------------------------------------------------
 
   void lock() const { detail::lock_acquire(*handle_, detail::kForever); }
   bool try_lock() const { return detail::lock_acquire(*handle_, 0); }
@@ -59,7 +56,6 @@ class Lock {
   void unlock() const { detail::lock_release(*handle_); }
 
   // ---- as in Python
-  // -------------------------------------------------------------------------------------------------
 
   bool acquire() const { return detail::lock_acquire(*handle_, detail::kForever); }
   template <typename Rep, typename Period>
@@ -69,7 +65,6 @@ class Lock {
   void release() const { unlock(); }
 
   // ---- who holds it, and who did
-  // ------------------------------------------------------------------------------------
 
   bool locked() const { return detail::lock_is_locked(*handle_); }
   // By the calling thread.
@@ -95,7 +90,6 @@ class Lock {
   friend bool operator==(const Lock& a, const Lock& b) { return a.handle_ == b.handle_; }
 
   // ---- the object
-  // ---------------------------------------------------------------------------------------------------
 
   std::string name() const { return detail::name_of(*handle_); }
   std::string token() const { return detail::token_of(*handle_); }

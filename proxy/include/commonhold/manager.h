@@ -52,22 +52,19 @@ namespace commonhold {
 
 class Manager {
  public:
-  // Starts an anonymous server and joins it. Throws ServerGone with what the server said when it does not
-  // come up.
+  // Starts an anonymous server and joins it. Throws ServerGone with what the server said when it does not come up.
   Manager() : Manager(StartOptions{}) {}
 
   // Starts a server. A named one is found by connect(name), goes on without this program, and adopts what an
   // earlier server of the name left; NameError when one runs already.
   static Manager start(const StartOptions& options) { return Manager(options); }
 
-  // Joins a server: its name, or its folder (with a slash). ServerGone when nobody serves there,
-  // AuthenticationError.
+  // Joins a server: its name, or its folder (with a slash). ServerGone when nobody serves there, AuthenticationError.
   static Manager connect(std::string_view name_or_folder, const ConnectOptions& options = {}) {
     return Manager(detail::connect_manager(name_or_folder, options));
   }
 
   // ---- the types
-  // ----------------------------------------------------------------------------------------------------
 
   template <detail::StorableKey K, detail::Storable V>
   Dict<K, V> dict() const {
@@ -146,7 +143,6 @@ class Manager {
   }
 
   // ---- names
-  // --------------------------------------------------------------------------------------------------------
 
   // Arguments are what the type needs to be made: Value an initial value, Array its size, Lock its options.
   template <typename Proxy, typename... Arguments>
@@ -161,14 +157,12 @@ class Manager {
   Proxy open_or_create(std::string_view name, const Arguments&... arguments) const {
     return made<Proxy>(detail::Opening::kOpenOrCreate, name, arguments...);
   }
-  // Takes the name off its object, which lives on as long as somebody refers to it. NameError when it is
-  // unknown.
+  // Takes the name off its object, which lives on as long as somebody refers to it. NameError when it is unknown.
   void remove(std::string_view name) const { detail::remove_name(*state_, name); }
   // Every live object, anonymous ones too.
   std::vector<ObjectInfo> objects() const { return detail::list_objects(*state_); }
 
   // ---- the server
-  // ---------------------------------------------------------------------------------------------------
 
   // "stock", or "anonymous-<pid>-<random>".
   std::string name() const { return detail::manager_name(*state_); }

@@ -57,7 +57,6 @@ class Value {
   }
 
   // ---- numbers: one step; fetch_ gives the value before, the operators the value after
-  // --------------------------------
 
   T fetch_add(T operand) const requires detail::kIsNumber<T> { return fetch<detail::Change::kAdd>(operand); }
   T fetch_sub(T operand) const requires detail::kIsNumber<T> { return fetch<detail::Change::kSubtract>(operand); }
@@ -76,7 +75,6 @@ class Value {
   T operator--(int) const requires detail::kIsNumber<T> { return fetch_sub(T(1)); }
 
   // ---- waiting
-  // ------------------------------------------------------------------------------------------------------
 
   // Sleeps until the value is another one than `old`, and gives it. A value that changes and changes back in
   // between may be missed. Values differ when their bytes do.
@@ -95,7 +93,6 @@ class Value {
   }
 
   // ---- the value's lock
-  // ---------------------------------------------------------------------------------------------
 
   // Calls fn(T&) on a copy under the value's lock and stores the copy; what fn throws leaves the value as it
   // was. Keeps out those who use the lock too, not those who store without it.
@@ -106,7 +103,6 @@ class Value {
   friend std::ostream& operator<<(std::ostream& out, const Value& value) { return detail::print(out, value.load()); }
 
   // ---- the object
-  // ---------------------------------------------------------------------------------------------------
 
   std::string name() const { return detail::name_of(*handle_); }
   std::string token() const { return detail::token_of(*handle_); }

@@ -4,8 +4,7 @@
 
 namespace commonhold {
 
-// The version of the library that the program runs with ("0.1.0"), which need not be the one it was compiled
-// against.
+// The version of the library that the program runs with ("0.1.0"), which need not be the one it was compiled against.
 std::string_view version();
 
 }  // namespace commonhold

@@ -1,5 +1,4 @@
-// What `dict[key]` and `list[index]` give: a place to read, assign and count on, like
-// std::vector<bool>::reference.
+// What `dict[key]` and `list[index]` give: a place to read, assign and count on, like std::vector<bool>::reference.
 //
 // It refers to the proxy it came from and must not outlive it. `auto x = dict[key]` is such a place, no copy
 // of the value: write the type, or call at().
@@ -34,8 +33,7 @@ class ElementReference {
     return *this;
   }
 
-  // One step each; the value after it. Of numbers in place; of other types as update(), which may compute it
-  // again.
+  // One step each; the value after it. Of numbers in place; of other types as update(), which may compute it again.
   V operator+=(Argument<V> operand) const {
     if constexpr (kIsNumber<V>) {
       return number<Change::kAdd>(operand);

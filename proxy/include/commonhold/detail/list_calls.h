@@ -37,8 +37,7 @@ COMMONHOLD_CALL void list_assign(Object& list, std::span<const Item> values);
 COMMONHOLD_CALL void list_clear(Object& list);
 COMMONHOLD_CALL void list_reverse(Object& list);
 
-// [first, first + count) as far as it exists, at one moment; `changes` counts what happened to the list
-// before.
+// [first, first + count) as far as it exists, at one moment; `changes` counts what happened to the list before.
 COMMONHOLD_CALL std::vector<std::string> list_snapshot(Object& list, std::uint64_t first, std::uint64_t count,
                                                        std::uint64_t* changes = nullptr);
 // False: something changed since.

@@ -1,5 +1,4 @@
-// Locks as the templates and Lock use them. Time is nanoseconds from now; kForever waits without end, 0 tries
-// once.
+// Locks as the templates and Lock use them. Time is nanoseconds from now; kForever waits without end, 0 tries once.
 #pragma once
 
 #include <chrono>

@@ -1,5 +1,4 @@
-// What every proxy holds: a shared object of some manager, kept alive as long as any copy of the handle
-// lives.
+// What every proxy holds: a shared object of some manager, kept alive as long as any copy of the handle lives.
 //
 // One reference per process and object is noted in the segment; it goes with the last handle. A forked
 // child's handles note references of its own at its first use of any shared object.

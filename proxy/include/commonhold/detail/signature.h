@@ -1,5 +1,4 @@
-// The names of types in objects' signatures: "dict<text,int64>". Two programs agree on a type when the names
-// agree.
+// The names of types in objects' signatures: "dict<text,int64>". Two programs agree on a type when the names agree.
 #pragma once
 
 #include <initializer_list>
