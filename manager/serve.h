@@ -8,9 +8,9 @@
 
 namespace commonhold::manager {
 
-// Serves a manager for the program that asked for it (rpc/spawn.h), in a new process: the calling one returns 0 at once,
-// so whoever started it has a child to wait for that ends immediately, and none that stays. Failures go to the ready
-// descriptor. REQUIRES: one thread.
+// Serves a manager for the program that asked for it (rpc/spawn.h), in a new process: the calling one returns 0 at
+// once, so whoever started it has a child to wait for that ends immediately, and none that stays. Failures go to the
+// ready descriptor. REQUIRES: one thread.
 int serve_on_request(const rpc::SpawnRequest& request);
 
 struct NamedServer {

@@ -13,7 +13,7 @@ namespace {
 struct Keyed {
   DictKey key;
   const Item* value = nullptr;
-  std::size_t order = 0;       // of the key's first appearance
+  std::size_t order = 0;  // of the key's first appearance
   std::uint64_t shard = 0;
 };
 

@@ -17,8 +17,8 @@
 // directory names it. A split updates directory entries from the upper half down while the old table still holds
 // everything; `splitting` is set meanwhile and recovery completes it. All else (count, heap) is derived.
 //
-// Readers: load `recycle`, root, directory entry, slots, copy the entry, compare `recycle`. A miss counts only when root
-// and directory entry are what they were.
+// Readers: load `recycle`, root, directory entry, slots, copy the entry, compare `recycle`. A miss counts only when
+// root and directory entry are what they were.
 #pragma once
 
 #include "shm/heap.h"
@@ -30,9 +30,9 @@ namespace commonhold::shm {
 struct DictShard {
   // Guarded by `writing`.
   alignas(64) LockWord writing;
-  AtomicWord count;      // entries in bits 0-39, number of changes of it above; derived but for the changes
-  Word splitting;        // 1 while directory entries of one table may disagree
-  HeapState heap;        // derived
+  AtomicWord count;  // entries in bits 0-39, number of changes of it above; derived but for the changes
+  Word splitting;    // 1 while directory entries of one table may disagree
+  HeapState heap;    // derived
   // Read by everybody, changed rarely.
   alignas(64) AtomicWord recycle;  // see heap.h
   AtomicWord root;                 // 0 empty, or table offset | size code 1-3, or directory offset | 32 | depth
@@ -44,10 +44,10 @@ inline constexpr std::uint64_t kDefaultShards = 16;
 inline constexpr std::uint64_t kMaxShards = 128;
 
 struct DictControl {
-  Word shards;                        // power of two; written once
-  Word seed;                          // of the key hash; written once
-  alignas(64) AtomicWord next_sequence;   // drawn by each insertion of a new key
-  AtomicWord recent[kRecentInserts];      // hash of the key with sequence s at s % kRecentInserts: a hint for pop_last
+  Word shards;                           // power of two; written once
+  Word seed;                             // of the key hash; written once
+  alignas(64) AtomicWord next_sequence;  // drawn by each insertion of a new key
+  AtomicWord recent[kRecentInserts];     // hash of the key with sequence s at s % kRecentInserts: a hint for pop_last
 };
 
 inline constexpr std::uint64_t kDictHeaderBytes = round_up(sizeof(DictControl), 64);
@@ -60,12 +60,18 @@ inline std::uint64_t dict_shards(const DictControl& control) {
 }
 // Behind the shards: a redo block (redo.h) with a word for each shard's root, so that clear needs no memory. Guarded by
 // all shards' locks.
-constexpr std::uint64_t dict_redo_at(std::uint64_t shards) { return kDictHeaderBytes + shards * sizeof(DictShard); }
-constexpr std::uint64_t dict_control_bytes(std::uint64_t shards) { return dict_redo_at(shards) + 16 + shards * 16; }
+constexpr std::uint64_t dict_redo_at(std::uint64_t shards) {
+  return kDictHeaderBytes + shards * sizeof(DictShard);
+}
+constexpr std::uint64_t dict_control_bytes(std::uint64_t shards) {
+  return dict_redo_at(shards) + 16 + shards * 16;
+}
 
 // ---- hash
 
-constexpr std::uint32_t hash_tag(std::uint64_t hash) { return static_cast<std::uint32_t>(hash >> 40); }
+constexpr std::uint32_t hash_tag(std::uint64_t hash) {
+  return static_cast<std::uint32_t>(hash >> 40);
+}
 // Below kMaxShards whatever the control block says.
 constexpr std::uint64_t hash_shard(std::uint64_t hash, std::uint64_t shards) {
   return (hash >> 8) & (shards - 1) & (kMaxShards - 1);
@@ -79,32 +85,54 @@ inline constexpr Word kSlotOverflow = Word{1} << 39;  // in a bucket's first slo
 inline constexpr Word kSlotReserved = Word{1} << 38;  // empty, but promised to a change that is being prepared
 inline constexpr Word kSlotEntry = (Word{1} << 38) - 1;
 
-constexpr Offset slot_entry(Word slot) { return (slot & kSlotEntry) << 4; }
-constexpr std::uint32_t slot_tag(Word slot) { return static_cast<std::uint32_t>(slot >> 40); }
-constexpr Word slot_word(std::uint32_t tag, Offset entry) { return Word{tag} << 40 | entry >> 4; }
+constexpr Offset slot_entry(Word slot) {
+  return (slot & kSlotEntry) << 4;
+}
+constexpr std::uint32_t slot_tag(Word slot) {
+  return static_cast<std::uint32_t>(slot >> 40);
+}
+constexpr Word slot_word(std::uint32_t tag, Offset entry) {
+  return Word{tag} << 40 | entry >> 4;
+}
 
 // ---- root and directory
 
 inline constexpr Word kRootDirectory = 32;
 inline constexpr std::uint32_t kMaxDepth = 18;  // beyond it the tag's bits no longer tell keys apart
 
-constexpr bool root_is_directory(Word root) { return (root & kRootDirectory) != 0; }
-constexpr std::uint32_t root_depth(Word root) { return static_cast<std::uint32_t>(root & 31); }
-constexpr Offset root_offset(Word root) { return root & ~Word{63}; }
-constexpr std::uint32_t buckets_of_code(Word code) { return code == 1 ? 1 : code == 2 ? 8 : 64; }
-constexpr std::uint64_t table_bytes(std::uint32_t buckets) { return buckets * 64; }
+constexpr bool root_is_directory(Word root) {
+  return (root & kRootDirectory) != 0;
+}
+constexpr std::uint32_t root_depth(Word root) {
+  return static_cast<std::uint32_t>(root & 31);
+}
+constexpr Offset root_offset(Word root) {
+  return root & ~Word{63};
+}
+constexpr std::uint32_t buckets_of_code(Word code) {
+  return code == 1 ? 1 : code == 2 ? 8 : 64;
+}
+constexpr std::uint64_t table_bytes(std::uint32_t buckets) {
+  return buckets * 64;
+}
 constexpr std::uint64_t directory_bytes(std::uint32_t depth) {
   return (std::uint64_t{8} << depth) < 64 ? 64 : std::uint64_t{8} << depth;
 }
-constexpr Offset entry_table(Word directory_entry) { return directory_entry & ~Word{63}; }
-constexpr std::uint32_t entry_local_depth(Word directory_entry) { return static_cast<std::uint32_t>(directory_entry & 63); }
-constexpr std::uint64_t directory_index(std::uint32_t tag, std::uint32_t depth) { return tag >> (24 - depth); }
+constexpr Offset entry_table(Word directory_entry) {
+  return directory_entry & ~Word{63};
+}
+constexpr std::uint32_t entry_local_depth(Word directory_entry) {
+  return static_cast<std::uint32_t>(directory_entry & 63);
+}
+constexpr std::uint64_t directory_index(std::uint32_t tag, std::uint32_t depth) {
+  return tag >> (24 - depth);
+}
 
 // ---- entries
 
 struct EntryHeader {
-  Word what;    // sequence in bits 0-47, key kind in 48-55, value kind in 56-63
-  Word sizes;   // key size in bits 0-31, value size in 32-63
+  Word what;   // sequence in bits 0-47, key kind in 48-55, value kind in 56-63
+  Word sizes;  // key size in bits 0-31, value size in 32-63
 
   std::uint64_t sequence() const { return what & 0xffff'ffff'ffff; }
   ItemKind key_kind() const { return static_cast<ItemKind>(what >> 48 & 0xff); }
@@ -115,12 +143,15 @@ struct EntryHeader {
   std::uint64_t bytes() const { return value_at() + round_up(value_size(), 8); }
 
   static EntryHeader make(std::uint64_t sequence, const Item& key, const Item& value) {
-    return {sequence | Word{static_cast<std::uint8_t>(key.kind)} << 48 | Word{static_cast<std::uint8_t>(value.kind)} << 56,
-            Word{key.size} | Word{value.size} << 32};
+    return {
+        sequence | Word{static_cast<std::uint8_t>(key.kind)} << 48 | Word{static_cast<std::uint8_t>(value.kind)} << 56,
+        Word{key.size} | Word{value.size} << 32};
   }
 };
 static_assert(sizeof(EntryHeader) == 16);
 
-inline EntryHeader load_entry(const std::byte* entry) { return {load_word(entry), load_word(entry + 8)}; }
+inline EntryHeader load_entry(const std::byte* entry) {
+  return {load_word(entry), load_word(entry + 8)};
+}
 
 }  // namespace commonhold::shm

@@ -59,7 +59,8 @@ Dict::Audit Dict::audit(ThreadContext& me) const {
       Item item{header.key_kind(), key.data(), key.size()};
       DictKey wanted{&item, hash_key(item, control_->seed)};
       DictPlace place;
-      if (hash_shard(wanted.hash, control_->shards) != i) fail(fmt::format("an entry in shard {} belongs elsewhere", i));
+      if (hash_shard(wanted.hash, control_->shards) != i)
+        fail(fmt::format("an entry in shard {} belongs elsewhere", i));
       if (find_in_table(*segment_, shard.shard, wanted, place) != Status::kOk || place.slot != &slot) {
         fail(fmt::format("shard {}: an entry is not found where it stands", i));
       }

@@ -43,7 +43,8 @@ class DictShardWriter : public DictShardParts {
   DictShardWriter(ThreadContext& me, const ObjectAddress& where, DictControl& control, std::uint64_t index)
       : DictShardParts(me, where, control, index), me_(me), where_(where), index_(index), held_(me, shard.writing) {}
   ~DictShardWriter() {
-    if (heap.wants_rebuild()) [[unlikely]] dict_derive_shard(me_, where_, control, index_);
+    if (heap.wants_rebuild()) [[unlikely]]
+      dict_derive_shard(me_, where_, control, index_);
   }
   DictShardWriter(const DictShardWriter&) = delete;
   DictShardWriter& operator=(const DictShardWriter&) = delete;

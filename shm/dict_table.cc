@@ -20,7 +20,8 @@ Status find_in_table(const Segment& segment, const DictShard& shard, const DictK
   for (std::uint32_t i = 0; i < probed(buckets); ++i) {
     AtomicWord* slots = bucket_slots(segment, table, buckets, tag, i);
     // SYNC POINT: slot: the entry was written before the slot's release store.
-    // All eight at once and then a look at the matches: where the match stands cannot be predicted, that there is one can.
+    // All eight at once and then a look at the matches: where the match stands cannot be predicted, that there is one
+    // can.
     Word values[kSlotsPerBucket];
     std::uint32_t matches = 0;
     for (std::uint32_t s = 0; s < kSlotsPerBucket; ++s) {
@@ -256,15 +257,16 @@ Word DictTable::build(const std::vector<Word>& slots) {
 }
 
 void DictTable::retire_tables(Word root) {
-  (void)each_table(root, [&](Offset table, std::uint32_t buckets, auto...) { heap_.retire(table, table_bytes(buckets)); });
+  (void)each_table(root,
+                   [&](Offset table, std::uint32_t buckets, auto...) { heap_.retire(table, table_bytes(buckets)); });
   if (root_is_directory(root)) heap_.retire(root_offset(root), directory_bytes(root_depth(root)));
 }
 
 void DictTable::shrink(std::uint64_t entries) {
   Word root = shard_.root.load(std::memory_order_relaxed);
   if (root == 0) return;
-  std::uint64_t slots = root_is_directory(root) ? std::uint64_t{512} << root_depth(root)
-                                                : buckets_of_code(root & 63) * kSlotsPerBucket;
+  std::uint64_t slots =
+      root_is_directory(root) ? std::uint64_t{512} << root_depth(root) : buckets_of_code(root & 63) * kSlotsPerBucket;
   if (slots <= kSlotsPerBucket * 8 ? entries != 0 : entries > slots / 16) return;
   Word smaller = 0;
   if (entries != 0) {

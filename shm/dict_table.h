@@ -11,8 +11,8 @@ namespace commonhold::shm {
 // Where a key is, or would be.
 struct DictPlace {
   Word root = 0;
-  Word directory_entry = 0;       // 0 for a small table
-  AtomicWord* slot = nullptr;     // of the entry found
+  Word directory_entry = 0;    // 0 for a small table
+  AtomicWord* slot = nullptr;  // of the entry found
   Word slot_value = 0;
   const std::byte* entry = nullptr;
   EntryHeader header{};
@@ -43,8 +43,8 @@ inline bool find_table(const Segment& segment, Word root, std::uint32_t tag, Wor
   return segment.holds(table, table_bytes(buckets));
 }
 
-// Looks a key up, with or without the shard's lock. kOk, kNotFound or kCorrupt; without the lock a kCorrupt or kNotFound
-// is worth a second look (see still_stands).
+// Looks a key up, with or without the shard's lock. kOk, kNotFound or kCorrupt; without the lock a kCorrupt or
+// kNotFound is worth a second look (see still_stands).
 Status find_in_table(const Segment& segment, const DictShard& shard, const DictKey& key, DictPlace& place);
 
 // True when what find_in_table read on its way is unchanged, so that its "not found" holds.
@@ -108,7 +108,9 @@ inline AtomicWord* bucket_slots(const Segment& segment, Offset table, std::uint3
                                 std::uint32_t i) {
   return segment.at<AtomicWord>(table) + ((tag + i) & (buckets - 1)) * kSlotsPerBucket;
 }
-constexpr std::uint32_t probed(std::uint32_t buckets) { return buckets < kProbedBuckets ? buckets : kProbedBuckets; }
+constexpr std::uint32_t probed(std::uint32_t buckets) {
+  return buckets < kProbedBuckets ? buckets : kProbedBuckets;
+}
 
 template <typename Visit>
 bool DictTable::each_table(Word root, Visit&& visit) {

@@ -16,7 +16,9 @@ constexpr std::uint64_t kCommitStep = 16;      // extents: 1 MiB
 constexpr std::uint64_t kLowWater = 64;        // fewer free extents than this wake the server
 constexpr std::uint64_t kSearchOfSplit = 256;  // extents looked at for a free chunk before a new one is split
 
-std::size_t size_index(std::uint64_t bytes) { return static_cast<std::size_t>(std::countr_zero(bytes / kGranule)); }
+std::size_t size_index(std::uint64_t bytes) {
+  return static_cast<std::size_t>(std::countr_zero(bytes / kGranule));
+}
 
 Status back(const Segment& segment, Offset from, Offset to) {
   from = from / kPage * kPage;
@@ -75,8 +77,8 @@ bool find_run(const Segment& segment, std::uint64_t from, std::uint64_t count, s
 // Free extents at the end of the committed ones. REQUIRES: extents_lock.
 std::uint64_t free_at_end(const Segment& segment) {
   std::uint64_t committed = segment.committed_extents(), free = 0;
-  while (free < committed &&
-         extent_kind(extent_entry(segment, committed - 1 - free).load(std::memory_order_relaxed)) == ExtentKind::kFree) {
+  while (free < committed && extent_kind(extent_entry(segment, committed - 1 - free).load(std::memory_order_relaxed)) ==
+                                 ExtentKind::kFree) {
     ++free;
   }
   return free;
@@ -132,7 +134,8 @@ Status take_split(Segment& segment, ChunkOwner owner, std::uint64_t bytes, Offse
       for (std::uint32_t g = 0; g < kGranulesPerExtent; g += granules) {
         granule_entry(segment, extent, g).store(0, std::memory_order_relaxed);
       }
-      extent_entry(segment, extent).store(extent_word(ExtentKind::kSplit, granules, ChunkOwner()), std::memory_order_release);
+      extent_entry(segment, extent)
+          .store(extent_word(ExtentKind::kSplit, granules, ChunkOwner()), std::memory_order_release);
       granule = 0;
     }
   }

@@ -65,16 +65,21 @@ enum class ExtentKind : std::uint8_t { kFree = 0, kWhole = 1, kSplit = 2 };
 constexpr Word extent_word(ExtentKind kind, std::uint32_t granules, ChunkOwner owner) {
   return static_cast<Word>(kind) | Word{granules} << 8 | Word{owner.value} << 32;
 }
-constexpr ExtentKind extent_kind(Word word) { return static_cast<ExtentKind>(word & 3); }
-constexpr std::uint32_t extent_granules(Word word) { return static_cast<std::uint32_t>(word >> 8 & 0xff); }
-constexpr ChunkOwner extent_owner(Word word) { return ChunkOwner(static_cast<std::uint32_t>(word >> 32)); }
+constexpr ExtentKind extent_kind(Word word) {
+  return static_cast<ExtentKind>(word & 3);
+}
+constexpr std::uint32_t extent_granules(Word word) {
+  return static_cast<std::uint32_t>(word >> 8 & 0xff);
+}
+constexpr ChunkOwner extent_owner(Word word) {
+  return ChunkOwner(static_cast<std::uint32_t>(word >> 32));
+}
 
 inline AtomicWord& extent_entry(const Segment& segment, std::uint64_t extent) {
   return segment.at<AtomicWord>(segment.tables().extents)[extent];
 }
 inline std::atomic<std::uint32_t>& granule_entry(const Segment& segment, std::uint64_t extent, std::uint32_t granule) {
-  return segment.at<std::atomic<std::uint32_t>>(
-      segment.tables().granules)[extent * kGranulesPerExtent + granule];
+  return segment.at<std::atomic<std::uint32_t>>(segment.tables().granules)[extent * kGranulesPerExtent + granule];
 }
 inline Offset extent_offset(const Segment& segment, std::uint64_t extent) {
   return segment.tables().data + extent * kExtent;

@@ -20,6 +20,8 @@ void futex_wake(const std::atomic<std::uint32_t>& word, int count) {
   syscall(SYS_futex, &word, FUTEX_WAKE, count, nullptr, nullptr, 0);
 }
 
-void futex_wake_all(const std::atomic<std::uint32_t>& word) { futex_wake(word, INT_MAX); }
+void futex_wake_all(const std::atomic<std::uint32_t>& word) {
+  futex_wake(word, INT_MAX);
+}
 
 }  // namespace commonhold::shm

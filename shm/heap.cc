@@ -34,18 +34,24 @@ constexpr Word parked_word(Offset block, std::uint64_t bytes) {
   Word size = bytes <= kLargestClass ? class_of(bytes) : kChunkMark + chunk_size(bytes) / kGranule;
   return block / 16 | size << 40;
 }
-constexpr Offset parked_offset(Word parked) { return (parked & 0xff'ffff'ffff) * 16; }
+constexpr Offset parked_offset(Word parked) {
+  return (parked & 0xff'ffff'ffff) * 16;
+}
 constexpr std::uint64_t parked_bytes(Word parked) {
   Word size = parked >> 40;
   return size < kHeapClasses ? class_bytes(static_cast<std::uint32_t>(size)) : (size - kChunkMark) * kGranule;
 }
 
 // What parked_word() can give; a pin is written by another process.
-constexpr bool is_block(Word parked) { return parked >> 40 < kHeapClasses || parked >> 40 > kChunkMark; }
+constexpr bool is_block(Word parked) {
+  return parked >> 40 < kHeapClasses || parked >> 40 > kChunkMark;
+}
 
 std::uint64_t slab_bytes(std::uint64_t block, std::uint64_t owned) {
-  std::uint64_t wanted = owned < 8 * kGranule ? kGranule : owned < 64 * kGranule ? 4 * kGranule
-                       : owned < 512 * kGranule ? 16 * kGranule : kExtent;
+  std::uint64_t wanted = owned < 8 * kGranule     ? kGranule
+                         : owned < 64 * kGranule  ? 4 * kGranule
+                         : owned < 512 * kGranule ? 16 * kGranule
+                                                  : kExtent;
   while (wanted < kExtent && wanted < sizeof(SlabHeader) + 3 * block) wanted *= 2;
   return wanted;
 }
@@ -140,7 +146,9 @@ void Heap::retire(Offset block, std::uint64_t bytes) {
   set_parked(count + 1, strays());
 }
 
-bool Heap::wants_rebuild() const { return strays() >= 16 && std::has_single_bit(strays()); }
+bool Heap::wants_rebuild() const {
+  return strays() >= 16 && std::has_single_bit(strays());
+}
 
 void Heap::free_parked(Word parked) {
   Offset block = parked_offset(parked);
@@ -163,7 +171,8 @@ void Heap::recycle() {
   recycle_.fetch_add(1, std::memory_order_seq_cst);
   Word kept = 0;
   std::vector<Word> pinned;
-  if (segment_.header().pins_used.load(std::memory_order_seq_cst) != 0) [[unlikely]] pinned = pinned_blocks();
+  if (segment_.header().pins_used.load(std::memory_order_seq_cst) != 0) [[unlikely]]
+    pinned = pinned_blocks();
   set_parked(0, strays());
   for (Word i = 0; i < count; ++i) {
     if (!pinned.empty() && std::find(pinned.begin(), pinned.end(), parked[i]) != pinned.end()) {
@@ -175,7 +184,9 @@ void Heap::recycle() {
   set_parked(kept, strays());
 }
 
-Word Heap::block_word(Offset block, std::uint64_t bytes) { return parked_word(block, bytes); }
+Word Heap::block_word(Offset block, std::uint64_t bytes) {
+  return parked_word(block, bytes);
+}
 
 std::vector<Word> Heap::pinned_blocks() const {
   std::vector<Word> pinned;

@@ -10,8 +10,8 @@
 //
 // Readers take no lock. They copy and then compare the arena's recycle counter, which is raised before any block that
 // was reachable is used again. retire() therefore parks a block outside itself (its bytes stay as they are); when the
-// park is full the counter is raised once and all parked blocks become free. Blocks that a thread has pinned stay parked;
-// when pinned ones fill the park, what is retired then is left unreached (a stray) until the next rebuild.
+// park is full the counter is raised once and all parked blocks become free. Blocks that a thread has pinned stay
+// parked; when pinned ones fill the park, what is retired then is left unreached (a stray) until the next rebuild.
 //
 // Thread safety: under the arena's lock.
 #pragma once
@@ -30,10 +30,10 @@ inline constexpr std::uint32_t kParkedBlocks = 14;
 
 // In the segment, guarded by the arena's lock, derived. A death leaves anything in it: rebuild() overwrites it all.
 struct HeapState {
-  Word free_head[kHeapClasses];   // a free block; bit 0: it heads a fresh run and holds {next, end}
-  Word parked_count;              // in bits 0-31; strays in bits 32-63
-  Word parked[kParkedBlocks];     // offset / 16 in bits 0-39, size class or chunk size in 40-63
-  Word owned_bytes;               // chunks of this arena, for sizing the next slab
+  Word free_head[kHeapClasses];  // a free block; bit 0: it heads a fresh run and holds {next, end}
+  Word parked_count;             // in bits 0-31; strays in bits 32-63
+  Word parked[kParkedBlocks];    // offset / 16 in bits 0-39, size class or chunk size in 40-63
+  Word owned_bytes;              // chunks of this arena, for sizing the next slab
 };
 static_assert(sizeof(HeapState) == 320);
 

@@ -12,8 +12,12 @@ using Offset = std::uint64_t;
 enum class SessionIndex : std::uint32_t {};  // a client process
 enum class ThreadIndex : std::uint32_t {};   // a thread slot
 
-constexpr std::uint32_t index_of(SessionIndex i) { return static_cast<std::uint32_t>(i); }
-constexpr std::uint32_t index_of(ThreadIndex i) { return static_cast<std::uint32_t>(i); }
+constexpr std::uint32_t index_of(SessionIndex i) {
+  return static_cast<std::uint32_t>(i);
+}
+constexpr std::uint32_t index_of(ThreadIndex i) {
+  return static_cast<std::uint32_t>(i);
+}
 
 // An object: its record's index and the generation of that record's use.
 struct ObjectId {

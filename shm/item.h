@@ -8,10 +8,10 @@ namespace commonhold::shm {
 
 enum class ItemKind : std::uint8_t {
   kNull = 0,
-  kBool = 1,       // word 0 or 1
-  kInt64 = 2,      // word, two's complement; narrower and unsigned integers too, as the signature says
-  kDouble = 3,     // word, IEEE 754
-  kText = 4,       // UTF-8 by convention, not checked
+  kBool = 1,    // word 0 or 1
+  kInt64 = 2,   // word, two's complement; narrower and unsigned integers too, as the signature says
+  kDouble = 3,  // word, IEEE 754
+  kText = 4,    // UTF-8 by convention, not checked
   kBytes = 5,
   kStruct = 6,     // a trivially copyable C++ object
   kReference = 7,  // word, an ObjectId; counted in the object's record

@@ -22,8 +22,8 @@ inline constexpr Word kMagic = 0x31444C4F484D4F43;  // "COMHOLD1" in memory orde
 inline constexpr std::uint32_t kFormatVersion = 2;
 
 inline constexpr std::uint64_t kPage = 4096;
-inline constexpr std::uint64_t kGranule = 1024;   // the smallest chunk
-inline constexpr std::uint64_t kExtent = 65536;   // the unit of committing
+inline constexpr std::uint64_t kGranule = 1024;  // the smallest chunk
+inline constexpr std::uint64_t kExtent = 65536;  // the unit of committing
 inline constexpr std::uint64_t kGranulesPerExtent = kExtent / kGranule;
 
 inline constexpr std::uint32_t kMaxSessions = 2048;
@@ -37,12 +37,12 @@ struct SegmentHeader {
   // Written once by the creator, before the file gets its name; read by everybody.
   Word magic;
   std::uint32_t format_version;
-  std::uint32_t layout_hash;   // of sizes, offsets, byte order and word size: see layout_hash()
-  char boot_id[40];            // a segment does not outlive its boot
-  Word total_bytes;            // length of the file and of every mapping
-  Word max_extents;            // the memory limit
+  std::uint32_t layout_hash;  // of sizes, offsets, byte order and word size: see layout_hash()
+  char boot_id[40];           // a segment does not outlive its boot
+  Word total_bytes;           // length of the file and of every mapping
+  Word max_extents;           // the memory limit
   Word sessions_at, threads_at, objects_at, extents_at, granules_at, data_at;
-  Word nonce;                  // random; tells two segments of one name apart
+  Word nonce;  // random; tells two segments of one name apart
   char name[kMaxNameBytes + 1];
 
   // Guarded by extents_lock. free_extents and the hints are derived from the extent table after a death.
@@ -53,15 +53,15 @@ struct SegmentHeader {
   AtomicWord partial_hint[7];    // per chunk size 1..64 KiB: an extent that may have a free chunk
 
   // Written by the server alone.
-  alignas(64) AtomicWord server_session;   // session index + 1 of the running server, 0 when it left
-  AtomicWord objects_committed;            // object records below are backed by memory
-  AtomicWord server_starts;                // how often a server adopted this segment
-  AtomicWord shutting_down;                // 1 once the server was asked to end; new sessions are refused
+  alignas(64) AtomicWord server_session;  // session index + 1 of the running server, 0 when it left
+  AtomicWord objects_committed;           // object records below are backed by memory
+  AtomicWord server_starts;               // how often a server adopted this segment
+  AtomicWord shutting_down;               // 1 once the server was asked to end; new sessions are refused
 
   // Highest thread slot ever used + 1: bounds scans. Raised by whoever claims a slot.
   alignas(64) AtomicWord threads_used;
   AtomicWord sessions_used;
-  AtomicWord pins_used;                    // 1 once any thread pinned a block
+  AtomicWord pins_used;  // 1 once any thread pinned a block
 };
 static_assert(sizeof(SegmentHeader) <= kPage);
 
@@ -70,12 +70,12 @@ static_assert(sizeof(SegmentHeader) <= kPage);
 // INVARIANT: only the process that holds the byte writes the record, except `state`, which recovery claims by
 // compare-and-swap. A death before `state` became live leaves a free record; after it, one that recovery finds.
 struct SessionRecord {
-  AtomicWord state;        // SessionState in bits 0-7, recoverer's index + 1 in 8-31, generation in 32-63
-  AtomicWord pid;          // as the process saw itself
-  AtomicWord pid_space;    // inode of its pid namespace: a pid means nothing in another
-  AtomicWord joined_ns;    // CLOCK_BOOTTIME at joining: a process born later is another one
-  AtomicWord references;   // first reference page (see references.h), 0 for none
-  char title[32];          // the program's name, for people
+  AtomicWord state;       // SessionState in bits 0-7, recoverer's index + 1 in 8-31, generation in 32-63
+  AtomicWord pid;         // as the process saw itself
+  AtomicWord pid_space;   // inode of its pid namespace: a pid means nothing in another
+  AtomicWord joined_ns;   // CLOCK_BOOTTIME at joining: a process born later is another one
+  AtomicWord references;  // first reference page (see references.h), 0 for none
+  char title[32];         // the program's name, for people
   Word unused[7];
 };
 static_assert(sizeof(SessionRecord) == 128);
@@ -86,12 +86,12 @@ enum class SessionState : std::uint8_t { kFree = 0, kLive = 1, kRecovering = 2 }
 //
 // INVARIANT: only its thread writes it while the session lives. `claim` is the commit point of taking the slot.
 struct ThreadRecord {
-  AtomicWord claim;                          // session index + 1 in bits 0-31, generation in 32-63; low half 0 = free
-  AtomicWord redo;                           // a committed multi-word change that may not be applied yet (redo.h); 0 none
-  AtomicWord overflow;                       // not 0: more locks were held than announced; recovery scans every object
-  AtomicWord announced[kAnnouncements];      // lock words about to be taken, held, or being freed; kind in bits 0-2
-  AtomicWord pinned[4];                      // blocks that must not be reused while they are read in place
-  AtomicWord kernel_id;                      // gettid, for people
+  AtomicWord claim;                      // session index + 1 in bits 0-31, generation in 32-63; low half 0 = free
+  AtomicWord redo;                       // a committed multi-word change that may not be applied yet (redo.h); 0 none
+  AtomicWord overflow;                   // not 0: more locks were held than announced; recovery scans every object
+  AtomicWord announced[kAnnouncements];  // lock words about to be taken, held, or being freed; kind in bits 0-2
+  AtomicWord pinned[4];                  // blocks that must not be reused while they are read in place
+  AtomicWord kernel_id;                  // gettid, for people
   Word unused[8];
 };
 static_assert(sizeof(ThreadRecord) == 256);
@@ -113,12 +113,12 @@ struct ChunkOwner {
   constexpr bool operator==(const ChunkOwner&) const = default;
   constexpr explicit operator bool() const { return value != 0; }
 };
-inline constexpr std::uint32_t kControlArena = 255;  // the chunk that holds the object's control block
+inline constexpr std::uint32_t kControlArena = 255;             // the chunk that holds the object's control block
 inline constexpr std::uint32_t kSystemObject = (1u << 24) - 1;  // reference pages and the like
 
 // Byte ranges of the lock file (fcntl locks).
-inline constexpr std::uint64_t kServerByte = 0;       // held by the one server
-inline constexpr std::uint64_t kSessionByte = 1024;   // + session index
+inline constexpr std::uint64_t kServerByte = 0;      // held by the one server
+inline constexpr std::uint64_t kSessionByte = 1024;  // + session index
 
 std::uint32_t layout_hash();
 

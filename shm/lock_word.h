@@ -7,11 +7,11 @@
 //
 // W is set by a waiter before it sleeps; unlock wakes one sleeper when it finds W set.
 //
-// INVARIANT: the owner is in the compare-and-swap itself, so there is no moment at which a lock is held by nobody known.
-// A thread announces the word in its slot before the compare-and-swap and keeps it announced until after the wake-up of
-// unlock. A death at any instruction therefore leaves one of: announced and not owned (recovery only wakes the word,
-// which also hands on a wake-up that the dead one swallowed), or announced and owned (recovery repairs what the word
-// guards, frees it, wakes). Lock owners name a thread slot and its generation: a reused slot is another owner.
+// INVARIANT: the owner is in the compare-and-swap itself, so there is no moment at which a lock is held by nobody
+// known. A thread announces the word in its slot before the compare-and-swap and keeps it announced until after the
+// wake-up of unlock. A death at any instruction therefore leaves one of: announced and not owned (recovery only wakes
+// the word, which also hands on a wake-up that the dead one swallowed), or announced and owned (recovery repairs what
+// the word guards, frees it, wakes). Lock owners name a thread slot and its generation: a reused slot is another owner.
 #pragma once
 
 #include <atomic>

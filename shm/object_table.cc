@@ -45,8 +45,7 @@ Status commit_records(Segment& segment) {
 std::uint32_t free_record(const Segment& segment, std::uint32_t from) {
   std::uint32_t committed = records_committed(segment);
   auto is_free = [&](std::uint32_t index) {
-    return object_state(object_record(segment, index).state.load(std::memory_order_relaxed)) ==
-           ObjectState::kFree;
+    return object_state(object_record(segment, index).state.load(std::memory_order_relaxed)) == ObjectState::kFree;
   };
   from = std::clamp(from, kFirstObject, std::max(kFirstObject, committed));
   for (std::uint32_t index = from; index < committed; ++index) {
@@ -103,8 +102,7 @@ const char* to_string(ObjectKind kind) {
 
 Status create_object(ThreadContext& me, const ObjectPlan& plan, ObjectId& created, ObjectIndexHint* hint) {
   Segment& segment = me.segment();
-  if (plan.name.size() > kMaxNameBytes || plan.signature.size() > kMaxSignatureBytes)
-    return Status::kTooLarge;
+  if (plan.name.size() > kMaxNameBytes || plan.signature.size() > kMaxSignatureBytes) return Status::kTooLarge;
   const ObjectType* type = object_type(plan.kind);
   if (type == nullptr) return Status::kNotFound;
   ObjectId other;
@@ -217,9 +215,7 @@ Status object_info(const Segment& segment, std::uint32_t index, ObjectInfo& info
 
 void give_objects(ThreadContext& me, const std::vector<bool>& ending) {
   Segment& segment = me.segment();
-  auto is_ending = [&](ChunkOwner owner) {
-    return owner && owner.object() < ending.size() && ending[owner.object()];
-  };
+  auto is_ending = [&](ChunkOwner owner) { return owner && owner.object() < ending.size() && ending[owner.object()]; };
   // What is ending belongs to nobody else, so its entries stay as they are while we look without the lock.
   std::vector<std::pair<Offset, std::uint64_t>> chunks;
   std::uint64_t committed = segment.committed_extents();

@@ -35,7 +35,7 @@ struct ObjectRecord {
   AtomicWord held_inside;  // references from other objects (containers)
   AtomicWord created_ns;   // CLOCK_REALTIME
   Word unused[4];
-  char name[kMaxNameBytes + 1];  // NUL-terminated; empty for anonymous. Words are written by write_words
+  char name[kMaxNameBytes + 1];            // NUL-terminated; empty for anonymous. Words are written by write_words
   char signature[kMaxSignatureBytes + 1];  // "dict<text,int64>"
   char spare[96];
 };
@@ -79,8 +79,7 @@ struct ObjectIndexHint {
 // Makes an empty (zeroed) object. kExists: a live object has the name. kOutOfMemory, kTooMany, kTooLarge,
 // kNotFound (a kind that this program does not know), kOutOfRange (arguments that the kind does not take).
 // REQUIRES: only the server calls, one thread at a time (tests without a server likewise).
-Status create_object(ThreadContext& me, const ObjectPlan& plan, ObjectId& created,
-                     ObjectIndexHint* hint = nullptr);
+Status create_object(ThreadContext& me, const ObjectPlan& plan, ObjectId& created, ObjectIndexHint* hint = nullptr);
 
 // Makes the object unreachable and gives its memory back. REQUIRES: as create_object; no session refers to it.
 void destroy_object(ThreadContext& me, ObjectId id);

@@ -1,12 +1,13 @@
 // What happens after a death: every lock of the dead is freed once the structure it guards was repaired.
 //
-// Who: any process; the server does it first. One at a time per dead session: claimed by compare-and-swap on the session
-// record. A recoverer may die at any instruction: whoever recovers it takes its unfinished recoveries over, and each step
-// can be done again from the start.
+// Who: any process; the server does it first. One at a time per dead session: claimed by compare-and-swap on the
+// session record. A recoverer may die at any instruction: whoever recovers it takes its unfinished recoveries over, and
+// each step can be done again from the start.
 //
-// How: the extents' lock is freed first, since repairs need it; then for each thread slot of the dead session, (1) a committed multi-word change is completed (redo.h), (2) every
-// announced lock word that the dead one owns gets its structure repaired, then freed, (3) every announced word is woken,
-// (4) the slot is freed; then the session's references are dropped and its record is freed.
+// How: the extents' lock is freed first, since repairs need it; then for each thread slot of the dead session, (1) a
+// committed multi-word change is completed (redo.h), (2) every announced lock word that the dead one owns gets its
+// structure repaired, then freed, (3) every announced word is woken, (4) the slot is freed; then the session's
+// references are dropped and its record is freed.
 #pragma once
 
 #include "shm/ids.h"

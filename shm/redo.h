@@ -20,7 +20,9 @@ struct RedoEntry {
   Word word;
 };
 
-constexpr std::uint64_t redo_block_bytes(std::uint64_t entries) { return 16 + entries * sizeof(RedoEntry); }
+constexpr std::uint64_t redo_block_bytes(std::uint64_t entries) {
+  return 16 + entries * sizeof(RedoEntry);
+}
 
 inline void write_redo_count(Segment& segment, Offset block, std::uint64_t count) {
   store_word(segment.at<Word>(block), count);
@@ -47,7 +49,11 @@ inline bool apply_redo(Segment& segment, Offset block) {
 }
 
 // The commit point, and its end once the changes are in place.
-inline void commit_redo(ThreadContext& me, Offset block) { me.record().redo.store(block, std::memory_order_release); }
-inline void end_redo(ThreadContext& me) { me.record().redo.store(0, std::memory_order_release); }
+inline void commit_redo(ThreadContext& me, Offset block) {
+  me.record().redo.store(block, std::memory_order_release);
+}
+inline void end_redo(ThreadContext& me) {
+  me.record().redo.store(0, std::memory_order_release);
+}
 
 }  // namespace commonhold::shm

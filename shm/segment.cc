@@ -26,11 +26,11 @@ namespace {
 using Code = SegmentError::Code;
 
 SegmentError system_error(const std::string& what, const std::string& path, int error) {
-  Code code = error == ENOENT                                               ? Code::kNotFound
-              : error == EACCES || error == EPERM                          ? Code::kPermission
-              : error == ENOSPC || error == EDQUOT || error == ENOMEM      ? Code::kOutOfMemory
-              : error == EEXIST                                            ? Code::kExists
-                                                                           : Code::kSystem;
+  Code code = error == ENOENT                                         ? Code::kNotFound
+              : error == EACCES || error == EPERM                     ? Code::kPermission
+              : error == ENOSPC || error == EDQUOT || error == ENOMEM ? Code::kOutOfMemory
+              : error == EEXIST                                       ? Code::kExists
+                                                                      : Code::kSystem;
   return SegmentError(code, fmt::format("cannot {} {}: {}", what, path, strerror(error)));
 }
 
@@ -73,7 +73,8 @@ void make_fifo(const std::string& path) {
 
 // Says in words why a header is not ours, or nothing.
 std::string foreign(const SegmentHeader& header, std::uint64_t file_bytes) {
-  if (header.magic != kMagic) return fmt::format("its magic is {:#x}, not {:#x}: no segment of Commonhold", header.magic, kMagic);
+  if (header.magic != kMagic)
+    return fmt::format("its magic is {:#x}, not {:#x}: no segment of Commonhold", header.magic, kMagic);
   if (header.format_version != kFormatVersion) {
     return fmt::format("its format version is {}, this program's is {}", header.format_version, kFormatVersion);
   }
@@ -85,10 +86,10 @@ std::string foreign(const SegmentHeader& header, std::uint64_t file_bytes) {
     return fmt::format("its header says {} bytes, the file has {}", header.total_bytes, file_bytes);
   }
   SegmentHeader expected{};
-  if (header.max_extents > (Word{1} << 40) / kExtent ||
-      header.data_at != tables_end(header.max_extents, expected) || header.sessions_at != expected.sessions_at ||
-      header.threads_at != expected.threads_at || header.objects_at != expected.objects_at ||
-      header.extents_at != expected.extents_at || header.granules_at != expected.granules_at ||
+  if (header.max_extents > (Word{1} << 40) / kExtent || header.data_at != tables_end(header.max_extents, expected) ||
+      header.sessions_at != expected.sessions_at || header.threads_at != expected.threads_at ||
+      header.objects_at != expected.objects_at || header.extents_at != expected.extents_at ||
+      header.granules_at != expected.granules_at ||
       header.total_bytes != header.data_at + header.max_extents * kExtent) {
     return "its table offsets do not fit its size";
   }
@@ -103,10 +104,19 @@ std::string foreign(const SegmentHeader& header, std::uint64_t file_bytes) {
 
 std::uint32_t layout_hash() {
   const std::uint16_t one = 1;
-  const std::uint64_t facts[] = {
-      sizeof(SegmentHeader), sizeof(SessionRecord), sizeof(ThreadRecord), sizeof(ObjectRecord), sizeof(HeapState),
-      sizeof(void*),         kGranule,              kExtent,              kMaxSessions,         kMaxThreads,
-      kMaxObjects,           kAnnouncements,        *reinterpret_cast<const std::uint8_t*>(&one)};
+  const std::uint64_t facts[] = {sizeof(SegmentHeader),
+                                 sizeof(SessionRecord),
+                                 sizeof(ThreadRecord),
+                                 sizeof(ObjectRecord),
+                                 sizeof(HeapState),
+                                 sizeof(void*),
+                                 kGranule,
+                                 kExtent,
+                                 kMaxSessions,
+                                 kMaxThreads,
+                                 kMaxObjects,
+                                 kAnnouncements,
+                                 *reinterpret_cast<const std::uint8_t*>(&one)};
   std::uint64_t hash = 0xcbf29ce484222325;
   for (std::uint64_t fact : facts) hash = (hash ^ fact) * 0x100000001b3;
   return static_cast<std::uint32_t>(hash ^ hash >> 32);
@@ -139,7 +149,8 @@ std::shared_ptr<Segment> Segment::create(const CreateOptions& options) {
   if (statvfs(options.folder.c_str(), &space) != 0) throw system_error("look at", options.folder, errno);
   std::uint64_t limit = options.memory_limit != 0 ? options.memory_limit : space.f_blocks * space.f_frsize;
   if (limit < kExtent) {
-    throw SegmentError(Code::kInvalid, fmt::format("a memory limit of {} bytes is too small; {} is the least", limit, kExtent));
+    throw SegmentError(Code::kInvalid,
+                       fmt::format("a memory limit of {} bytes is too small; {} is the least", limit, kExtent));
   }
 
   unlink(temporary.c_str());
@@ -181,7 +192,8 @@ std::shared_ptr<Segment> Segment::open(const std::string& folder) {
   if (fstat(fd, &status) != 0) throw system_error("look at", path, errno);
   if (auto known = SegmentRegistry::instance().find(status.st_dev, status.st_ino)) return known;
   if (status.st_uid != geteuid() && geteuid() != 0) {
-    throw SegmentError(Code::kPermission, fmt::format("{} belongs to user {}, not to user {}", path, status.st_uid, geteuid()));
+    throw SegmentError(Code::kPermission,
+                       fmt::format("{} belongs to user {}, not to user {}", path, status.st_uid, geteuid()));
   }
 
   SegmentHeader header{};
@@ -193,10 +205,11 @@ std::shared_ptr<Segment> Segment::open(const std::string& folder) {
   if (!why.empty()) {
     throw SegmentError(Code::kForeignLayout,
                        fmt::format("{} cannot be used: {}. Stop the programs that use it and remove {}, or use the "
-                                   "version that made it", path, why, folder));
+                                   "version that made it",
+                                   path, why, folder));
   }
-  segment->tables_ = {header.sessions_at, header.threads_at,  header.objects_at, header.extents_at,
-                      header.granules_at, header.data_at,     header.max_extents};
+  segment->tables_ = {header.sessions_at, header.threads_at, header.objects_at, header.extents_at,
+                      header.granules_at, header.data_at,    header.max_extents};
   segment->map_file(path);
   segment->open_companions();
   SegmentRegistry::instance().add(status.st_dev, status.st_ino, segment);
@@ -206,8 +219,8 @@ std::shared_ptr<Segment> Segment::open(const std::string& folder) {
 void Segment::map_file(const std::string& path) {
   try {
     boost::interprocess::file_mapping file(path.c_str(), boost::interprocess::read_write);
-    mapping_ = std::make_unique<Mapping>(
-        Mapping{boost::interprocess::mapped_region(file, boost::interprocess::read_write)});
+    mapping_ =
+        std::make_unique<Mapping>(Mapping{boost::interprocess::mapped_region(file, boost::interprocess::read_write)});
   } catch (const boost::interprocess::interprocess_exception& failure) {
     throw system_error("map", path, failure.get_native_error());
   }
@@ -238,7 +251,9 @@ SessionRecord& Segment::session(std::uint32_t index) const {
   return at<SessionRecord>(tables_.sessions)[index];
 }
 
-ThreadRecord& Segment::thread(std::uint32_t index) const { return at<ThreadRecord>(tables_.threads)[index]; }
+ThreadRecord& Segment::thread(std::uint32_t index) const {
+  return at<ThreadRecord>(tables_.threads)[index];
+}
 
 void Segment::ring_bell() const {
   char byte = 1;

@@ -38,9 +38,9 @@ class SegmentError : public std::runtime_error {
 class Segment : public std::enable_shared_from_this<Segment> {
  public:
   struct CreateOptions {
-    std::string folder;               // made with mode 0700 if absent
-    std::string name;                 // shown to people
-    std::uint64_t memory_limit = 0;   // bytes for objects; 0 = all that the file system holds
+    std::string folder;              // made with mode 0700 if absent
+    std::string name;                // shown to people
+    std::uint64_t memory_limit = 0;  // bytes for objects; 0 = all that the file system holds
   };
 
   // Makes the segment under a temporary name and renames it. Throws SegmentError (kExists when there is one).
@@ -79,7 +79,8 @@ class Segment : public std::enable_shared_from_this<Segment> {
   // that was read from the segment.
   bool holds(Offset offset, std::uint64_t size) const {
     std::uint64_t backed = backed_bytes_.load(std::memory_order_relaxed);
-    if (size <= backed && offset - tables_.data <= backed - size) [[likely]] return true;
+    if (size <= backed && offset - tables_.data <= backed - size) [[likely]]
+      return true;
     return holds_after_growth(offset, size);
   }
 
@@ -112,7 +113,8 @@ class Segment : public std::enable_shared_from_this<Segment> {
   // free, or the segment is shutting down (join_failure() says which).
   ThreadContext* here() {
     ThreadContext* context = ThreadContext::current();
-    if (context != nullptr && context->segment_.load(std::memory_order_relaxed) == this) [[likely]] return context;
+    if (context != nullptr && context->segment_.load(std::memory_order_relaxed) == this) [[likely]]
+      return context;
     return here_slowly();
   }
   Status join_failure() const;

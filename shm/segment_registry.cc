@@ -16,7 +16,9 @@ SegmentRegistry& SegmentRegistry::instance() {
   return *registry;
 }
 
-SegmentRegistry::SegmentRegistry() { pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child); }
+SegmentRegistry::SegmentRegistry() {
+  pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
 
 std::shared_ptr<Segment> SegmentRegistry::find(std::uint64_t device, std::uint64_t inode) {
   for (bool closing = true; closing; std::this_thread::sleep_for(std::chrono::microseconds(100))) {
@@ -47,9 +49,13 @@ bool SegmentRegistry::empty() {
   return entries_.empty();
 }
 
-void SegmentRegistry::before_fork() { instance().mutex.lock(); }
+void SegmentRegistry::before_fork() {
+  instance().mutex.lock();
+}
 
-void SegmentRegistry::after_fork_in_parent() { instance().mutex.unlock(); }
+void SegmentRegistry::after_fork_in_parent() {
+  instance().mutex.unlock();
+}
 
 // The child owns nothing of its parent's: sessions, slots and locks stay the parent's.
 void SegmentRegistry::after_fork_in_child() {

@@ -52,9 +52,13 @@ void raise_to(AtomicWord& mark, Word least) {
 
 }  // namespace
 
-ThreadContext* ThreadContext::current() { return current_context; }
+ThreadContext* ThreadContext::current() {
+  return current_context;
+}
 
-Status Segment::join_failure() const { return join_failure_.load(std::memory_order_relaxed); }
+Status Segment::join_failure() const {
+  return join_failure_.load(std::memory_order_relaxed);
+}
 
 Status Segment::join() {
   std::lock_guard guard(join_mutex_);

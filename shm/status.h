@@ -5,21 +5,21 @@
 
 namespace commonhold::shm {
 
-enum class [[nodiscard]] Status : std::uint8_t {
-  kOk,
-  kNotFound,      // no such key, name, object or value
-  kExists,        // the name or key is taken
-  kMismatch,      // compare_exchange saw another value; an object of another type
-  kOutOfRange,    // an index outside the sequence
-  kOutOfMemory,   // the memory limit or the file system is full; nothing was changed
-  kTooLarge,      // an item, name or request over a fixed limit
-  kTooMany,       // no free session, thread slot or object record
-  kTimedOut,      // the deadline passed
-  kNotHeld,       // unlock of a free lock
-  kPoisoned,      // the lock's previous owner died and its policy asks for a repair first
-  kCorrupt,       // the segment holds what no writer of ours writes
-  kGone,          // the object was destroyed
-  kRetry,         // a concurrent change was seen; internal to shm/
+enum class [[nodiscard]] Status : std::uint8_t{
+    kOk,
+    kNotFound,     // no such key, name, object or value
+    kExists,       // the name or key is taken
+    kMismatch,     // compare_exchange saw another value; an object of another type
+    kOutOfRange,   // an index outside the sequence
+    kOutOfMemory,  // the memory limit or the file system is full; nothing was changed
+    kTooLarge,     // an item, name or request over a fixed limit
+    kTooMany,      // no free session, thread slot or object record
+    kTimedOut,     // the deadline passed
+    kNotHeld,      // unlock of a free lock
+    kPoisoned,     // the lock's previous owner died and its policy asks for a repair first
+    kCorrupt,      // the segment holds what no writer of ours writes
+    kGone,         // the object was destroyed
+    kRetry,        // a concurrent change was seen; internal to shm/
 };
 
 // The name of a status in words, for messages and test output.

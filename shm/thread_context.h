@@ -19,8 +19,8 @@ class ThreadContext {
 
   // REQUIRES: the session has not ended meanwhile (Segment::leave).
   Segment& segment() const { return *segment_.load(std::memory_order_relaxed); }
-  std::uint32_t owner() const { return owner_; }   // as lock words carry it
-  std::uint32_t index() const { return index_; }   // of the thread slot
+  std::uint32_t owner() const { return owner_; }  // as lock words carry it
+  std::uint32_t index() const { return index_; }  // of the thread slot
   ThreadRecord& record() const { return *record_; }
 
   // Before taking a lock. The matching retract() follows the wake-up of unlock.

@@ -11,8 +11,7 @@ std::string_view library_version() {
 }
 
 std::string_view version_text() {
-  static const std::string text =
-      COMMONHOLD_VERSION " (segment format " + std::to_string(kFormatVersion) + ")";
+  static const std::string text = COMMONHOLD_VERSION " (segment format " + std::to_string(kFormatVersion) + ")";
   return text;
 }
 

@@ -55,7 +55,8 @@ class PlainTermination {
   ~PlainTermination() { sigaction(SIGTERM, &before_, nullptr); }
 
  private:
-  struct sigaction plain_ {}, before_{};
+  struct sigaction plain_ {
+  }, before_{};
 };
 
 bool readable(int descriptor, int milliseconds) {
@@ -96,9 +97,8 @@ TEST_CASE("exit codes are 0, the status, or the negative signal") {
 
 TEST_CASE("an exception ends the process with 1 and its name and reason on standard error") {
   std::optional<int> code;
-  std::string said = output_of(STDERR_FILENO, [&] {
-    code = run(Process({.name = "worker"}, [] { throw std::runtime_error("no luck"); }));
-  });
+  std::string said = output_of(
+      STDERR_FILENO, [&] { code = run(Process({.name = "worker"}, [] { throw std::runtime_error("no luck"); })); });
   CHECK(code == std::optional<int>(1));
   CHECK_THAT(said, Contains("Process worker:") && Contains("no luck"));
   said = output_of(STDERR_FILENO, [&] { code = run(Process([] { throw 5; })); });
@@ -113,13 +113,13 @@ TEST_CASE("streams come out once, and nothing of the parent's is run") {
     static int registered = std::atexit([] { std::cout << "handler of the parent "; });
     (void)registered;
     CHECK(run(Process([] {
-      std::cout << "child ";
-      std::printf("too ");
-    })) == std::optional<int>(0));
+            std::cout << "child ";
+            std::printf("too ");
+          })) == std::optional<int>(0));
     CHECK(run(Process([] {
-      std::cout << "exit ";
-      std::exit(3);
-    })) == std::optional<int>(3));
+            std::cout << "exit ";
+            std::exit(3);
+          })) == std::optional<int>(3));
     struct Loud {
       ~Loud() { std::cout << "destroyed "; }
     } loud;
@@ -130,13 +130,13 @@ TEST_CASE("streams come out once, and nothing of the parent's is run") {
 
 TEST_CASE("broken standard streams do not change the exit code") {
   CHECK(run(Process([] {
-    close(STDOUT_FILENO);
-    std::cout << "into nothing" << std::flush;
-  })) == std::optional<int>(0));
+          close(STDOUT_FILENO);
+          std::cout << "into nothing" << std::flush;
+        })) == std::optional<int>(0));
   CHECK(run(Process([] {
-    close(STDERR_FILENO);
-    throw 5;
-  })) == std::optional<int>(1));
+          close(STDERR_FILENO);
+          throw 5;
+        })) == std::optional<int>(1));
 }
 
 TEST_CASE("a process is started once, by the process that made it") {
@@ -284,7 +284,9 @@ TEST_CASE("a running process is joined when its Process goes, a daemon is termin
     daemon.start();
   }
   CHECK(std::chrono::steady_clock::now() - start < 30s);
-  { Process never([] {}); }
+  {
+    Process never([] {});
+  }
 }
 
 TEST_CASE("a process that somebody else waited for has no exit code") {

@@ -19,9 +19,7 @@ TEST_CASE("any thread runs the loop, one after the other") {
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
       for (int i = 0; i < 100; ++i) {
-        loop.run([&](kj::WaitScope& scope) {
-          kj::Promise<void>(kj::READY_NOW).then([&] { ++sum; }).wait(scope);
-        });
+        loop.run([&](kj::WaitScope& scope) { kj::Promise<void>(kj::READY_NOW).then([&] { ++sum; }).wait(scope); });
       }
     });
   }
@@ -88,7 +86,8 @@ TEST_CASE("a stream carries bytes both ways, waits for both, and ends without a 
 }
 
 TEST_CASE("what the program does on SIGPIPE stays as it was") {
-  struct sigaction before {}, after {};
+  struct sigaction before {
+  }, after{};
   sigaction(SIGPIPE, nullptr, &before);
   CallLoop loop;
   sigaction(SIGPIPE, nullptr, &after);

@@ -19,13 +19,14 @@ TEST_CASE("a request survives its way through the environment") {
   REQUIRE(read->lifeline_fd == -1);
   REQUIRE(read->memory_limit == 5);
   REQUIRE(read->name == named.name);
-  REQUIRE(named.arguments() == std::vector<std::string>{"serve", "--ready-fd", "9", "--name", named.name,
-                                                        "--memory-limit", "5"});
+  REQUIRE(named.arguments() ==
+          std::vector<std::string>{"serve", "--ready-fd", "9", "--name", named.name, "--memory-limit", "5"});
 }
 
 TEST_CASE("what is no request is told apart") {
   for (const char* text : {"", "1", "lifeline-fd=3", "lifeline-fd=3 ready-fd=", "lifeline-fd=x ready-fd=4",
-                           "lifeline-fd=3 ready-fd=4 more=5", "lifeline-fd=3 ready-fd=4 name=x", "ready-fd=4 folder=/x", "lifeline-fd=3 ready-fd=4 memory-limit=-1"}) {
+                           "lifeline-fd=3 ready-fd=4 more=5", "lifeline-fd=3 ready-fd=4 name=x", "ready-fd=4 folder=/x",
+                           "lifeline-fd=3 ready-fd=4 memory-limit=-1"}) {
     INFO(text);
     REQUIRE_FALSE(SpawnRequest::from_environment(text));
   }

@@ -70,15 +70,24 @@ struct Populated {
 // A word that is wrong in one of many ways.
 Word spoil(Word word, std::mt19937_64& random) {
   switch (random() % 9) {
-    case 0: return 0;
-    case 1: return ~Word{0};
-    case 2: return random();
-    case 3: return random() % 64;
-    case 4: return word + 1 + random() % 64;
-    case 5: return word - 1 - random() % 64;
-    case 6: return word ^ (Word{0xff} << 8 * (random() % 8));
-    case 7: return word << 1;
-    default: return word ^ Word{1} << random() % 64;
+    case 0:
+      return 0;
+    case 1:
+      return ~Word{0};
+    case 2:
+      return random();
+    case 3:
+      return random() % 64;
+    case 4:
+      return word + 1 + random() % 64;
+    case 5:
+      return word - 1 - random() % 64;
+    case 6:
+      return word ^ (Word{0xff} << 8 * (random() % 8));
+    case 7:
+      return word << 1;
+    default:
+      return word ^ Word { 1 } << random() % 64;
   }
 }
 
@@ -117,8 +126,8 @@ void use(const Populated& populated, std::uint64_t seed) {
       Word zero = 0;
       (void)dict.put(*me, text(key), text(fresh));
       (void)dict.erase(*me, text("key/" + std::to_string(random() % 900)));
-      (void)dict.change_word(*me, text("word"), shm::ItemKind::kInt64, [](Word a, Word b) { return a + b; }, 1, &zero,
-                             nullptr);
+      (void)dict.change_word(
+          *me, text("word"), shm::ItemKind::kInt64, [](Word a, Word b) { return a + b; }, 1, &zero, nullptr);
     }
     shm::DictPair pairs[] = {{text("a"), text("1")}, {text("b"), text("2")}, {text("c"), text("3")}};
     (void)dict.put_many(*me, pairs);

@@ -15,7 +15,9 @@ using shm::ThreadContext;
 
 namespace {
 
-std::string key_number(std::size_t i) { return "key/" + std::to_string(i); }
+std::string key_number(std::size_t i) {
+  return "key/" + std::to_string(i);
+}
 
 std::uint32_t pin(Dict& dict, ThreadContext& me, std::string_view key) {
   const void* data;

@@ -84,7 +84,12 @@ void run_model(std::uint64_t shards, int keys, std::size_t longest, int steps) {
   for (int step = 0; step < steps; ++step) {
     INFO("step " << step);
     switch (pick(20)) {
-      case 0: case 1: case 2: case 3: case 4: case 5: {
+      case 0:
+      case 1:
+      case 2:
+      case 3:
+      case 4:
+      case 5: {
         std::string key = any_key(), value = any_value(), before;
         bool replaced = false;
         REQUIRE(dict.put(me, text(key), text(value), shm::PutMode::kPut, &before, &replaced) == Status::kOk);
@@ -96,18 +101,22 @@ void run_model(std::uint64_t shards, int keys, std::size_t longest, int steps) {
       case 6: {
         std::string key = any_key(), value = any_value();
         bool there = model.get(key).has_value();
-        REQUIRE(dict.put(me, text(key), text(value), shm::PutMode::kInsertOnly) == (there ? Status::kExists : Status::kOk));
+        REQUIRE(dict.put(me, text(key), text(value), shm::PutMode::kInsertOnly) ==
+                (there ? Status::kExists : Status::kOk));
         if (!there) model.put(key, value);
         break;
       }
       case 7: {
         std::string key = any_key(), value = any_value();
         bool there = model.get(key).has_value();
-        REQUIRE(dict.put(me, text(key), text(value), shm::PutMode::kReplaceOnly) == (there ? Status::kOk : Status::kNotFound));
+        REQUIRE(dict.put(me, text(key), text(value), shm::PutMode::kReplaceOnly) ==
+                (there ? Status::kOk : Status::kNotFound));
         if (there) model.put(key, value);
         break;
       }
-      case 8: case 9: case 10: {
+      case 8:
+      case 9:
+      case 10: {
         std::string key = any_key(), before;
         auto expected = model.get(key);
         REQUIRE(dict.erase(me, text(key), &before) == (expected ? Status::kOk : Status::kNotFound));
@@ -115,7 +124,9 @@ void run_model(std::uint64_t shards, int keys, std::size_t longest, int steps) {
         model.erase(key);
         break;
       }
-      case 11: case 12: case 13: {
+      case 11:
+      case 12:
+      case 13: {
         std::string key = any_key();
         REQUIRE(get(dict, key) == model.get(key));
         REQUIRE(dict.contains(text(key)) == model.get(key).has_value());
@@ -158,7 +169,8 @@ void run_model(std::uint64_t shards, int keys, std::size_t longest, int steps) {
         }
         break;
       }
-      case 17: case 18: {
+      case 17:
+      case 18: {
         shm::DictEntryCopy popped;
         Status status = dict.pop_last(me, cache, popped);
         if (model.size() == 0) {
@@ -192,10 +204,18 @@ void run_model(std::uint64_t shards, int keys, std::size_t longest, int steps) {
 
 }  // namespace
 
-TEST_CASE("a small dict does what a map does") { run_model(16, 40, 40, 20000); }
-TEST_CASE("a dict of one shard does what a map does") { run_model(1, 3000, 60, 20000); }
-TEST_CASE("a large dict does what a map does") { run_model(4, 20000, 100, 60000); }
-TEST_CASE("large values do what a map does") { run_model(2, 60, 200000, 5000); }
+TEST_CASE("a small dict does what a map does") {
+  run_model(16, 40, 40, 20000);
+}
+TEST_CASE("a dict of one shard does what a map does") {
+  run_model(1, 3000, 60, 20000);
+}
+TEST_CASE("a large dict does what a map does") {
+  run_model(4, 20000, 100, 60000);
+}
+TEST_CASE("large values do what a map does") {
+  run_model(2, 60, 200000, 5000);
+}
 
 TEST_CASE("a dict grows to a hundred thousand entries and shrinks to none") {
   TestSegment segment;

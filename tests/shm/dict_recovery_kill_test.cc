@@ -53,9 +53,8 @@ std::string kill_recoverers(DictKillStage& dict, Totals& totals) {
   if (!wrong.empty()) return wrong;
   bool took_effect = dict.took_effect();
 
-  KillPlan plan = dict.stage.plan("recovery", [&](shm::ThreadContext& recoverer) {
-    (void)shm::recover_all_dead(*dict.stage.segment, recoverer);
-  });
+  KillPlan plan = dict.stage.plan(
+      "recovery", [&](shm::ThreadContext& recoverer) { (void)shm::recover_all_dead(*dict.stage.segment, recoverer); });
   plan.prepare = [&] { dead.restore(); };
   plan.max_every = soaking() ? 20'000 : 400;
   plan.sample = 25;
@@ -89,7 +88,8 @@ std::string use_without_recovery(DictKillStage& dict) {
   return status != 0 ? "a process without a server found the dict broken" : dict.stage.recover(0, 1);
 }
 
-void kill_sampled(const std::vector<DictCase>& cases, const std::function<std::string(DictKillStage&, Totals&)>& verify) {
+void kill_sampled(const std::vector<DictCase>& cases,
+                  const std::function<std::string(DictKillStage&, Totals&)>& verify) {
   for (const DictCase& dict_case : cases) {
     DictKillStage dict(dict_case);
     KillPlan plan = dict.plan();
@@ -117,23 +117,44 @@ void kill_sampled(const std::vector<DictCase>& cases, const std::function<std::s
     CHECK(report.ok());
     std::cout << report.name << ": " << totals.plans << " states after a kill, recoveries of at most "
               << totals.instructions << " instructions, " << totals.kills << " kills in them, " << totals.failures
-              << " failures\n" << std::flush;
+              << " failures\n"
+              << std::flush;
   }
 }
 
-void kill_twice(const std::vector<DictCase>& cases) { kill_sampled(cases, kill_recoverers); }
+void kill_twice(const std::vector<DictCase>& cases) {
+  kill_sampled(cases, kill_recoverers);
+}
 
 }  // namespace
 
-TEST_CASE("a recoverer of an insertion may be killed anywhere") { kill_twice(dict_insertions()); }
-TEST_CASE("a recoverer of a growing table may be killed anywhere") { kill_twice(dict_growth()); }
-TEST_CASE("a recoverer of an overwritten value may be killed anywhere") { kill_twice(dict_overwrites()); }
-TEST_CASE("a recoverer of a large value may be killed anywhere") { kill_twice(dict_large_values()); }
-TEST_CASE("a recoverer of an erasure may be killed anywhere") { kill_twice(dict_erasures()); }
-TEST_CASE("a recoverer of several keys may be killed anywhere") { kill_twice(dict_batches()); }
-TEST_CASE("a recoverer of a cleared dict may be killed anywhere") { kill_twice(dict_clearings()); }
-TEST_CASE("a recoverer of recycled blocks may be killed anywhere") { kill_twice(dict_recycling()); }
-TEST_CASE("a recoverer of pinned blocks may be killed anywhere") { kill_twice(dict_pins()); }
+TEST_CASE("a recoverer of an insertion may be killed anywhere") {
+  kill_twice(dict_insertions());
+}
+TEST_CASE("a recoverer of a growing table may be killed anywhere") {
+  kill_twice(dict_growth());
+}
+TEST_CASE("a recoverer of an overwritten value may be killed anywhere") {
+  kill_twice(dict_overwrites());
+}
+TEST_CASE("a recoverer of a large value may be killed anywhere") {
+  kill_twice(dict_large_values());
+}
+TEST_CASE("a recoverer of an erasure may be killed anywhere") {
+  kill_twice(dict_erasures());
+}
+TEST_CASE("a recoverer of several keys may be killed anywhere") {
+  kill_twice(dict_batches());
+}
+TEST_CASE("a recoverer of a cleared dict may be killed anywhere") {
+  kill_twice(dict_clearings());
+}
+TEST_CASE("a recoverer of recycled blocks may be killed anywhere") {
+  kill_twice(dict_recycling());
+}
+TEST_CASE("a recoverer of pinned blocks may be killed anywhere") {
+  kill_twice(dict_pins());
+}
 
 TEST_CASE("without a server, who waits for a dead writer's lock finds all in order") {
   for (auto cases : {dict_insertions(), dict_growth(), dict_overwrites(), dict_large_values(), dict_erasures(),

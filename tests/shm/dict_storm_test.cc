@@ -34,12 +34,16 @@ struct Logs {
 };
 
 // Change n of a key: every third erases it; sizes range over slabs, chunks and extents.
-bool erases(std::int64_t n) { return n % 3 == 0; }
+bool erases(std::int64_t n) {
+  return n % 3 == 0;
+}
 std::string value_of(std::int64_t key, std::int64_t n) {
   std::size_t size = n % 97 == 0 ? 70'000 : n % 31 == 0 ? 3'000 : static_cast<std::size_t>(n * 7 % 300);
   return std::to_string(key) + ":" + std::to_string(n) + ":" + std::string(size, static_cast<char>('a' + n % 26));
 }
-std::string key_name(int worker, std::int64_t key) { return std::to_string(worker) + "/" + std::to_string(key); }
+std::string key_name(int worker, std::int64_t key) {
+  return std::to_string(worker) + "/" + std::to_string(key);
+}
 
 void check(Status status) {
   if (status != Status::kOk && status != Status::kNotFound) throw std::runtime_error(shm::to_string(status));
@@ -56,8 +60,8 @@ void work(const TestSegment& segment, const shm::ObjectAddress& where, WorkerLog
       std::string name = "counter/" + std::to_string(counter);
       shm::Word zero = 0;
       log.counted_begun[counter].fetch_add(1);
-      check(dict.change_word(me, text(name), shm::ItemKind::kInt64, [](shm::Word a, shm::Word b) { return a + b; }, 1,
-                             &zero, nullptr));
+      check(dict.change_word(
+          me, text(name), shm::ItemKind::kInt64, [](shm::Word a, shm::Word b) { return a + b; }, 1, &zero, nullptr));
       log.counted_done[counter].fetch_add(1);
     } else if (random() % 6 == 0) {
       // Two neighbouring keys in one step: with equal numbers of changes they must agree.
@@ -180,11 +184,16 @@ void storm(bool server, int kills) {
   check_logs(segment, dict, *logs);
   std::uint64_t operations = 0;
   for (auto& worker : logs->workers) operations += worker.operations.load();
-  WARN(kills << " kills in " << operations << " operations, recovered by " << (server ? "a server" : "waiting workers"));
+  WARN(kills << " kills in " << operations << " operations, recovered by "
+             << (server ? "a server" : "waiting workers"));
   CHECK(operations > 1000);
 }
 
 }  // namespace
 
-TEST_CASE("acknowledged writes survive random kills when a server recovers") { storm(true, 1500); }
-TEST_CASE("acknowledged writes survive random kills when only waiting workers recover") { storm(false, 700); }
+TEST_CASE("acknowledged writes survive random kills when a server recovers") {
+  storm(true, 1500);
+}
+TEST_CASE("acknowledged writes survive random kills when only waiting workers recover") {
+  storm(false, 700);
+}

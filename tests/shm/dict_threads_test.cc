@@ -137,9 +137,10 @@ void count_up(const TestSegment& segment, Dict dict, int worker, std::chrono::st
     };
     look();
     Word before;
-    require(dict.change_word(me, text(key), ItemKind::kInt64, [](Word a, Word b) { return a + b; }, 1, &zero,
-                             &before) == Status::kOk,
-            "change_word");
+    require(
+        dict.change_word(
+            me, text(key), ItemKind::kInt64, [](Word a, Word b) { return a + b; }, 1, &zero, &before) == Status::kOk,
+        "change_word");
     require(static_cast<std::int64_t>(before) >= last[counter], "an addition started from an older value");
     last[counter] = static_cast<std::int64_t>(before) + 1;
     added.fetch_add(1);

@@ -1,4 +1,5 @@
-// The segment's memory: chunks overlap nothing, nothing is lost, and a full segment or file system is an error, no more.
+// The segment's memory: chunks overlap nothing, nothing is lost, and a full segment or file system is an error, no
+// more.
 #include "shm/extents.h"
 
 #include <sys/mount.h>

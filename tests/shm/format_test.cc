@@ -1,5 +1,5 @@
-// Reads a segment as docs/segment_format.md describes it, from the file's bytes and the page's numbers alone: none of the
-// library's structures is used for parsing.
+// Reads a segment as docs/segment_format.md describes it, from the file's bytes and the page's numbers alone: none of
+// the library's structures is used for parsing.
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -56,14 +56,17 @@ struct Entry {
   std::string key, value;
 };
 
-std::string padded_to_8(u64 size) { return std::string((size + 7) / 8 * 8 - size, '\0'); }
+std::string padded_to_8(u64 size) {
+  return std::string((size + 7) / 8 * 8 - size, '\0');
+}
 
 Entry parse_entry(Bytes& file, u64 at) {
   u64 what = file.word(at), sizes = file.word(at + 8);
   u64 key_size = sizes & 0xffffffff, value_size = sizes >> 32;
   u64 value_at = at + 16 + (key_size + 7) / 8 * 8;
   REQUIRE(file.at(at + 16 + key_size, padded_to_8(key_size).size()) == padded_to_8(key_size));
-  return {what & 0xffffffffffff, what >> 48 & 0xff, what >> 56, file.at(at + 16, key_size), file.at(value_at, value_size)};
+  return {what & 0xffffffffffff, what >> 48 & 0xff, what >> 56, file.at(at + 16, key_size),
+          file.at(value_at, value_size)};
 }
 
 // Looks a text key up by hash, as a client of another make would.

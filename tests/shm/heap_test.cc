@@ -22,9 +22,7 @@ namespace {
 // A heap in a dict's shard that the dict does not use.
 struct Arena {
   explicit Arena(std::uint64_t limit = 32u << 20) : segment(limit), where(segment.make_dict(1)) {}
-  shm::DictShard& shard() const {
-    return shm::dict_shard(*where.segment->at<shm::DictControl>(where.control), 0);
-  }
+  shm::DictShard& shard() const { return shm::dict_shard(*where.segment->at<shm::DictControl>(where.control), 0); }
   Heap heap() const { return {segment.me(), shm::ChunkOwner(where.object, 0), shard().heap, shard().recycle}; }
   Word recycled() const { return shard().recycle.load(); }
 
@@ -70,10 +68,14 @@ struct Arena {
 
 std::uint64_t any_size(std::mt19937_64& random) {
   switch (random() % 10) {
-    case 0: return 2049 + random() % 200'000;
-    case 1: return 64 * (1 + random() % 32);
-    case 2: return 1024 + random() % 1024;
-    default: return 1 + random() % 300;
+    case 0:
+      return 2049 + random() % 200'000;
+    case 1:
+      return 64 * (1 + random() % 32);
+    case 2:
+      return 1024 + random() % 1024;
+    default:
+      return 1 + random() % 300;
   }
 }
 

@@ -103,7 +103,8 @@ TEST_CASE("a live session is not recovered, whoever asks") {
   Holder holder([&] { (void)shm::lock(segment.me(), shard_lock(where, 0)); });
   auto& me = segment.me();
   std::uint32_t owner = shard_lock(where, 0).state.load();
-  shm::SessionIndex session{static_cast<std::uint32_t>(segment->thread(shm::lock_owner_thread(owner)).claim.load()) - 1};
+  shm::SessionIndex session{static_cast<std::uint32_t>(segment->thread(shm::lock_owner_thread(owner)).claim.load()) -
+                            1};
   REQUIRE(shm::owner_pid(*segment, owner) == static_cast<std::uint32_t>(holder.pid()));
   CHECK(shm::recover_session(*segment, me, session) == Status::kRetry);
   CHECK(shm::recover_session(*segment, me, segment->session_index()) == Status::kRetry);

@@ -17,10 +17,10 @@
 using namespace commonhold;
 using namespace commonhold::test;
 using namespace std::chrono_literals;
+using Catch::Matchers::Contains;
 using shm::Segment;
 using shm::SegmentError;
 using shm::Status;
-using Catch::Matchers::Contains;
 
 namespace {
 
@@ -281,7 +281,8 @@ TEST_CASE("a forked child owns nothing of its parent's, and its proxies work") {
     std::string value;
     for (int i = 0; i < 100; ++i) {
       std::string key = "child/" + std::to_string(i);
-      if (shm::hash_shard(shm::hash_key(text(key), segment->at<shm::DictControl>(where.control)->seed), 2) == 0) continue;
+      if (shm::hash_shard(shm::hash_key(text(key), segment->at<shm::DictControl>(where.control)->seed), 2) == 0)
+        continue;
       check(dict.put(own, text(key), text("x")) == Status::kOk, "it cannot put");
     }
     pid_t grandchild = spawn([&] {

@@ -83,8 +83,7 @@ int main(int argc, char** argv) {
   auto& config = session.configData();
   config.warnings = static_cast<Catch::WarnAbout::What>(config.warnings | Catch::WarnAbout::NoTests);
   if (!config.showHelp && !config.listTests && !config.listTags && !config.listTestNamesOnly) {
-    std::cout << "seed " << config.rngSeed << " (repeat with --rng-seed " << config.rngSeed << ")\n"
-              << std::flush;
+    std::cout << "seed " << config.rngSeed << " (repeat with --rng-seed " << config.rngSeed << ")\n" << std::flush;
   }
   return std::min(session.run(), 255);
 }

@@ -1,6 +1,6 @@
 // Operations on single keys.
-#include "shm/dict_layout.h"
 #include "support/dict_kill_cases.h"
+#include "shm/dict_layout.h"
 
 namespace commonhold::test {
 
@@ -12,7 +12,9 @@ using shm::Word;
 
 namespace {
 
-std::string letters(std::size_t size, char letter = 'v') { return std::string(size, letter); }
+std::string letters(std::size_t size, char letter = 'v') {
+  return std::string(size, letter);
+}
 
 // Operations as the cases name them. What they return is the model test's business.
 auto put(std::string key, std::string value, PutMode mode = PutMode::kPut) {
@@ -33,7 +35,9 @@ auto filled_then_emptied(std::size_t keys, std::size_t kept) {
     for (std::size_t i = keys; i-- > kept;) (void)dict.erase(me, text(key_number(i)));
   };
 }
-auto put_key(std::size_t number) { return put_integer(key_number(number), 7); }
+auto put_key(std::size_t number) {
+  return put_integer(key_number(number), 7);
+}
 template <typename First, typename Second>
 auto both(First first, Second second) {
   return [=](Dict& dict, ThreadContext& me) {
@@ -42,7 +46,9 @@ auto both(First first, Second second) {
   };
 }
 
-shm::Word code(const DictShape& shape) { return shm::root_is_directory(shape.root) ? 99 : shape.root & 63; }
+shm::Word code(const DictShape& shape) {
+  return shm::root_is_directory(shape.root) ? 99 : shape.root & 63;
+}
 
 }  // namespace
 
@@ -55,7 +61,8 @@ std::vector<DictCase> dict_insertions() {
   cases.push_back({"put if absent, present", 1, put("a", "1"), put("a", "2", PutMode::kInsertOnly), false});
   cases.push_back({"put, a key in the overflow of its bucket", 1,
                    filled(keys_before([](auto&, auto& after) { return code(after) == 2; }) + 20), put("a", "1")});
-  std::size_t slab = keys_before([](auto& before, auto& after) { return before.bytes > 5'000 && after.bytes > before.bytes; });
+  std::size_t slab =
+      keys_before([](auto& before, auto& after) { return before.bytes > 5'000 && after.bytes > before.bytes; });
   cases.push_back({"put that takes a slab", 1, filled(slab), put_key(slab)});
   return cases;
 }
@@ -68,13 +75,11 @@ std::vector<DictCase> dict_growth() {
   cases.push_back({"put, 8 buckets to 64", 1, filled(sixty_four), put_key(sixty_four)});
   std::size_t directory = keys_before([](auto& before, auto& after) { return code(before) == 3 && code(after) == 99; });
   cases.push_back({"put, a directory made and its table split", 1, filled(directory), put_key(directory)});
-  std::size_t split = keys_before([](auto& before, auto& after) {
-    return before.root == after.root && before.tables() < after.tables();
-  });
+  std::size_t split = keys_before(
+      [](auto& before, auto& after) { return before.root == after.root && before.tables() < after.tables(); });
   cases.push_back({"put, a table split", 1, filled(split), put_key(split)});
-  std::size_t doubled = keys_before([](auto& before, auto& after) {
-    return code(before) == 99 && before.root != after.root;
-  });
+  std::size_t doubled =
+      keys_before([](auto& before, auto& after) { return code(before) == 99 && before.root != after.root; });
   cases.push_back({"put, the directory doubled", 1, filled(doubled), put_key(doubled)});
   return cases;
 }
@@ -98,8 +103,8 @@ std::vector<DictCase> dict_overwrites() {
   auto add = [](bool start) {
     return [=](Dict& dict, ThreadContext& me) {
       Word zero = 0, before;
-      (void)dict.change_word(me, text("a"), ItemKind::kInt64, [](Word a, Word b) { return a + b; }, 5,
-                             start ? &zero : nullptr, &before);
+      (void)dict.change_word(
+          me, text("a"), ItemKind::kInt64, [](Word a, Word b) { return a + b; }, 5, start ? &zero : nullptr, &before);
     };
   };
   cases.push_back({"change_word", 1, put_integer("a", 1), add(false)});

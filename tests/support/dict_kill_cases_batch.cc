@@ -38,7 +38,9 @@ auto assign(std::size_t from, std::size_t to) {
   auto batch = std::make_shared<Batch>(from, to);
   return [=](Dict& dict, ThreadContext& me) { (void)dict.assign(me, batch->pairs); };
 }
-void clear(Dict& dict, ThreadContext& me) { (void)dict.clear(me); }
+void clear(Dict& dict, ThreadContext& me) {
+  (void)dict.clear(me);
+}
 
 void overwrite(Dict& dict, ThreadContext& me, std::size_t times, std::size_t size = 40) {
   for (std::size_t i = 0; i < times; ++i) {
@@ -109,14 +111,12 @@ std::vector<DictCase> dict_pins() {
   std::vector<DictCase> cases;
   cases.push_back({"pin, unpin", 1, overwritten(1),
                    [](Dict& dict, ThreadContext& me) { Dict::unpin(me, pin(dict, me, "a")); }, false});
-  cases.push_back({"pin, overwrite, unpin, overwrite", 1, overwritten(13),
-                   [](Dict& dict, ThreadContext& me) {
+  cases.push_back({"pin, overwrite, unpin, overwrite", 1, overwritten(13), [](Dict& dict, ThreadContext& me) {
                      std::uint32_t slot = pin(dict, me, "a");
                      (void)dict.put(me, text("a"), text("first"));
                      Dict::unpin(me, slot);
                    }});
-  cases.push_back({"clear with a pin", 1, overwritten(3),
-                   [](Dict& dict, ThreadContext& me) {
+  cases.push_back({"clear with a pin", 1, overwritten(3), [](Dict& dict, ThreadContext& me) {
                      std::uint32_t slot = pin(dict, me, "a");
                      (void)dict.clear(me);
                      Dict::unpin(me, slot);
@@ -126,17 +126,21 @@ std::vector<DictCase> dict_pins() {
 
 std::vector<DictCase> dict_locking_reads() {
   std::vector<DictCase> cases;
-  cases.push_back({"snapshot", 4, filled(6), [](Dict& dict, ThreadContext& me) {
+  cases.push_back({"snapshot", 4, filled(6),
+                   [](Dict& dict, ThreadContext& me) {
                      std::vector<shm::DictEntryCopy> entries;
                      (void)dict.snapshot(me, entries);
-                   }, false});
-  cases.push_back({"get_many", 4, filled(6), [](Dict& dict, ThreadContext& me) {
+                   },
+                   false});
+  cases.push_back({"get_many", 4, filled(6),
+                   [](Dict& dict, ThreadContext& me) {
                      std::string first = key_number(0), second = key_number(4), third = "absent";
                      Item keys[] = {text(first), text(second), text(third)};
                      std::vector<std::string> values;
                      std::vector<bool> found;
                      (void)dict.get_many(me, keys, values, found);
-                   }, false});
+                   },
+                   false});
   return cases;
 }
 

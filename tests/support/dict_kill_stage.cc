@@ -29,7 +29,9 @@ bool equal(const std::vector<shm::DictEntryCopy>& a, const std::vector<shm::Dict
 
 }  // namespace
 
-void fix_seed(const shm::ObjectAddress& where) { control_of(where).seed = 1; }
+void fix_seed(const shm::ObjectAddress& where) {
+  control_of(where).seed = 1;
+}
 
 void fill(shm::Dict& dict, shm::ThreadContext& me, std::size_t from, std::size_t to) {
   for (std::size_t i = from; i < to; ++i) {
@@ -81,7 +83,8 @@ DictKillStage::DictKillStage(const DictCase& dict_case)
     std::uint64_t free = stage.segment->header().free_extents.load();
     shm::Offset found;
     require(take_chunk(me, shm::ChunkOwner(ballast.object, shm::kControlArena),
-                       (free - *case_.free_extents) * shm::kExtent, found) == Status::kOk, "cannot fill the segment");
+                       (free - *case_.free_extents) * shm::kExtent, found) == Status::kOk,
+            "cannot fill the segment");
   }
   stage.save();
   require(look(before_).empty(), look(before_));
@@ -134,8 +137,8 @@ std::string DictKillStage::check_next_operation() {
   }
   std::string large(3'000, 'n'), what;
   for (const std::string& key : keys) {
-    for (Status status : {dict->put(me, text(key), text("small")), dict->put(me, text(key), text(large)),
-                          dict->erase(me, text(key))}) {
+    for (Status status :
+         {dict->put(me, text(key), text("small")), dict->put(me, text(key), text(large)), dict->erase(me, text(key))}) {
       if (status != Status::kOk) return fmt::format("the next operation, on {}: {}", key, to_string(status));
     }
   }

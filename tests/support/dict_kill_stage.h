@@ -16,7 +16,7 @@ struct DictCase {
   std::uint64_t shards = 1;
   std::function<void(shm::Dict& dict, shm::ThreadContext& me)> setup;
   std::function<void(shm::Dict& dict, shm::ThreadContext& me)> op;
-  bool changes = true;  // the op must change what the dict holds
+  bool changes = true;         // the op must change what the dict holds
   std::uint64_t extents = 24;  // backed by memory; 16 of them committed
   bool renews = false;         // keys that are there before and after get new places in the order
   // Leaves that many free extents, so that the op commits more.
@@ -37,7 +37,9 @@ class DictKillStage {
   // Every instruction, with checks; prints a line.
   test::KillReport kill_everywhere();
 
-  test::KillPlan plan() { return stage.plan(case_.name, [this](shm::ThreadContext& me) { case_.op(*dict, me); }); }
+  test::KillPlan plan() {
+    return stage.plan(case_.name, [this](shm::ThreadContext& me) { case_.op(*dict, me); });
+  }
 
   KillStage stage;
   shm::ObjectAddress where;
@@ -57,7 +59,9 @@ class DictKillStage {
 // A seed of the key hash that makes the shape of a dict the same in every run.
 void fix_seed(const shm::ObjectAddress& where);
 
-inline std::string key_number(std::size_t i) { return "key/" + std::to_string(i); }
+inline std::string key_number(std::size_t i) {
+  return "key/" + std::to_string(i);
+}
 
 // Puts keys `from` to `to` - 1 with small integers.
 void fill(shm::Dict& dict, shm::ThreadContext& me, std::size_t from, std::size_t to);

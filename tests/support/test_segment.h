@@ -61,7 +61,11 @@ class TestSegment {
   std::shared_ptr<shm::Segment> segment_;
 };
 
-inline shm::Item text(std::string_view bytes) { return {shm::ItemKind::kText, bytes.data(), bytes.size()}; }
-inline shm::Item integer(const std::int64_t& word) { return {shm::ItemKind::kInt64, &word, 8}; }
+inline shm::Item text(std::string_view bytes) {
+  return {shm::ItemKind::kText, bytes.data(), bytes.size()};
+}
+inline shm::Item integer(const std::int64_t& word) {
+  return {shm::ItemKind::kInt64, &word, 8};
+}
 
 }  // namespace commonhold::test

@@ -27,8 +27,8 @@
 // restarts; these calls wait for a restart for a moment, then throw ServerGone. When a client dies its locks
 // are freed and its references dropped.
 //
-// Thread safety: any thread. In a program with threads the server is the `commonhold` command, or this program's own image
-// executed again; a small program with one thread forks it off.
+// Thread safety: any thread. In a program with threads the server is the `commonhold` command, or this program's own
+// image executed again; a small program with one thread forks it off.
 #pragma once
 
 #include <cstdint>
