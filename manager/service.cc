@@ -24,6 +24,18 @@ static_assert(static_cast<int>(schema::ObjectKind::LIST) == static_cast<int>(shm
 static_assert(static_cast<int>(schema::ObjectKind::VALUE) == static_cast<int>(shm::ObjectKind::kValue));
 static_assert(static_cast<int>(schema::ObjectKind::ARRAY) == static_cast<int>(shm::ObjectKind::kArray));
 static_assert(static_cast<int>(schema::ObjectKind::LOCK) == static_cast<int>(shm::ObjectKind::kLock));
+static_assert(static_cast<int>(schema::ObjectKind::RLOCK) == static_cast<int>(shm::ObjectKind::kRLock));
+static_assert(static_cast<int>(schema::ObjectKind::SEMAPHORE) == static_cast<int>(shm::ObjectKind::kSemaphore));
+static_assert(static_cast<int>(schema::ObjectKind::CONDITION) == static_cast<int>(shm::ObjectKind::kCondition));
+static_assert(static_cast<int>(schema::ObjectKind::EVENT) == static_cast<int>(shm::ObjectKind::kEvent));
+static_assert(static_cast<int>(schema::ObjectKind::BARRIER) == static_cast<int>(shm::ObjectKind::kBarrier));
+static_assert(static_cast<int>(schema::ObjectKind::RWLOCK) == static_cast<int>(shm::ObjectKind::kRwLock));
+static_assert(static_cast<int>(schema::ObjectKind::QUEUE) == static_cast<int>(shm::ObjectKind::kQueue));
+static_assert(static_cast<int>(schema::ObjectKind::PRIORITY_QUEUE) ==
+              static_cast<int>(shm::ObjectKind::kPriorityQueue));
+static_assert(static_cast<int>(schema::ObjectKind::NAMESPACE) == static_cast<int>(shm::ObjectKind::kNamespace));
+static_assert(static_cast<int>(schema::ObjectKind::SET) == static_cast<int>(shm::ObjectKind::kSet));
+static_assert(static_cast<int>(schema::ObjectKind::CUSTOM) == static_cast<int>(shm::ObjectKind::kCustom));
 shm::ObjectKind kind_of(schema::ObjectKind kind) {
   return static_cast<shm::ObjectKind>(kind);
 }

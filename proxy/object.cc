@@ -84,7 +84,7 @@ Object* make(const FoundObject& found, shm::Offset control) {
       return make<shm::Array>(found, control);
     case ObjectKind::kLock:
       return make<shm::UserLock>(found, control);
-    case ObjectKind::kNone:
+    default:
       break;
   }
   throw UsageError(fmt::format("an object of kind {} cannot be used by this program", static_cast<int>(found.kind)));

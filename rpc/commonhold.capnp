@@ -42,6 +42,17 @@ enum ObjectKind {
   value @3;
   array @4;
   lock @5;
+  rlock @6;
+  semaphore @7;
+  condition @8;
+  event @9;
+  barrier @10;
+  rwlock @11;
+  queue @12;
+  priorityQueue @13;
+  namespace @14;
+  set @15;
+  custom @16;
 }
 
 # Why a call failed. Failures that a caller can expect are replies; exceptions of the RPC layer are left for a

@@ -19,7 +19,25 @@ namespace commonhold::detail {
 
 struct Object;  // proxy/object.h
 
-enum class ObjectKind : std::uint8_t { kNone = 0, kDict = 1, kList = 2, kValue = 3, kArray = 4, kLock = 5 };
+enum class ObjectKind : std::uint8_t {
+  kNone = 0,
+  kDict = 1,
+  kList = 2,
+  kValue = 3,
+  kArray = 4,
+  kLock = 5,
+  kRLock = 6,
+  kSemaphore = 7,
+  kCondition = 8,
+  kEvent = 9,
+  kBarrier = 10,
+  kRwLock = 11,
+  kQueue = 12,
+  kPriorityQueue = 13,
+  kNamespace = 14,
+  kSet = 15,
+  kCustom = 16,
+};
 
 class ObjectHandle {
  public:
