@@ -19,7 +19,7 @@
 namespace commonhold::shm {
 
 inline constexpr Word kMagic = 0x31444C4F484D4F43;  // "COMHOLD1" in memory order
-inline constexpr std::uint32_t kFormatVersion = 2;
+inline constexpr std::uint32_t kFormatVersion = 3;
 
 inline constexpr std::uint64_t kPage = 4096;
 inline constexpr std::uint64_t kGranule = 1024;  // the smallest chunk
@@ -92,7 +92,10 @@ struct ThreadRecord {
   AtomicWord announced[kAnnouncements];  // lock words about to be taken, held, or being freed; kind in bits 0-2
   AtomicWord pinned[4];                  // blocks that must not be reused while they are read in place
   AtomicWord kernel_id;                  // gettid, for people
-  Word unused[8];
+  AtomicWord waits_on;    // waiting.h: control block of the condition or barrier it waits in, 0 for none
+  AtomicWord wait_state;  // waiting.h: whether it was told; others change it, and its low half is a futex
+  AtomicWord wait_turn;   // waiting.h: which turn it waits for
+  Word unused[5];
 };
 static_assert(sizeof(ThreadRecord) == 256);
 
@@ -100,6 +103,7 @@ static_assert(sizeof(ThreadRecord) == 256);
 enum class Announced : std::uint8_t {
   kWord = 1,    // one lock word
   kObject = 2,  // every lock word of the object whose control block is at this offset
+  kFutex = 3,   // no lock: a futex whose sleepers the thread is about to wake
 };
 
 // Who owns a chunk: the object and one of its arenas (a shard's heap). 0 is nobody.

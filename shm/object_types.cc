@@ -1,7 +1,10 @@
 #include "shm/object_types.h"
 
 #include "shm/array.h"
+#include "shm/barrier.h"
+#include "shm/condition.h"
 #include "shm/dict.h"
+#include "shm/event.h"
 #include "shm/list.h"
 #include "shm/user_lock.h"
 #include "shm/value.h"
@@ -44,6 +47,26 @@ constexpr ObjectType kTypes[] = {
        return UserLock::create(me, object, plan.arguments[0] != 0, control);
      },
      UserLock::repair, UserLock::each_lock},
+    {ObjectKind::kRLock, "rlock",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+       return UserLock::create(me, object, plan.arguments[0] != 0, control);
+     },
+     UserLock::repair, UserLock::each_lock},
+    {ObjectKind::kCondition, "condition",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+       return Condition::create(me, object, plan.arguments[0], plan.arguments[1], control);
+     },
+     Condition::repair, Condition::each_lock},
+    {ObjectKind::kEvent, "event",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan&, Offset& control) {
+       return Event::create(me, object, control);
+     },
+     Event::repair, Event::each_lock},
+    {ObjectKind::kBarrier, "barrier",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+       return Barrier::create(me, object, plan.arguments[0], plan.arguments[1], control);
+     },
+     Barrier::repair, Barrier::each_lock, Barrier::audit},
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <thread>
 
+#include "shm/condition.h"
 #include "shm/extents.h"
 #include "shm/liveness.h"
 #include "shm/object_table.h"
@@ -146,6 +147,20 @@ bool is_live_beyond_doubt(const Segment& segment, ObjectId id) {
   }
 }
 
+// Each condition keeps the lock that it was made with. Derived from the conditions themselves, so there is no count that
+// a death could leave wrong; the lock of a condition that ends now ends with the sweep that follows.
+void mark_locks_of_conditions(const Segment& segment, std::vector<bool>& referred) {
+  for (std::uint32_t index = 1; index < referred.size(); ++index) {
+    const ObjectRecord& record = object_record(segment, index);
+    Word state = record.state.load(std::memory_order_acquire);
+    if (!object_is_live(state) || object_kind(state) != ObjectKind::kCondition) continue;
+    Offset control = object_control(segment, {index, object_generation(state)});
+    if (control == 0) continue;
+    ObjectId lock = Condition::lock_object_of(segment, control);
+    if (lock && lock.index < referred.size()) referred[lock.index] = true;
+  }
+}
+
 }  // namespace
 
 Status add_reference(Segment& segment, ObjectId id, Offset* cell) {
@@ -235,6 +250,7 @@ int sweep_unreferred_objects(ThreadContext& me, std::span<const ObjectId> held) 
       if (id.index < count) referred[id.index] = true;
     }
     mark_referred(segment, referred);
+    mark_locks_of_conditions(segment, referred);
     // A reference moves from a session to a container, or back, by being added there before it goes here. Looked at
     // in this order (sessions, then containers, and after the doubt once more) it cannot slip through.
     std::atomic_thread_fence(std::memory_order_seq_cst);

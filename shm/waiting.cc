@@ -1,0 +1,37 @@
+#include "shm/waiting.h"
+
+#include "shm/barrier.h"
+#include "shm/condition.h"
+#include "shm/extents.h"
+#include "shm/object_table.h"
+
+namespace commonhold::shm {
+
+namespace {
+std::atomic<std::int64_t> check_ns{500'000'000};
+}
+
+std::int64_t wait_check_ns() {
+  return check_ns.load(std::memory_order_relaxed);
+}
+
+void set_wait_check_for_test(std::chrono::nanoseconds interval) {
+  check_ns.store(interval.count(), std::memory_order_relaxed);
+}
+
+void forget_wait(ThreadContext& me, ThreadRecord& record) {
+  Offset control = record.waits_on.load(std::memory_order_acquire);
+  if (control == 0) return;
+  Segment& segment = me.segment();
+  ChunkOwner owner = chunk_owner(segment, control);
+  ObjectInfo info;
+  if (owner && owner.object() < kMaxObjects && object_info(segment, owner.object(), info) == Status::kOk &&
+      info.control == control) {
+    ObjectAddress where{&segment, owner.object(), control};
+    if (info.kind == ObjectKind::kCondition) Condition(where).forget(record);
+    if (info.kind == ObjectKind::kBarrier) Barrier(where).forget(me, record);
+  }
+  end_wait(record);
+}
+
+}  // namespace commonhold::shm
