@@ -228,6 +228,11 @@ void Barrier::reset(ThreadContext& me) const {
   }
 }
 
+void Barrier::settle_unfinished() const {
+  State now = load();
+  if (now.unsettled()) settle(now);
+}
+
 std::uint64_t Barrier::timeout_ns() const {
   return load_word(&control_->timeout_ns);
 }

@@ -80,6 +80,8 @@ class Barrier {
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
   // Empty when the chain has as many threads as are counted.
   static std::string audit(ThreadContext& me, const ObjectAddress& where);
+  // Who said how a generation ends died before all inside were told.
+  void settle_unfinished() const;
   // The thread of that slot died in a wait.
   void forget(ThreadContext& me, const ThreadRecord& dead) const;
 

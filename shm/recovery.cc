@@ -95,7 +95,7 @@ void recover_announced(ThreadContext& me, Word announcement, std::uint32_t dead_
     ChunkOwner owner = chunk_owner(segment, at);
     if (owner && owner.object() < kMaxObjects) recover_each_lock(me, owner.object(), dead_owner);
   } else if (kind == Announced::kFutex) {
-    if (segment.holds(at, sizeof(Word))) futex_wake_all(*segment.at<std::atomic<std::uint32_t>>(at));
+    finish_wake(segment, at);
   } else if (kind == Announced::kWord) {
     auto& word = *segment.at<LockWord>(at);
     bool in_header = at == segment.offset_of(&segment.header().extents_lock);

@@ -19,15 +19,32 @@ void set_wait_check_for_test(std::chrono::nanoseconds interval) {
   check_ns.store(interval.count(), std::memory_order_relaxed);
 }
 
+namespace {
+
+// The live object that has this address in its control block; kNone for none.
+ObjectInfo object_at(const Segment& segment, Offset at) {
+  ChunkOwner owner = chunk_owner(segment, at);
+  ObjectInfo info;
+  bool found = owner && owner.object() < kMaxObjects && object_info(segment, owner.object(), info) == Status::kOk;
+  return found ? info : ObjectInfo{};
+}
+
+}  // namespace
+
+void finish_wake(Segment& segment, Offset futex) {
+  if (!segment.holds(futex, sizeof(Word))) return;
+  ObjectInfo info = object_at(segment, futex);
+  if (info.kind == ObjectKind::kBarrier) Barrier({&segment, info.id.index, info.control}).settle_unfinished();
+  futex_wake_all(*segment.at<std::atomic<std::uint32_t>>(futex));
+}
+
 void forget_wait(ThreadContext& me, ThreadRecord& record) {
   Offset control = record.waits_on.load(std::memory_order_acquire);
   if (control == 0) return;
   Segment& segment = me.segment();
-  ChunkOwner owner = chunk_owner(segment, control);
-  ObjectInfo info;
-  if (owner && owner.object() < kMaxObjects && object_info(segment, owner.object(), info) == Status::kOk &&
-      info.control == control) {
-    ObjectAddress where{&segment, owner.object(), control};
+  ObjectInfo info = object_at(segment, control);
+  if (info.control == control) {
+    ObjectAddress where{&segment, info.id.index, control};
     if (info.kind == ObjectKind::kCondition) Condition(where).forget(record);
     if (info.kind == ObjectKind::kBarrier) Barrier(where).forget(me, record);
   }

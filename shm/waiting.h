@@ -83,6 +83,9 @@ void each_waiter(const Segment& segment, Offset control, Visit&& visit) {
 std::int64_t wait_check_ns();
 void set_wait_check_for_test(std::chrono::nanoseconds interval);
 
+// For the recovery of a thread that announced a wake-up: sends it, and finishes what led to it.
+void finish_wake(Segment& segment, Offset futex);
+
 // For the recovery of a thread, after its locks: takes it out of what it waited in, and hands on what it was told.
 void forget_wait(ThreadContext& me, ThreadRecord& record);
 

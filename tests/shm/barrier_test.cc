@@ -219,7 +219,7 @@ TEST_CASE("the death of one who is inside breaks the barrier at once, with or wi
   pid_t doomed = parties[1];
   kill(doomed, SIGKILL);
   REQUIRE(wait_for(doomed) == -SIGKILL);
-  if (recovered_here) REQUIRE(shm::recover_all_dead(*stage.segment, stage.segment.me()) == 1);
+  if (recovered_here) REQUIRE(shm::recover_all_dead(*stage.segment, stage.segment.me()) >= 1);
   REQUIRE(wait_for(parties[0]) == 100);
   REQUIRE(wait_for(parties[2]) == 100);
   std::uint32_t pid = 0;
@@ -246,7 +246,7 @@ TEST_CASE("the death of the one who runs the action breaks the barrier, for newc
   while (!is_asleep(late)) std::this_thread::yield();
   kill(doomed, SIGKILL);
   REQUIRE(wait_for(doomed) == -SIGKILL);
-  if (recovered_here) REQUIRE(shm::recover_all_dead(*stage.segment, stage.segment.me()) == 1);
+  if (recovered_here) REQUIRE(shm::recover_all_dead(*stage.segment, stage.segment.me()) >= 1);
   REQUIRE(wait_for(party) == 100);
   REQUIRE(wait_for(late) == 100);
   REQUIRE(stage.barrier.broken());

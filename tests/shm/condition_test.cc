@@ -239,21 +239,21 @@ TEST_CASE("a waiter that is killed takes no notification from the next") {
   SECTION("before it is told, and recovered") {
     kill(doomed, SIGKILL);
     (void)wait_for(doomed);
-    REQUIRE(shm::recover_all_dead(*stage.segment, stage.segment.me()) == 1);
+    REQUIRE(shm::recover_all_dead(*stage.segment, stage.segment.me()) >= 1);
     stage.notify(1);
   }
   SECTION("before it is told, and not recovered") {
     kill(doomed, SIGKILL);
     (void)wait_for(doomed);
     stage.notify(1);  // goes to the dead one
-    REQUIRE(shm::recover_all_dead(*stage.segment, stage.segment.me()) == 1);
+    REQUIRE(shm::recover_all_dead(*stage.segment, stage.segment.me()) >= 1);
   }
   SECTION("after it was told") {
     kill(doomed, SIGSTOP);
     stage.notify(1);
     kill(doomed, SIGKILL);
     (void)wait_for(doomed);
-    REQUIRE(shm::recover_all_dead(*stage.segment, stage.segment.me()) == 1);
+    REQUIRE(shm::recover_all_dead(*stage.segment, stage.segment.me()) >= 1);
   }
   REQUIRE(wait_for(next) == 0);
 }
@@ -275,7 +275,7 @@ TEST_CASE("a notification of the dead does not go to one who began to wait after
   pid_t later = stage.start_waiter(2);
   kill(doomed, SIGKILL);
   (void)wait_for(doomed);
-  REQUIRE(shm::recover_all_dead(*stage.segment, stage.segment.me()) == 1);
+  REQUIRE(shm::recover_all_dead(*stage.segment, stage.segment.me()) >= 1);
   REQUIRE(stage.condition.waiting() == 1);
   stage.notify(1);
   REQUIRE(wait_for(later) == 0);
@@ -291,7 +291,7 @@ TEST_CASE("when the holder of the lock is killed all who wait under it are woken
     kill(getpid(), SIGKILL);
   });
   REQUIRE(wait_for(holder) == -SIGKILL);
-  if (recovered_here) REQUIRE(shm::recover_all_dead(*stage.segment, stage.segment.me()) == 1);
+  if (recovered_here) REQUIRE(shm::recover_all_dead(*stage.segment, stage.segment.me()) >= 1);
   REQUIRE(wait_for(a) == 0);
   REQUIRE(wait_for(b) == 0);
   REQUIRE(stage.condition.base().died_pid() == static_cast<std::uint32_t>(holder));
