@@ -23,12 +23,12 @@ constexpr ObjectType kTypes[] = {
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        return Dict::create(me, object, plan.arguments[0], control);
      },
-     Dict::repair, Dict::each_lock, audit<Dict>},
+     Dict::repair, Dict::each_lock, audit<Dict>, Dict::each_link},
     {ObjectKind::kList, "list",
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        return List::create(me, object, plan.arguments[0] != 0, control);
      },
-     List::repair, List::each_lock, audit<List>},
+     List::repair, List::each_lock, audit<List>, List::each_link},
     {ObjectKind::kValue, "value",
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        return Value::create(me, object, plan.arguments[0], plan.arguments[1], control);
