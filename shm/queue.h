@@ -76,6 +76,7 @@ class Queue {
                   Append&& append) const;
   template <typename Take>
   Status get_with(ThreadContext& me, Deadline deadline, Take&& take) const;
+  bool has_items() const;  // or was shut down
   bool wait_for_items(ThreadContext& me, Deadline deadline) const;
   bool wait_for_room(ThreadContext& me, Deadline deadline) const;
   Status take_fixed_run(Offset& at, std::byte* to, std::uint64_t count, std::uint64_t stride) const;
