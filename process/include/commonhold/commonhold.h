@@ -4,8 +4,10 @@
 #include <commonhold/array.h>
 #include <commonhold/attach.h>
 #include <commonhold/codec.h>
+#include <commonhold/current_process.h>
 #include <commonhold/dict.h>
 #include <commonhold/errors.h>
+#include <commonhold/fresh.h>
 #include <commonhold/list.h>
 #include <commonhold/lock.h>
 #include <commonhold/manager.h>

@@ -130,6 +130,12 @@ class UsageError : public Error {
   using Error::Error;
 };
 
+// Something that was closed before.
+class Closed : public UsageError {
+ public:
+  using UsageError::UsageError;
+};
+
 // The operating system refused; code() is errno.
 class SystemError : public Error {
  public:
