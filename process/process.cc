@@ -1,6 +1,7 @@
 #include <commonhold/process.h>
 
 #include <errno.h>
+#include <fmt/format.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -198,9 +199,9 @@ int Process::sentinel() const {
 std::string Process::describe() {
   if (state_ == nullptr) return "<Process moved>";
   detail::Child& child = *state_->child;
-  std::string text = "<" + class_of(*this) + " name='" + name() + "'";
-  if (child.pid != 0) text += " pid=" + std::to_string(child.pid);
-  text += " parent=" + std::to_string(child.made_by);
+  std::string text = fmt::format("<{} name='{}'", class_of(*this), name());
+  if (child.pid != 0) text += fmt::format(" pid={}", child.pid.load());
+  text += fmt::format(" parent={}", child.made_by);
   if (child.closed) {
     text += " closed";
   } else if (child.pid == 0) {

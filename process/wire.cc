@@ -1,6 +1,7 @@
 #include "process/wire.h"
 
 #include <errno.h>
+#include <fmt/format.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
@@ -154,7 +155,7 @@ void read_file(int file, std::uint64_t most, Message& message) {
 }  // namespace
 
 void throw_wire_error(const char* doing, int error) {
-  throw SystemError(error, std::string(doing) + " failed: " + strerror(error));
+  throw SystemError(error, fmt::format("{} failed: {}", doing, strerror(error)));
 }
 
 Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
@@ -244,7 +245,7 @@ Message receive_stream(int socket, std::uint64_t most) {
     receive_all(socket, reinterpret_cast<char*>(&size), sizeof size);
     size = big_endian(size);
   } else if (word < 0) {
-    throw SystemError(EBADMSG, "a message of length " + std::to_string(word) + " was announced; is this a Connection?");
+    throw SystemError(EBADMSG, fmt::format("a message of length {} was announced; is this a Connection?", word));
   }
   if (size > most) {
     message.too_long = size;

@@ -30,7 +30,7 @@ std::string prove_key(std::string_view key, End end, std::string_view listener_c
   // Authkey is never empty: a byte that is no part of any key's meaning goes before it.
   try {
     const auto role = end == End::kConnector ? rpc::Role::kConnector : rpc::Role::kListener;
-    const auto proof = rpc::prove(rpc::Authkey("k" + std::string(key)), role, nonce_of(listener_challenge),
+    const auto proof = rpc::prove(rpc::Authkey(std::string("k").append(key)), role, nonce_of(listener_challenge),
                                   nonce_of(connector_challenge));
     return std::string(proof.begin(), proof.end());
   } catch (const rpc::AddressError& refusal) {

@@ -9,7 +9,7 @@
 //   |- ServerGone, RemoteError, AuthenticationError
 //   |- EndOfFile, BufferTooShort                 a connection's other end is closed; a message too long for its place
 //   |- TaskError -- WorkerDied, PoolTerminated   a pool's task that has no result
-//   |- UsageError -- Closed                      the calling program's mistake
+//   |- UsageError                                the calling program's mistake
 //   `- SystemError, CorruptSegment               the operating system's refusal; bytes that no writer of ours
 //   wrote
 //
@@ -147,12 +147,6 @@ class BufferTooShort : public Error {
 
  private:
   std::string bytes_;
-};
-
-// Something that was closed before.
-class Closed : public UsageError {
- public:
-  using UsageError::UsageError;
 };
 
 // The operating system refused; code() is errno.
