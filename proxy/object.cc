@@ -11,6 +11,7 @@
 
 #include "proxy/errors.h"
 #include "proxy/fork_guard.h"
+#include "proxy/queue_object.h"
 #include "shm/array.h"
 #include "shm/dict.h"
 #include "shm/list.h"
@@ -84,6 +85,8 @@ Object* make(const FoundObject& found, shm::Offset control) {
       return make<shm::Array>(found, control);
     case ObjectKind::kLock:
       return make<shm::UserLock>(found, control);
+    case ObjectKind::kQueue:
+      return make<shm::Queue>(found, control);
     default:
       break;
   }

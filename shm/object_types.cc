@@ -3,6 +3,7 @@
 #include "shm/array.h"
 #include "shm/dict.h"
 #include "shm/list.h"
+#include "shm/queue.h"
 #include "shm/user_lock.h"
 #include "shm/value.h"
 
@@ -44,6 +45,11 @@ constexpr ObjectType kTypes[] = {
        return UserLock::create(me, object, plan.arguments[0] != 0, control);
      },
      UserLock::repair, UserLock::each_lock},
+    {ObjectKind::kQueue, "queue",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+       return Queue::create(me, object, plan.arguments[0], plan.arguments[1], control);
+     },
+     Queue::repair, Queue::each_lock, audit<Queue>, Queue::wake},
 };
 
 }  // namespace

@@ -48,6 +48,12 @@ void recover_word(ThreadContext& me, LockWord& word, std::uint32_t dead_owner) {
   futex_wake(word.state, 1);
 }
 
+// The dead one may have been about to wake those who wait at the object, or have swallowed a wake-up.
+void wake_waiters(Segment& segment, const ObjectInfo& info) {
+  const ObjectType* type = object_type(info.kind);
+  if (type != nullptr && type->wake != nullptr) type->wake({&segment, info.id.index, info.control});
+}
+
 struct DeadOwner {
   ThreadContext* me;
   std::uint32_t owner;
@@ -64,13 +70,13 @@ void recover_each_lock(ThreadContext& me, std::uint32_t object, std::uint32_t de
     auto* owner = static_cast<DeadOwner*>(context);
     recover_word(*owner->me, word, owner->owner);
   });
+  wake_waiters(segment, info);
 }
 
 // False for a word that is data by now: an announcement may outlive its object (another thread freed the lock).
-bool is_lock_word(const Segment& segment, const LockWord& word) {
+bool is_lock_word(const Segment& segment, const LockWord& word, ObjectInfo& info) {
   if (&word == &segment.header().extents_lock) return true;
   ChunkOwner owner = chunk_owner(segment, segment.offset_of(&word));
-  ObjectInfo info;
   if (!owner || object_info(segment, owner.object(), info) != Status::kOk) return false;
   const ObjectType* type = object_type(info.kind);
   if (type == nullptr) return false;
@@ -96,8 +102,10 @@ void recover_announced(ThreadContext& me, Word announcement, std::uint32_t dead_
   } else if (kind == Announced::kWord) {
     auto& word = *segment.at<LockWord>(at);
     bool in_header = at == segment.offset_of(&segment.header().extents_lock);
-    if ((in_header || segment.holds(at, sizeof(LockWord))) && is_lock_word(segment, word)) {
+    ObjectInfo info;
+    if ((in_header || segment.holds(at, sizeof(LockWord))) && is_lock_word(segment, word, info)) {
       recover_word(me, word, dead_owner);
+      if (!in_header) wake_waiters(segment, info);
     }
   }
 }

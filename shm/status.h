@@ -19,6 +19,7 @@ enum class [[nodiscard]] Status : std::uint8_t{
     kPoisoned,     // the lock's previous owner died and its policy asks for a repair first
     kCorrupt,      // the segment holds what no writer of ours writes
     kGone,         // the object was destroyed
+    kClosed,       // the queue takes, or gives, no more
     kRetry,        // a concurrent change was seen; internal to shm/
 };
 

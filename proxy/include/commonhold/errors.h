@@ -2,6 +2,7 @@
 //
 //   Error
 //   |- KeyError, IndexError, ValueError          what was asked for is not there
+//   |- Full, Empty                               a queue that has no room, or no item, in time
 //   |- TypeMismatch, NameError, ObjectGone       the object is another one than you thought, or none
 //   |- LockError -- NotHeld, Poisoned            a lock that is free, or whose owner died
 //   |- TimeoutError
@@ -44,6 +45,24 @@ class IndexError : public Error {
 class ValueError : public Error {
  public:
   using Error::Error;
+};
+
+// A queue that has no room in the time that was given. Nothing was put.
+class Full : public Error {
+ public:
+  using Error::Error;
+};
+
+// A queue in which nothing came in the time that was given.
+class Empty : public Error {
+ public:
+  using Error::Error;
+};
+
+// A queue that this process closed, or that was shut down.
+class Closed : public ValueError {
+ public:
+  using ValueError::ValueError;
 };
 
 // An object of another type than the one it was opened as.

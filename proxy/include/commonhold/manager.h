@@ -46,6 +46,7 @@
 #include <commonhold/list.h>
 #include <commonhold/lock.h>
 #include <commonhold/named.h>
+#include <commonhold/queue.h>
 #include <commonhold/value.h>
 
 namespace commonhold {
@@ -140,6 +141,28 @@ class Manager {
   Lock lock(const LockOptions& options = {}) const { return anonymous<Lock>(options); }
   Lock lock(const Named& name, const LockOptions& options = {}) const {
     return open_or_create<Lock>(name.name(), options);
+  }
+
+  // At most `maxsize` items; 0 or less: no limit.
+  template <detail::Storable T>
+  Queue<T> queue(std::int64_t maxsize = 0) const {
+    return anonymous<Queue<T>>(QueueOptions{maxsize});
+  }
+  template <detail::Storable T>
+  Queue<T> queue(const QueueOptions& options) const {
+    return anonymous<Queue<T>>(options);
+  }
+  template <detail::Storable T>
+  Queue<T> queue(const Named& name, const QueueOptions& options = {}) const {
+    return open_or_create<Queue<T>>(name.name(), options);
+  }
+  template <detail::Storable T>
+  JoinableQueue<T> joinable_queue(std::int64_t maxsize = 0) const {
+    return queue<T>(maxsize);
+  }
+  template <detail::Storable T>
+  SimpleQueue<T> simple_queue() const {
+    return anonymous<SimpleQueue<T>>();
   }
 
   // ---- names
