@@ -3,6 +3,8 @@
 #include "shm/array.h"
 #include "shm/dict.h"
 #include "shm/list.h"
+#include "shm/rw_lock.h"
+#include "shm/semaphore.h"
 #include "shm/user_lock.h"
 #include "shm/value.h"
 
@@ -44,6 +46,17 @@ constexpr ObjectType kTypes[] = {
        return UserLock::create(me, object, plan.arguments[0] != 0, control);
      },
      UserLock::repair, UserLock::each_lock},
+    {ObjectKind::kSemaphore, "semaphore",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+       SemaphoreKind kind = plan.arguments[2] != 0 ? SemaphoreKind::kItems : SemaphoreKind::kPermits;
+       return Semaphore::create(me, object, plan.arguments[0], plan.arguments[1], kind, control);
+     },
+     Semaphore::repair, Semaphore::each_lock},
+    {ObjectKind::kRwLock, "rwlock",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan&, Offset& control) {
+       return RwLock::create(me, object, control);
+     },
+     RwLock::repair, RwLock::each_lock},
 };
 
 }  // namespace

@@ -30,6 +30,8 @@ const char* to_string(Status status) {
       return "corrupt";
     case Status::kGone:
       return "gone";
+    case Status::kDeadlock:
+      return "deadlock";
     case Status::kRetry:
       return "retry";
   }
