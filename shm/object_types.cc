@@ -4,6 +4,8 @@
 #include "shm/dict.h"
 #include "shm/list.h"
 #include "shm/queue.h"
+#include "shm/rw_lock.h"
+#include "shm/semaphore.h"
 #include "shm/user_lock.h"
 #include "shm/value.h"
 
@@ -50,6 +52,17 @@ constexpr ObjectType kTypes[] = {
        return Queue::create(me, object, plan.arguments[0], plan.arguments[1], control);
      },
      Queue::repair, Queue::each_lock, audit<Queue>, nullptr, Queue::wake},
+    {ObjectKind::kSemaphore, "semaphore",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+       SemaphoreKind kind = plan.arguments[2] != 0 ? SemaphoreKind::kItems : SemaphoreKind::kPermits;
+       return Semaphore::create(me, object, plan.arguments[0], plan.arguments[1], kind, control);
+     },
+     Semaphore::repair, Semaphore::each_lock},
+    {ObjectKind::kRwLock, "rwlock",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan&, Offset& control) {
+       return RwLock::create(me, object, control);
+     },
+     RwLock::repair, RwLock::each_lock},
 };
 
 }  // namespace
