@@ -11,6 +11,7 @@
 
 #include "proxy/errors.h"
 #include "proxy/fork_guard.h"
+#include "proxy/queue_object.h"
 #include "shm/array.h"
 #include "shm/barrier.h"
 #include "shm/condition.h"
@@ -96,6 +97,8 @@ Object* make(const FoundObject& found, shm::Offset control) {
       return make<shm::Event>(found, control);
     case ObjectKind::kBarrier:
       return make<shm::Barrier>(found, control);
+    case ObjectKind::kQueue:
+      return make<shm::Queue>(found, control);
     default:
       break;
   }

@@ -171,8 +171,10 @@ void Condition::wake_all_on(const Segment& segment, Offset lock) {
   }
 }
 
-ObjectId Condition::lock_object_of(const Segment& segment, Offset control) {
-  return ObjectId::from_word(load_word(&segment.at<ConditionControl>(control)->lock_object));
+bool Condition::each_link(ThreadContext&, const ObjectAddress& where, Deadline, const LinkVisitor& visit) {
+  ObjectId lock = ObjectId::from_word(load_word(&where.segment->at<ConditionControl>(where.control)->lock_object));
+  if (lock) visit(lock);
+  return true;
 }
 
 Status Condition::create(ThreadContext& me, std::uint32_t object, Word lock, Word nonce, Offset& control) {
@@ -191,6 +193,7 @@ Status Condition::create(ThreadContext& me, std::uint32_t object, Word lock, Wor
   store_word(&made->lock_at, lock != 0 ? info.control : segment.offset_of(&made->own));
   store_word(&made->lock_object, lock);
   store_word(&made->recursive, lock == 0 || info.kind == ObjectKind::kRLock ? 1 : 0);
+  if (lock != 0) note_links(segment, object, {ItemKind::kReference, &lock, sizeof lock});
   control = at;
   return Status::kOk;
 }

@@ -24,6 +24,7 @@
 //   it changed without telling them.
 #pragma once
 
+#include "shm/links.h"
 #include "shm/rlock.h"
 #include "shm/waiting.h"
 
@@ -75,8 +76,8 @@ class Condition {
   void forget(ThreadRecord& dead) const;
   // Wakes all who wait in conditions on the lock whose control is there.
   static void wake_all_on(const Segment& segment, Offset lock);
-  // The object that the condition of this control block keeps alive; none when the lock is its own.
-  static ObjectId lock_object_of(const Segment& segment, Offset control);
+  // The lock that it keeps alive, unless it is its own.
+  static bool each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline, const LinkVisitor& visit);
 
  private:
   bool tell(std::uint32_t thread, Word ticket, std::uint32_t note) const;

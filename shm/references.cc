@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <thread>
 
-#include "shm/condition.h"
 #include "shm/extents.h"
 #include "shm/liveness.h"
 #include "shm/object_table.h"
@@ -147,20 +146,6 @@ bool is_live_beyond_doubt(const Segment& segment, ObjectId id) {
   }
 }
 
-// Each condition keeps the lock that it was made with. Derived from the conditions themselves, so there is no count that
-// a death could leave wrong; the lock of a condition that ends now ends with the sweep that follows.
-void mark_locks_of_conditions(const Segment& segment, std::vector<bool>& referred) {
-  for (std::uint32_t index = 1; index < referred.size(); ++index) {
-    const ObjectRecord& record = object_record(segment, index);
-    Word state = record.state.load(std::memory_order_acquire);
-    if (!object_is_live(state) || object_kind(state) != ObjectKind::kCondition) continue;
-    Offset control = object_control(segment, {index, object_generation(state)});
-    if (control == 0) continue;
-    ObjectId lock = Condition::lock_object_of(segment, control);
-    if (lock && lock.index < referred.size()) referred[lock.index] = true;
-  }
-}
-
 }  // namespace
 
 Status add_reference(Segment& segment, ObjectId id, Offset* cell) {
@@ -239,57 +224,6 @@ void drop_all_references(ThreadContext& me, SessionIndex session) {
   references.store(kMayOwnPages, std::memory_order_release);
   give_object(me, reference_owner(session).object());
   references.store(0, std::memory_order_release);
-}
-
-int sweep_unreferred_objects(ThreadContext& me, std::span<const ObjectId> held) {
-  Segment& segment = me.segment();
-  auto count = static_cast<std::uint32_t>(segment.header().objects_committed.load(std::memory_order_acquire));
-  auto mark = [&](std::vector<bool>& referred) {
-    referred.assign(count, false);
-    for (ObjectId id : held) {
-      if (id.index < count) referred[id.index] = true;
-    }
-    mark_referred(segment, referred);
-    mark_locks_of_conditions(segment, referred);
-    // A reference moves from a session to a container, or back, by being added there before it goes here. Looked at
-    // in this order (sessions, then containers, and after the doubt once more) it cannot slip through.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-  };
-  auto is_kept = [&](std::uint32_t index, const std::vector<bool>& referred) {
-    const ObjectRecord& record = object_record(segment, index);
-    return referred[index] || record.held_inside.load(std::memory_order_seq_cst) != 0 ||
-           (load_word(record.name) & 0xff) != 0;
-  };
-  auto change_state = [&](std::uint32_t index, ObjectState state) {
-    ObjectRecord& record = object_record(segment, index);
-    Word now = record.state.load(std::memory_order_relaxed);
-    record.state.store(object_state_word(state, object_kind(now), object_generation(now)), std::memory_order_seq_cst);
-  };
-
-  std::vector<bool> referred;
-  mark(referred);
-  std::vector<std::uint32_t> doubted;
-  for (std::uint32_t index = 1; index < count; ++index) {
-    Word state = object_record(segment, index).state.load(std::memory_order_relaxed);
-    if (object_state(state) != ObjectState::kLive || is_kept(index, referred)) continue;
-    change_state(index, ObjectState::kDoubted);  // SYNC POINT: doubt
-    doubted.push_back(index);
-  }
-  if (doubted.empty()) return 0;
-
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  mark(referred);
-  std::vector<bool> ending(count);
-  std::erase_if(doubted, [&](std::uint32_t index) {
-    bool kept = is_kept(index, referred);
-    change_state(index, kept ? ObjectState::kLive : ObjectState::kEnding);
-    ending[index] = !kept;
-    return kept;
-  });
-  if (doubted.empty()) return 0;
-  give_objects(me, ending);
-  for (std::uint32_t index : doubted) change_state(index, ObjectState::kFree);
-  return static_cast<int>(doubted.size());
 }
 
 }  // namespace commonhold::shm

@@ -32,6 +32,10 @@ const char* to_string(Status status) {
       return "gone";
     case Status::kBroken:
       return "broken";
+    case Status::kClosed:
+      return "closed";
+    case Status::kDeadlock:
+      return "deadlock";
     case Status::kRetry:
       return "retry";
   }

@@ -2,12 +2,15 @@
 //
 //   Error
 //   |- KeyError, IndexError, ValueError          what was asked for is not there
+//   |- Full, Empty                               a queue that has no room, or no item, in time
 //   |- TypeMismatch, NameError, ObjectGone       the object is another one than you thought, or none
 //   |- LockError -- NotHeld, Poisoned            a lock that is free, or whose owner died
 //   |- TimeoutError
 //   |- BrokenBarrier                             somebody that the others waited for will not come
 //   |- OutOfMemory, LimitReached                 nothing was changed; make room
 //   |- ServerGone, RemoteError, AuthenticationError
+//   |- EndOfFile, BufferTooShort                 a connection's other end is closed; a message too long for its place
+//   |- TaskError -- WorkerDied, PoolTerminated   a pool's task that has no result
 //   |- UsageError                                the calling program's mistake
 //   `- SystemError, CorruptSegment               the operating system's refusal; bytes that no writer of ours
 //   wrote
@@ -18,6 +21,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace commonhold {
 
@@ -42,6 +46,24 @@ class IndexError : public Error {
 class ValueError : public Error {
  public:
   using Error::Error;
+};
+
+// A queue that has no room in the time that was given. Nothing was put.
+class Full : public Error {
+ public:
+  using Error::Error;
+};
+
+// A queue in which nothing came in the time that was given.
+class Empty : public Error {
+ public:
+  using Error::Error;
+};
+
+// A queue that this process closed, or that was shut down.
+class Closed : public ValueError {
+ public:
+  using ValueError::ValueError;
 };
 
 // An object of another type than the one it was opened as.
@@ -136,6 +158,22 @@ class AuthenticationError : public Error {
 class UsageError : public Error {
  public:
   using Error::Error;
+};
+
+// The other end of a connection is closed, and everything that it sent was received.
+class EndOfFile : public Error {
+ public:
+  using Error::Error;
+};
+
+// A message that does not fit where it was to go. It was received, and is here.
+class BufferTooShort : public Error {
+ public:
+  BufferTooShort(std::string bytes, const std::string& message) : Error(message), bytes_(std::move(bytes)) {}
+  const std::string& bytes() const noexcept { return bytes_; }
+
+ private:
+  std::string bytes_;
 };
 
 // The operating system refused; code() is errno.

@@ -50,6 +50,7 @@
 #include <commonhold/list.h>
 #include <commonhold/lock.h>
 #include <commonhold/named.h>
+#include <commonhold/queue.h>
 #include <commonhold/rlock.h>
 #include <commonhold/value.h>
 
@@ -172,6 +173,28 @@ class Manager {
   }
   Barrier barrier(const Named& name, std::int64_t parties, const BarrierOptions& options = {}) const {
     return open_or_create<Barrier>(name.name(), parties, options).with_action(options.action);
+  }
+
+  // At most `maxsize` items; 0 or less: no limit.
+  template <detail::Storable T>
+  Queue<T> queue(std::int64_t maxsize = 0) const {
+    return anonymous<Queue<T>>(QueueOptions{maxsize});
+  }
+  template <detail::Storable T>
+  Queue<T> queue(const QueueOptions& options) const {
+    return anonymous<Queue<T>>(options);
+  }
+  template <detail::Storable T>
+  Queue<T> queue(const Named& name, const QueueOptions& options = {}) const {
+    return open_or_create<Queue<T>>(name.name(), options);
+  }
+  template <detail::Storable T>
+  JoinableQueue<T> joinable_queue(std::int64_t maxsize = 0) const {
+    return queue<T>(maxsize);
+  }
+  template <detail::Storable T>
+  SimpleQueue<T> simple_queue() const {
+    return anonymous<SimpleQueue<T>>();
   }
 
   // ---- names
