@@ -22,13 +22,13 @@ int main() {
   };
   // The first come while the light is red.
   for (int car = 0; car < 20; ++car) {
-    if (car == 10) std::this_thread::sleep_for(5ms);
     arrive([&] {
       if (!green.is_set()) ++waited;
       green.wait();
       ++passed;
     });
     if (car == 9) {
+      while (waited < 10) std::this_thread::sleep_for(1ms);  // until they stand there
       arrive([&] {
         if (!green.wait(1ms)) ++police_on_red;
       });
