@@ -40,6 +40,7 @@
 #include <utility>
 #include <vector>
 
+#include <commonhold/any.h>
 #include <commonhold/array.h>
 #include <commonhold/detail/manager_calls.h>
 #include <commonhold/dict.h>
