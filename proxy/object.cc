@@ -75,6 +75,8 @@ Object* make(const FoundObject& found, shm::Offset control) {
 Object* make(const FoundObject& found, shm::Offset control) {
   switch (found.kind) {
     case ObjectKind::kDict:
+    case ObjectKind::kNamespace:
+    case ObjectKind::kSet:
       return make<shm::Dict>(found, control);
     case ObjectKind::kList:
       return make<shm::List>(found, control);
