@@ -76,6 +76,8 @@ Object* make(const FoundObject& found, shm::Offset control) {
 Object* make(const FoundObject& found, shm::Offset control) {
   switch (found.kind) {
     case ObjectKind::kDict:
+    case ObjectKind::kNamespace:
+    case ObjectKind::kSet:
       return make<shm::Dict>(found, control);
     case ObjectKind::kList:
       return make<shm::List>(found, control);
@@ -132,6 +134,25 @@ std::shared_ptr<Object> find_or_add_object(const FoundObject& found) {
   std::erase_if(live.segments, [](const auto& segment) { return segment.expired(); });
   live.segments.push_back(found.segment);
   return owner;
+}
+
+std::shared_ptr<Object> find_object_of_process(const shm::Segment& segment, shm::ObjectId id) {
+  std::shared_ptr<Object> object;
+  {
+    std::lock_guard hold(ForkGuard::instance().mutex);
+    const auto& entries = LiveObjects::instance().entries;
+    auto present = entries.find({&segment, id.word()});
+    if (present != entries.end()) object = present->second.owner.lock();
+  }
+  if (object != nullptr) check(*object);
+  return object;
+}
+
+void check_link_type(Object& from, const FoundObject& found, const ObjectRequest& request) {
+  if (request.kind == ObjectKind::kNone) return;
+  if (found.kind == request.kind && found.signature == request.signature) return;
+  throw TypeMismatch(fmt::format("{} refers to a {}, and it was read as a {}", description_of(from), found.signature,
+                                 request.signature));
 }
 
 void attend(Object& object) {

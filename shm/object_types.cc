@@ -21,12 +21,19 @@ std::string audit(ThreadContext& me, const ObjectAddress& where) {
   return std::to_string(found.lost_blocks) + " blocks and " + std::to_string(found.lost_chunks) + " chunks are lost";
 }
 
+// A dict, or what has its structure.
+constexpr ObjectType dict_like(ObjectKind kind, const char* name) {
+  return {kind, name,
+          [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+            return Dict::create(me, object, plan.arguments[0], control);
+          },
+          Dict::repair, Dict::each_lock, audit<Dict>, Dict::each_link};
+}
+
 constexpr ObjectType kTypes[] = {
-    {ObjectKind::kDict, "dict",
-     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
-       return Dict::create(me, object, plan.arguments[0], control);
-     },
-     Dict::repair, Dict::each_lock, audit<Dict>, Dict::each_link},
+    dict_like(ObjectKind::kDict, "dict"),
+    dict_like(ObjectKind::kNamespace, "namespace"),
+    dict_like(ObjectKind::kSet, "set"),
     {ObjectKind::kList, "list",
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        return List::create(me, object, plan.arguments[0] != 0, control);

@@ -1,7 +1,8 @@
 // What can go wrong, as types. Every message names the operands: the key, the object, the limit, the pid.
 //
 //   Error
-//   |- KeyError, IndexError, ValueError          what was asked for is not there
+//   |- KeyError -- AttributeError                what was asked for is not there
+//   |- IndexError, ValueError
 //   |- Full, Empty                               a queue that has no room, or no item, in time
 //   |- TypeMismatch, NameError, ObjectGone       the object is another one than you thought, or none
 //   |- LockError -- NotHeld, Poisoned            a lock that is free, or whose owner died
@@ -33,6 +34,12 @@ class Error : public std::runtime_error {
 class KeyError : public Error {
  public:
   using Error::Error;
+};
+
+// An attribute that a Namespace does not have.
+class AttributeError : public KeyError {
+ public:
+  using KeyError::KeyError;
 };
 
 // An index outside a list or array; an element of an empty list.

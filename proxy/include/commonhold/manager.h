@@ -16,7 +16,7 @@
 //   taken auto opened = manager.open<Dict<std::string, int>>("scores");                  // NameError when it
 //   is unknown
 //
-// create, open and open_or_create take every type: Dict, List, Value, Array, Lock. An object opened as
+// create, open and open_or_create take every type: Dict, List, Set, Namespace, Value, Array, Lock. An object opened as
 // another type than its own is a TypeMismatch that names both.
 //
 // A Manager is a reference to the server: copy it, capture it, use it after fork. An anonymous server ends,
@@ -40,13 +40,16 @@
 #include <utility>
 #include <vector>
 
+#include <commonhold/any.h>
 #include <commonhold/array.h>
 #include <commonhold/detail/manager_calls.h>
 #include <commonhold/dict.h>
 #include <commonhold/list.h>
 #include <commonhold/lock.h>
+#include <commonhold/name_space.h>
 #include <commonhold/named.h>
 #include <commonhold/queue.h>
+#include <commonhold/set.h>
 #include <commonhold/value.h>
 
 namespace commonhold {
@@ -106,6 +109,31 @@ class Manager {
   List<T> list(const Named& name) const {
     return open_or_create<List<T>>(name.name());
   }
+
+  template <detail::StorableKey T>
+  Set<T> set() const {
+    return anonymous<Set<T>>();
+  }
+  template <detail::StorableKey T>
+  Set<T> set(std::initializer_list<T> elements) const {
+    return filled(anonymous<Set<T>>(), elements);
+  }
+  template <detail::StorableKey T, std::ranges::input_range Elements>
+  Set<T> set(const Elements& elements) const {
+    return filled(anonymous<Set<T>>(), elements);
+  }
+  template <detail::StorableKey T>
+  Set<T> set(const Named& name) const {
+    return open_or_create<Set<T>>(name.name());
+  }
+
+  // A Namespace: ns({{"count", 5}, {"name", "stock"}}).
+  Namespace ns(std::initializer_list<std::pair<const std::string, Any>> attributes = {}) const {
+    auto made = anonymous<Namespace>();
+    made.update(attributes);
+    return made;
+  }
+  Namespace ns(const Named& name) const { return open_or_create<Namespace>(name.name()); }
 
   template <detail::Plain T>
   Value<T> value(T initial = T()) const {
