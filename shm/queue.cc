@@ -117,9 +117,10 @@ Status Queue::put_fixed(ThreadContext& me, const void* items, std::uint64_t coun
 
 // ---- getting
 
-// take(at, available, taken) copies items from `at` on, moves it behind them and says how many there were.
+// take(at, available, taken) copies items from `at` on, `wanted` of them where there are so many, moves `at` behind them
+// and says how many it took.
 template <typename Take>
-Status Queue::get_with(ThreadContext& me, Deadline deadline, Take&& take) const {
+Status Queue::get_with(ThreadContext& me, std::uint64_t wanted, Deadline deadline, Take&& take) const {
   if (!ring_.sound()) return Status::kCorrupt;
   QueueControl& control = ring_.control();
   for (;;) {
@@ -132,7 +133,7 @@ Status Queue::get_with(ThreadContext& me, Deadline deadline, Take&& take) const 
     if (status != Status::kOk) return status;
     Word head = own(control.head);
     std::uint64_t available = own(control.tail_seen) - head;
-    if (available == 0) {
+    if (available < wanted) {
       // SYNC POINT: item put
       control.tail_seen.store(control.tail.load(std::memory_order_acquire), std::memory_order_relaxed);
       available = own(control.tail_seen) - head;
@@ -165,7 +166,7 @@ Status Queue::get_with(ThreadContext& me, Deadline deadline, Take&& take) const 
 
 Status Queue::get_fixed(ThreadContext& me, void* item, std::uint64_t size, Deadline deadline) const {
   bool large = false;
-  Status status = get_with(me, deadline, [&](Offset& at, std::uint64_t, std::uint64_t& taken) {
+  Status status = get_with(me, 1, deadline, [&](Offset& at, std::uint64_t, std::uint64_t& taken) {
     ItemPlace place;
     Status found = ring_.find_item(at, place);
     if (found != Status::kOk) return found;
@@ -184,7 +185,7 @@ Status Queue::get(ThreadContext& me, std::string& item, Deadline deadline) const
   for (;;) {
     std::size_t need = 0;
     bool large = false;
-    Status status = get_with(me, deadline, [&](Offset& at, std::uint64_t, std::uint64_t& taken) {
+    Status status = get_with(me, 1, deadline, [&](Offset& at, std::uint64_t, std::uint64_t& taken) {
       ItemPlace place;
       Status found = ring_.find_item(at, place);
       if (found != Status::kOk) return found;
@@ -206,51 +207,52 @@ Status Queue::get(ThreadContext& me, std::string& item, Deadline deadline) const
 Status Queue::get_many(ThreadContext& me, std::uint64_t most, std::vector<std::string>& items,
                        Deadline deadline) const {
   items.clear();
-  // Copied into one buffer first: memory is allocated outside of the lock.
-  std::string bytes(std::min<std::uint64_t>(most, 64) * 64, '\0');
-  std::vector<std::uint64_t> sizes(std::min<std::uint64_t>(most, 1024));
   if (most == 0) return Status::kOk;
+  // Copied into one buffer first: memory is allocated outside of the lock.
+  std::string bytes(4096, '\0');
+  std::vector<std::uint64_t> sizes(std::min<std::uint64_t>(most, 64));
   for (;;) {
     std::uint64_t need = 0, count = 0;
     bool large = false;
-    Status status = get_with(me, deadline, [&](Offset& at, std::uint64_t available, std::uint64_t& taken) {
-      std::uint64_t used = 0, limit = std::min<std::uint64_t>(available, sizes.size());
-      Offset next = at;
-      for (; count < limit; ++count) {
-        ItemPlace place;
-        Status found = ring_.find_item(next, place);
-        if (found != Status::kOk) return found;
-        if (used + place.size > bytes.size()) {
-          need += place.size;
-          if (count == 0) return Status::kRetry;
-          break;
+    Status status = get_with(me, most, deadline, [&](Offset& at, std::uint64_t available, std::uint64_t& taken) {
+      count = std::min({available, most, kMostInOneStep});
+      auto each = [&](auto&& visit) {
+        Offset next = at;
+        for (std::uint64_t i = 0; i < count; ++i) {
+          ItemPlace place;
+          Status found = ring_.find_item(next, place);
+          if (found != Status::kOk) return found;
+          visit(i, place);
+          next = place.after;
         }
+        at = next;
+        return Status::kOk;
+      };
+      Offset from = at;
+      Status found = each([&](std::uint64_t, const ItemPlace& place) { need += place.size; });
+      if (found != Status::kOk) return found;
+      if (need > bytes.size() || count > sizes.size()) return Status::kRetry;
+      at = from;
+      std::uint64_t used = 0;
+      found = each([&](std::uint64_t i, const ItemPlace& place) {
         read_words(bytes.data() + used, ring_.segment().at<std::byte>(place.at), place.size);
-        sizes[count] = place.size;
-        used += place.size;
-        next = place.after;
+        used += sizes[i] = place.size;
         large = large || place.large;
-      }
-      at = next;
+      });
       taken = count;
-      return Status::kOk;
+      return found;
     });
     if (large) help_reclaim(me);
     if (status == Status::kRetry) {
-      bytes.resize(std::max<std::size_t>(need, bytes.size() * 2));
+      bytes.resize(std::max<std::size_t>(need, bytes.size()));
+      sizes.resize(std::max<std::size_t>(count, sizes.size()));
       continue;
     }
-    if (status != Status::kOk) return items.empty() ? status : Status::kOk;
+    if (status != Status::kOk) return status;
+    items.reserve(count);
     std::uint64_t at = 0;
-    for (std::uint64_t i = 0; i < count; ++i) {
-      items.emplace_back(bytes, at, sizes[i]);
-      at += sizes[i];
-    }
-    if (items.size() >= most || size() == 0) return Status::kOk;
-    // More is there already: a bigger buffer, and no more waiting.
-    deadline = Deadline::already();
-    bytes.resize(std::min<std::size_t>(bytes.size() * 2, std::size_t{1} << 22));
-    sizes.resize(std::min<std::uint64_t>(most - items.size(), 1024));
+    for (std::uint64_t i = 0; i < count; at += sizes[i++]) items.emplace_back(bytes, at, sizes[i]);
+    return Status::kOk;
   }
 }
 
@@ -280,7 +282,7 @@ Status Queue::get_many_fixed(ThreadContext& me, void* items, std::uint64_t size,
   got = 0;
   if (most == 0) return Status::kOk;
   if (ring_.item_bytes() != size) return Status::kMismatch;
-  return get_with(me, deadline, [&](Offset& at, std::uint64_t available, std::uint64_t& taken) {
+  return get_with(me, most, deadline, [&](Offset& at, std::uint64_t available, std::uint64_t& taken) {
     std::uint64_t count = std::min({available, most, kMostInOneStep});
     Status status = take_fixed_run(at, static_cast<std::byte*>(items), count, stride);
     if (status == Status::kOk) taken = got = count;
@@ -433,6 +435,20 @@ Queue::Audit Queue::audit(ThreadContext& me) const {
   if (own(control.head_seen) > head || own(control.tail_seen) > tail) found.error = "a copied count is ahead";
   if (found.error.empty()) found.error = ring_.check(head, tail, found.lost_chunks);
   return found;
+}
+
+std::vector<std::string> Queue::items_for_test() const {
+  QueueControl& control = ring_.control();
+  std::vector<std::string> items(size());
+  Offset at = cursor_at(own(control.get_cursor));
+  for (std::string& item : items) {
+    ItemPlace place;
+    if (ring_.find_item(at, place) != Status::kOk) return {"unreadable"};
+    item.resize(place.size);
+    read_words(item.data(), ring_.segment().at<std::byte>(place.at), place.size);
+    at = place.after;
+  }
+  return items;
 }
 
 }  // namespace commonhold::shm
