@@ -4,6 +4,8 @@
 #include "shm/dict.h"
 #include "shm/list.h"
 #include "shm/queue.h"
+#include "shm/rw_lock.h"
+#include "shm/semaphore.h"
 #include "shm/user_lock.h"
 #include "shm/value.h"
 
@@ -24,12 +26,12 @@ constexpr ObjectType kTypes[] = {
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        return Dict::create(me, object, plan.arguments[0], control);
      },
-     Dict::repair, Dict::each_lock, audit<Dict>},
+     Dict::repair, Dict::each_lock, audit<Dict>, Dict::each_link},
     {ObjectKind::kList, "list",
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        return List::create(me, object, plan.arguments[0] != 0, control);
      },
-     List::repair, List::each_lock, audit<List>},
+     List::repair, List::each_lock, audit<List>, List::each_link},
     {ObjectKind::kValue, "value",
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        return Value::create(me, object, plan.arguments[0], plan.arguments[1], control);
@@ -49,7 +51,18 @@ constexpr ObjectType kTypes[] = {
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        return Queue::create(me, object, plan.arguments[0], plan.arguments[1], control);
      },
-     Queue::repair, Queue::each_lock, audit<Queue>, Queue::wake},
+     Queue::repair, Queue::each_lock, audit<Queue>, nullptr, Queue::wake},
+    {ObjectKind::kSemaphore, "semaphore",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+       SemaphoreKind kind = plan.arguments[2] != 0 ? SemaphoreKind::kItems : SemaphoreKind::kPermits;
+       return Semaphore::create(me, object, plan.arguments[0], plan.arguments[1], kind, control);
+     },
+     Semaphore::repair, Semaphore::each_lock},
+    {ObjectKind::kRwLock, "rwlock",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan&, Offset& control) {
+       return RwLock::create(me, object, control);
+     },
+     RwLock::repair, RwLock::each_lock},
 };
 
 }  // namespace

@@ -7,6 +7,9 @@
 #include "shm/object_types.h"
 #include "shm/redo.h"
 #include "shm/references.h"
+#include "shm/rw_lock.h"
+#include "shm/semaphore.h"
+#include "shm/sleep_notice.h"
 
 namespace commonhold::shm {
 
@@ -92,7 +95,21 @@ bool is_lock_word(const Segment& segment, const LockWord& word, ObjectInfo& info
   return search.found;
 }
 
-void recover_announced(ThreadContext& me, Word announcement, std::uint32_t dead_owner) {
+// A lock that the dead thread shared: its mark goes, then a writer that waits for the last of them looks again.
+void release_shared(Segment& segment, ThreadRecord& record, Word announcement) {
+  for (auto& announced : record.announced) {
+    if (announced.load(std::memory_order_relaxed) == announcement) announced.store(0, std::memory_order_seq_cst);
+  }
+  Offset at = announcement & ~Word{7};
+  ChunkOwner owner = segment.holds(at, sizeof(RwLockControl)) ? chunk_owner(segment, at) : ChunkOwner();
+  ObjectInfo info;
+  if (!owner || owner.object() >= kMaxObjects || object_info(segment, owner.object(), info) != Status::kOk) return;
+  if (info.kind == ObjectKind::kRwLock && info.control == at) {
+    RwLock({&segment, owner.object(), info.control}).reader_gone();
+  }
+}
+
+void recover_announced(ThreadContext& me, ThreadRecord& record, Word announcement, std::uint32_t dead_owner) {
   Segment& segment = me.segment();
   Offset at = announcement & ~Word{7};
   auto kind = static_cast<Announced>(announcement & 7);
@@ -107,6 +124,8 @@ void recover_announced(ThreadContext& me, Word announcement, std::uint32_t dead_
       recover_word(me, word, dead_owner);
       if (!in_header) wake_waiters(segment, info);
     }
+  } else if (kind == Announced::kShared) {
+    release_shared(segment, record, announcement);
   }
 }
 
@@ -124,7 +143,7 @@ void recover_announcements(ThreadContext& me, ThreadRecord& record, std::uint32_
   Word announced[kAnnouncements];
   for (std::size_t i = 0; i < kAnnouncements; ++i) announced[i] = record.announced[i].load(std::memory_order_acquire);
   for (Word announcement : announced) {
-    if (announcement != 0) recover_announced(me, announcement, dead_owner);
+    if (announcement != 0) recover_announced(me, record, announcement, dead_owner);
   }
   if (record.overflow.load(std::memory_order_acquire) != 0) {
     for_each_object(segment, [&](const ObjectInfo& info) { recover_each_lock(me, info.id.index, dead_owner); });
@@ -173,6 +192,8 @@ void recover_claimed_session(Segment& segment, ThreadContext& me, SessionIndex d
   }
   for (SessionIndex session : ours) {
     each_thread_of(segment, session, [&](std::uint32_t thread, Word) { recover_thread(segment, me, thread); });
+    settle_permits(me, session, true);
+    wake_sleepers(segment);
     drop_all_references(me, session);
     AtomicWord& state = segment.session(index_of(session)).state;
     state.store(state.load(std::memory_order_relaxed) >> 32 << 32, std::memory_order_release);

@@ -32,6 +32,8 @@ const char* to_string(Status status) {
       return "gone";
     case Status::kClosed:
       return "closed";
+    case Status::kDeadlock:
+      return "deadlock";
     case Status::kRetry:
       return "retry";
   }

@@ -20,6 +20,7 @@ enum class [[nodiscard]] Status : std::uint8_t{
     kCorrupt,      // the segment holds what no writer of ours writes
     kGone,         // the object was destroyed
     kClosed,       // the queue takes, or gives, no more
+    kDeadlock,     // the caller itself holds what it asks for in a way that excludes it
     kRetry,        // a concurrent change was seen; internal to shm/
 };
 

@@ -8,6 +8,8 @@
 //   |- TimeoutError
 //   |- OutOfMemory, LimitReached                 nothing was changed; make room
 //   |- ServerGone, RemoteError, AuthenticationError
+//   |- EndOfFile, BufferTooShort                 a connection's other end is closed; a message too long for its place
+//   |- TaskError -- WorkerDied, PoolTerminated   a pool's task that has no result
 //   |- UsageError                                the calling program's mistake
 //   `- SystemError, CorruptSegment               the operating system's refusal; bytes that no writer of ours
 //   wrote
@@ -18,6 +20,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace commonhold {
 
@@ -147,6 +150,22 @@ class AuthenticationError : public Error {
 class UsageError : public Error {
  public:
   using Error::Error;
+};
+
+// The other end of a connection is closed, and everything that it sent was received.
+class EndOfFile : public Error {
+ public:
+  using Error::Error;
+};
+
+// A message that does not fit where it was to go. It was received, and is here.
+class BufferTooShort : public Error {
+ public:
+  BufferTooShort(std::string bytes, const std::string& message) : Error(message), bytes_(std::move(bytes)) {}
+  const std::string& bytes() const noexcept { return bytes_; }
+
+ private:
+  std::string bytes_;
 };
 
 // The operating system refused; code() is errno.
