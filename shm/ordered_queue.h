@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "shm/object_address.h"
 #include "shm/ordered_heap.h"
 #include "shm/queue_flights.h"
 

@@ -1,36 +1,12 @@
 #include "shm/queue.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "shm/liveness.h"
-#include "shm/lock_word.h"
-#include "shm/spin.h"
+#include "shm/queue_turn.h"
 #include "shm/words.h"
 
 namespace commonhold::shm {
-
-namespace {
-
-// What one attempt grants a lock's holder: far more than any turn takes, unless its process is stopped.
-constexpr std::chrono::milliseconds kPatience{1000};
-
-Deadline for_lock(Deadline deadline) {
-  return deadline.is_already() ? Deadline::after(kPatience) : deadline;
-}
-
-Status take_turn(ThreadContext& me, LockWord& word, Deadline deadline) {
-  if (try_lock(me, word)) [[likely]]
-    return Status::kOk;
-  return lock(me, word, for_lock(deadline));
-}
-
-// A word that only its lock's holders write.
-Word own(const AtomicWord& word) {
-  return word.load(std::memory_order_relaxed);
-}
-
-}  // namespace
 
 // ---- putting
 
@@ -63,10 +39,9 @@ Status Queue::put_with(ThreadContext& me, std::uint64_t count, Deadline deadline
         done += now;
       }
     }
-    unlock_announced(control.putting);
-    barrier_after_exchange();
-    if (status == Status::kOk && now != 0) open_gate(control.items, static_cast<int>(std::min<Word>(now, 1 << 20)));
-    me.retract(control.putting);
+    end_turn(me, control.putting, [&] {
+      if (status == Status::kOk && now != 0) open_gate(control.items, static_cast<int>(std::min<Word>(now, 1 << 20)));
+    });
     if (status != Status::kOk || done == count) return status;
     if (now == 0 && !wait_for_room(me, deadline)) return Status::kTimedOut;
   }
@@ -152,12 +127,10 @@ Status Queue::get_with(ThreadContext& me, std::uint64_t wanted, Deadline deadlin
         left_chunk = ring_.chunk_of(from) != ring_.chunk_of(at);
       }
     }
-    unlock_announced(control.getting);
-    if (status == Status::kOk && taken != 0 && ring_.limit() != ~Word{0}) {
-      barrier_after_exchange();
+    end_turn(me, control.getting, [&] {
+      if (taken == 0 || ring_.limit() == ~Word{0}) return;  // without a limit nobody waits for room
       open_gate(control.room, static_cast<int>(std::min<Word>(taken, 1 << 20)));
-    }
-    me.retract(control.getting);
+    });
     if (left_chunk && ring_.has_left_much()) help_reclaim(me);
     if (status != Status::kOk || taken != 0) return status;
     if (deadline.passed()) return Status::kTimedOut;
@@ -300,8 +273,6 @@ void Queue::help_reclaim(ThreadContext& me) const {
 
 // ---- waiting
 
-// Waiters announce the lock that they will take: when one of them dies, recovery wakes the others (wake()), so that a
-// wake-up it had swallowed is not lost.
 bool Queue::has_items() const {
   QueueControl& control = ring_.control();
   return control.tail.load(std::memory_order_seq_cst) != control.head.load(std::memory_order_relaxed) ||
@@ -310,30 +281,15 @@ bool Queue::has_items() const {
 
 bool Queue::wait_for_items(ThreadContext& me, Deadline deadline) const {
   QueueControl& control = ring_.control();
-  auto ready = [&] { return has_items(); };
-  if (deadline.is_already()) return false;
-  if (spin_until(ready)) return true;
-  if (deadline.passed()) return false;
-  me.announce(control.getting);
-  sleep_at(control.items, deadline, ready);
-  me.retract(control.getting);
-  return true;  // or it was for nothing: the caller looks, and at the deadline
+  return wait_at(me, control.items, control.getting, deadline, [&] { return has_items(); });
 }
 
 bool Queue::wait_for_room(ThreadContext& me, Deadline deadline) const {
   QueueControl& control = ring_.control();
-  auto ready = [&] {
-    return control.tail.load(std::memory_order_relaxed) - control.head.load(std::memory_order_seq_cst) <
-               ring_.limit() ||
-           control.ended.load(std::memory_order_relaxed) != 0;
-  };
-  if (deadline.is_already()) return false;
-  if (spin_until(ready)) return true;
-  if (deadline.passed()) return false;
-  me.announce(control.putting);
-  sleep_at(control.room, deadline, ready);
-  me.retract(control.putting);
-  return true;
+  return wait_at(me, control.room, control.putting, deadline, [&] {
+    Word taken = control.head.load(std::memory_order_seq_cst);
+    return own(control.tail) - taken < ring_.limit() || own(control.ended) != 0;
+  });
 }
 
 // ---- the rest
@@ -373,10 +329,7 @@ Status Queue::join(ThreadContext& me, Deadline deadline) const {
   // `done` never passes `tail`: read in this order they are equal only if they were so at one moment.
   auto finished = [&] { return unfinished() == 0; };
   while (!finished()) {
-    if (deadline.passed()) return Status::kTimedOut;
-    me.announce(control.getting);
-    sleep_at(control.all_done, deadline, finished);
-    me.retract(control.getting);
+    if (!wait_at(me, control.all_done, control.getting, deadline, finished)) return Status::kTimedOut;
   }
   return Status::kOk;
 }
