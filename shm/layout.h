@@ -97,7 +97,9 @@ struct ThreadRecord {
   AtomicWord kernel_id;                  // gettid, for people
   Word unused[4];
   AtomicWord sleeps_at;  // offset of the futex that the thread sleeps on, or is about to; 0 none (see sleep_notice.h)
-  Word unused_after[3];
+  Word unused_after[1];
+  AtomicWord took_items;  // 1: it may have items in flight, which are delivered again when it ends (queue_flights.h)
+  Word unused_last[1];
 };
 static_assert(sizeof(ThreadRecord) == 256);
 

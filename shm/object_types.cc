@@ -1,9 +1,9 @@
 #include "shm/object_types.h"
 
+#include "shm/any_queue.h"
 #include "shm/array.h"
 #include "shm/dict.h"
 #include "shm/list.h"
-#include "shm/queue.h"
 #include "shm/rw_lock.h"
 #include "shm/semaphore.h"
 #include "shm/user_lock.h"
@@ -54,11 +54,10 @@ constexpr ObjectType kTypes[] = {
        return UserLock::create(me, object, plan.arguments[0] != 0, control);
      },
      UserLock::repair, UserLock::each_lock},
-    {ObjectKind::kQueue, "queue",
-     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
-       return Queue::create(me, object, plan.arguments[0], plan.arguments[1], control);
-     },
-     Queue::repair, Queue::each_lock, audit<Queue>, nullptr, Queue::wake},
+    {ObjectKind::kQueue, "queue", AnyQueue::create, AnyQueue::repair, AnyQueue::each_lock, audit<AnyQueue>, nullptr,
+     AnyQueue::wake, AnyQueue::owner_ended},
+    {ObjectKind::kPriorityQueue, "priority_queue", AnyQueue::create, AnyQueue::repair, AnyQueue::each_lock,
+     audit<AnyQueue>, nullptr, AnyQueue::wake, AnyQueue::owner_ended},
     {ObjectKind::kSemaphore, "semaphore",
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        SemaphoreKind kind = plan.arguments[2] != 0 ? SemaphoreKind::kItems : SemaphoreKind::kPermits;
