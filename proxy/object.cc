@@ -13,9 +13,13 @@
 #include "proxy/fork_guard.h"
 #include "proxy/queue_object.h"
 #include "shm/array.h"
+#include "shm/barrier.h"
+#include "shm/condition.h"
 #include "shm/dict.h"
+#include "shm/event.h"
 #include "shm/list.h"
 #include "shm/references.h"
+#include "shm/rlock.h"
 #include "shm/user_lock.h"
 #include "shm/value.h"
 
@@ -87,6 +91,14 @@ Object* make(const FoundObject& found, shm::Offset control) {
       return make<shm::Array>(found, control);
     case ObjectKind::kLock:
       return make<shm::UserLock>(found, control);
+    case ObjectKind::kRLock:
+      return make<shm::RLock>(found, control);
+    case ObjectKind::kCondition:
+      return make<shm::Condition>(found, control);
+    case ObjectKind::kEvent:
+      return make<shm::Event>(found, control);
+    case ObjectKind::kBarrier:
+      return make<shm::Barrier>(found, control);
     case ObjectKind::kQueue:
       return make<shm::Queue>(found, control);
     default:

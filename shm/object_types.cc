@@ -2,7 +2,10 @@
 
 #include "shm/any_queue.h"
 #include "shm/array.h"
+#include "shm/barrier.h"
+#include "shm/condition.h"
 #include "shm/dict.h"
+#include "shm/event.h"
 #include "shm/list.h"
 #include "shm/rw_lock.h"
 #include "shm/semaphore.h"
@@ -58,6 +61,26 @@ constexpr ObjectType kTypes[] = {
      AnyQueue::wake, AnyQueue::owner_ended},
     {ObjectKind::kPriorityQueue, "priority_queue", AnyQueue::create, AnyQueue::repair, AnyQueue::each_lock,
      audit<AnyQueue>, nullptr, AnyQueue::wake, AnyQueue::owner_ended},
+    {ObjectKind::kRLock, "rlock",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+       return UserLock::create(me, object, plan.arguments[0] != 0, control);
+     },
+     UserLock::repair, UserLock::each_lock},
+    {ObjectKind::kCondition, "condition",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+       return Condition::create(me, object, plan.arguments[0], plan.arguments[1], control);
+     },
+     Condition::repair, Condition::each_lock, nullptr, Condition::each_link},
+    {ObjectKind::kEvent, "event",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan&, Offset& control) {
+       return Event::create(me, object, control);
+     },
+     Event::repair, Event::each_lock},
+    {ObjectKind::kBarrier, "barrier",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+       return Barrier::create(me, object, plan.arguments[0], plan.arguments[1], control);
+     },
+     Barrier::repair, Barrier::each_lock, Barrier::audit},
     {ObjectKind::kSemaphore, "semaphore",
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        SemaphoreKind kind = plan.arguments[2] != 0 ? SemaphoreKind::kItems : SemaphoreKind::kPermits;

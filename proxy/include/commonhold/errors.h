@@ -7,6 +7,7 @@
 //   |- TypeMismatch, NameError, ObjectGone       the object is another one than you thought, or none
 //   |- LockError -- NotHeld, Poisoned            a lock that is free, or whose owner died
 //   |- TimeoutError
+//   |- BrokenBarrier                             somebody that the others waited for will not come
 //   |- OutOfMemory, LimitReached                 nothing was changed; make room
 //   |- ServerGone, RemoteError, AuthenticationError
 //   |- EndOfFile, BufferTooShort                 a connection's other end is closed; a message too long for its place
@@ -100,7 +101,8 @@ class LockError : public Error {
   using Error::Error;
 };
 
-// Release of a lock that is free.
+// Release of a lock that is free, or of an RLock that another holds; wait and notify of a condition whose lock the caller
+// does not hold.
 class NotHeld : public LockError {
  public:
   using LockError::LockError;
@@ -119,6 +121,12 @@ class Poisoned : public LockError {
 
 // Nothing happened within the time that was given.
 class TimeoutError : public Error {
+ public:
+  using Error::Error;
+};
+
+// A barrier's parties will not come together: the message says why. After a reset() it can be used again.
+class BrokenBarrier : public Error {
  public:
   using Error::Error;
 };
