@@ -15,6 +15,8 @@
 #include "shm/dict.h"
 #include "shm/list.h"
 #include "shm/references.h"
+#include "shm/rw_lock.h"
+#include "shm/semaphore.h"
 #include "shm/user_lock.h"
 #include "shm/value.h"
 
@@ -84,6 +86,10 @@ Object* make(const FoundObject& found, shm::Offset control) {
       return make<shm::Array>(found, control);
     case ObjectKind::kLock:
       return make<shm::UserLock>(found, control);
+    case ObjectKind::kSemaphore:
+      return make<shm::Semaphore>(found, control);
+    case ObjectKind::kRwLock:
+      return make<shm::RwLock>(found, control);
     default:
       break;
   }

@@ -197,6 +197,8 @@ struct ObjectPlan {
   #   value   [0] bytes, [1] the initial word when there are at most 8 of them
   #   array   [0] elements, [1] bytes of one
   #   lock    [0] 1: when an owner dies, acquiring fails until the lock is marked consistent
+  #   semaphore  [0] its start, [1] 1: it never rises above that, [2] 1: what the dead acquired does not come back
+  #   rwlock  nothing
 }
 
 struct OpenResult {

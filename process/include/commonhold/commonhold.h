@@ -10,5 +10,7 @@
 #include <commonhold/lock.h>
 #include <commonhold/manager.h>
 #include <commonhold/process.h>
+#include <commonhold/rwlock.h>
+#include <commonhold/semaphore.h>
 #include <commonhold/value.h>
 #include <commonhold/version.h>

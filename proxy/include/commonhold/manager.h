@@ -46,6 +46,8 @@
 #include <commonhold/list.h>
 #include <commonhold/lock.h>
 #include <commonhold/named.h>
+#include <commonhold/rwlock.h>
+#include <commonhold/semaphore.h>
 #include <commonhold/value.h>
 
 namespace commonhold {
@@ -141,6 +143,24 @@ class Manager {
   Lock lock(const Named& name, const LockOptions& options = {}) const {
     return open_or_create<Lock>(name.name(), options);
   }
+
+  // `start` permits, 0 to 2^31 - 1, else ValueError.
+  Semaphore semaphore(std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
+    return anonymous<Semaphore>(start, options);
+  }
+  Semaphore semaphore(const Named& name, std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
+    return open_or_create<Semaphore>(name.name(), start, options);
+  }
+  BoundedSemaphore bounded_semaphore(std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
+    return anonymous<BoundedSemaphore>(start, options);
+  }
+  BoundedSemaphore bounded_semaphore(const Named& name, std::int64_t start = 1,
+                                     const SemaphoreOptions& options = {}) const {
+    return open_or_create<BoundedSemaphore>(name.name(), start, options);
+  }
+
+  RWLock rwlock() const { return anonymous<RWLock>(); }
+  RWLock rwlock(const Named& name) const { return open_or_create<RWLock>(name.name()); }
 
   // ---- names
 
