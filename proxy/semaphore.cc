@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <cstddef>
 #include <ostream>
 
 #include <commonhold/semaphore.h>
@@ -24,6 +25,9 @@ namespace detail {
 
 using shm::Status;
 static_assert(static_cast<shm::Word>(kMostPermits) == shm::kMostPermits);
+static_assert(offsetof(SemaphoreCell, state) == offsetof(shm::SemaphoreControl, state));
+static_assert(offsetof(SemaphoreCell, limit) == offsetof(shm::SemaphoreControl, limit));
+static_assert(SemaphoreCell::kHeld == shm::kMostHeld * SemaphoreCell::kOneHeld);
 
 namespace {
 
@@ -32,6 +36,10 @@ shm::Semaphore& of(Object& object) {
 }
 
 }  // namespace
+
+SemaphoreView semaphore_view(Object& semaphore) {
+  return {semaphore.segment->at<SemaphoreCell>(semaphore.control), &semaphore.segment->session_number()};
+}
 
 bool semaphore_acquire(Object& semaphore, std::int64_t wait) {
   const shm::Semaphore& structure = of(semaphore);

@@ -43,25 +43,28 @@ class AnySemaphore {
  public:
   // ---- as in Python. The durations' forms give false when the time passed
 
-  bool acquire() const { return semaphore_acquire(*handle_, kForever); }
+  bool acquire() const { return acquire_within(kForever); }
   template <typename Rep, typename Period>
   bool acquire(const std::chrono::duration<Rep, Period>& timeout) const {
     return try_acquire_for(timeout);
   }
   // n of 1 or more, all at once. ValueError above max(): the value is unchanged.
-  void release(std::int64_t n = 1) const { semaphore_release(*handle_, n); }
+  void release(std::int64_t n = 1) const {
+    check(*handle_);
+    if (n != 1 || !view_.give()) semaphore_release(*handle_, n);
+  }
   std::int64_t get_value() const { return semaphore_value(*handle_); }
 
   // ---- as std::counting_semaphore
 
-  bool try_acquire() const { return semaphore_acquire(*handle_, 0); }
+  bool try_acquire() const { return acquire_within(0); }
   template <typename Rep, typename Period>
   bool try_acquire_for(const std::chrono::duration<Rep, Period>& timeout) const {
-    return semaphore_acquire(*handle_, to_wait(timeout));
+    return acquire_within(to_wait(timeout));
   }
   template <typename Clock, typename Duration>
   bool try_acquire_until(const std::chrono::time_point<Clock, Duration>& when) const {
-    return semaphore_acquire(*handle_, to_wait(when));
+    return acquire_within(to_wait(when));
   }
   // What the value never exceeds: 2^31 - 1, or a BoundedSemaphore's start value.
   std::int64_t max() const { return semaphore_limit(*handle_); }
@@ -89,12 +92,17 @@ class AnySemaphore {
   std::string token() const { return token_of(*handle_); }
 
  protected:
-  explicit AnySemaphore(ObjectHandle handle) : handle_(std::move(handle)) {}
+  explicit AnySemaphore(ObjectHandle handle) : handle_(std::move(handle)), view_(semaphore_view(*handle_)) {}
+  bool acquire_within(std::int64_t wait) const {
+    check(*handle_);
+    return view_.take() || semaphore_acquire(*handle_, wait);
+  }
   static std::uint64_t checked_start(std::int64_t start) {
     if (start < 0 || start > kMostPermits) throw_bad_start(start);
     return static_cast<std::uint64_t>(start);
   }
   ObjectHandle handle_;
+  SemaphoreView view_;
 };
 
 }  // namespace detail
