@@ -20,6 +20,8 @@
 #include "shm/list.h"
 #include "shm/references.h"
 #include "shm/rlock.h"
+#include "shm/rw_lock.h"
+#include "shm/semaphore.h"
 #include "shm/user_lock.h"
 #include "shm/value.h"
 
@@ -101,6 +103,10 @@ Object* make(const FoundObject& found, shm::Offset control) {
       return make<shm::Barrier>(found, control);
     case ObjectKind::kQueue:
       return make<shm::Queue>(found, control);
+    case ObjectKind::kSemaphore:
+      return make<shm::Semaphore>(found, control);
+    case ObjectKind::kRwLock:
+      return make<shm::RwLock>(found, control);
     default:
       break;
   }

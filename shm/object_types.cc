@@ -84,7 +84,7 @@ constexpr ObjectType kTypes[] = {
     {ObjectKind::kSemaphore, "semaphore",
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        SemaphoreKind kind = plan.arguments[2] != 0 ? SemaphoreKind::kItems : SemaphoreKind::kPermits;
-       return Semaphore::create(me, object, plan.arguments[0], plan.arguments[1], kind, control);
+       return Semaphore::create(me, object, plan.arguments[0], plan.arguments[1] != 0, kind, control);
      },
      Semaphore::repair, Semaphore::each_lock},
     {ObjectKind::kRwLock, "rwlock",

@@ -18,6 +18,8 @@
 #include <commonhold/manager.h>
 #include <commonhold/process.h>
 #include <commonhold/rlock.h>
+#include <commonhold/rwlock.h>
+#include <commonhold/semaphore.h>
 #include <commonhold/value.h>
 #include <commonhold/version.h>
 #include <commonhold/wait.h>

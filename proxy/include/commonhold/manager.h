@@ -54,6 +54,8 @@
 #include <commonhold/queue.h>
 #include <commonhold/set.h>
 #include <commonhold/rlock.h>
+#include <commonhold/rwlock.h>
+#include <commonhold/semaphore.h>
 #include <commonhold/value.h>
 
 namespace commonhold {
@@ -223,6 +225,24 @@ class Manager {
   SimpleQueue<T> simple_queue() const {
     return anonymous<SimpleQueue<T>>();
   }
+
+  // `start` permits, 0 to 2^31 - 1, else ValueError.
+  Semaphore semaphore(std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
+    return anonymous<Semaphore>(start, options);
+  }
+  Semaphore semaphore(const Named& name, std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
+    return open_or_create<Semaphore>(name.name(), start, options);
+  }
+  BoundedSemaphore bounded_semaphore(std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
+    return anonymous<BoundedSemaphore>(start, options);
+  }
+  BoundedSemaphore bounded_semaphore(const Named& name, std::int64_t start = 1,
+                                     const SemaphoreOptions& options = {}) const {
+    return open_or_create<BoundedSemaphore>(name.name(), start, options);
+  }
+
+  RWLock rwlock() const { return anonymous<RWLock>(); }
+  RWLock rwlock(const Named& name) const { return open_or_create<RWLock>(name.name()); }
 
   // ---- names
 
