@@ -200,6 +200,8 @@ struct ObjectPlan {
   #   condition    [0] the ObjectId of its lock or rlock as generation << 32 | index, and [1] the segment's
   #                nonce; 0: an rlock of its own
   #   barrier      [0] parties, [1] nanoseconds that those wait who say nothing else; 2^63 - 1: for ever
+  #   semaphore  [0] its start, [1] 1: it never rises above that, [2] 1: what the dead acquired does not come back
+  #   rwlock  nothing
 }
 
 struct OpenResult {

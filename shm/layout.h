@@ -100,7 +100,9 @@ struct ThreadRecord {
   AtomicWord wait_turn;   // waiting.h: which turn it waits for
   Word unused;
   AtomicWord sleeps_at;  // offset of the futex that the thread sleeps on, or is about to; 0 none (see sleep_notice.h)
-  Word unused_after[3];
+  Word unused_after[1];
+  AtomicWord took_items;  // 1: it may have items in flight, which are delivered again when it ends (queue_flights.h)
+  Word unused_last[1];
 };
 static_assert(sizeof(ThreadRecord) == 256);
 

@@ -58,6 +58,16 @@ void wake_waiters(Segment& segment, const ObjectInfo& info) {
   if (type != nullptr && type->wake != nullptr) type->wake({&segment, info.id.index, info.control});
 }
 
+// What an owner had taken, and has not done, goes back.
+void end_owner(Segment& segment, std::uint32_t owner) {
+  for_each_object(segment, [&](const ObjectInfo& info) {
+    const ObjectType* type = object_type(info.kind);
+    if (type != nullptr && type->owner_ended != nullptr) {
+      type->owner_ended({&segment, info.id.index, info.control}, owner);
+    }
+  });
+}
+
 struct DeadOwner {
   ThreadContext* me;
   std::uint32_t owner;
@@ -213,6 +223,10 @@ void recover_thread(Segment& segment, ThreadContext& me, std::uint32_t thread) {
     for (auto& announced : record.announced) announced.store(0, std::memory_order_relaxed);
     record.overflow.store(0, std::memory_order_relaxed);
     forget_wait(me, record);
+  }
+  if (record.took_items.load(std::memory_order_acquire) != 0) {
+    end_owner(segment, lock_owner(thread, static_cast<std::uint32_t>(claim >> 32)));
+    record.took_items.store(0, std::memory_order_release);
   }
   for (auto& pinned : record.pinned) pinned.store(0, std::memory_order_relaxed);
   record.claim.store(claim >> 32 << 32, std::memory_order_release);

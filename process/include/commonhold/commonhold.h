@@ -16,8 +16,12 @@
 #include <commonhold/listener.h>
 #include <commonhold/lock.h>
 #include <commonhold/manager.h>
+#include <commonhold/pool.h>
 #include <commonhold/process.h>
 #include <commonhold/rlock.h>
+#include <commonhold/rwlock.h>
+#include <commonhold/semaphore.h>
+#include <commonhold/queue.h>
 #include <commonhold/value.h>
 #include <commonhold/version.h>
 #include <commonhold/wait.h>

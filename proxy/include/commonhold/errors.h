@@ -1,7 +1,8 @@
 // What can go wrong, as types. Every message names the operands: the key, the object, the limit, the pid.
 //
 //   Error
-//   |- KeyError, IndexError, ValueError          what was asked for is not there
+//   |- KeyError -- AttributeError                what was asked for is not there
+//   |- IndexError, ValueError
 //   |- Full, Empty                               a queue that has no room, or no item, in time
 //   |- TypeMismatch, NameError, ObjectGone       the object is another one than you thought, or none
 //   |- LockError -- NotHeld, Poisoned            a lock that is free, or whose owner died
@@ -36,6 +37,12 @@ class KeyError : public Error {
   using Error::Error;
 };
 
+// An attribute that a Namespace does not have.
+class AttributeError : public KeyError {
+ public:
+  using KeyError::KeyError;
+};
+
 // An index outside a list or array; an element of an empty list.
 class IndexError : public Error {
  public:
@@ -60,7 +67,7 @@ class Empty : public Error {
   using Error::Error;
 };
 
-// A queue that this process closed, or that was shut down.
+// What this process closed: a queue, a connection, a process, a pool; or a queue that was shut down.
 class Closed : public ValueError {
  public:
   using ValueError::ValueError;
@@ -174,6 +181,31 @@ class BufferTooShort : public Error {
 
  private:
   std::string bytes_;
+};
+
+// A pool's task ended without a result: what it threw is of a type that this program cannot make again (pool.h).
+class TaskError : public Error {
+ public:
+  using Error::Error;
+};
+
+// The worker died that had the task: signal() killed it, or, when that is 0, it ended itself with status().
+class WorkerDied : public TaskError {
+ public:
+  WorkerDied(int pid, int signal, int status, const std::string& message)
+      : TaskError(message), pid_(pid), signal_(signal), status_(status) {}
+  int pid() const noexcept { return pid_; }
+  int signal() const noexcept { return signal_; }
+  int status() const noexcept { return status_; }
+
+ private:
+  int pid_, signal_, status_;
+};
+
+// The pool was terminated before the task had ended.
+class PoolTerminated : public TaskError {
+ public:
+  using TaskError::TaskError;
 };
 
 // The operating system refused; code() is errno.

@@ -13,12 +13,11 @@
 //
 //   auto scores = manager.dict<std::string, int>(commonhold::named("scores"));     // opened, or made
 //   auto created = manager.create<Dict<std::string, int>>("scores");               // NameError when it is
-//   taken auto opened = manager.open<Dict<std::string, int>>("scores");                  // NameError when it
-//   is unknown
+//   taken
+//   auto opened = manager.open<Dict<std::string, int>>("scores");                  // NameError when unknown
 //
-// create, open and open_or_create take every type: Dict, List, Value, Array, Lock, RLock, Condition, Event,
-// Barrier. An object opened as
-// another type than its own is a TypeMismatch that names both.
+// create, open and open_or_create take every type. An object opened as another type than its own is a TypeMismatch that
+// names both.
 //
 // A Manager is a reference to the server: copy it, capture it, use it after fork. An anonymous server ends,
 // and leaves no file behind, when nobody has a Manager or an object of it any more; a forked child counts
@@ -41,6 +40,7 @@
 #include <utility>
 #include <vector>
 
+#include <commonhold/any.h>
 #include <commonhold/array.h>
 #include <commonhold/barrier.h>
 #include <commonhold/condition.h>
@@ -49,9 +49,13 @@
 #include <commonhold/event.h>
 #include <commonhold/list.h>
 #include <commonhold/lock.h>
+#include <commonhold/name_space.h>
 #include <commonhold/named.h>
 #include <commonhold/queue.h>
+#include <commonhold/set.h>
 #include <commonhold/rlock.h>
+#include <commonhold/rwlock.h>
+#include <commonhold/semaphore.h>
 #include <commonhold/value.h>
 
 namespace commonhold {
@@ -111,6 +115,31 @@ class Manager {
   List<T> list(const Named& name) const {
     return open_or_create<List<T>>(name.name());
   }
+
+  template <detail::StorableKey T>
+  Set<T> set() const {
+    return anonymous<Set<T>>();
+  }
+  template <detail::StorableKey T>
+  Set<T> set(std::initializer_list<T> elements) const {
+    return filled(anonymous<Set<T>>(), elements);
+  }
+  template <detail::StorableKey T, std::ranges::input_range Elements>
+  Set<T> set(const Elements& elements) const {
+    return filled(anonymous<Set<T>>(), elements);
+  }
+  template <detail::StorableKey T>
+  Set<T> set(const Named& name) const {
+    return open_or_create<Set<T>>(name.name());
+  }
+
+  // A Namespace: ns({{"count", 5}, {"name", "stock"}}).
+  Namespace ns(std::initializer_list<std::pair<const std::string, Any>> attributes = {}) const {
+    auto made = anonymous<Namespace>();
+    made.update(attributes);
+    return made;
+  }
+  Namespace ns(const Named& name) const { return open_or_create<Namespace>(name.name()); }
 
   template <detail::Plain T>
   Value<T> value(T initial = T()) const {
@@ -196,6 +225,24 @@ class Manager {
   SimpleQueue<T> simple_queue() const {
     return anonymous<SimpleQueue<T>>();
   }
+
+  // `start` permits, 0 to 2^31 - 1, else ValueError.
+  Semaphore semaphore(std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
+    return anonymous<Semaphore>(start, options);
+  }
+  Semaphore semaphore(const Named& name, std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
+    return open_or_create<Semaphore>(name.name(), start, options);
+  }
+  BoundedSemaphore bounded_semaphore(std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
+    return anonymous<BoundedSemaphore>(start, options);
+  }
+  BoundedSemaphore bounded_semaphore(const Named& name, std::int64_t start = 1,
+                                     const SemaphoreOptions& options = {}) const {
+    return open_or_create<BoundedSemaphore>(name.name(), start, options);
+  }
+
+  RWLock rwlock() const { return anonymous<RWLock>(); }
+  RWLock rwlock(const Named& name) const { return open_or_create<RWLock>(name.name()); }
 
   // ---- names
 
