@@ -52,10 +52,10 @@
 #include <commonhold/name_space.h>
 #include <commonhold/named.h>
 #include <commonhold/queue.h>
-#include <commonhold/set.h>
 #include <commonhold/rlock.h>
 #include <commonhold/rwlock.h>
 #include <commonhold/semaphore.h>
+#include <commonhold/set.h>
 #include <commonhold/value.h>
 
 namespace commonhold {
