@@ -11,6 +11,7 @@
 
 #include "proxy/errors.h"
 #include "proxy/fork_guard.h"
+#include "proxy/watch_hub.h"
 #include "shm/array.h"
 #include "shm/dict.h"
 #include "shm/list.h"
@@ -167,6 +168,7 @@ void attend(Object& object) {
 }
 
 void leave_all_sessions() noexcept {
+  WatchHub::instance().stop();
   ForkGuard& guard = ForkGuard::instance();
   std::lock_guard hold(guard.mutex);
   for (auto& weak : LiveObjects::instance().segments) {

@@ -14,3 +14,4 @@
 #include <commonhold/semaphore.h>
 #include <commonhold/value.h>
 #include <commonhold/version.h>
+#include <commonhold/watch.h>
