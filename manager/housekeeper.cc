@@ -254,9 +254,11 @@ bool Housekeeper::recover(std::uint32_t session) {
 void Housekeeper::sweep_when_due(Clock::time_point now) {
   if (!sweep_asked_ || now < next_sweep_) return;
   sweep_asked_ = false;
-  int destroyed = registry_.sweep();
+  bool unfinished = false;
+  int destroyed = registry_.sweep(&unfinished);
   auto end = Clock::now();
   next_sweep_ = end + (end - now) * kSweepShare;
+  sweep_asked_ = unfinished;
   if (destroyed == 0) return;
   destroyed_.fetch_add(static_cast<std::uint64_t>(destroyed), std::memory_order_relaxed);
   sweep_asked_ = true;  // what they contained may be free now

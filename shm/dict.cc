@@ -14,6 +14,7 @@ Dict::Dict(const ObjectAddress& where)
     : where_(where), segment_(where.segment), control_(where.segment->at<DictControl>(where.control)) {}
 
 Offset DictShardParts::write_entry(Segment& segment, std::uint64_t sequence, const Item& key, const Item& value) {
+  note_links(segment, object, value);
   EntryHeader header = EntryHeader::make(sequence, key, value);
   Offset at = heap.take(header.bytes());
   if (at == 0) return 0;
@@ -98,9 +99,10 @@ Status Dict::try_put(ThreadContext& me, const Item& key, const Item& value, PutM
   return add_entry(*segment_, at.shard, at.key, value);
 }
 
-Status Dict::erase(ThreadContext& me, const Item& key, std::string* before) {
+Status Dict::erase(ThreadContext& me, const Item& key, std::string* before, const Item* expected) {
   DictKeyWriter at(me, where_, *control_, key);
   if (at.found != Status::kOk) return at.found;
+  if (expected != nullptr && !same_value(at.place, *expected)) return Status::kMismatch;
   if (before != nullptr) copy_value(at.place, *before);
   at.place.slot->store(at.place.slot_value & kSlotOverflow, std::memory_order_release);
   at.shard.heap.retire(slot_entry(at.place.slot_value), at.place.header.bytes());

@@ -221,7 +221,7 @@ Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
 }
 
 Status Dict::get_many(ThreadContext& me, std::span<const Item> keys, std::vector<std::string>& values,
-                      std::vector<bool>& found) const {
+                      std::vector<bool>& found, std::vector<ItemKind>* kinds) const {
   std::vector<Keyed> wanted;
   wanted.reserve(keys.size());
   for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -230,6 +230,7 @@ Status Dict::get_many(ThreadContext& me, std::span<const Item> keys, std::vector
   }
   values.assign(keys.size(), {});
   found.assign(keys.size(), false);
+  if (kinds != nullptr) kinds->assign(keys.size(), ItemKind::kNull);
   SomeLocked held(me, where_, *control_, wanted);
   for (const Keyed& keyed : wanted) {
     DictPlace place;
@@ -240,6 +241,7 @@ Status Dict::get_many(ThreadContext& me, std::span<const Item> keys, std::vector
     value.resize(place.header.value_size());
     read_words(value.data(), place.entry + place.header.value_at(), value.size());
     found[keyed.order] = true;
+    if (kinds != nullptr) (*kinds)[keyed.order] = place.header.value_kind();
   }
   return Status::kOk;
 }
