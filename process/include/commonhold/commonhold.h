@@ -25,3 +25,4 @@
 #include <commonhold/value.h>
 #include <commonhold/version.h>
 #include <commonhold/wait.h>
+#include <commonhold/watch.h>
