@@ -86,7 +86,8 @@ Object* make(const FoundObject& found, shm::Offset control) {
     case ObjectKind::kLock:
       return make<shm::UserLock>(found, control);
     case ObjectKind::kQueue:
-      return make<shm::Queue>(found, control);
+    case ObjectKind::kPriorityQueue:
+      return make<shm::AnyQueue>(found, control);
     default:
       break;
   }
