@@ -15,16 +15,14 @@ int main() {
 
   std::vector<commonhold::Process> consumers;
   for (int i = 0; i < 5; ++i) {
-    consumers.emplace_back(
-        [&] {
-          for (;;) {
-            const int task = tasks.get();
-            if (task == 42 && accident.exchange(1) == 0) raise(SIGKILL);
-            done[task] += 1;
-            tasks.task_done();
-          }
-        },
-        commonhold::ProcessOptions{.daemon = true});
+    consumers.emplace_back(commonhold::ProcessOptions{.daemon = true}, [&] {
+      for (;;) {
+        const int task = tasks.get();
+        if (task == 42 && accident.exchange(1) == 0) raise(SIGKILL);
+        done[task] += 1;
+        tasks.task_done();
+      }
+    });
     consumers.back().start();
   }
   std::vector<commonhold::Process> producers;
