@@ -8,6 +8,7 @@
 #include "shm/extents.h"
 #include "shm/object_types.h"
 #include "shm/references.h"
+#include "shm/sweep.h"
 #include "shm/thread_context.h"
 
 namespace commonhold::manager {
@@ -194,17 +195,23 @@ Result<Done> Registry::remove(std::string_view name) {
   return Done{};
 }
 
-int Registry::sweep_locked(shm::ThreadContext& me) {
+int Registry::sweep_locked(shm::ThreadContext& me, bool* unfinished) {
   std::vector<ObjectId> held;
   held.reserve(holds_.size());
   for (auto& [word, count] : holds_) held.push_back(ObjectId::from_word(word));
-  return shm::sweep_unreferred_objects(me, held);
+  return shm::sweep_unreferred_objects(me, held, unfinished);
 }
 
-int Registry::sweep() {
+int Registry::sweep(bool* unfinished) {
   std::lock_guard guard(mutex_);
   shm::ThreadContext* me = segment_->here();
-  return me == nullptr ? 0 : sweep_locked(*me);
+  return me == nullptr ? 0 : sweep_locked(*me, unfinished);
+}
+
+void Registry::count_links() {
+  std::lock_guard guard(mutex_);
+  shm::ThreadContext* me = segment_->here();
+  if (me != nullptr) shm::count_links(*me);
 }
 
 std::size_t Registry::names() const {

@@ -44,8 +44,11 @@ class Registry {
 
   Result<Done> remove(std::string_view name);
 
-  // Destroys what nobody refers to; returns how many.
-  int sweep();
+  // Destroys what nobody can reach; returns how many. `unfinished`: a process held it up, it is to be done again.
+  int sweep(bool* unfinished = nullptr);
+
+  // Counts the links to each object, as ObjectInfo gives them.
+  void count_links();
 
   // The number of named objects.
   std::size_t names() const;
@@ -54,7 +57,7 @@ class Registry {
   Result<Opened> create_locked(const shm::ObjectPlan& plan);
   Result<Opened> open_locked(shm::ObjectId id, const std::string& called, shm::ObjectKind kind,
                              std::string_view signature);
-  int sweep_locked(shm::ThreadContext& me);
+  int sweep_locked(shm::ThreadContext& me, bool* unfinished = nullptr);
   Refusal refuse(shm::Status status, const shm::ObjectPlan& plan) const;
 
   std::shared_ptr<shm::Segment> segment_;

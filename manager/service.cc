@@ -127,6 +127,7 @@ class SessionServer final : public schema::Session::Server {
     auto params = context.getParams();
     std::uint32_t limit = params.getLimit() == 0 ? kMostListed : std::min(params.getLimit(), kMostListed);
     std::uint32_t next = 0;
+    if (params.getAfter() == 0) core_.registry().count_links();
     auto found = summarize_objects(core_.segment(), params.getAfter(), limit, next);
     auto objects = context.getResults().initObjects(static_cast<capnp::uint>(found.size()));
     for (capnp::uint i = 0; i < objects.size(); ++i) {

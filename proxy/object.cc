@@ -13,9 +13,15 @@
 #include "proxy/fork_guard.h"
 #include "proxy/queue_object.h"
 #include "shm/array.h"
+#include "shm/barrier.h"
+#include "shm/condition.h"
 #include "shm/dict.h"
+#include "shm/event.h"
 #include "shm/list.h"
 #include "shm/references.h"
+#include "shm/rlock.h"
+#include "shm/rw_lock.h"
+#include "shm/semaphore.h"
 #include "shm/user_lock.h"
 #include "shm/value.h"
 
@@ -76,6 +82,8 @@ Object* make(const FoundObject& found, shm::Offset control) {
 Object* make(const FoundObject& found, shm::Offset control) {
   switch (found.kind) {
     case ObjectKind::kDict:
+    case ObjectKind::kNamespace:
+    case ObjectKind::kSet:
       return make<shm::Dict>(found, control);
     case ObjectKind::kList:
       return make<shm::List>(found, control);
@@ -85,8 +93,20 @@ Object* make(const FoundObject& found, shm::Offset control) {
       return make<shm::Array>(found, control);
     case ObjectKind::kLock:
       return make<shm::UserLock>(found, control);
+    case ObjectKind::kRLock:
+      return make<shm::RLock>(found, control);
+    case ObjectKind::kCondition:
+      return make<shm::Condition>(found, control);
+    case ObjectKind::kEvent:
+      return make<shm::Event>(found, control);
+    case ObjectKind::kBarrier:
+      return make<shm::Barrier>(found, control);
     case ObjectKind::kQueue:
       return make<shm::Queue>(found, control);
+    case ObjectKind::kSemaphore:
+      return make<shm::Semaphore>(found, control);
+    case ObjectKind::kRwLock:
+      return make<shm::RwLock>(found, control);
     default:
       break;
   }
@@ -132,6 +152,25 @@ std::shared_ptr<Object> find_or_add_object(const FoundObject& found) {
   std::erase_if(live.segments, [](const auto& segment) { return segment.expired(); });
   live.segments.push_back(found.segment);
   return owner;
+}
+
+std::shared_ptr<Object> find_object_of_process(const shm::Segment& segment, shm::ObjectId id) {
+  std::shared_ptr<Object> object;
+  {
+    std::lock_guard hold(ForkGuard::instance().mutex);
+    const auto& entries = LiveObjects::instance().entries;
+    auto present = entries.find({&segment, id.word()});
+    if (present != entries.end()) object = present->second.owner.lock();
+  }
+  if (object != nullptr) check(*object);
+  return object;
+}
+
+void check_link_type(Object& from, const FoundObject& found, const ObjectRequest& request) {
+  if (request.kind == ObjectKind::kNone) return;
+  if (found.kind == request.kind && found.signature == request.signature) return;
+  throw TypeMismatch(fmt::format("{} refers to a {}, and it was read as a {}", description_of(from), found.signature,
+                                 request.signature));
 }
 
 void attend(Object& object) {

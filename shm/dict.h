@@ -14,6 +14,7 @@
 
 #include "shm/heap.h"
 #include "shm/item.h"
+#include "shm/links.h"
 #include "shm/object_address.h"
 #include "shm/status.h"
 
@@ -64,8 +65,8 @@ class Dict {
   Status put(ThreadContext& me, const Item& key, const Item& value, PutMode mode = PutMode::kPut,
              std::string* before = nullptr, bool* replaced = nullptr);
 
-  // Removes a key; kNotFound. `before` gets the value.
-  Status erase(ThreadContext& me, const Item& key, std::string* before = nullptr);
+  // Removes a key; kNotFound. `before` gets the value. With `expected` only where the value equals it; kMismatch.
+  Status erase(ThreadContext& me, const Item& key, std::string* before = nullptr, const Item* expected = nullptr);
 
   // Puts `desired` where the value equals `expected` byte by byte; kMismatch with the value in `actual`; kNotFound.
   Status compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
@@ -81,11 +82,13 @@ class Dict {
   Status put_many(ThreadContext& me, std::span<const DictPair> pairs);
   // Several keys at one moment: no put_many is seen half done. Calls sinks[i].room for keys that are present; found[i].
   Status get_many(ThreadContext& me, std::span<const Item> keys, std::vector<std::string>& values,
-                  std::vector<bool>& found) const;
+                  std::vector<bool>& found, std::vector<ItemKind>* kinds = nullptr) const;
 
   // Removes the entry inserted last; kNotFound when empty.
   // Amortised constant for a process that pops repeatedly with the same `cache`.
-  Status pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& popped);
+  // With `expected` only if it is still the last one, with that value; else kMismatch with the last one in `popped`.
+  Status pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& popped,
+                  const DictEntryCopy* expected = nullptr);
 
   // Removes everything; puts other contents in the place of all. One step each.
   Status clear(ThreadContext& me);
@@ -105,6 +108,7 @@ class Dict {
   // Repairs the shard that `held` guards (its owner is dead) so that release_for_dead may follow.
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
+  static bool each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline, const LinkVisitor& visit);
   struct Audit {
     std::string error;  // the first broken invariant, empty when sound
     std::uint64_t entries = 0, lost_blocks = 0, lost_chunks = 0;
@@ -113,6 +117,27 @@ class Dict {
   Audit audit(ThreadContext& me) const;
 
  private:
+  Status try_put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
+                 bool* replaced);
+  Status try_compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
+                              std::string* actual);
+  Status try_change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,
+                         const Word* start, Word* before);
+  Status try_put_many(ThreadContext& me, std::span<const DictPair> pairs);
+  Status try_assign(ThreadContext& me, std::span<const DictPair> pairs);
+
+  // Chunks that only freed blocks lie in go back to the segment, from every shard.
+  void give_idle_memory(ThreadContext& me);
+  // Out of memory is final only when the dict itself holds none that it does not use.
+  template <typename Attempt>
+  Status with_idle_memory(ThreadContext& me, Attempt&& attempt) {
+    Status status = attempt();
+    if (status != Status::kOutOfMemory) [[likely]]
+      return status;
+    give_idle_memory(me);
+    return attempt();
+  }
+
   ObjectAddress where_;
   Segment* segment_;
   DictControl* control_;

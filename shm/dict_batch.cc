@@ -175,6 +175,10 @@ bool all_fit(std::span<const DictPair> pairs) {
 Status Dict::put_many(ThreadContext& me, std::span<const DictPair> pairs) {
   if (!all_fit(pairs)) return Status::kTooLarge;
   if (pairs.empty()) return Status::kOk;
+  return with_idle_memory(me, [&] { return try_put_many(me, pairs); });
+}
+
+Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
   std::vector<Keyed> keys = sort_out(*control_, pairs);
   std::vector<Change> changes;
   changes.reserve(keys.size());
@@ -213,7 +217,7 @@ Status Dict::put_many(ThreadContext& me, std::span<const DictPair> pairs) {
 }
 
 Status Dict::get_many(ThreadContext& me, std::span<const Item> keys, std::vector<std::string>& values,
-                      std::vector<bool>& found) const {
+                      std::vector<bool>& found, std::vector<ItemKind>* kinds) const {
   std::vector<Keyed> wanted;
   wanted.reserve(keys.size());
   for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -222,6 +226,7 @@ Status Dict::get_many(ThreadContext& me, std::span<const Item> keys, std::vector
   }
   values.assign(keys.size(), {});
   found.assign(keys.size(), false);
+  if (kinds != nullptr) kinds->assign(keys.size(), ItemKind::kNull);
   SomeLocked held(me, where_, *control_, wanted);
   for (const Keyed& keyed : wanted) {
     DictPlace place;
@@ -232,6 +237,7 @@ Status Dict::get_many(ThreadContext& me, std::span<const Item> keys, std::vector
     value.resize(place.header.value_size());
     read_words(value.data(), place.entry + place.header.value_at(), value.size());
     found[keyed.order] = true;
+    if (kinds != nullptr) (*kinds)[keyed.order] = place.header.value_kind();
   }
   return Status::kOk;
 }
@@ -245,6 +251,10 @@ Status Dict::clear(ThreadContext& me) {
 
 Status Dict::assign(ThreadContext& me, std::span<const DictPair> pairs) {
   if (!all_fit(pairs)) return Status::kTooLarge;
+  return with_idle_memory(me, [&] { return try_assign(me, pairs); });
+}
+
+Status Dict::try_assign(ThreadContext& me, std::span<const DictPair> pairs) {
   std::vector<Keyed> keys = sort_out(*control_, pairs);
   std::vector<Word> roots(dict_shards(*control_), 0), slots;
   DictAllLocked held(me, where_, *control_);

@@ -58,7 +58,7 @@ void learn_all(ThreadContext& me, const ObjectAddress& where, DictControl& contr
 
 }  // namespace
 
-Status Dict::pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& popped) {
+Status Dict::pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& popped, const DictEntryCopy* expected) {
   DictAllLocked held(me, where_, *control_);
   std::uint64_t next = control_->next_sequence.load(std::memory_order_relaxed), entries = 0;
   for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) {
@@ -94,6 +94,10 @@ Status Dict::pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& p
       EntryHeader header = load_entry(entry);
       if (!segment_->holds(slot_entry(value), header.bytes())) return Status::kCorrupt;
       copy_entry(entry, header, popped);
+      if (expected != nullptr && (expected->sequence != popped.sequence || expected->value_kind != popped.value_kind ||
+                                  expected->bytes != popped.bytes)) {
+        return Status::kMismatch;
+      }
       cache.order.pop_back();
       slot->store(value & kSlotOverflow, std::memory_order_release);
       shard.heap.retire(slot_entry(value), header.bytes());

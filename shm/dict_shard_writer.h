@@ -10,7 +10,8 @@ namespace commonhold::shm {
 // What a writer uses of a shard. REQUIRES: the shard's lock (or that of a dead owner who is being recovered).
 struct DictShardParts {
   DictShardParts(ThreadContext& me, const ObjectAddress& where, DictControl& control, std::uint64_t index)
-      : control(control),
+      : object(where.object),
+        control(control),
         shard(dict_shard(control, index)),
         heap(me, ChunkOwner(where.object, static_cast<std::uint32_t>(index)), shard.heap, shard.recycle),
         table(me.segment(), shard, heap) {}
@@ -27,6 +28,7 @@ struct DictShardParts {
 
   static constexpr Word kCountMask = (Word{1} << 40) - 1;
 
+  std::uint32_t object;
   DictControl& control;
   DictShard& shard;
   Heap heap;

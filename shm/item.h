@@ -14,9 +14,15 @@ enum class ItemKind : std::uint8_t {
   kText = 4,    // UTF-8 by convention, not checked
   kBytes = 5,
   kStruct = 6,     // a trivially copyable C++ object
-  kReference = 7,  // word, an ObjectId; counted in the object's record
+  kReference = 7,  // word, the ObjectId of an object that lives as long as this item does (sweep.h)
   kCompound = 8,   // bytes that a codec wrote
+  kLinked = 9,     // a word with a count, so many ObjectIds, then bytes as kCompound has them that name these objects
 };
+
+// Items that keep other objects alive.
+constexpr bool is_link(ItemKind kind) {
+  return kind == ItemKind::kReference || kind == ItemKind::kLinked;
+}
 
 constexpr bool is_scalar(ItemKind kind) {
   return kind == ItemKind::kBool || kind == ItemKind::kInt64 || kind == ItemKind::kDouble ||

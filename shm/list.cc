@@ -277,6 +277,17 @@ Status List::erase(ThreadContext& me, std::uint64_t index, std::string* erased) 
   });
 }
 
+Status List::pop_back_if_equal(ThreadContext& me, const Item& expected) {
+  ListWriter list(me, where_);
+  if (list.status() != Status::kOk) return list.status();
+  if (list.view().size() == 0) return Status::kNotFound;
+  AtomicWord* at;
+  Status status = list.cell_at(list.view().size() - 1, at);
+  if (status != Status::kOk) return status;
+  Word cell = at->load(std::memory_order_relaxed);
+  return list.equals(cell, expected) ? list.pop_back(cell) : Status::kMismatch;
+}
+
 Status List::erase_if_equal(ThreadContext& me, std::uint64_t index, const Item& expected) {
   ListWriter list(me, where_);
   if (list.status() != Status::kOk) return list.status();

@@ -24,6 +24,7 @@
 
 #include "shm/heap.h"
 #include "shm/item.h"
+#include "shm/links.h"
 #include "shm/object_address.h"
 #include "shm/status.h"
 
@@ -75,16 +76,18 @@ class List {
 
   // [first, first + count) clipped to the size, at one moment, with the number of changes before it.
   Status snapshot(ThreadContext& me, std::uint64_t first, std::uint64_t count, std::vector<std::string>& values,
-                  std::uint64_t* changes = nullptr) const;
+                  std::uint64_t* changes = nullptr, std::vector<ItemKind>* kinds = nullptr) const;
   // Replaces everything if nothing changed since `changes` was read; kMismatch otherwise.
   Status assign_if_unchanged(ThreadContext& me, std::uint64_t changes, std::span<const Item> values);
-  // Erases the element at `index` if it still equals `expected`; kMismatch.
+  // Erases the element at `index` if it still equals `expected`; kMismatch. The same for the last one; kNotFound.
   Status erase_if_equal(ThreadContext& me, std::uint64_t index, const Item& expected);
+  Status pop_back_if_equal(ThreadContext& me, const Item& expected);
 
   // ---- for the catalogue of types, recovery and tests
   static Status create(ThreadContext& me, std::uint32_t object, bool boxed, Offset& control);
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
+  static bool each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline, const LinkVisitor& visit);
   struct Audit {
     std::string error;  // the first broken invariant, empty when sound
     std::uint64_t elements = 0, lost_blocks = 0, lost_chunks = 0;

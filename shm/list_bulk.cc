@@ -124,8 +124,8 @@ Status List::reverse(ThreadContext& me) {
 }
 
 Status List::snapshot(ThreadContext& me, std::uint64_t first, std::uint64_t count, std::vector<std::string>& values,
-                      std::uint64_t* changes) const {
-  // Copied under the lock to memory got before: {size, bytes padded to words} an element, or words alone.
+                      std::uint64_t* changes, std::vector<ItemKind>* kinds) const {
+  // Copied under the lock to memory got before: {header, bytes padded to words} an element, or words alone.
   std::vector<Word> copy;
   std::uint64_t need = 0, elements = 0;
   bool boxed = control_->boxed != 0;
@@ -148,9 +148,10 @@ Status List::snapshot(ThreadContext& me, std::uint64_t first, std::uint64_t coun
       }
       const AtomicWord* box = box_at(*segment_, cell);
       if (box == nullptr) return Status::kCorrupt;
-      std::uint64_t bytes = box->load(std::memory_order_relaxed) >> 8, words = round_up(bytes, 8) / 8;
+      Word header = box->load(std::memory_order_relaxed);
+      std::uint64_t bytes = header >> 8, words = round_up(bytes, 8) / 8;
       if (need + 1 + words <= copy.size()) {
-        copy[need] = bytes;
+        copy[need] = header;
         read_words(copy.data() + need + 1, box + 1, bytes);
       }
       need += 1 + words;
@@ -163,9 +164,12 @@ Status List::snapshot(ThreadContext& me, std::uint64_t first, std::uint64_t coun
   }
   values.clear();
   values.reserve(elements);
+  if (kinds != nullptr) kinds->clear();
   const Word* at = copy.data();
   for (std::uint64_t i = 0; i < elements; ++i) {
-    std::uint64_t bytes = boxed ? *at++ : sizeof(Word);
+    Word header = boxed ? *at++ : static_cast<Word>(ItemKind::kInt64) | sizeof(Word) << 8;
+    std::uint64_t bytes = header >> 8;
+    if (kinds != nullptr) kinds->push_back(static_cast<ItemKind>(header & 0xff));
     values.emplace_back(reinterpret_cast<const char*>(at), bytes);
     at += round_up(bytes, 8) / 8;
   }

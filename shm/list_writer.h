@@ -17,6 +17,7 @@ class ListWriter {
   ListWriter(ThreadContext& me, const ObjectAddress& where)
       : me_(me),
         segment_(*where.segment),
+        object_(where.object),
         control_(*where.segment->at<ListControl>(where.control)),
         held_(me, control_.writing),
         heap_(me, ChunkOwner(where.object, kListArena), control_.heap, control_.recycle),
@@ -42,6 +43,7 @@ class ListWriter {
       if (value.size != 0) std::memcpy(&cell, value.data, value.size < 8 ? value.size : 8);
       return Status::kOk;
     }
+    note_links(segment_, object_, value);
     cell = make_box(segment_, heap_, value);
     return cell != 0 ? Status::kOk : Status::kOutOfMemory;
   }
@@ -77,6 +79,7 @@ class ListWriter {
  private:
   ThreadContext& me_;
   Segment& segment_;
+  std::uint32_t object_;
   ListControl& control_;
   HeldLock held_;
   Heap heap_;

@@ -123,6 +123,8 @@ Status create_object(ThreadContext& me, const ObjectPlan& plan, ObjectId& create
   write_text(record.name, plan.name, sizeof record.name);
   write_text(record.signature, plan.signature, sizeof record.signature);
   record.held_inside.store(0, std::memory_order_relaxed);
+  record.refers.store(0, std::memory_order_relaxed);
+  record.stored.store(0, std::memory_order_relaxed);
   record.created_ns.store(real_time_ns(), std::memory_order_relaxed);
   Offset control = 0;
   Status status = type->create(me, index, plan, control);

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "shm/links.h"
 #include "shm/object_address.h"
 #include "shm/object_table.h"
 
@@ -20,6 +21,10 @@ struct ObjectType {
   // Checks every invariant and counts every block; empty when sound. nullptr: there is nothing to check.
   // REQUIRES: nobody changes the object meanwhile.
   std::string (*audit)(ThreadContext& me, const ObjectAddress& where) = nullptr;
+  // Visits every link (links.h) of the object's items, each part of it under that part's lock. False when a live owner
+  // kept a lock beyond the deadline. nullptr: its items link to nothing.
+  bool (*each_link)(ThreadContext& me, const ObjectAddress& where, Deadline deadline,
+                    const LinkVisitor& visit) = nullptr;
   // Wakes all who wait for what a lock guards: somebody died who held it, or was about to wait or to wake. nullptr:
   // nobody waits but for the locks themselves.
   void (*wake)(const ObjectAddress& where) = nullptr;

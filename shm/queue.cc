@@ -1,36 +1,12 @@
 #include "shm/queue.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "shm/liveness.h"
-#include "shm/lock_word.h"
-#include "shm/spin.h"
+#include "shm/queue_turn.h"
 #include "shm/words.h"
 
 namespace commonhold::shm {
-
-namespace {
-
-// What one attempt grants a lock's holder: far more than any turn takes, unless its process is stopped.
-constexpr std::chrono::milliseconds kPatience{1000};
-
-Deadline for_lock(Deadline deadline) {
-  return deadline.is_already() ? Deadline::after(kPatience) : deadline;
-}
-
-Status take_turn(ThreadContext& me, LockWord& word, Deadline deadline) {
-  if (try_lock(me, word)) [[likely]]
-    return Status::kOk;
-  return lock(me, word, for_lock(deadline));
-}
-
-// A word that only its lock's holders write.
-Word own(const AtomicWord& word) {
-  return word.load(std::memory_order_relaxed);
-}
-
-}  // namespace
 
 // ---- putting
 
@@ -63,10 +39,9 @@ Status Queue::put_with(ThreadContext& me, std::uint64_t count, Deadline deadline
         done += now;
       }
     }
-    unlock_announced(control.putting);
-    barrier_after_exchange();
-    if (status == Status::kOk && now != 0) open_gate(control.items, static_cast<int>(std::min<Word>(now, 1 << 20)));
-    me.retract(control.putting);
+    end_turn(me, control.putting, [&] {
+      if (status == Status::kOk && now != 0) open_gate(control.items, static_cast<int>(std::min<Word>(now, 1 << 20)));
+    });
     if (status != Status::kOk || done == count) return status;
     if (now == 0 && !wait_for_room(me, deadline)) return Status::kTimedOut;
   }
@@ -117,9 +92,10 @@ Status Queue::put_fixed(ThreadContext& me, const void* items, std::uint64_t coun
 
 // ---- getting
 
-// take(at, available, taken) copies items from `at` on, moves it behind them and says how many there were.
+// take(at, available, taken) copies items from `at` on, `wanted` of them where there are so many, moves `at` behind them
+// and says how many it took.
 template <typename Take>
-Status Queue::get_with(ThreadContext& me, Deadline deadline, Take&& take) const {
+Status Queue::get_with(ThreadContext& me, std::uint64_t wanted, Deadline deadline, Take&& take) const {
   if (!ring_.sound()) return Status::kCorrupt;
   QueueControl& control = ring_.control();
   for (;;) {
@@ -132,7 +108,7 @@ Status Queue::get_with(ThreadContext& me, Deadline deadline, Take&& take) const 
     if (status != Status::kOk) return status;
     Word head = own(control.head);
     std::uint64_t available = own(control.tail_seen) - head;
-    if (available == 0) {
+    if (available < wanted) {
       // SYNC POINT: item put
       control.tail_seen.store(control.tail.load(std::memory_order_acquire), std::memory_order_relaxed);
       available = own(control.tail_seen) - head;
@@ -151,12 +127,10 @@ Status Queue::get_with(ThreadContext& me, Deadline deadline, Take&& take) const 
         left_chunk = ring_.chunk_of(from) != ring_.chunk_of(at);
       }
     }
-    unlock_announced(control.getting);
-    if (status == Status::kOk && taken != 0 && ring_.limit() != ~Word{0}) {
-      barrier_after_exchange();
+    end_turn(me, control.getting, [&] {
+      if (taken == 0 || ring_.limit() == ~Word{0}) return;  // without a limit nobody waits for room
       open_gate(control.room, static_cast<int>(std::min<Word>(taken, 1 << 20)));
-    }
-    me.retract(control.getting);
+    });
     if (left_chunk && ring_.has_left_much()) help_reclaim(me);
     if (status != Status::kOk || taken != 0) return status;
     if (deadline.passed()) return Status::kTimedOut;
@@ -165,7 +139,7 @@ Status Queue::get_with(ThreadContext& me, Deadline deadline, Take&& take) const 
 
 Status Queue::get_fixed(ThreadContext& me, void* item, std::uint64_t size, Deadline deadline) const {
   bool large = false;
-  Status status = get_with(me, deadline, [&](Offset& at, std::uint64_t, std::uint64_t& taken) {
+  Status status = get_with(me, 1, deadline, [&](Offset& at, std::uint64_t, std::uint64_t& taken) {
     ItemPlace place;
     Status found = ring_.find_item(at, place);
     if (found != Status::kOk) return found;
@@ -184,7 +158,7 @@ Status Queue::get(ThreadContext& me, std::string& item, Deadline deadline) const
   for (;;) {
     std::size_t need = 0;
     bool large = false;
-    Status status = get_with(me, deadline, [&](Offset& at, std::uint64_t, std::uint64_t& taken) {
+    Status status = get_with(me, 1, deadline, [&](Offset& at, std::uint64_t, std::uint64_t& taken) {
       ItemPlace place;
       Status found = ring_.find_item(at, place);
       if (found != Status::kOk) return found;
@@ -206,51 +180,52 @@ Status Queue::get(ThreadContext& me, std::string& item, Deadline deadline) const
 Status Queue::get_many(ThreadContext& me, std::uint64_t most, std::vector<std::string>& items,
                        Deadline deadline) const {
   items.clear();
-  // Copied into one buffer first: memory is allocated outside of the lock.
-  std::string bytes(std::min<std::uint64_t>(most, 64) * 64, '\0');
-  std::vector<std::uint64_t> sizes(std::min<std::uint64_t>(most, 1024));
   if (most == 0) return Status::kOk;
+  // Copied into one buffer first: memory is allocated outside of the lock.
+  std::string bytes(4096, '\0');
+  std::vector<std::uint64_t> sizes(std::min<std::uint64_t>(most, 64));
   for (;;) {
     std::uint64_t need = 0, count = 0;
     bool large = false;
-    Status status = get_with(me, deadline, [&](Offset& at, std::uint64_t available, std::uint64_t& taken) {
-      std::uint64_t used = 0, limit = std::min<std::uint64_t>(available, sizes.size());
-      Offset next = at;
-      for (; count < limit; ++count) {
-        ItemPlace place;
-        Status found = ring_.find_item(next, place);
-        if (found != Status::kOk) return found;
-        if (used + place.size > bytes.size()) {
-          need += place.size;
-          if (count == 0) return Status::kRetry;
-          break;
+    Status status = get_with(me, most, deadline, [&](Offset& at, std::uint64_t available, std::uint64_t& taken) {
+      count = std::min({available, most, kMostInOneStep});
+      auto each = [&](auto&& visit) {
+        Offset next = at;
+        for (std::uint64_t i = 0; i < count; ++i) {
+          ItemPlace place;
+          Status found = ring_.find_item(next, place);
+          if (found != Status::kOk) return found;
+          visit(i, place);
+          next = place.after;
         }
+        at = next;
+        return Status::kOk;
+      };
+      Offset from = at;
+      Status found = each([&](std::uint64_t, const ItemPlace& place) { need += place.size; });
+      if (found != Status::kOk) return found;
+      if (need > bytes.size() || count > sizes.size()) return Status::kRetry;
+      at = from;
+      std::uint64_t used = 0;
+      found = each([&](std::uint64_t i, const ItemPlace& place) {
         read_words(bytes.data() + used, ring_.segment().at<std::byte>(place.at), place.size);
-        sizes[count] = place.size;
-        used += place.size;
-        next = place.after;
+        used += sizes[i] = place.size;
         large = large || place.large;
-      }
-      at = next;
+      });
       taken = count;
-      return Status::kOk;
+      return found;
     });
     if (large) help_reclaim(me);
     if (status == Status::kRetry) {
-      bytes.resize(std::max<std::size_t>(need, bytes.size() * 2));
+      bytes.resize(std::max<std::size_t>(need, bytes.size()));
+      sizes.resize(std::max<std::size_t>(count, sizes.size()));
       continue;
     }
-    if (status != Status::kOk) return items.empty() ? status : Status::kOk;
+    if (status != Status::kOk) return status;
+    items.reserve(count);
     std::uint64_t at = 0;
-    for (std::uint64_t i = 0; i < count; ++i) {
-      items.emplace_back(bytes, at, sizes[i]);
-      at += sizes[i];
-    }
-    if (items.size() >= most || size() == 0) return Status::kOk;
-    // More is there already: a bigger buffer, and no more waiting.
-    deadline = Deadline::already();
-    bytes.resize(std::min<std::size_t>(bytes.size() * 2, std::size_t{1} << 22));
-    sizes.resize(std::min<std::uint64_t>(most - items.size(), 1024));
+    for (std::uint64_t i = 0; i < count; at += sizes[i++]) items.emplace_back(bytes, at, sizes[i]);
+    return Status::kOk;
   }
 }
 
@@ -280,7 +255,7 @@ Status Queue::get_many_fixed(ThreadContext& me, void* items, std::uint64_t size,
   got = 0;
   if (most == 0) return Status::kOk;
   if (ring_.item_bytes() != size) return Status::kMismatch;
-  return get_with(me, deadline, [&](Offset& at, std::uint64_t available, std::uint64_t& taken) {
+  return get_with(me, most, deadline, [&](Offset& at, std::uint64_t available, std::uint64_t& taken) {
     std::uint64_t count = std::min({available, most, kMostInOneStep});
     Status status = take_fixed_run(at, static_cast<std::byte*>(items), count, stride);
     if (status == Status::kOk) taken = got = count;
@@ -298,8 +273,6 @@ void Queue::help_reclaim(ThreadContext& me) const {
 
 // ---- waiting
 
-// Waiters announce the lock that they will take: when one of them dies, recovery wakes the others (wake()), so that a
-// wake-up it had swallowed is not lost.
 bool Queue::has_items() const {
   QueueControl& control = ring_.control();
   return control.tail.load(std::memory_order_seq_cst) != control.head.load(std::memory_order_relaxed) ||
@@ -308,30 +281,15 @@ bool Queue::has_items() const {
 
 bool Queue::wait_for_items(ThreadContext& me, Deadline deadline) const {
   QueueControl& control = ring_.control();
-  auto ready = [&] { return has_items(); };
-  if (deadline.is_already()) return false;
-  if (spin_until(ready)) return true;
-  if (deadline.passed()) return false;
-  me.announce(control.getting);
-  sleep_at(control.items, deadline, ready);
-  me.retract(control.getting);
-  return true;  // or it was for nothing: the caller looks, and at the deadline
+  return wait_at(me, control.items, control.getting, deadline, [&] { return has_items(); });
 }
 
 bool Queue::wait_for_room(ThreadContext& me, Deadline deadline) const {
   QueueControl& control = ring_.control();
-  auto ready = [&] {
-    return control.tail.load(std::memory_order_relaxed) - control.head.load(std::memory_order_seq_cst) <
-               ring_.limit() ||
-           control.ended.load(std::memory_order_relaxed) != 0;
-  };
-  if (deadline.is_already()) return false;
-  if (spin_until(ready)) return true;
-  if (deadline.passed()) return false;
-  me.announce(control.putting);
-  sleep_at(control.room, deadline, ready);
-  me.retract(control.putting);
-  return true;
+  return wait_at(me, control.room, control.putting, deadline, [&] {
+    Word taken = control.head.load(std::memory_order_seq_cst);
+    return own(control.tail) - taken < ring_.limit() || own(control.ended) != 0;
+  });
 }
 
 // ---- the rest
@@ -371,10 +329,7 @@ Status Queue::join(ThreadContext& me, Deadline deadline) const {
   // `done` never passes `tail`: read in this order they are equal only if they were so at one moment.
   auto finished = [&] { return unfinished() == 0; };
   while (!finished()) {
-    if (deadline.passed()) return Status::kTimedOut;
-    me.announce(control.getting);
-    sleep_at(control.all_done, deadline, finished);
-    me.retract(control.getting);
+    if (!wait_at(me, control.all_done, control.getting, deadline, finished)) return Status::kTimedOut;
   }
   return Status::kOk;
 }
@@ -433,6 +388,20 @@ Queue::Audit Queue::audit(ThreadContext& me) const {
   if (own(control.head_seen) > head || own(control.tail_seen) > tail) found.error = "a copied count is ahead";
   if (found.error.empty()) found.error = ring_.check(head, tail, found.lost_chunks);
   return found;
+}
+
+std::vector<std::string> Queue::items_for_test() const {
+  QueueControl& control = ring_.control();
+  std::vector<std::string> items(size());
+  Offset at = cursor_at(own(control.get_cursor));
+  for (std::string& item : items) {
+    ItemPlace place;
+    if (ring_.find_item(at, place) != Status::kOk) return {"unreadable"};
+    item.resize(place.size);
+    read_words(item.data(), ring_.segment().at<std::byte>(place.at), place.size);
+    at = place.after;
+  }
+  return items;
 }
 
 }  // namespace commonhold::shm

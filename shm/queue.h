@@ -33,7 +33,7 @@ class Queue {
   Status get(ThreadContext& me, std::string& item, Deadline deadline) const;
   // Of items of exactly `size` bytes; kMismatch takes nothing.
   Status get_fixed(ThreadContext& me, void* item, std::uint64_t size, Deadline deadline) const;
-  // Waits for one, takes up to `most`.
+  // Waits for one, takes up to `most` in one step.
   Status get_many(ThreadContext& me, std::uint64_t most, std::vector<std::string>& items, Deadline deadline) const;
   Status get_many_fixed(ThreadContext& me, void* items, std::uint64_t size, std::uint64_t most, std::uint64_t stride,
                         Deadline deadline, std::uint64_t& got) const;
@@ -69,13 +69,15 @@ class Queue {
   };
   // Checks every invariant and counts every chunk. REQUIRES: nobody changes the queue meanwhile.
   Audit audit(ThreadContext& me) const;
+  // Every item, in order. REQUIRES: as audit().
+  std::vector<std::string> items_for_test() const;
 
  private:
   template <typename Append>
   Status put_with(ThreadContext& me, std::uint64_t count, Deadline deadline, std::uint64_t& done,
                   Append&& append) const;
   template <typename Take>
-  Status get_with(ThreadContext& me, Deadline deadline, Take&& take) const;
+  Status get_with(ThreadContext& me, std::uint64_t wanted, Deadline deadline, Take&& take) const;
   bool has_items() const;  // or was shut down
   bool wait_for_items(ThreadContext& me, Deadline deadline) const;
   bool wait_for_room(ThreadContext& me, Deadline deadline) const;

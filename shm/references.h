@@ -21,7 +21,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "shm/ids.h"
@@ -60,10 +59,5 @@ std::vector<std::uint32_t> count_all_references(const Segment& segment);
 
 // Gives a dead session's pages back. Called by recovery.
 void drop_all_references(ThreadContext& me, SessionIndex session);
-
-// Destroys every object that has no name, no session and no container referring to it, and is not in `held`;
-// returns how many. REQUIRES: only the server calls (see object_table.h), and nothing is added to `held`
-// meanwhile.
-int sweep_unreferred_objects(ThreadContext& me, std::span<const ObjectId> held = {});
 
 }  // namespace commonhold::shm

@@ -7,6 +7,7 @@
 #include "shm/object_types.h"
 #include "shm/recovery.h"
 #include "shm/references.h"
+#include "shm/sweep.h"
 #include "support/process_shared.h"
 #include "support/test_segment.h"
 

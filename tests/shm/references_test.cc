@@ -7,6 +7,7 @@
 
 #include "shm/object_table.h"
 #include "shm/recovery.h"
+#include "shm/sweep.h"
 #include "support/process_shared.h"
 #include "support/test_segment.h"
 
@@ -34,17 +35,19 @@ std::uint64_t used_extents(const Segment& segment) {
 TEST_CASE("an object lives while a session refers to it, has a name, is contained or held, and goes with the last") {
   test::TestSegment segment;
   ObjectId id = make_lock(segment, "named");
-  ObjectRecord& record = object_record(*segment, id.index);
   REQUIRE(sweep_unreferred_objects(segment.me()) == 0);  // its name keeps it
   REQUIRE(add_reference(*segment, id) == Status::kOk);
   REQUIRE(count_references(*segment, id) == 1);
   REQUIRE(unname_object(segment.me(), "named") == Status::kOk);
   REQUIRE(sweep_unreferred_objects(segment.me()) == 0);  // our reference
-  record.held_inside = 1;
+  auto where = segment.make({ObjectKind::kDict, "container", "dict", {1}});
+  Dict container(where);
+  Word word = id.word();
+  REQUIRE(container.put(segment.me(), test::text("a"), {ItemKind::kReference, &word, 8}) == Status::kOk);
   drop_reference(*segment, id);
   REQUIRE(count_references(*segment, id) == 0);
   REQUIRE(sweep_unreferred_objects(segment.me()) == 0);  // a container
-  record.held_inside = 0;
+  REQUIRE(container.erase(segment.me(), test::text("a")) == Status::kOk);
   ObjectId held[] = {id};
   REQUIRE(sweep_unreferred_objects(segment.me(), held) == 0);  // a hold
   REQUIRE(is_live(segment, id));

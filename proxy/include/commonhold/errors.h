@@ -1,11 +1,13 @@
 // What can go wrong, as types. Every message names the operands: the key, the object, the limit, the pid.
 //
 //   Error
-//   |- KeyError, IndexError, ValueError          what was asked for is not there
+//   |- KeyError -- AttributeError                what was asked for is not there
+//   |- IndexError, ValueError
 //   |- Full, Empty                               a queue that has no room, or no item, in time
 //   |- TypeMismatch, NameError, ObjectGone       the object is another one than you thought, or none
 //   |- LockError -- NotHeld, Poisoned            a lock that is free, or whose owner died
 //   |- TimeoutError
+//   |- BrokenBarrier                             somebody that the others waited for will not come
 //   |- OutOfMemory, LimitReached                 nothing was changed; make room
 //   |- ServerGone, RemoteError, AuthenticationError
 //   |- EndOfFile, BufferTooShort                 a connection's other end is closed; a message too long for its place
@@ -33,6 +35,12 @@ class Error : public std::runtime_error {
 class KeyError : public Error {
  public:
   using Error::Error;
+};
+
+// An attribute that a Namespace does not have.
+class AttributeError : public KeyError {
+ public:
+  using KeyError::KeyError;
 };
 
 // An index outside a list or array; an element of an empty list.
@@ -93,7 +101,8 @@ class LockError : public Error {
   using Error::Error;
 };
 
-// Release of a lock that is free.
+// Release of a lock that is free, or of an RLock that another holds; wait and notify of a condition whose lock the caller
+// does not hold.
 class NotHeld : public LockError {
  public:
   using LockError::LockError;
@@ -112,6 +121,12 @@ class Poisoned : public LockError {
 
 // Nothing happened within the time that was given.
 class TimeoutError : public Error {
+ public:
+  using Error::Error;
+};
+
+// A barrier's parties will not come together: the message says why. After a reset() it can be used again.
+class BrokenBarrier : public Error {
  public:
   using Error::Error;
 };
