@@ -106,6 +106,7 @@ Object* make(const FoundObject& found, shm::Offset control) {
       return make<shm::Semaphore>(found, control);
     case ObjectKind::kRwLock:
       return make<shm::RwLock>(found, control);
+    case ObjectKind::kQueue:
     case ObjectKind::kPriorityQueue:
       return make<shm::AnyQueue>(found, control);
     default:
