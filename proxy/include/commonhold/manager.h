@@ -42,6 +42,7 @@
 
 #include <commonhold/any.h>
 #include <commonhold/array.h>
+#include <commonhold/custom.h>
 #include <commonhold/detail/manager_calls.h>
 #include <commonhold/dict.h>
 #include <commonhold/list.h>
@@ -169,6 +170,26 @@ class Manager {
   Lock lock(const Named& name, const LockOptions& options = {}) const {
     return open_or_create<Lock>(name.name(), options);
   }
+
+  // An object of a type that the server's program registered (type.h); the arguments are its constructor's.
+  template <typename... Arguments>
+  Custom custom(std::string_view type, const Arguments&... arguments) const {
+    return Custom(detail::open_custom(state_, detail::Opening::kAnonymous, {}, type,
+                                      [&](detail::Packer& out) { detail::pack_arguments(out, arguments...); }));
+  }
+  template <typename... Arguments>
+  Custom custom(const Named& name, std::string_view type, const Arguments&... arguments) const {
+    return Custom(detail::open_custom(state_, detail::Opening::kOpenOrCreate, name.name(), type,
+                                      [&](detail::Packer& out) { detail::pack_arguments(out, arguments...); }));
+  }
+  // The same for a class that this program knows, and that it has registered too.
+  template <typename T, typename... Arguments>
+  requires std::is_class_v<T>
+  Remote<T> make(const Arguments&... arguments) const {
+    return Remote<T>(custom(detail::registered_name(typeid(T)), arguments...));
+  }
+  // The manager of the server that runs the calling constructor or method. UsageError outside of these.
+  static Manager serving() { return Manager(detail::serving_manager()); }
 
   // ---- names
 
