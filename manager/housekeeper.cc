@@ -31,6 +31,7 @@ constexpr std::uint64_t kBell = 1ull << 32, kWake = 2ull << 32, kLifeline = 3ull
 constexpr auto kFullLookEvery = 5s;
 constexpr auto kFullLookUnannounced = 1s;
 constexpr auto kFirstRetry = 1ms, kLongestRetry = 1000ms;
+constexpr auto kBellRest = 1ms;
 constexpr int kSweepShare = 20;  // a sweep may take one part in this many of the thread's time
 constexpr std::uint64_t kLeastAhead = 16, kMostAhead = 1024;  // extents: 1 MiB, 64 MiB
 
@@ -75,8 +76,8 @@ Housekeeper::Housekeeper(std::shared_ptr<shm::Segment> segment, Registry& regist
   bell_ = open((segment_->folder() + "/bell").c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
   epoll_ = epoll_create1(EPOLL_CLOEXEC);
   wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  bool watching = bell_ >= 0 && epoll_ >= 0 && wake_ >= 0 && add(bell_, kBell) && add(wake_, kWake) &&
-                  (lifeline_.fd < 0 || add(lifeline_.fd, kLifeline));
+  bool watching = bell_ >= 0 && epoll_ >= 0 && wake_ >= 0 && add(wake_, kWake) &&
+                  (lifeline_.fd < 0 || add(lifeline_.fd, kLifeline)) && listen_for_bell(EPOLL_CTL_ADD);
   if (!watching) {
     auto error = system_error("watching over the segment");
     for (int fd : {bell_, epoll_, wake_}) {
@@ -107,11 +108,20 @@ void Housekeeper::wake() const {
   }
 }
 
+// The bell is heard once; then it rests. A hundred processes that join and leave within a few milliseconds ring it two
+// hundred times, and looking at once each time would take the processor from them.
+bool Housekeeper::listen_for_bell(int operation) {
+  epoll_event event{EPOLLIN | EPOLLONESHOT, {.u64 = kBell}};
+  bell_rests_ = epoll_ctl(epoll_, operation, bell_, &event) != 0;
+  return !bell_rests_;
+}
+
 void Housekeeper::run() {
   prctl(PR_SET_NAME, "housekeeper");
   if (first_look_) first_look_();
   look(Clock::now());
   while (!ending_) {
+    if (bell_rests_ && Clock::now() >= bell_rests_until_) listen_for_bell(EPOLL_CTL_MOD);
     epoll_event events[64];
     int count = epoll_wait(epoll_, events, 64, milliseconds_to_sleep(Clock::now()));
     if (count < 0 && errno != EINTR)
@@ -121,6 +131,8 @@ void Housekeeper::run() {
       if (data == kBell) {
         drain_bell();
         sweep_asked_ = true;
+        bell_rests_ = true;
+        bell_rests_until_ = Clock::now() + kBellRest;
       } else if (data == kWake) {
         std::uint64_t counted;
         if (read(wake_, &counted, sizeof counted) > 0) sweep_asked_ = true;
@@ -281,9 +293,10 @@ int Housekeeper::milliseconds_to_sleep(Clock::time_point now) const {
   bool nobody = watched_.empty() || !others_live();
   if (sweep_asked_) {
     until = std::min(until, next_sweep_);
-  } else if (nobody) {
+  } else if (nobody && !bell_rests_) {
     return -1;
   }
+  if (bell_rests_) until = std::min(until, bell_rests_until_);
   auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now).count();
   return static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000));
 }

@@ -50,6 +50,7 @@ class Housekeeper {
     int pidfd = -1;                // -1: the kernel announces nothing
   };
 
+  bool listen_for_bell(int operation);
   void run();
   void keep_session();
   void look(Clock::time_point now);
@@ -81,6 +82,8 @@ class Housekeeper {
   std::chrono::milliseconds retry_after_{1};
   bool unannounced_ = false;  // some session's end is not announced by the kernel
   bool sweep_asked_ = true;
+  bool bell_rests_ = false;  // and is listened to again from then on:
+  Clock::time_point bell_rests_until_{};
   Clock::time_point next_sweep_{}, next_full_look_{};
 
   std::thread thread_;

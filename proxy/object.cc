@@ -11,10 +11,17 @@
 
 #include "proxy/errors.h"
 #include "proxy/fork_guard.h"
+#include "proxy/queue_object.h"
 #include "shm/array.h"
+#include "shm/barrier.h"
+#include "shm/condition.h"
 #include "shm/dict.h"
+#include "shm/event.h"
 #include "shm/list.h"
 #include "shm/references.h"
+#include "shm/rlock.h"
+#include "shm/rw_lock.h"
+#include "shm/semaphore.h"
 #include "shm/user_lock.h"
 #include "shm/value.h"
 
@@ -93,6 +100,20 @@ Object* make(const FoundObject& found, shm::Offset control) {
       return make<InServer>(found, control);
     case ObjectKind::kLock:
       return make<shm::UserLock>(found, control);
+    case ObjectKind::kRLock:
+      return make<shm::RLock>(found, control);
+    case ObjectKind::kCondition:
+      return make<shm::Condition>(found, control);
+    case ObjectKind::kEvent:
+      return make<shm::Event>(found, control);
+    case ObjectKind::kBarrier:
+      return make<shm::Barrier>(found, control);
+    case ObjectKind::kQueue:
+      return make<shm::Queue>(found, control);
+    case ObjectKind::kSemaphore:
+      return make<shm::Semaphore>(found, control);
+    case ObjectKind::kRwLock:
+      return make<shm::RwLock>(found, control);
     default:
       break;
   }

@@ -136,9 +136,26 @@ Nonce make_nonce() {
   return nonce;
 }
 
+namespace {
+
+// With the null at their ends.
+std::string_view words_of(Role role) {
+  switch (role) {
+    case Role::kClient:
+      return {"commonhold 1 client", 20};
+    case Role::kServer:
+      return {"commonhold 1 server", 20};
+    case Role::kConnector:
+      return {"commonhold 1 connector", 23};
+    default:
+      return {"commonhold 1 listener", 22};
+  }
+}
+
+}  // namespace
+
 Proof prove(const Authkey& key, Role role, const Nonce& server_nonce, const Nonce& client_nonce) {
-  std::string_view words = role == Role::kClient ? std::string_view("commonhold 1 client", 20)
-                                                 : std::string_view("commonhold 1 server", 20);  // with the null
+  const std::string_view words = words_of(role);
   Proof proof;
   crypto_auth_hmacsha512256_state state;
   crypto_auth_hmacsha512256_init(&state, reinterpret_cast<const unsigned char*>(key.bytes().data()),

@@ -46,7 +46,8 @@ Authkey key_for_server(const ManagerAddress& address, const std::optional<std::s
 // server was given its key and this client was not.
 std::optional<Authkey> key_for_client(const ManagerAddress& address, const std::optional<std::string>& given);
 
-enum class Role { kClient, kServer };
+// The two ends of a manager's door, and of a Listener (process/listener.cc): a proof for one is none for another.
+enum class Role { kClient, kServer, kConnector, kListener };
 
 Nonce make_nonce();
 Proof prove(const Authkey& key, Role role, const Nonce& server_nonce, const Nonce& client_nonce);

@@ -209,7 +209,12 @@ struct ObjectPlan {
   #   list    [0] 1: elements are boxes of any size, 0: words of one scalar kind
   #   value   [0] bytes, [1] the initial word when there are at most 8 of them
   #   array   [0] elements, [1] bytes of one
-  #   lock    [0] 1: when an owner dies, acquiring fails until the lock is marked consistent
+  #   lock, rlock  [0] 1: when an owner dies, acquiring fails until the lock is marked consistent
+  #   condition    [0] the ObjectId of its lock or rlock as generation << 32 | index, and [1] the segment's
+  #                nonce; 0: an rlock of its own
+  #   barrier      [0] parties, [1] nanoseconds that those wait who say nothing else; 2^63 - 1: for ever
+  #   semaphore  [0] its start, [1] 1: it never rises above that, [2] 1: what the dead acquired does not come back
+  #   rwlock  nothing
   #   custom  none; the signature is "custom<TYPE>", TYPE a name that was registered in the server's program
 
   data @4 :Data;       # custom: the constructor's arguments, a MessagePack array as in Session.call

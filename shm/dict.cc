@@ -69,9 +69,21 @@ Status replace_value(Segment& segment, DictShardParts& shard, const DictPlace& p
 
 }  // namespace
 
+void Dict::give_idle_memory(ThreadContext& me) {
+  for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) {
+    HeldLock held(me, dict_shard(*control_, i).writing);
+    dict_derive_shard(me, where_, *control_, i);
+  }
+}
+
 Status Dict::put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
                  bool* replaced) {
   if (!fits(key, value)) return Status::kTooLarge;
+  return with_idle_memory(me, [&] { return try_put(me, key, value, mode, before, replaced); });
+}
+
+Status Dict::try_put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
+                     bool* replaced) {
   DictKeyWriter at(me, where_, *control_, key);
   if (at.found == Status::kCorrupt) return at.found;
   if (replaced != nullptr) *replaced = at.found == Status::kOk;
@@ -99,6 +111,11 @@ Status Dict::erase(ThreadContext& me, const Item& key, std::string* before, cons
 Status Dict::compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
                               std::string* actual) {
   if (!fits(key, desired)) return Status::kTooLarge;
+  return with_idle_memory(me, [&] { return try_compare_exchange(me, key, expected, desired, actual); });
+}
+
+Status Dict::try_compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
+                                  std::string* actual) {
   DictKeyWriter at(me, where_, *control_, key);
   if (at.found != Status::kOk) return at.found;
   if (!same_value(at.place, expected)) {
@@ -110,6 +127,11 @@ Status Dict::compare_exchange(ThreadContext& me, const Item& key, const Item& ex
 
 Status Dict::change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,
                          const Word* start, Word* before) {
+  return with_idle_memory(me, [&] { return try_change_word(me, key, kind, change, operand, start, before); });
+}
+
+Status Dict::try_change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,
+                             const Word* start, Word* before) {
   DictKeyWriter at(me, where_, *control_, key);
   if (at.found == Status::kOk) {
     if (at.place.header.value_kind() != kind || at.place.header.value_size() != 8) return Status::kMismatch;

@@ -117,6 +117,27 @@ class Dict {
   Audit audit(ThreadContext& me) const;
 
  private:
+  Status try_put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
+                 bool* replaced);
+  Status try_compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
+                              std::string* actual);
+  Status try_change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,
+                         const Word* start, Word* before);
+  Status try_put_many(ThreadContext& me, std::span<const DictPair> pairs);
+  Status try_assign(ThreadContext& me, std::span<const DictPair> pairs);
+
+  // Chunks that only freed blocks lie in go back to the segment, from every shard.
+  void give_idle_memory(ThreadContext& me);
+  // Out of memory is final only when the dict itself holds none that it does not use.
+  template <typename Attempt>
+  Status with_idle_memory(ThreadContext& me, Attempt&& attempt) {
+    Status status = attempt();
+    if (status != Status::kOutOfMemory) [[likely]]
+      return status;
+    give_idle_memory(me);
+    return attempt();
+  }
+
   ObjectAddress where_;
   Segment* segment_;
   DictControl* control_;

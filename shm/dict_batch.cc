@@ -175,6 +175,10 @@ bool all_fit(std::span<const DictPair> pairs) {
 Status Dict::put_many(ThreadContext& me, std::span<const DictPair> pairs) {
   if (!all_fit(pairs)) return Status::kTooLarge;
   if (pairs.empty()) return Status::kOk;
+  return with_idle_memory(me, [&] { return try_put_many(me, pairs); });
+}
+
+Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
   std::vector<Keyed> keys = sort_out(*control_, pairs);
   std::vector<Change> changes;
   changes.reserve(keys.size());
@@ -247,6 +251,10 @@ Status Dict::clear(ThreadContext& me) {
 
 Status Dict::assign(ThreadContext& me, std::span<const DictPair> pairs) {
   if (!all_fit(pairs)) return Status::kTooLarge;
+  return with_idle_memory(me, [&] { return try_assign(me, pairs); });
+}
+
+Status Dict::try_assign(ThreadContext& me, std::span<const DictPair> pairs) {
   std::vector<Keyed> keys = sort_out(*control_, pairs);
   std::vector<Word> roots(dict_shards(*control_), 0), slots;
   DictAllLocked held(me, where_, *control_);

@@ -16,8 +16,8 @@ FutexWait futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expec
   return errno == ETIMEDOUT ? FutexWait::kTimedOut : FutexWait::kChanged;
 }
 
-void futex_wake(const std::atomic<std::uint32_t>& word, int count) {
-  syscall(SYS_futex, &word, FUTEX_WAKE, count, nullptr, nullptr, 0);
+int futex_wake(const std::atomic<std::uint32_t>& word, int count) {
+  return static_cast<int>(syscall(SYS_futex, &word, FUTEX_WAKE, count, nullptr, nullptr, 0));
 }
 
 void futex_wake_all(const std::atomic<std::uint32_t>& word) {

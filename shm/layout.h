@@ -76,7 +76,10 @@ struct SessionRecord {
   AtomicWord joined_ns;   // CLOCK_BOOTTIME at joining: a process born later is another one
   AtomicWord references;  // first reference page (see references.h), 0 for none
   char title[32];         // the program's name, for people
-  Word unused[7];
+  // Control blocks of semaphores of which the process may hold permits, noted before the first permit. Bit 0 of the
+  // second: it may hold some of others too. Written by the process's threads by compare-and-swap; read after its death.
+  AtomicWord semaphores[2];
+  Word unused[5];
 };
 static_assert(sizeof(SessionRecord) == 128);
 
@@ -92,7 +95,14 @@ struct ThreadRecord {
   AtomicWord announced[kAnnouncements];  // lock words about to be taken, held, or being freed; kind in bits 0-2
   AtomicWord pinned[4];                  // blocks that must not be reused while they are read in place
   AtomicWord kernel_id;                  // gettid, for people
-  Word unused[8];
+  AtomicWord waits_on;    // waiting.h: control block of the condition or barrier it waits in, 0 for none
+  AtomicWord wait_state;  // waiting.h: whether it was told; others change it, and its low half is a futex
+  AtomicWord wait_turn;   // waiting.h: which turn it waits for
+  Word unused;
+  AtomicWord sleeps_at;  // offset of the futex that the thread sleeps on, or is about to; 0 none (see sleep_notice.h)
+  Word unused_after[1];
+  AtomicWord took_items;  // 1: it may have items in flight, which are delivered again when it ends (queue_flights.h)
+  Word unused_last[1];
 };
 static_assert(sizeof(ThreadRecord) == 256);
 
@@ -100,6 +110,8 @@ static_assert(sizeof(ThreadRecord) == 256);
 enum class Announced : std::uint8_t {
   kWord = 1,    // one lock word
   kObject = 2,  // every lock word of the object whose control block is at this offset
+  kFutex = 3,   // no lock: a futex whose sleepers the thread is about to wake
+  kShared = 6,  // held by this thread and any number of others: the readers-writer lock with this control block
 };
 
 // Who owns a chunk: the object and one of its arenas (a shard's heap). 0 is nobody.

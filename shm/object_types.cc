@@ -1,9 +1,15 @@
 #include "shm/object_types.h"
 
+#include "shm/any_queue.h"
 #include "shm/array.h"
+#include "shm/barrier.h"
+#include "shm/condition.h"
 #include "shm/control_block.h"
 #include "shm/dict.h"
+#include "shm/event.h"
 #include "shm/list.h"
+#include "shm/rw_lock.h"
+#include "shm/semaphore.h"
 #include "shm/user_lock.h"
 #include "shm/value.h"
 
@@ -59,6 +65,41 @@ constexpr ObjectType kTypes[] = {
        return UserLock::create(me, object, plan.arguments[0] != 0, control);
      },
      UserLock::repair, UserLock::each_lock},
+    {ObjectKind::kQueue, "queue", AnyQueue::create, AnyQueue::repair, AnyQueue::each_lock, audit<AnyQueue>, nullptr,
+     AnyQueue::wake, AnyQueue::owner_ended},
+    {ObjectKind::kPriorityQueue, "priority_queue", AnyQueue::create, AnyQueue::repair, AnyQueue::each_lock,
+     audit<AnyQueue>, nullptr, AnyQueue::wake, AnyQueue::owner_ended},
+    {ObjectKind::kRLock, "rlock",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+       return UserLock::create(me, object, plan.arguments[0] != 0, control);
+     },
+     UserLock::repair, UserLock::each_lock},
+    {ObjectKind::kCondition, "condition",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+       return Condition::create(me, object, plan.arguments[0], plan.arguments[1], control);
+     },
+     Condition::repair, Condition::each_lock, nullptr, Condition::each_link},
+    {ObjectKind::kEvent, "event",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan&, Offset& control) {
+       return Event::create(me, object, control);
+     },
+     Event::repair, Event::each_lock},
+    {ObjectKind::kBarrier, "barrier",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+       return Barrier::create(me, object, plan.arguments[0], plan.arguments[1], control);
+     },
+     Barrier::repair, Barrier::each_lock, Barrier::audit},
+    {ObjectKind::kSemaphore, "semaphore",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
+       SemaphoreKind kind = plan.arguments[2] != 0 ? SemaphoreKind::kItems : SemaphoreKind::kPermits;
+       return Semaphore::create(me, object, plan.arguments[0], plan.arguments[1] != 0, kind, control);
+     },
+     Semaphore::repair, Semaphore::each_lock},
+    {ObjectKind::kRwLock, "rwlock",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan&, Offset& control) {
+       return RwLock::create(me, object, control);
+     },
+     RwLock::repair, RwLock::each_lock},
 };
 
 }  // namespace

@@ -25,6 +25,12 @@ struct ObjectType {
   // kept a lock beyond the deadline. nullptr: its items link to nothing.
   bool (*each_link)(ThreadContext& me, const ObjectAddress& where, Deadline deadline,
                     const LinkVisitor& visit) = nullptr;
+  // Wakes all who wait for what a lock guards: somebody died who held it, or was about to wait or to wake. nullptr:
+  // nobody waits but for the locks themselves.
+  void (*wake)(const ObjectAddress& where) = nullptr;
+  // A thread ended, or died, that had marked that it took items to be delivered again (ThreadRecord::took_items); its
+  // locks are repaired by now. Takes no lock. nullptr: nothing to do.
+  void (*owner_ended)(const ObjectAddress& where, std::uint32_t owner) = nullptr;
 };
 
 // nullptr for a kind that this program does not know.

@@ -7,6 +7,10 @@
 #include "shm/object_types.h"
 #include "shm/redo.h"
 #include "shm/references.h"
+#include "shm/rw_lock.h"
+#include "shm/semaphore.h"
+#include "shm/sleep_notice.h"
+#include "shm/waiting.h"
 
 namespace commonhold::shm {
 
@@ -48,6 +52,22 @@ void recover_word(ThreadContext& me, LockWord& word, std::uint32_t dead_owner) {
   futex_wake(word.state, 1);
 }
 
+// The dead one may have been about to wake those who wait at the object, or have swallowed a wake-up.
+void wake_waiters(Segment& segment, const ObjectInfo& info) {
+  const ObjectType* type = object_type(info.kind);
+  if (type != nullptr && type->wake != nullptr) type->wake({&segment, info.id.index, info.control});
+}
+
+// What an owner had taken, and has not done, goes back.
+void end_owner(Segment& segment, std::uint32_t owner) {
+  for_each_object(segment, [&](const ObjectInfo& info) {
+    const ObjectType* type = object_type(info.kind);
+    if (type != nullptr && type->owner_ended != nullptr) {
+      type->owner_ended({&segment, info.id.index, info.control}, owner);
+    }
+  });
+}
+
 struct DeadOwner {
   ThreadContext* me;
   std::uint32_t owner;
@@ -64,13 +84,13 @@ void recover_each_lock(ThreadContext& me, std::uint32_t object, std::uint32_t de
     auto* owner = static_cast<DeadOwner*>(context);
     recover_word(*owner->me, word, owner->owner);
   });
+  wake_waiters(segment, info);
 }
 
 // False for a word that is data by now: an announcement may outlive its object (another thread freed the lock).
-bool is_lock_word(const Segment& segment, const LockWord& word) {
+bool is_lock_word(const Segment& segment, const LockWord& word, ObjectInfo& info) {
   if (&word == &segment.header().extents_lock) return true;
   ChunkOwner owner = chunk_owner(segment, segment.offset_of(&word));
-  ObjectInfo info;
   if (!owner || object_info(segment, owner.object(), info) != Status::kOk) return false;
   const ObjectType* type = object_type(info.kind);
   if (type == nullptr) return false;
@@ -86,19 +106,39 @@ bool is_lock_word(const Segment& segment, const LockWord& word) {
   return search.found;
 }
 
-void recover_announced(ThreadContext& me, Word announcement, std::uint32_t dead_owner) {
+// A lock that the dead thread shared: its mark goes, then a writer that waits for the last of them looks again.
+void release_shared(Segment& segment, ThreadRecord& record, Word announcement) {
+  for (auto& announced : record.announced) {
+    if (announced.load(std::memory_order_relaxed) == announcement) announced.store(0, std::memory_order_seq_cst);
+  }
+  Offset at = announcement & ~Word{7};
+  ChunkOwner owner = segment.holds(at, sizeof(RwLockControl)) ? chunk_owner(segment, at) : ChunkOwner();
+  ObjectInfo info;
+  if (!owner || owner.object() >= kMaxObjects || object_info(segment, owner.object(), info) != Status::kOk) return;
+  if (info.kind == ObjectKind::kRwLock && info.control == at) {
+    RwLock({&segment, owner.object(), info.control}).reader_gone();
+  }
+}
+
+void recover_announced(ThreadContext& me, ThreadRecord& record, Word announcement, std::uint32_t dead_owner) {
   Segment& segment = me.segment();
   Offset at = announcement & ~Word{7};
   auto kind = static_cast<Announced>(announcement & 7);
   if (kind == Announced::kObject) {
     ChunkOwner owner = chunk_owner(segment, at);
     if (owner && owner.object() < kMaxObjects) recover_each_lock(me, owner.object(), dead_owner);
+  } else if (kind == Announced::kFutex) {
+    finish_wake(segment, at);
   } else if (kind == Announced::kWord) {
     auto& word = *segment.at<LockWord>(at);
     bool in_header = at == segment.offset_of(&segment.header().extents_lock);
-    if ((in_header || segment.holds(at, sizeof(LockWord))) && is_lock_word(segment, word)) {
+    ObjectInfo info;
+    if ((in_header || segment.holds(at, sizeof(LockWord))) && is_lock_word(segment, word, info)) {
       recover_word(me, word, dead_owner);
+      if (!in_header) wake_waiters(segment, info);
     }
+  } else if (kind == Announced::kShared) {
+    release_shared(segment, record, announcement);
   }
 }
 
@@ -116,7 +156,7 @@ void recover_announcements(ThreadContext& me, ThreadRecord& record, std::uint32_
   Word announced[kAnnouncements];
   for (std::size_t i = 0; i < kAnnouncements; ++i) announced[i] = record.announced[i].load(std::memory_order_acquire);
   for (Word announcement : announced) {
-    if (announcement != 0) recover_announced(me, announcement, dead_owner);
+    if (announcement != 0) recover_announced(me, record, announcement, dead_owner);
   }
   if (record.overflow.load(std::memory_order_acquire) != 0) {
     for_each_object(segment, [&](const ObjectInfo& info) { recover_each_lock(me, info.id.index, dead_owner); });
@@ -126,7 +166,7 @@ void recover_announcements(ThreadContext& me, ThreadRecord& record, std::uint32_
 bool has_left_nothing(const ThreadRecord& record) {
   Word marks = record.redo.load(std::memory_order_acquire) | record.overflow.load(std::memory_order_relaxed);
   for (auto& announced : record.announced) marks |= announced.load(std::memory_order_relaxed);
-  return marks == 0;
+  return (marks | record.waits_on.load(std::memory_order_relaxed)) == 0;
 }
 
 // Calls visit(thread index, claim) for each thread slot of a session.
@@ -165,6 +205,8 @@ void recover_claimed_session(Segment& segment, ThreadContext& me, SessionIndex d
   }
   for (SessionIndex session : ours) {
     each_thread_of(segment, session, [&](std::uint32_t thread, Word) { recover_thread(segment, me, thread); });
+    settle_permits(me, session, true);
+    wake_sleepers(segment);
     drop_all_references(me, session);
     AtomicWord& state = segment.session(index_of(session)).state;
     state.store(state.load(std::memory_order_relaxed) >> 32 << 32, std::memory_order_release);
@@ -180,6 +222,11 @@ void recover_thread(Segment& segment, ThreadContext& me, std::uint32_t thread) {
     recover_announcements(me, record, lock_owner(thread, static_cast<std::uint32_t>(claim >> 32)));
     for (auto& announced : record.announced) announced.store(0, std::memory_order_relaxed);
     record.overflow.store(0, std::memory_order_relaxed);
+    forget_wait(me, record);
+  }
+  if (record.took_items.load(std::memory_order_acquire) != 0) {
+    end_owner(segment, lock_owner(thread, static_cast<std::uint32_t>(claim >> 32)));
+    record.took_items.store(0, std::memory_order_release);
   }
   for (auto& pinned : record.pinned) pinned.store(0, std::memory_order_relaxed);
   record.claim.store(claim >> 32 << 32, std::memory_order_release);
@@ -223,6 +270,14 @@ bool recover_dead_holder(ThreadContext& me, LockWord& word) {
   repair_guarded(me, word);
   release_for_dead(word);
   return true;
+}
+
+bool recover_dead_thread(ThreadContext& me, std::uint32_t thread) {
+  Segment& segment = me.segment();
+  if (thread >= kMaxThreads) return false;
+  auto session = static_cast<std::uint32_t>(segment.thread(thread).claim.load(std::memory_order_acquire));
+  if (session == 0 || session > kMaxSessions || !session_is_dead(segment, SessionIndex{session - 1})) return false;
+  return recover_session(segment, me, SessionIndex{session - 1}) == Status::kOk;
 }
 
 int recover_all_dead(Segment& segment, ThreadContext& me) {

@@ -14,6 +14,7 @@
 #include "shm/references.h"
 #include "shm/segment.h"
 #include "shm/segment_registry.h"
+#include "shm/semaphore.h"
 
 namespace commonhold::shm {
 
@@ -80,6 +81,7 @@ Status Segment::join() {
     record.pid_space.store(space, std::memory_order_relaxed);
     record.joined_ns.store(boot_clock_ns(), std::memory_order_relaxed);
     record.references.store(0, std::memory_order_relaxed);
+    for (AtomicWord& noted : record.semaphores) noted.store(0, std::memory_order_relaxed);
     char title[sizeof record.title] = {};
     std::string(program_invocation_short_name).copy(title, sizeof title - 1);
     write_words(record.title, title, sizeof title);
@@ -165,8 +167,11 @@ void Segment::leave() {
   for (ThreadContext* context : contexts) recover_thread(*this, *context, context->index_);
   std::unique_ptr<ThreadContext> temporary;
   SessionRecord& record = session(index_of(own));
-  if (record.references.load(std::memory_order_relaxed) != 0) {
+  bool used_semaphores = record.semaphores[0].load(std::memory_order_relaxed) != 0;
+  if (used_semaphores || record.references.load(std::memory_order_relaxed) != 0) {
     temporary.reset(claim_thread());
+    // What it still holds is used up: an end in order is no death.
+    if (temporary != nullptr && used_semaphores) settle_permits(*temporary, own, false);
     if (temporary != nullptr) drop_all_references(*temporary, own);
   }
   if (temporary != nullptr) recover_thread(*this, *temporary, temporary->index_);
@@ -185,7 +190,9 @@ void Segment::leave() {
 
 // ---- announcements beyond the common case
 
-void ThreadContext::push_slowly(Word announcement) {
+// Drops what is stale; true when there is room then. Entries move downwards, so whoever looks for one in another
+// thread's slot looks from the end: it is seen in its old place or in its new one.
+bool ThreadContext::make_room() {
   // Locks that another thread has freed for us leave their announcement behind: drop those first.
   std::uint32_t kept = 0;
   for (std::uint32_t i = 0; i < depth_; ++i) {
@@ -196,15 +203,30 @@ void ThreadContext::push_slowly(Word announcement) {
       stale = (word->state.load(std::memory_order_relaxed) & ~kLockWaiters) != owner_;
     }
     // Written to its new place before its old place is reused: a death in between sees it twice, never not at all.
-    if (!stale) record_->announced[kept++].store(entry, std::memory_order_relaxed);
+    if (!stale) record_->announced[kept++].store(entry, std::memory_order_release);
   }
-  for (std::uint32_t i = kept; i < depth_; ++i) record_->announced[i].store(0, std::memory_order_relaxed);
+  for (std::uint32_t i = kept; i < depth_; ++i) record_->announced[i].store(0, std::memory_order_release);
   depth_ = kept;
-  if (depth_ < kAnnouncements) {
+  return depth_ < kAnnouncements;
+}
+
+void ThreadContext::push_slowly(Word announcement) {
+  if (make_room()) {
     record_->announced[depth_++].store(announcement, std::memory_order_relaxed);
   } else {
     record_->overflow.fetch_add(1, std::memory_order_relaxed);
   }
+}
+
+bool ThreadContext::retract_shared(Offset control) {
+  Word mark = control | static_cast<Word>(Announced::kShared);
+  for (std::uint32_t i = depth_; i-- > 0;) {
+    if (record_->announced[i].load(std::memory_order_relaxed) != mark) continue;
+    record_->announced[i].exchange(0, std::memory_order_seq_cst);
+    while (depth_ > 0 && record_->announced[depth_ - 1].load(std::memory_order_relaxed) == 0) --depth_;
+    return true;
+  }
+  return false;
 }
 
 void ThreadContext::pop_slowly(Word announcement) {

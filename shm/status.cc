@@ -30,6 +30,12 @@ const char* to_string(Status status) {
       return "corrupt";
     case Status::kGone:
       return "gone";
+    case Status::kBroken:
+      return "broken";
+    case Status::kClosed:
+      return "closed";
+    case Status::kDeadlock:
+      return "deadlock";
     case Status::kRetry:
       return "retry";
   }

@@ -31,6 +31,28 @@ class ThreadContext {
   void announce_object(Offset control) { push(control | static_cast<Word>(Announced::kObject)); }
   void retract_object(Offset control) { pop(control | static_cast<Word>(Announced::kObject)); }
 
+  // Before a store that makes sleepers on a futex (8-byte aligned) worth waking; retracted after the wake-up. After a
+  // death recovery wakes them.
+  void announce_wake(const void* futex) { push(offset_of(futex) | static_cast<Word>(Announced::kFutex)); }
+  void retract_wake(const void* futex) { pop(offset_of(futex) | static_cast<Word>(Announced::kFutex)); }
+  // Before looking whether a readers-writer lock may be shared; in force for all who look later. False: the thread's
+  // slot is full. SYNC POINT: reader announced.
+  bool announce_shared(Offset control) {
+    if (depth_ == kAnnouncements && !make_room()) return false;
+    Word mark = control | static_cast<Word>(Announced::kShared);
+    record_->announced[depth_++].exchange(mark, std::memory_order_seq_cst);
+    return true;
+  }
+  // False: the thread did not share it. SYNC POINT: reader gone.
+  bool retract_shared(Offset control);
+  bool shares(Offset control) const {
+    for (std::uint32_t i = depth_; i-- > 0;) {
+      Word mark = record_->announced[i].load(std::memory_order_relaxed);
+      if (mark == (control | static_cast<Word>(Announced::kShared))) return true;
+    }
+    return false;
+  }
+
   ~ThreadContext();  // gives the slot back; locks still held are released as those of a dead owner
 
  private:
@@ -58,6 +80,7 @@ class ThreadContext {
     }
   }
   void push_slowly(Word announcement);
+  bool make_room();
   void pop_slowly(Word announcement);
 
   std::atomic<Segment*> segment_{nullptr};  // null once the session ended: the next use makes a new context

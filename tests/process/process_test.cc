@@ -13,6 +13,7 @@
 #include <sstream>
 #include <thread>
 
+#include "support/captured_output.h"
 #include "support/manager_home.h"
 
 using namespace commonhold;
@@ -21,26 +22,6 @@ using namespace std::chrono_literals;
 using Catch::Contains;
 
 namespace {
-
-// What a process that is made by `make` writes to standard output and error, after it has ended.
-template <typename Body>
-std::string output_of(int descriptor, Body&& body) {
-  std::cout.flush();
-  std::fflush(nullptr);
-  std::FILE* file = std::tmpfile();
-  const int saved = dup(descriptor);
-  dup2(fileno(file), descriptor);
-  body();
-  std::cout.flush();
-  std::fflush(nullptr);
-  dup2(saved, descriptor);
-  close(saved);
-  std::string text;
-  std::rewind(file);
-  for (int c; (c = std::fgetc(file)) != EOF;) text += static_cast<char>(c);
-  std::fclose(file);
-  return text;
-}
 
 std::optional<int> run(Process process) {
   process.start();

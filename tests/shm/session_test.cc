@@ -268,14 +268,15 @@ TEST_CASE("a forked child owns nothing of its parent's, and its proxies work") {
   auto& me = segment.me();
   REQUIRE(dict.put(me, text("a"), text("1")) == Status::kOk);
   REQUIRE(shm::lock(me, shard_lock(where)) == Status::kOk);
+  const std::uint32_t owner = me.owner(), index = me.index();  // the child's context lies where its parent's did
   pid_t child = spawn([&] {
     auto check = [](bool condition, const char* what) {
       if (!condition) throw std::runtime_error(what);
     };
     check(!segment->joined(), "it has its parent's session");
     auto& own = segment.me();
-    check(own.owner() != me.owner() && own.index() != me.index(), "it has its parent's slot");
-    check(shard_lock(where).state.load() == me.owner(), "the parent lost its lock");
+    check(own.owner() != owner && own.index() != index, "it has its parent's slot");
+    check(shard_lock(where).state.load() == owner, "the parent lost its lock");
     check(!shm::try_lock(own, shard_lock(where)), "it took its parent's lock");
     check(shm::recover_all_dead(*segment, own) == 0, "it recovered its parent");
     std::string value;
@@ -285,8 +286,9 @@ TEST_CASE("a forked child owns nothing of its parent's, and its proxies work") {
         continue;
       check(dict.put(own, text(key), text("x")) == Status::kOk, "it cannot put");
     }
+    const std::uint32_t childs = own.owner();
     pid_t grandchild = spawn([&] {
-      if (segment->joined() || segment.me().owner() == own.owner()) throw std::runtime_error("not its own");
+      if (segment->joined() || segment.me().owner() == childs) throw std::runtime_error("not its own");
     });
     check(wait_for(grandchild) == 0, "its child is not a session of its own");
   });

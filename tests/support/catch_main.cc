@@ -7,6 +7,7 @@
 // fork clears an alarm, so the watchdog is of the test program alone. It takes the children with it when the
 // program leads its process group, as under Meson.
 
+#include <commonhold/fresh.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -66,6 +67,7 @@ unsigned long number_from_environment(const char* name, unsigned long otherwise)
 CATCH_REGISTER_LISTENER(RunningTestListener)
 
 int main(int argc, char** argv) {
+  commonhold::run_if_fresh();
   Catch::Session session;
   session.configData().rngSeed =
       static_cast<unsigned>(number_from_environment("COMMONHOLD_TEST_SEED", std::random_device{}()));

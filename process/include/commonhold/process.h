@@ -7,60 +7,85 @@
 //
 // start() forks: the child sees everything as it was at that moment; shared objects and managers that it captured keep
 // working in it. It runs the function and ends there, without the parent's exit handlers and destructors. Its standard
-// streams are flushed, std::exit(n) in it ends it with n, and an exception that leaves the function is printed on
-// standard error and ends it with 1.
+// streams are flushed, std::exit(n) in it or an Exit thrown ends it with n, and another exception that leaves the
+// function is printed on standard error and ends it with 1. At its end it sends SIGTERM to its own daemonic children
+// and waits for all its children.
 //
 // As always with fork, only the calling thread is in the child: what other threads of the parent held locked, mutexes
-// of the program's own above all, stays locked there. This library's objects do not mind.
+// of the program's own above all, stays locked there. This library's objects do not mind. Process::fresh (fresh.h)
+// starts the program anew instead.
+//
+// A class derived from Process may override run(), which the child calls.
+//
+// A death: a daemonic child ends with its parent, however that ends, kill -9 included; others live on.
 //
 // Thread safety: one thread at a time for each Process. A Process can be moved, not copied. When one that runs is
 // destroyed it is joined, in the process that started it; a daemon is terminated first.
 #pragma once
 
+#include <commonhold/current_process.h>
+#include <commonhold/detail/child_calls.h>
+#include <commonhold/detail/fresh_entry.h>
+#include <commonhold/detail/lock_calls.h>
+#include <commonhold/errors.h>
 #include <chrono>
 #include <concepts>
+#include <cstdint>
 #include <functional>
+#include <iosfwd>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
-#include <commonhold/detail/lock_calls.h>
-#include <commonhold/errors.h>
-
 namespace commonhold {
 
-// A process used in a way that it cannot be: started twice, joined before it was started, joined by another process
-// than the one that started it.
-class ProcessError : public UsageError {
- public:
-  using UsageError::UsageError;
-};
-
 struct ProcessOptions {
-  std::string name = {};  // "Process-3" when empty; "Process-3:1" in a child
-  bool daemon = false;    // terminated, not joined, when its Process is destroyed
+  std::string name = {};            // "Process-3" when empty, after the class; "Process-3:1" in a child
+  std::optional<bool> daemon = {};  // terminated, not joined, when its Process is destroyed; as this process when empty
 };
 
 class Process {
  public:
-  template <std::invocable Target>
-  requires(!std::same_as<std::remove_cvref_t<Target>, Process>) explicit Process(Target&& target)
-      : Process(ProcessOptions{}, std::forward<Target>(target)) {}
-  template <std::invocable Target>
-  Process(ProcessOptions options, Target&& target)
+  // Runs target(arguments...), of which the child gets copies.
+  template <typename Target, typename... Arguments>
+  requires(
+      !std::derived_from<std::remove_cvref_t<Target>, Process> &&
+      std::invocable<std::decay_t<Target>&, std::decay_t<Arguments>&...>) explicit Process(Target&& target,
+                                                                                           Arguments&&... arguments)
+      : Process(ProcessOptions{}, std::forward<Target>(target), std::forward<Arguments>(arguments)...) {}
+  template <typename Target, typename... Arguments>
+  requires(std::invocable<std::decay_t<Target>&, std::decay_t<Arguments>&...>)
+      Process(ProcessOptions options, Target&& target, Arguments&&... arguments)
       : Process(std::move(options),
-                std::unique_ptr<Function>(new FunctionOf<std::decay_t<Target>>(std::forward<Target>(target)))) {}
+                detail::make_function(std::forward<Target>(target), std::forward<Arguments>(arguments)...)) {}
+
+  // A process with a fresh program image: see fresh.h.
+  template <auto function, typename... Arguments>
+  requires(!detail::kStartsWith<ProcessOptions, Arguments...>) static Process fresh(Arguments&&... arguments) {
+    return fresh<function>(ProcessOptions{}, std::forward<Arguments>(arguments)...);
+  }
+  template <auto function, typename... Arguments>
+  static Process fresh(ProcessOptions options, Arguments&&... arguments) {
+    return Process(std::move(options), detail::FreshEntry<function>::call(std::forward<Arguments>(arguments)...));
+  }
+
   Process(Process&&) noexcept;
   Process& operator=(Process&&) noexcept;
-  ~Process();
+  virtual ~Process();
 
-  // Once; ProcessError afterwards. SystemError when the system has no room for another process.
+  // What the child does: calls the target. Called directly, it does so in the calling process.
+  virtual void run();
+
+  // Once. ProcessError afterwards, in another process than the one that made this object, and in a daemonic process.
+  // SystemError when the system has no room for another process.
   void start();
 
   // Waits for the end. ProcessError before start, and in other processes than the starting one.
-  void join();
+  void join() { wait(detail::kForever); }
   // False: it still runs.
   template <typename Rep, typename Period>
   bool join_for(const std::chrono::duration<Rep, Period>& timeout) {
@@ -69,40 +94,49 @@ class Process {
 
   bool is_alive();
   // Nothing while it has not started or runs; else its status, or the negative number of the signal that killed it.
+  // Nothing for ever when something else than this library waited for it.
   std::optional<int> exitcode();
   // Nothing before start.
   std::optional<int> pid() const;
 
   const std::string& name() const;
+  // For this object; a running child keeps the name that it was started with. An empty one is the default again.
   void set_name(std::string name);
   bool daemon() const;
+  void set_daemon(bool daemon);  // ProcessError after start
 
-  // SIGTERM, SIGKILL. No effect on one that ended; ProcessError before start.
+  // SIGTERM, SIGKILL, to it alone and not to its children. No effect on one that ended; ProcessError before start.
   void terminate() { signal(kTerminate); }
   void kill() { signal(kKill); }
 
-  // A descriptor that poll and epoll find readable once the process ended; it stays this object's. ProcessError
+  // Frees what belongs to it; ProcessError while it runs. Afterwards name and daemon can be read, and everything else
+  // is Closed.
+  void close();
+
+  // A descriptor that poll, epoll and wait() find readable once the process ended; it stays this object's. ProcessError
   // before start.
   int sentinel() const;
 
+  // <Process name='Process-1' pid=71 parent=70 stopped exitcode=-SIGTERM daemon>
+  std::string describe();
+
+ protected:
+  // For derived classes that override run().
+  explicit Process(ProcessOptions options = {});
+  // start(), for threads of the library's: of the streams, the standard ones alone are flushed, at the start and at the
+  // child's end, since a thread of the program may be waiting in another one.
+  void start_quietly();
+
  private:
-  struct Function {
-    virtual ~Function() = default;
-    virtual void run() = 0;
-  };
-  template <typename Target>
-  struct FunctionOf final : Function {
-    template <typename Given>
-    explicit FunctionOf(Given&& given) : target(std::forward<Given>(given)) {}
-    void run() override { static_cast<void>(std::invoke(target)); }
-    Target target;
-  };
   struct State;
   static constexpr int kTerminate = 15, kKill = 9;
 
-  Process(ProcessOptions options, std::unique_ptr<Function> function);
-  [[noreturn]] void run_child();
+  Process(ProcessOptions options, std::unique_ptr<detail::Function> function);
+  Process(ProcessOptions options, detail::FreshCall call);
+  State& usable(const char* call) const;
   State& started(const char* call) const;
+  void start(bool quietly);
+  void fork_child(State& state);
   bool wait(std::int64_t wait);
   void signal(int number);
   void finish() noexcept;
@@ -110,7 +144,6 @@ class Process {
   std::unique_ptr<State> state_;
 };
 
-// The name of this process: "MainProcess", or what its Process was called.
-std::string current_process_name();
+std::ostream& operator<<(std::ostream& out, Process& process);
 
 }  // namespace commonhold

@@ -3,11 +3,15 @@
 //   Error
 //   |- KeyError -- AttributeError                what was asked for is not there
 //   |- IndexError, ValueError
+//   |- Full, Empty                               a queue that has no room, or no item, in time
 //   |- TypeMismatch, NameError, ObjectGone       the object is another one than you thought, or none
 //   |- LockError -- NotHeld, Poisoned            a lock that is free, or whose owner died
 //   |- TimeoutError
+//   |- BrokenBarrier                             somebody that the others waited for will not come
 //   |- OutOfMemory, LimitReached                 nothing was changed; make room
 //   |- ServerGone, RemoteError, AuthenticationError
+//   |- EndOfFile, BufferTooShort                 a connection's other end is closed; a message too long for its place
+//   |- TaskError -- WorkerDied, PoolTerminated   a pool's task that has no result
 //   |- UsageError                                the calling program's mistake
 //   `- SystemError, CorruptSegment               the operating system's refusal; bytes that no writer of ours
 //   wrote
@@ -51,6 +55,24 @@ class ValueError : public Error {
   using Error::Error;
 };
 
+// A queue that has no room in the time that was given. Nothing was put.
+class Full : public Error {
+ public:
+  using Error::Error;
+};
+
+// A queue in which nothing came in the time that was given.
+class Empty : public Error {
+ public:
+  using Error::Error;
+};
+
+// What this process closed: a queue, a connection, a process, a pool; or a queue that was shut down.
+class Closed : public ValueError {
+ public:
+  using ValueError::ValueError;
+};
+
 // An object of another type than the one it was opened as.
 class TypeMismatch : public Error {
  public:
@@ -79,7 +101,8 @@ class LockError : public Error {
   using Error::Error;
 };
 
-// Release of a lock that is free.
+// Release of a lock that is free, or of an RLock that another holds; wait and notify of a condition whose lock the caller
+// does not hold.
 class NotHeld : public LockError {
  public:
   using LockError::LockError;
@@ -98,6 +121,12 @@ class Poisoned : public LockError {
 
 // Nothing happened within the time that was given.
 class TimeoutError : public Error {
+ public:
+  using Error::Error;
+};
+
+// A barrier's parties will not come together: the message says why. After a reset() it can be used again.
+class BrokenBarrier : public Error {
  public:
   using Error::Error;
 };
@@ -141,6 +170,47 @@ class AuthenticationError : public Error {
 class UsageError : public Error {
  public:
   using Error::Error;
+};
+
+// The other end of a connection is closed, and everything that it sent was received.
+class EndOfFile : public Error {
+ public:
+  using Error::Error;
+};
+
+// A message that does not fit where it was to go. It was received, and is here.
+class BufferTooShort : public Error {
+ public:
+  BufferTooShort(std::string bytes, const std::string& message) : Error(message), bytes_(std::move(bytes)) {}
+  const std::string& bytes() const noexcept { return bytes_; }
+
+ private:
+  std::string bytes_;
+};
+
+// A pool's task ended without a result: what it threw is of a type that this program cannot make again (pool.h).
+class TaskError : public Error {
+ public:
+  using Error::Error;
+};
+
+// The worker died that had the task: signal() killed it, or, when that is 0, it ended itself with status().
+class WorkerDied : public TaskError {
+ public:
+  WorkerDied(int pid, int signal, int status, const std::string& message)
+      : TaskError(message), pid_(pid), signal_(signal), status_(status) {}
+  int pid() const noexcept { return pid_; }
+  int signal() const noexcept { return signal_; }
+  int status() const noexcept { return status_; }
+
+ private:
+  int pid_, signal_, status_;
+};
+
+// The pool was terminated before the task had ended.
+class PoolTerminated : public TaskError {
+ public:
+  using TaskError::TaskError;
 };
 
 // The operating system refused; code() is errno.

@@ -13,11 +13,11 @@
 //
 //   auto scores = manager.dict<std::string, int>(commonhold::named("scores"));     // opened, or made
 //   auto created = manager.create<Dict<std::string, int>>("scores");               // NameError when it is
-//   taken auto opened = manager.open<Dict<std::string, int>>("scores");                  // NameError when it
-//   is unknown
+//   taken
+//   auto opened = manager.open<Dict<std::string, int>>("scores");                  // NameError when unknown
 //
-// create, open and open_or_create take every type: Dict, List, Set, Namespace, Value, Array, Lock. An object opened as
-// another type than its own is a TypeMismatch that names both.
+// create, open and open_or_create take every type. An object opened as another type than its own is a TypeMismatch that
+// names both.
 //
 // A Manager is a reference to the server: copy it, capture it, use it after fork. An anonymous server ends,
 // and leaves no file behind, when nobody has a Manager or an object of it any more; a forked child counts
@@ -42,13 +42,20 @@
 
 #include <commonhold/any.h>
 #include <commonhold/array.h>
+#include <commonhold/barrier.h>
+#include <commonhold/condition.h>
 #include <commonhold/custom.h>
 #include <commonhold/detail/manager_calls.h>
 #include <commonhold/dict.h>
+#include <commonhold/event.h>
 #include <commonhold/list.h>
 #include <commonhold/lock.h>
 #include <commonhold/name_space.h>
 #include <commonhold/named.h>
+#include <commonhold/queue.h>
+#include <commonhold/rlock.h>
+#include <commonhold/rwlock.h>
+#include <commonhold/semaphore.h>
 #include <commonhold/set.h>
 #include <commonhold/value.h>
 
@@ -170,6 +177,73 @@ class Manager {
   Lock lock(const Named& name, const LockOptions& options = {}) const {
     return open_or_create<Lock>(name.name(), options);
   }
+  RLock rlock(const LockOptions& options = {}) const { return anonymous<RLock>(options); }
+  RLock rlock(const Named& name, const LockOptions& options = {}) const {
+    return open_or_create<RLock>(name.name(), options);
+  }
+
+  // With an RLock of its own; with a Lock or RLock of this manager.
+  Condition condition() const { return anonymous<Condition>(); }
+  Condition condition(const Lock& lock) const { return anonymous<Condition>(own(lock)); }
+  Condition condition(const RLock& lock) const { return anonymous<Condition>(own(lock)); }
+  Condition condition(const Named& name) const { return open_or_create<Condition>(name.name()); }
+  Condition condition(const Named& name, const Lock& lock) const {
+    return open_or_create<Condition>(name.name(), own(lock));
+  }
+  Condition condition(const Named& name, const RLock& lock) const {
+    return open_or_create<Condition>(name.name(), own(lock));
+  }
+
+  Event event() const { return anonymous<Event>(); }
+  Event event(const Named& name) const { return open_or_create<Event>(name.name()); }
+
+  // At least one party, else ValueError.
+  Barrier barrier(std::int64_t parties, const BarrierOptions& options = {}) const {
+    return anonymous<Barrier>(parties, options).with_action(options.action);
+  }
+  Barrier barrier(const Named& name, std::int64_t parties, const BarrierOptions& options = {}) const {
+    return open_or_create<Barrier>(name.name(), parties, options).with_action(options.action);
+  }
+
+  // At most `maxsize` items; 0 or less: no limit.
+  template <detail::Storable T>
+  Queue<T> queue(std::int64_t maxsize = 0) const {
+    return anonymous<Queue<T>>(QueueOptions{maxsize});
+  }
+  template <detail::Storable T>
+  Queue<T> queue(const QueueOptions& options) const {
+    return anonymous<Queue<T>>(options);
+  }
+  template <detail::Storable T>
+  Queue<T> queue(const Named& name, const QueueOptions& options = {}) const {
+    return open_or_create<Queue<T>>(name.name(), options);
+  }
+  template <detail::Storable T>
+  JoinableQueue<T> joinable_queue(std::int64_t maxsize = 0) const {
+    return queue<T>(maxsize);
+  }
+  template <detail::Storable T>
+  SimpleQueue<T> simple_queue() const {
+    return anonymous<SimpleQueue<T>>();
+  }
+
+  // `start` permits, 0 to 2^31 - 1, else ValueError.
+  Semaphore semaphore(std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
+    return anonymous<Semaphore>(start, options);
+  }
+  Semaphore semaphore(const Named& name, std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
+    return open_or_create<Semaphore>(name.name(), start, options);
+  }
+  BoundedSemaphore bounded_semaphore(std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
+    return anonymous<BoundedSemaphore>(start, options);
+  }
+  BoundedSemaphore bounded_semaphore(const Named& name, std::int64_t start = 1,
+                                     const SemaphoreOptions& options = {}) const {
+    return open_or_create<BoundedSemaphore>(name.name(), start, options);
+  }
+
+  RWLock rwlock() const { return anonymous<RWLock>(); }
+  RWLock rwlock(const Named& name) const { return open_or_create<RWLock>(name.name()); }
 
   // An object of a type that the server's program registered (type.h); the arguments are its constructor's.
   template <typename... Arguments>
@@ -239,6 +313,11 @@ class Manager {
       if (created) Proxy::initialize(proxy, arguments...);
     }
     return proxy;
+  }
+  template <typename AnyLock>
+  const AnyLock& own(const AnyLock& lock) const {
+    detail::require_own(*state_, *detail::Access::handle(lock), "a condition");
+    return lock;
   }
   template <typename Proxy, typename Contents>
   static Proxy filled(Proxy proxy, const Contents& contents) {

@@ -1,0 +1,129 @@
+// Connection: one end of a channel that carries whole messages. Pipe: two ends that belong together.
+//
+//   commonhold::Pipe pipe;                                       // both ends send and receive
+//   commonhold::Process child([&] { pipe.second.send(pipe.second.recv<int>() + 1); });
+//   child.start();
+//   pipe.first.send(41);
+//   pipe.first.recv<int>();                                      // 42
+//
+// Messages keep their borders, empty ones included, and arrive in order. send<T> and recv<T> take every type that a
+// shared object can hold (codec.h); send_bytes and recv_bytes are for bytes as they are.
+//
+// A death: a Pipe's message arrives whole or not at all, whatever its length and whoever is killed while sending or
+// receiving it; so several processes may send into one end, or receive from one, without a lock, and each message is
+// received once. When every process that has one end open has closed it or died, the other one receives what was sent
+// and then EndOfFile. A fork's child has both ends open: close those that it does not use. Connections over Listener
+// and Client (listener.h) are between two processes; there an end that dies in the middle of a message is a
+// SystemError.
+//
+// Thread safety: one thread may send while another one receives.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <commonhold/detail/encoded.h>
+#include <commonhold/detail/lock_calls.h>
+#include <commonhold/errors.h>
+
+namespace commonhold {
+
+// What several calls throw: Closed after close(); UsageError for an end that cannot receive, or cannot send; EndOfFile;
+// SystemError with code() EPIPE when a message is sent to an end that is closed everywhere, with ECONNRESET, once, when
+// the other end was closed with messages unread.
+class Connection {
+ public:
+  // Takes over a connected Unix or TCP socket. ValueError when it is none, or neither readable nor writable.
+  explicit Connection(int descriptor, bool readable = true, bool writable = true);
+  Connection(Connection&& other) noexcept;
+  Connection& operator=(Connection&& other) noexcept;
+  ~Connection();
+
+  template <typename T>
+  void send(const T& value) {
+    if constexpr (std::is_same_v<T, Connection>) {
+      send_connection(value);
+    } else if constexpr (std::is_convertible_v<const T&, std::string_view>) {
+      send_item(detail::Encoded<std::string>(std::string_view(value)).item());
+    } else {
+      static_assert(detail::Storable<T>, "this type needs a specialisation of commonhold::Codec to be sent");
+      send_item(detail::Encoded<T>(value).item());
+    }
+  }
+  // TypeMismatch for a message of another kind, which is lost.
+  template <typename T>
+  T recv() {
+    if constexpr (std::is_same_v<T, Connection>) {
+      return recv_connection();
+    } else {
+      static_assert(detail::Storable<T>, "this type needs a specialisation of commonhold::Codec to be received");
+      const std::string message = recv_item(detail::kKind<T>);
+      return detail::decode<T>(std::string_view(message).substr(1));
+    }
+  }
+
+  // `size` bytes from `offset` on, all of them when none is given. ValueError outside of `bytes`. Nothing was sent when
+  // it throws. Waits while the channel is full.
+  void send_bytes(std::string_view bytes, std::size_t offset = 0, std::optional<std::size_t> size = std::nullopt);
+  void send_bytes(std::span<const std::byte> bytes, std::size_t offset = 0,
+                  std::optional<std::size_t> size = std::nullopt);
+  // A message longer than `most` is a LimitReached, and then nothing more can be received here.
+  std::string recv_bytes(std::optional<std::size_t> most = std::nullopt);
+  // Its length. BufferTooShort has the message when there is no room for it behind `offset`.
+  std::size_t recv_bytes_into(std::span<std::byte> buffer, std::size_t offset = 0);
+
+  // A descriptor of the receiver's own, for the same open file; it is for the receiver to close, and is closed on exec.
+  // The sender may close its own at once. Unix sockets only.
+  void send_descriptor(int descriptor);
+  int recv_descriptor();
+
+  // Whether something can be received, the end of file included; the timeout may be of any length.
+  bool poll() const { return wait_readable(0); }
+  template <typename Rep, typename Period>
+  bool poll_for(const std::chrono::duration<Rep, Period>& timeout) const {
+    return wait_readable(detail::to_wait(timeout));
+  }
+
+  void close() noexcept;
+  bool closed() const { return descriptor_ < 0; }
+  bool readable() const { return readable_; }
+  bool writable() const { return writable_; }
+  int fileno() const;  // stays this object's
+
+ private:
+  int open(const char* call) const;
+  int receiving(const char* call) const;
+  int sending(const char* call) const;
+  void send_item(const detail::Item& item);
+  std::string recv_item(detail::ItemKind kind);
+  void send_connection(const Connection& other);
+  Connection recv_connection();
+  std::string receive(const char* call, std::uint64_t most);
+  int receive_descriptor(const char* call, std::string& flags);
+  bool wait_readable(std::int64_t wait) const;
+
+  int descriptor_ = -1;
+  bool readable_ = true, writable_ = true;
+  bool packets_ = false;  // the socket keeps borders itself
+  std::unique_ptr<char[]> buffer_;
+};
+
+// Two connected ends. Pipe(false): `first` only receives, `second` only sends.
+struct Pipe {
+  explicit Pipe(bool duplex = true);
+  Connection first, second;
+
+ private:
+  struct Ends;
+  explicit Pipe(Ends ends, bool duplex);
+};
+
+}  // namespace commonhold

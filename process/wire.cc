@@ -1,0 +1,263 @@
+#include "process/wire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+
+#include <commonhold/errors.h>
+
+namespace commonhold::detail {
+
+namespace {
+
+enum PacketKind : char { kInline = 0, kInFile = 1, kDescriptorPacket = 2 };
+
+constexpr std::int32_t kLong = -1, kDescriptorFollows = -2;
+// As much of a message is expected ahead of its arrival: an announced length alone costs no memory.
+constexpr std::size_t kStep = std::size_t{16} << 20;
+
+iovec part(std::string_view bytes) {
+  return {const_cast<char*>(bytes.data()), bytes.size()};
+}
+
+// Room for one descriptor's message.
+struct Control {
+  alignas(cmsghdr) char bytes[CMSG_SPACE(sizeof(int))] = {};
+  void attach(msghdr& message, int descriptor) {
+    message.msg_control = bytes;
+    message.msg_controllen = sizeof bytes;
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+  }
+};
+
+// What one sendmsg takes; EINTR is never seen.
+std::size_t send_some(int socket, const msghdr& message) {
+  for (;;) {
+    const ssize_t sent = sendmsg(socket, &message, MSG_NOSIGNAL);
+    if (sent >= 0) return static_cast<std::size_t>(sent);
+    if (errno != EINTR) throw_wire_error("sending a message", errno);
+  }
+}
+
+// Sends all parts, however few bytes the socket takes at once.
+void send_parts(int socket, iovec* parts, std::size_t count, int descriptor = -1) {
+  msghdr message{};
+  Control control;
+  if (descriptor >= 0) control.attach(message, descriptor);
+  while (count != 0) {
+    message.msg_iov = parts;
+    message.msg_iovlen = count;
+    std::size_t sent = send_some(socket, message);
+    message.msg_control = nullptr;
+    message.msg_controllen = 0;
+    while (count != 0 && sent >= parts->iov_len) {
+      sent -= parts->iov_len;
+      ++parts, --count;
+    }
+    if (count != 0) {
+      parts->iov_base = static_cast<char*>(parts->iov_base) + sent;
+      parts->iov_len -= sent;
+    }
+  }
+}
+
+// One recvmsg, with the descriptor that came along. 0: the end.
+std::size_t receive_some(int socket, char* to, std::size_t size, Descriptor& descriptor) {
+  iovec place{to, size};
+  Control control;
+  for (;;) {
+    msghdr message{};
+    message.msg_iov = &place;
+    message.msg_iovlen = 1;
+    message.msg_control = control.bytes;
+    message.msg_controllen = sizeof control.bytes;
+    const ssize_t got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw_wire_error("receiving a message", errno);
+    for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
+      if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+      int found = -1;
+      memcpy(&found, CMSG_DATA(header), sizeof found);
+      descriptor = Descriptor(found);
+    }
+    if ((message.msg_flags & MSG_CTRUNC) != 0 && descriptor.fd < 0) throw_wire_error("receiving a descriptor", EMFILE);
+    return static_cast<std::size_t>(got);
+  }
+}
+
+void receive_all(int socket, char* to, std::size_t size) {
+  while (size != 0) {
+    const ssize_t got = recv(socket, to, size, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw_wire_error("receiving a message", errno);
+    if (got == 0) throw SystemError(EIO, "the other end closed the connection in the middle of a message");
+    to += got;
+    size -= static_cast<std::size_t>(got);
+  }
+}
+
+template <typename Number>
+Number big_endian(Number number) {
+  if constexpr (std::endian::native == std::endian::little) {
+    auto* bytes = reinterpret_cast<char*>(&number);
+    std::reverse(bytes, bytes + sizeof number);
+  }
+  return number;
+}
+
+void send_in_file(int socket, std::string_view first, std::string_view second) {
+  const Descriptor file(memfd_create("commonhold-message", MFD_CLOEXEC));
+  if (file.fd < 0) throw_wire_error("making a place for a long message", errno);
+  for (std::string_view left : {first, second}) {
+    while (!left.empty()) {
+      const ssize_t written = write(file.fd, left.data(), left.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) throw_wire_error("writing a long message", errno);
+      left.remove_prefix(static_cast<std::size_t>(written));
+    }
+  }
+  char kind = kInFile;
+  iovec parts[] = {{&kind, 1}};
+  send_parts(socket, parts, 1, file.fd);
+}
+
+void read_file(int file, std::uint64_t most, Message& message) {
+  struct stat status {};
+  if (fstat(file, &status) != 0) throw_wire_error("receiving a long message", errno);
+  const auto size = static_cast<std::uint64_t>(status.st_size);
+  if (size > most) {
+    message.too_long = size;
+    return;
+  }
+  message.bytes.resize(size);
+  std::size_t at = 0;
+  while (at < size) {
+    const ssize_t got = pread(file, message.bytes.data() + at, size - at, static_cast<off_t>(at));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) throw_wire_error("reading a long message", got < 0 ? errno : EIO);
+    at += static_cast<std::size_t>(got);
+  }
+}
+
+}  // namespace
+
+void throw_wire_error(const char* doing, int error) {
+  throw SystemError(error, fmt::format("{} failed: {}", doing, strerror(error)));
+}
+
+Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
+  if (this != &other) {
+    if (fd >= 0) ::close(fd);
+    fd = other.release();
+  }
+  return *this;
+}
+
+Descriptor::~Descriptor() {
+  if (fd >= 0) ::close(fd);
+}
+
+int Descriptor::release() {
+  return std::exchange(fd, -1);
+}
+
+void send_packet(int socket, std::string_view first, std::string_view second) {
+  if (first.size() + second.size() > kMostInline) return send_in_file(socket, first, second);
+  char kind = kInline;
+  iovec parts[] = {{&kind, 1}, part(first), part(second)};
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = 3;
+  send_some(socket, message);  // a packet is taken whole
+}
+
+void send_stream(int socket, std::string_view first, std::string_view second) {
+  const std::uint64_t size = first.size() + second.size();
+  const bool is_long = size > INT32_MAX;
+  char header[12];
+  const auto word = big_endian(is_long ? kLong : static_cast<std::int32_t>(size));
+  const auto length = big_endian(size);
+  memcpy(header, &word, 4);
+  memcpy(header + 4, &length, 8);
+  iovec parts[] = {{header, is_long ? 12u : 4u}, part(first), part(second)};
+  send_parts(socket, parts, 3);
+}
+
+void send_descriptor(int socket, bool packets, int descriptor, char flags) {
+  char kind = kDescriptorPacket;
+  auto word = big_endian(kDescriptorFollows);
+  iovec parts[] = {packets ? iovec{&kind, 1} : iovec{&word, sizeof word}, {&flags, 1}};
+  send_parts(socket, parts, 2, descriptor);
+}
+
+Message receive_packet(int socket, std::uint64_t most, char* buffer) {
+  Message message;
+  Descriptor descriptor;
+  const std::size_t size = receive_some(socket, buffer, kPacketBytes, descriptor);
+  if (size == 0) throw EndOfFile("the other end of the pipe is closed, and all its messages were received");
+  if (buffer[0] == kInFile && descriptor.fd >= 0) {
+    read_file(descriptor.fd, most, message);
+  } else if (buffer[0] == kDescriptorPacket && size == 2 && descriptor.fd >= 0) {
+    message.is_descriptor = true;
+    message.descriptor = std::move(descriptor);
+    message.bytes.assign(buffer + 1, 1);
+  } else if (buffer[0] != kInline) {
+    throw SystemError(EBADMSG, "a packet arrived that no Connection sent");
+  } else if (size - 1 > most) {
+    message.too_long = size - 1;
+  } else {
+    message.bytes.assign(buffer + 1, size - 1);
+  }
+  return message;
+}
+
+Message receive_stream(int socket, std::uint64_t most) {
+  Message message;
+  std::int32_t word = 0;
+  char header[4];
+  const std::size_t got = receive_some(socket, header, sizeof header, message.descriptor);
+  if (got == 0) throw EndOfFile("the other end of the connection is closed, and all its messages were received");
+  receive_all(socket, header + got, sizeof header - got);
+  memcpy(&word, header, sizeof word);
+  word = big_endian(word);
+  std::uint64_t size = static_cast<std::uint32_t>(word);
+  if (word == kDescriptorFollows) {
+    message.is_descriptor = true;
+    message.bytes.resize(1);
+    receive_all(socket, message.bytes.data(), 1);
+    if (message.descriptor.fd < 0) throw SystemError(EBADMSG, "a descriptor was announced and did not come");
+    return message;
+  }
+  if (word == kLong) {
+    receive_all(socket, reinterpret_cast<char*>(&size), sizeof size);
+    size = big_endian(size);
+  } else if (word < 0) {
+    throw SystemError(EBADMSG, fmt::format("a message of length {} was announced; is this a Connection?", word));
+  }
+  if (size > most) {
+    message.too_long = size;
+    return message;
+  }
+  for (std::uint64_t at = 0; at < size;) {
+    const auto step = static_cast<std::size_t>(std::min<std::uint64_t>(size - at, kStep));
+    message.bytes.resize(at + step);
+    receive_all(socket, message.bytes.data() + at, step);
+    at += step;
+  }
+  return message;
+}
+
+}  // namespace commonhold::detail

@@ -1,0 +1,51 @@
+// The queue operations that the library does for the templates in queue.h. Waits as in lock_calls.h. False, or 0: no
+// room, or no item, came in time. They throw Closed and what errors.h names.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <commonhold/detail/call.h>
+#include <commonhold/detail/item.h>
+#include <commonhold/detail/lock_calls.h>
+#include <commonhold/detail/object_handle.h>
+
+namespace commonhold::detail {
+
+// How a queue orders its items; the second word of a request's arguments is its limit, 0 for none.
+enum class QueueOrder : std::uint8_t { kFifo = 0, kLifo = 2, kPriority = 3 };
+
+// Items of a fixed size up to this many bytes lie in the queue one behind the other, without a header.
+inline constexpr std::size_t kMostFixedQueueItem = 2048;
+
+COMMONHOLD_CALL bool queue_put(Object& queue, const Item& item, std::int64_t wait, Word priority = 0);
+COMMONHOLD_CALL std::uint64_t queue_put_many(Object& queue, std::span<const Item> items, std::int64_t wait);
+COMMONHOLD_CALL std::uint64_t queue_put_many_fixed(Object& queue, const void* items, std::uint64_t count,
+                                                   std::uint64_t stride, std::int64_t wait);
+
+COMMONHOLD_CALL bool queue_get(Object& queue, std::string& item, std::int64_t wait, Word* priority = nullptr);
+COMMONHOLD_CALL bool queue_get_fixed(Object& queue, void* item, std::size_t size, std::int64_t wait,
+                                     Word* priority = nullptr);
+COMMONHOLD_CALL std::vector<std::string> queue_get_many(Object& queue, std::uint64_t most, std::int64_t wait);
+COMMONHOLD_CALL std::uint64_t queue_get_many_fixed(Object& queue, void* items, std::size_t size, std::uint64_t most,
+                                                   std::uint64_t stride, std::int64_t wait);
+
+COMMONHOLD_CALL std::uint64_t queue_size(Object& queue);
+COMMONHOLD_CALL std::uint64_t queue_limit(Object& queue);  // 0 for none
+COMMONHOLD_CALL bool queue_is_empty(Object& queue);        // throws Closed in a process that closed it
+
+COMMONHOLD_CALL void queue_task_done(Object& queue);  // throws ValueError
+COMMONHOLD_CALL std::uint64_t queue_unfinished(Object& queue);
+COMMONHOLD_CALL bool queue_join(Object& queue, std::int64_t wait);
+
+COMMONHOLD_CALL void queue_close(Object& queue);  // for this process
+COMMONHOLD_CALL bool queue_is_closed(Object& queue);
+COMMONHOLD_CALL void queue_shut_down(Object& queue, bool now);  // for everybody
+
+[[noreturn]] void throw_full(Object& queue);
+[[noreturn]] void throw_nothing_to_get(Object& queue);
+
+}  // namespace commonhold::detail

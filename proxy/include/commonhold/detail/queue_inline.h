@@ -1,0 +1,75 @@
+// The longer member functions of queues.
+#pragma once
+
+#include <algorithm>
+
+#include <commonhold/queue.h>
+
+namespace commonhold {
+
+template <detail::Storable T, detail::QueueOrder kOrder, bool kSimple>
+template <typename Values>
+auto BasicQueue<T, kOrder, kSimple>::put_all(const Values& values, std::int64_t wait) const -> size_type {
+  if constexpr (kStoredAsIs && std::ranges::contiguous_range<const Values> &&
+                std::is_same_v<std::ranges::range_value_t<const Values>, T>) {
+    return detail::queue_put_many_fixed(*handle_, std::ranges::data(values), std::ranges::size(values), sizeof(T),
+                                        wait);
+  } else if constexpr (detail::kShape<T> == detail::Shape::kWord) {
+    std::vector<detail::Word> words;
+    if constexpr (std::ranges::sized_range<const Values>) words.reserve(std::ranges::size(values));
+    for (const auto& value : values) words.push_back(detail::to_word(static_cast<T>(value)));
+    return detail::queue_put_many_fixed(*handle_, words.data(), words.size(), sizeof(detail::Word), wait);
+  } else {
+    return detail::queue_put_many(*handle_, detail::Batch<T>(values).items(), wait);
+  }
+}
+
+template <detail::Storable T, detail::QueueOrder kOrder, bool kSimple>
+auto BasicQueue<T, kOrder, kSimple>::get_within(std::int64_t wait) const -> std::optional<T> {
+  if constexpr (detail::kIsFixed<T>) {
+    detail::FixedBuffer<T> buffer;
+    if (!detail::queue_get_fixed(*handle_, buffer.data(), buffer.size(), wait)) return std::nullopt;
+    return buffer.value();
+  } else {
+    std::string bytes;
+    if (!detail::queue_get(*handle_, bytes, wait)) return std::nullopt;
+    if constexpr (std::is_same_v<T, std::string>) {
+      return bytes;
+    } else {
+      return detail::decode<T>(bytes);
+    }
+  }
+}
+
+template <detail::Storable T, detail::QueueOrder kOrder, bool kSimple>
+auto BasicQueue<T, kOrder, kSimple>::get_all(size_type most, std::int64_t wait) const -> std::vector<T> {
+  std::vector<T> values;
+  if constexpr (kFixedBytes != 0) {
+    // In steps that grow, since nobody knows how many there are.
+    using Stored = std::conditional_t<kStoredAsIs, T, detail::FixedBuffer<T>>;
+    for (size_type room = 1024; values.size() < most; room *= 4) {
+      std::vector<Stored> stored(std::min(most - values.size(), room));
+      const std::uint64_t got = detail::queue_get_many_fixed(*handle_, stored.data(), kFixedBytes, stored.size(),
+                                                             sizeof(Stored), values.empty() ? wait : 0);
+      const bool rest = got == stored.size() && size() != 0;
+      if constexpr (kStoredAsIs) {
+        stored.resize(got);
+        if (values.empty()) {
+          values = std::move(stored);
+        } else {
+          values.insert(values.end(), stored.begin(), stored.end());
+        }
+      } else {
+        for (std::uint64_t i = 0; i < got; ++i) values.push_back(stored[i].value());
+      }
+      if (!rest) break;
+    }
+  } else {
+    for (const std::string& bytes : detail::queue_get_many(*handle_, most, wait)) {
+      values.push_back(detail::decode<T>(bytes));
+    }
+  }
+  return values;
+}
+
+}  // namespace commonhold

@@ -1,0 +1,210 @@
+// Queue<T>: items that some processes put and others take, first in, first out.
+//
+//   auto orders = manager.queue<std::string>(100);        // at most 100 at a time; 0: as many as memory holds
+//   orders.put("tea");                                     // waits while it is full
+//   std::string order = orders.get();                      // waits while it is empty
+//   if (auto next = orders.try_get_for(50ms)) ...          // or nothing
+//
+// A Queue is a reference: copies mean the same shared queue. codec.h says what T can be. Every process sees one order:
+// an item is there for everybody when put() returned, and each item goes to one taker. size(), empty() and full() are
+// exact at their moment.
+//
+// put and get wait as long as it takes; with a duration they throw Full or Empty when it has passed; the _nowait forms
+// try once; the try_ forms tell instead of throwing. put_many and get_many move many items in one step, which is several
+// times faster.
+//
+// Tasks: a producer can wait for its items to be not only taken but worked off. Each consumer calls task_done() after
+// each item; join() returns when it was called as often as items were put.
+//
+// The end: close() ends this process's use of the queue; shutdown() ends everybody's: no more items can be put, and when
+// the last one is taken get() throws Closed.
+//
+// When a process dies: an item was put when its put() had returned, and at some moment shortly before; it is taken when
+// get() is about to return. A producer that dies puts its item or does not; a consumer that dies between taking an item
+// and task_done() takes it with it, unless the queue was made with {.redeliver = true}: then it is given to the next
+// consumer, before all others. Nobody else is held up.
+//
+// Thread safety: any thread of any process. Every call may throw OutOfMemory where it stores, LimitReached, ObjectGone
+// and CorruptSegment (errors.h); Closed after close() or shutdown().
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <ostream>
+#include <ranges>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <commonhold/detail/encoded.h>
+#include <commonhold/detail/encoded_batch.h>
+#include <commonhold/detail/object_handle.h>
+#include <commonhold/detail/queue_calls.h>
+#include <commonhold/detail/signature.h>
+#include <commonhold/errors.h>
+
+namespace commonhold {
+
+struct QueueOptions {
+  std::int64_t maxsize = 0;  // 0 or less: as many items as memory holds
+  // An item whose consumer dies before it called task_done() is delivered again. A consumer is a thread.
+  bool redeliver = false;
+};
+
+// What Queue, LifoQueue and SimpleQueue share; their order differs.
+template <detail::Storable T, detail::QueueOrder kOrder, bool kSimple>
+class BasicQueue {
+ public:
+  using value_type = T;
+  using size_type = std::size_t;
+  using ValueArg = detail::Argument<T>;
+
+  // ---- putting; Full when there is no room in time
+
+  void put(ValueArg value) const { (void)put_within(value, detail::kForever); }
+  template <typename Rep, typename Period>
+  void put(ValueArg value, const std::chrono::duration<Rep, Period>& timeout) const {
+    if (!put_within(value, detail::to_wait(timeout))) detail::throw_full(*handle_);
+  }
+  void put_nowait(ValueArg value) const {
+    if (!put_within(value, 0)) detail::throw_full(*handle_);
+  }
+  bool try_put(ValueArg value) const { return put_within(value, 0); }
+  template <typename Rep, typename Period>
+  bool try_put_for(ValueArg value, const std::chrono::duration<Rep, Period>& timeout) const {
+    return put_within(value, detail::to_wait(timeout));
+  }
+  template <typename Clock, typename Duration>
+  bool try_put_until(ValueArg value, const std::chrono::time_point<Clock, Duration>& when) const {
+    return put_within(value, detail::to_wait(when));
+  }
+  // All of them in their order, in one step where they fit at once, else as room comes.
+  template <std::ranges::input_range Values = std::initializer_list<T>>
+  void put_many(Values&& values) const {
+    (void)put_all(values, detail::kForever);
+  }
+  // As many as find room in time: how many of the first ones were put.
+  template <std::ranges::input_range Values = std::initializer_list<T>, typename Rep, typename Period>
+  size_type put_many(Values&& values, const std::chrono::duration<Rep, Period>& timeout) const {
+    return put_all(values, detail::to_wait(timeout));
+  }
+
+  // ---- taking; Empty when nothing comes in time
+
+  T get() const { return *get_within(detail::kForever); }
+  template <typename Rep, typename Period>
+  T get(const std::chrono::duration<Rep, Period>& timeout) const {
+    return or_empty(get_within(detail::to_wait(timeout)));
+  }
+  T get_nowait() const { return or_empty(get_within(0)); }
+  std::optional<T> try_get() const { return get_within(0); }
+  template <typename Rep, typename Period>
+  std::optional<T> try_get_for(const std::chrono::duration<Rep, Period>& timeout) const {
+    return get_within(detail::to_wait(timeout));
+  }
+  template <typename Clock, typename Duration>
+  std::optional<T> try_get_until(const std::chrono::time_point<Clock, Duration>& when) const {
+    return get_within(detail::to_wait(when));
+  }
+  // Waits for one item, then takes what is there, at most `most`. With a timeout it may be nothing.
+  std::vector<T> get_many(size_type most) const { return get_all(most, detail::kForever); }
+  template <typename Rep, typename Period>
+  std::vector<T> get_many(size_type most, const std::chrono::duration<Rep, Period>& timeout) const {
+    return get_all(most, detail::to_wait(timeout));
+  }
+
+  // ---- what it holds
+
+  size_type size() const { return detail::queue_size(*handle_); }
+  size_type qsize() const { return size(); }
+  bool empty() const { return detail::queue_is_empty(*handle_); }
+  bool full() const { return maxsize() != 0 && size() >= maxsize(); }
+  size_type maxsize() const { return detail::queue_limit(*handle_); }  // 0: no limit
+
+  // ---- tasks
+
+  // For an item that was taken: it is worked off. ValueError when called more often than items were put.
+  void task_done() const requires(!kSimple) { detail::queue_task_done(*handle_); }
+  // Waits until every item that was put is worked off.
+  void join() const requires(!kSimple) { (void)detail::queue_join(*handle_, detail::kForever); }
+  template <typename Rep, typename Period>
+  bool join(const std::chrono::duration<Rep, Period>& timeout) const requires(!kSimple) {
+    return detail::queue_join(*handle_, detail::to_wait(timeout));
+  }
+  size_type unfinished() const requires(!kSimple) { return detail::queue_unfinished(*handle_); }
+
+  // ---- the end
+
+  // This process puts and takes no more: put, get and empty throw Closed. Others go on; size() and full() do, too.
+  void close() const { detail::queue_close(*handle_); }
+  bool closed() const { return detail::queue_is_closed(*handle_); }
+  // Nobody puts any more; what is left can be taken, or with `immediate` nothing. Wakes all who wait.
+  void shutdown(bool immediate = false) const { detail::queue_shut_down(*handle_, immediate); }
+
+  // <queue<text> "orders" with 3 items>
+  friend std::ostream& operator<<(std::ostream& out, const BasicQueue& queue) {
+    const std::size_t size = queue.size();
+    return out << '<' << detail::description_of(*queue.handle_) << " with " << size << (size == 1 ? " item>" : " items>");
+  }
+  friend bool operator==(const BasicQueue& a, const BasicQueue& b) { return a.handle_ == b.handle_; }
+
+  // ---- the object
+
+  std::string name() const { return detail::name_of(*handle_); }
+  std::string token() const { return detail::token_of(*handle_); }
+  static detail::ObjectRequest request(const QueueOptions& options = {}) {
+    constexpr const char* kPrefix =
+        kSimple ? "simple_queue<" : kOrder == detail::QueueOrder::kLifo ? "lifo_queue<" : "queue<";
+    return {detail::ObjectKind::kQueue,
+            detail::fitted_signature(detail::joined({kPrefix, detail::type_name<T>(), ">"})),
+            {kFixedBytes, options.maxsize > 0 ? static_cast<std::uint64_t>(options.maxsize) : 0,
+             static_cast<std::uint64_t>(kOrder), options.redeliver}};
+  }
+
+ private:
+  friend struct detail::Access;
+  explicit BasicQueue(detail::ObjectHandle handle) : handle_(std::move(handle)) {}
+
+  static constexpr std::size_t fixed_bytes() {
+    if constexpr (detail::kIsFixed<T>) {
+      constexpr std::size_t kBytes = detail::FixedBuffer<T>::size();
+      return kBytes <= detail::kMostFixedQueueItem ? kBytes : 0;
+    } else {
+      return 0;
+    }
+  }
+  static constexpr std::size_t kFixedBytes = fixed_bytes();
+  // A T in memory is what the queue stores.
+  static constexpr bool kStoredAsIs =
+      kFixedBytes == sizeof(T) && std::has_unique_object_representations_v<T> && !std::is_same_v<T, bool>;
+
+  bool put_within(ValueArg value, std::int64_t wait) const {
+    return detail::queue_put(*handle_, detail::Encoded<T>(value).item(), wait);
+  }
+  template <typename Values>
+  size_type put_all(const Values& values, std::int64_t wait) const;
+  std::optional<T> get_within(std::int64_t wait) const;
+  std::vector<T> get_all(size_type most, std::int64_t wait) const;
+  T or_empty(std::optional<T> value) const {
+    if (!value) detail::throw_nothing_to_get(*handle_);
+    return *std::move(value);
+  }
+
+  detail::ObjectHandle handle_;
+};
+
+template <detail::Storable T>
+using Queue = BasicQueue<T, detail::QueueOrder::kFifo, false>;
+// As in Python's manager: every queue can be joined.
+template <detail::Storable T>
+using JoinableQueue = Queue<T>;
+// Without tasks.
+template <detail::Storable T>
+using SimpleQueue = BasicQueue<T, detail::QueueOrder::kFifo, true>;
+
+}  // namespace commonhold
+
+#include <commonhold/detail/queue_inline.h>

@@ -1,0 +1,164 @@
+#include <commonhold/detail/queue_calls.h>
+
+#include <fmt/format.h>
+
+#include <commonhold/errors.h>
+
+#include "proxy/deadline.h"
+#include "proxy/errors.h"
+#include "proxy/items.h"
+#include "proxy/object.h"
+#include "proxy/queue_object.h"
+
+namespace commonhold::detail {
+
+using shm::Status;
+
+namespace {
+
+// What the next get allocates before it takes the lock.
+constexpr std::uint32_t kLongestHint = 4096;
+
+[[noreturn]] void throw_closed(Object& queue) {
+  if (queue_of(queue).ended() == shm::QueueEnd::kOpen) {
+    throw Closed(fmt::format("{} is closed: this process called close() and puts and takes no more",
+                             description_of(queue)));
+  }
+  throw Closed(fmt::format("{} is closed: it was shut down{}", description_of(queue),
+                           queue_of(queue).ended() == shm::QueueEnd::kNow ? "" : ", and nothing is left in it"));
+}
+
+// The queue, unless this process closed it.
+const shm::Queue& open_queue(Object& queue) {
+  const shm::Queue& structure = queue_of(queue);
+  if (aside_of(queue).closed.load(std::memory_order_relaxed)) [[unlikely]]
+    throw_closed(queue);
+  return structure;
+}
+
+// True for kOk, false when the time passed.
+bool in_time(Status status, Object& queue, const char* operation) {
+  if (status == Status::kOk) [[likely]]
+    return true;
+  if (status == Status::kTimedOut) return false;
+  if (status == Status::kClosed) throw_closed(queue);
+  throw_status(status, queue, operation);
+}
+
+// When a process that was stopped holds the queue, its being full or empty is not the reason.
+std::string holder_of(Object& queue, bool putting) {
+  const std::uint32_t pid = queue_of(queue).holder_pid(putting);
+  return pid == 0 ? "" : fmt::format("; process {} holds it just now, which may be stopped", pid);
+}
+
+}  // namespace
+
+bool queue_put(Object& queue, const Item& item, std::int64_t wait, Word) {
+  const shm::Queue& structure = open_queue(queue);
+  return in_time(structure.put(here(queue), to_shm(item), deadline_after(wait)), queue, "put into");
+}
+
+std::uint64_t queue_put_many(Object& queue, std::span<const Item> items, std::int64_t wait) {
+  const shm::Queue& structure = open_queue(queue);
+  std::uint64_t done = 0;
+  (void)in_time(structure.put_many(here(queue), to_shm(items), deadline_after(wait), done), queue, "put into");
+  return done;
+}
+
+std::uint64_t queue_put_many_fixed(Object& queue, const void* items, std::uint64_t count, std::uint64_t stride,
+                                   std::int64_t wait) {
+  const shm::Queue& structure = open_queue(queue);
+  std::uint64_t done = 0;
+  (void)in_time(structure.put_fixed(here(queue), items, count, stride, deadline_after(wait), done), queue, "put into");
+  return done;
+}
+
+bool queue_get(Object& queue, std::string& item, std::int64_t wait, Word*) {
+  const shm::Queue& structure = open_queue(queue);
+  auto& hint = aside_of(queue).usual_size;
+  item.reserve(hint.load(std::memory_order_relaxed));
+  if (!in_time(structure.get(here(queue), item, deadline_after(wait)), queue, "take from")) return false;
+  if (item.size() > hint.load(std::memory_order_relaxed) && item.size() <= kLongestHint) {
+    hint.store(static_cast<std::uint32_t>(item.size()), std::memory_order_relaxed);
+  }
+  return true;
+}
+
+bool queue_get_fixed(Object& queue, void* item, std::size_t size, std::int64_t wait, Word*) {
+  const shm::Queue& structure = open_queue(queue);
+  return in_time(structure.get_fixed(here(queue), item, size, deadline_after(wait)), queue, "take from");
+}
+
+std::vector<std::string> queue_get_many(Object& queue, std::uint64_t most, std::int64_t wait) {
+  const shm::Queue& structure = open_queue(queue);
+  std::vector<std::string> items;
+  (void)in_time(structure.get_many(here(queue), most, items, deadline_after(wait)), queue, "take from");
+  return items;
+}
+
+std::uint64_t queue_get_many_fixed(Object& queue, void* items, std::size_t size, std::uint64_t most,
+                                   std::uint64_t stride, std::int64_t wait) {
+  const shm::Queue& structure = open_queue(queue);
+  std::uint64_t got = 0;
+  (void)in_time(structure.get_many_fixed(here(queue), items, size, most, stride, deadline_after(wait), got), queue,
+                "take from");
+  return got;
+}
+
+std::uint64_t queue_size(Object& queue) {
+  return queue_of(queue).size();
+}
+
+std::uint64_t queue_limit(Object& queue) {
+  const std::uint64_t limit = queue_of(queue).limit();
+  return limit == ~std::uint64_t{0} ? 0 : limit;
+}
+
+bool queue_is_empty(Object& queue) {
+  return open_queue(queue).size() == 0;
+}
+
+void queue_task_done(Object& queue) {
+  const shm::Queue& structure = queue_of(queue);
+  const Status status = structure.task_done(here(queue));
+  if (status == Status::kOk) return;
+  if (status == Status::kNotHeld) {
+    throw ValueError(fmt::format("task_done of {}, which has no unfinished item: call it once for each item taken",
+                                 description_of(queue)));
+  }
+  throw_status(status, queue, "mark an item done in");
+}
+
+std::uint64_t queue_unfinished(Object& queue) {
+  return queue_of(queue).unfinished();
+}
+
+bool queue_join(Object& queue, std::int64_t wait) {
+  const shm::Queue& structure = queue_of(queue);
+  return in_time(structure.join(here(queue), deadline_after(wait)), queue, "join");
+}
+
+void queue_close(Object& queue) {
+  (void)queue_of(queue);
+  aside_of(queue).closed.store(true, std::memory_order_relaxed);
+}
+
+bool queue_is_closed(Object& queue) {
+  return queue_of(queue).ended() != shm::QueueEnd::kOpen || aside_of(queue).closed.load(std::memory_order_relaxed);
+}
+
+void queue_shut_down(Object& queue, bool now) {
+  const shm::Queue& structure = queue_of(queue);
+  (void)in_time(structure.shut_down(here(queue), now), queue, "shut down");
+}
+
+void throw_full(Object& queue) {
+  throw Full(fmt::format("{} is full: it holds {} of at most {} items{}", description_of(queue), queue_size(queue),
+                         queue_limit(queue), holder_of(queue, true)));
+}
+
+void throw_nothing_to_get(Object& queue) {
+  throw Empty(fmt::format("{} is empty: nothing was put in time{}", description_of(queue), holder_of(queue, false)));
+}
+
+}  // namespace commonhold::detail

@@ -1,0 +1,299 @@
+#include "shm/ordered_queue.h"
+
+#include "shm/control_block.h"
+#include "shm/extents.h"
+#include "shm/liveness.h"
+#include "shm/lock_word.h"
+#include "shm/queue_turn.h"
+#include "shm/spin.h"
+#include "shm/words.h"
+
+namespace commonhold::shm {
+
+// ---- putting
+
+// REQUIRES: the lock.
+Status OrderedQueue::put_locked(ThreadContext& me, const Item& item, Word priority) const {
+  if (item.size > kMaxItemBytes) return Status::kTooLarge;
+  Heap memory = heap(me);
+  Offset box = OrderedHeap::make_box(segment(), memory, item);
+  if (box == 0) return Status::kOutOfMemory;
+  Word sequence = own(control_->puts);
+  OrderedHeap items(segment(), memory, mode());
+  Offset now;
+  Status status = items.with(own(control_->root), {0, 0, 1, priority, sequence, box}, now);
+  if (status != Status::kOk) {
+    memory.give(box, box_bytes_for(item.size));
+    return status;
+  }
+  control_->root.store(now, std::memory_order_release);  // the commit point
+  control_->count.store(own(control_->count) + 1, std::memory_order_release);
+  control_->puts.store(sequence + 1, std::memory_order_release);
+  items.free_replaced();
+  return Status::kOk;
+}
+
+Status OrderedQueue::put(ThreadContext& me, const Item& item, Word priority, Deadline deadline) const {
+  OrderedControl& control = *control_;
+  auto has_room = [&] {
+    return control.count.load(std::memory_order_seq_cst) < control.limit || own(control.ended) != 0;
+  };
+  for (;;) {
+    Status status = take_turn(me, control.changing, deadline);
+    if (status != Status::kOk) return status;
+    bool room = own(control.count) < control.limit;
+    status = own(control.ended) != 0 ? Status::kClosed : room ? put_locked(me, item, priority) : Status::kTimedOut;
+    end_turn(me, control.changing, [&] {
+      if (status == Status::kOk) open_gate(control.items, 1);
+    });
+    if (status != Status::kTimedOut) return status;
+    if (!wait_at(me, control.room, control.changing, deadline, has_room)) return Status::kTimedOut;
+  }
+}
+
+// ---- taking
+
+// Copies what a box holds to where room(size) says; kRetry when there is no room.
+template <typename Room>
+Status OrderedQueue::copy_out(Offset box, Room&& room) const {
+  ItemKind kind;
+  Offset bytes;
+  std::uint64_t size;
+  if (!OrderedHeap::find_box(segment(), box, kind, bytes, size)) return Status::kCorrupt;
+  void* to = nullptr;
+  Status status = room(size, to);
+  if (status == Status::kOk) read_words(to, segment().at<std::byte>(bytes), size);
+  return status;
+}
+
+// A free flight, in a new page where there is none.
+Status OrderedQueue::free_flight(ThreadContext& me, Flight*& found) const {
+  found = nullptr;
+  if (find_flight(segment(), control_->flights, [&](Flight& flight) {
+        found = &flight;
+        return flight.owner.load(std::memory_order_acquire) == 0;
+      })) {
+    return Status::kOk;
+  }
+  Offset page = 0;
+  Status status = take_chunk(me, ChunkOwner(where_.object, kFlightArena), sizeof(FlightPage), page);
+  if (status != Status::kOk) return status;
+  zero_words(segment().at<std::byte>(page), sizeof(FlightPage));
+  auto* made = segment().at<FlightPage>(page);
+  made->next.store(own(control_->flights), std::memory_order_release);
+  control_->flights.store(page, std::memory_order_release);
+  found = &made->flights[0];
+  return Status::kOk;
+}
+
+// An item whose consumer died: the one that comes first among them. kNotFound.
+template <typename Room>
+Status OrderedQueue::take_returned(ThreadContext& me, Word* priority, Room&& room) const {
+  if (control_->returned.exchange(0, std::memory_order_acq_rel) == 0) return Status::kNotFound;
+  Flight* first = nullptr;
+  int found = 0;
+  Heap memory = heap(me);
+  OrderedHeap order(segment(), memory, mode());
+  each_flight(segment(), control_->flights, [&](Flight& flight) {
+    if (flight.owner.load(std::memory_order_acquire) != kReturned) return;
+    ++found;
+    if (first == nullptr ||
+        order.before(own(flight.priority), own(flight.sequence), own(first->priority), own(first->sequence))) {
+      first = &flight;
+    }
+  });
+  if (first == nullptr) return Status::kNotFound;
+  Status status = copy_out(own(first->box), room);
+  if (found > 1 || status != Status::kOk) control_->returned.store(1, std::memory_order_release);
+  if (status != Status::kOk) return status;
+  if (priority != nullptr) *priority = own(first->priority);
+  first->taken.store(own(control_->takes), std::memory_order_relaxed);
+  control_->takes.store(own(control_->takes) + 1, std::memory_order_relaxed);
+  first->owner.store(me.owner(), std::memory_order_release);  // the commit point
+  return Status::kOk;
+}
+
+// REQUIRES: the lock. kTimedOut: there is nothing.
+template <typename Room>
+Status OrderedQueue::take_locked(ThreadContext& me, Word* priority, Room&& room) const {
+  const bool redeliver = control_->redeliver != 0;
+  if (redeliver) {
+    Status status = take_returned(me, priority, room);
+    if (status != Status::kNotFound) return status;
+  }
+  Offset root = own(control_->root);
+  if (root == 0) return Status::kTimedOut;
+  Heap memory = heap(me);
+  OrderedHeap items(segment(), memory, mode());
+  const OrderedNode* found = items.node(root);
+  if (found == nullptr) return Status::kCorrupt;
+  const OrderedNode first = *found;
+  Status status = copy_out(first.box, room);
+  if (status != Status::kOk) return status;
+  Flight* flight = nullptr;
+  if (redeliver && (status = free_flight(me, flight)) != Status::kOk) return status;
+  Offset now;
+  status = items.without_first(root, now);
+  if (status != Status::kOk) return status;
+  if (priority != nullptr) *priority = first.priority;
+  if (flight != nullptr) {
+    flight->box.store(first.box, std::memory_order_relaxed);
+    flight->priority.store(first.priority, std::memory_order_relaxed);
+    flight->sequence.store(first.sequence, std::memory_order_relaxed);
+    flight->taken.store(own(control_->takes), std::memory_order_relaxed);
+    control_->takes.store(own(control_->takes) + 1, std::memory_order_relaxed);
+    flight->owner.store(me.owner(), std::memory_order_release);  // repair undoes it while root still reaches the box
+  }
+  control_->root.store(now, std::memory_order_release);  // the commit point
+  control_->count.store(own(control_->count) - 1, std::memory_order_release);
+  items.free_replaced();
+  if (flight == nullptr) {
+    ItemKind kind;
+    Offset bytes;
+    std::uint64_t size;
+    if (OrderedHeap::find_box(segment(), first.box, kind, bytes, size)) memory.give(first.box, box_bytes_for(size));
+  }
+  return Status::kOk;
+}
+
+bool OrderedQueue::has_items() const {
+  return control_->count.load(std::memory_order_seq_cst) != 0 ||
+         control_->returned.load(std::memory_order_seq_cst) != 0 || own(control_->ended) != 0;
+}
+
+template <typename Room>
+Status OrderedQueue::get_with(ThreadContext& me, Deadline deadline, Word* priority, Room&& room) const {
+  OrderedControl& control = *control_;
+  // Whom recovery looks for when this thread ends.
+  if (control.redeliver != 0) me.record().took_items.store(1, std::memory_order_release);
+  for (;;) {
+    Status status = take_turn(me, control.changing, deadline);
+    if (status != Status::kOk) return status;
+    auto end = static_cast<QueueEnd>(own(control.ended));
+    status = end == QueueEnd::kNow ? Status::kClosed : take_locked(me, priority, room);
+    if (status == Status::kTimedOut && end != QueueEnd::kOpen) status = Status::kClosed;
+    end_turn(me, control.changing, [&] {
+      if (status == Status::kOk) open_gate(control.room, 1);
+    });
+    if (status != Status::kTimedOut) return status;
+    if (!wait_at(me, control.items, control.changing, deadline, [&] { return has_items(); })) return status;
+  }
+}
+
+Status OrderedQueue::get(ThreadContext& me, std::string& taken, Word* priority, Deadline deadline) const {
+  for (std::uint64_t need = 0;;) {
+    Status status = get_with(me, deadline, priority, [&](std::uint64_t size, void*& to) {
+      need = size;
+      if (size > taken.capacity()) return Status::kRetry;  // memory is allocated outside of the lock
+      taken.resize(size);
+      to = taken.data();
+      return Status::kOk;
+    });
+    if (status != Status::kRetry) return status;
+    taken.reserve(need);
+  }
+}
+
+Status OrderedQueue::get_fixed(ThreadContext& me, void* taken, std::uint64_t size, Word* priority,
+                               Deadline deadline) const {
+  return get_with(me, deadline, priority, [&](std::uint64_t found, void*& to) {
+    to = taken;
+    return found == size ? Status::kOk : Status::kMismatch;
+  });
+}
+
+// ---- tasks
+
+// REQUIRES: the lock.
+Status OrderedQueue::finish_flight(ThreadContext& me) const {
+  Flight *mine = nullptr, *ours = nullptr;
+  const Word session = me.record().claim.load(std::memory_order_relaxed) & 0xffff'ffff;
+  auto earlier = [](Flight& flight, Flight* than) { return than == nullptr || own(flight.taken) < own(than->taken); };
+  each_flight(segment(), control_->flights, [&](Flight& flight) {
+    Word owner = flight.owner.load(std::memory_order_acquire);
+    if (owner == kReturned) return;
+    if (owner == me.owner() && earlier(flight, mine)) mine = &flight;
+    std::uint32_t thread = lock_owner_thread(static_cast<std::uint32_t>(owner));
+    if (thread >= kMaxThreads) return;
+    Word claim = segment().thread(thread).claim.load(std::memory_order_relaxed);
+    bool same = (claim & 0xffff'ffff) == session &&
+                (claim >> 32 & kLockGenerationMask) == lock_owner_generation(static_cast<std::uint32_t>(owner));
+    if (same && earlier(flight, ours)) ours = &flight;
+  });
+  Flight* done = mine != nullptr ? mine : ours;
+  if (done == nullptr) return Status::kNotHeld;
+  Offset box = own(done->box);
+  // The commit point. Another thread's flight may be returned at this very moment, because that thread ends.
+  Word owner = done->owner.load(std::memory_order_acquire);
+  if (owner == kReturned || !done->owner.compare_exchange_strong(owner, 0)) return Status::kNotHeld;
+  ItemKind kind;
+  Offset bytes;
+  std::uint64_t size;
+  if (OrderedHeap::find_box(segment(), box, kind, bytes, size)) heap(me).give(box, box_bytes_for(size));
+  return Status::kOk;
+}
+
+Status OrderedQueue::task_done(ThreadContext& me) const {
+  OrderedControl& control = *control_;
+  Status status = take_turn(me, control.changing, Deadline::never());
+  if (status != Status::kOk) return status;
+  if (control.redeliver != 0) {
+    status = finish_flight(me);
+  } else if (own(control.done) >= own(control.puts)) {
+    status = Status::kNotHeld;
+  } else {
+    control.done.store(own(control.done) + 1, std::memory_order_release);
+  }
+  end_turn(me, control.changing, [&] {
+    if (status == Status::kOk && unfinished() == 0) open_gate(control.all_done, 1 << 20);
+  });
+  return status;
+}
+
+std::uint64_t OrderedQueue::unfinished() const {
+  OrderedControl& control = *control_;
+  for (;;) {
+    Word puts = control.puts.load(std::memory_order_seq_cst);
+    if (control.redeliver == 0) {
+      Word done = control.done.load(std::memory_order_seq_cst);
+      if (control.puts.load(std::memory_order_seq_cst) == puts) return puts - done;
+      continue;
+    }
+    // An item is noted in flight before it leaves the heap: in this order none is overlooked.
+    Word open = control.count.load(std::memory_order_seq_cst);
+    each_flight(segment(), control.flights, [&](Flight&) { ++open; });
+    if (control.puts.load(std::memory_order_seq_cst) == puts) return open;
+  }
+}
+
+Status OrderedQueue::join(ThreadContext& me, Deadline deadline) const {
+  auto finished = [&] { return unfinished() == 0; };
+  while (!finished()) {
+    if (!wait_at(me, control_->all_done, control_->changing, deadline, finished)) return Status::kTimedOut;
+  }
+  return Status::kOk;
+}
+
+// ---- the rest
+
+std::uint64_t OrderedQueue::size() const {
+  Word size = control_->count.load(std::memory_order_acquire);
+  each_flight(segment(), control_->flights,
+              [&](Flight& flight) { size += flight.owner.load(std::memory_order_acquire) == kReturned; });
+  return size;
+}
+
+Status OrderedQueue::shut_down(ThreadContext& me, bool now) const {
+  HeldLock held(me, control_->changing);
+  auto end = static_cast<Word>(now ? QueueEnd::kNow : QueueEnd::kDraining);
+  if (own(control_->ended) < end) control_->ended.store(end, std::memory_order_seq_cst);
+  wake(where_);  // under the lock: a death before it is seen by recovery, which wakes as well
+  return Status::kOk;
+}
+
+std::uint32_t OrderedQueue::holder_pid() const {
+  std::uint32_t owner = control_->changing.state.load(std::memory_order_acquire) & ~kLockWaiters;
+  return owner == 0 ? 0 : owner_pid(segment(), owner);
+}
+
+}  // namespace commonhold::shm

@@ -1,0 +1,113 @@
+// A queue under one lock, for what a ring cannot do: last in first out, by priority, and items that are delivered again
+// when their consumer dies before it called task_done.
+//
+// A put swaps the root of the items' heap (ordered_heap.h), a take swaps it back or claims a returned flight
+// (queue_flights.h): one store each. `count` and `puts` follow under the lock and are derived after a death.
+//
+// With redelivery an item that was taken is in flight until the thread that took it, or another one of its process,
+// calls task_done; when that thread ends before, the item is returned and goes to the next consumer, before all others.
+// A consumer killed at any instruction has either not taken the item, or it will be delivered again.
+//
+// Deadlines, errors and thread safety as Queue.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "shm/object_address.h"
+#include "shm/ordered_heap.h"
+#include "shm/queue_flights.h"
+
+namespace commonhold::shm {
+
+struct OrderedControl {
+  // Written once.
+  Word mode;       // QueueMode
+  Word redeliver;  // 1: items are in flight until task_done
+  Word limit;      // items, ~0 for none
+
+  // Guarded by `changing`.
+  alignas(64) LockWord changing;
+  AtomicWord ended;    // QueueEnd
+  AtomicWord root;     // commit point; offset of the first node, 0 for no items
+  AtomicWord count;    // items below root; read by anybody
+  AtomicWord puts;     // items ever put; read by anybody
+  AtomicWord takes;    // a stamp for flights
+  AtomicWord flights;  // the first page of flights, 0 for none
+  AtomicWord returned; // 1: there may be returned flights. Set by recovery without the lock, after they were returned
+  AtomicWord recycle;  // the heap asks for it; nobody reads items without the lock
+  HeapState heap;
+
+  alignas(64) Gate items;
+  Gate room;
+  Gate all_done;
+  AtomicWord done;  // task_done calls of a queue without redelivery
+};
+static_assert(sizeof(OrderedControl) <= kGranule);
+
+inline constexpr std::uint32_t kItemArena = 2;
+
+class OrderedQueue {
+ public:
+  explicit OrderedQueue(const ObjectAddress& where)
+      : where_(where), control_(where.segment->at<OrderedControl>(where.control)) {}
+
+  Status put(ThreadContext& me, const Item& item, Word priority, Deadline deadline) const;
+  // `taken` gets the item; `priority` where it is not null.
+  Status get(ThreadContext& me, std::string& taken, Word* priority, Deadline deadline) const;
+  Status get_fixed(ThreadContext& me, void* taken, std::uint64_t size, Word* priority, Deadline deadline) const;
+
+  std::uint64_t size() const;  // returned ones too
+  std::uint64_t limit() const { return control_->limit; }
+
+  // Without redelivery kNotHeld: more often than items were put. With it the item that the calling thread took first is
+  // done, or another thread's of this process; kNotHeld: none of them has one.
+  Status task_done(ThreadContext& me) const;
+  std::uint64_t unfinished() const;
+  Status join(ThreadContext& me, Deadline deadline) const;
+
+  Status shut_down(ThreadContext& me, bool now) const;
+  QueueEnd ended() const { return static_cast<QueueEnd>(control_->ended.load(std::memory_order_acquire)); }
+  std::uint32_t holder_pid() const;
+
+  // ---- for the catalogue of types, recovery and tests
+  static Status create(ThreadContext& me, std::uint32_t object, QueueMode mode, std::uint64_t limit, bool redeliver,
+                       Offset& control);
+  static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
+  static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
+  static void wake(const ObjectAddress& where);
+  static void owner_ended(const ObjectAddress& where, std::uint32_t owner);
+  struct Audit {
+    std::string error;
+    std::uint64_t items = 0, lost_blocks = 0, lost_chunks = 0;
+  };
+  Audit audit(ThreadContext& me) const;
+  // Every item that waits, in the order in which they come out. REQUIRES: nobody changes the queue meanwhile.
+  std::vector<std::string> items_for_test() const;
+
+ private:
+  struct Taking;
+  QueueMode mode() const { return static_cast<QueueMode>(control_->mode & 3); }
+  Segment& segment() const { return *where_.segment; }
+  Heap heap(ThreadContext& me) const {
+    return Heap(me, ChunkOwner(where_.object, kItemArena), control_->heap, control_->recycle);
+  }
+  Status put_locked(ThreadContext& me, const Item& item, Word priority) const;
+  template <typename Room>
+  Status get_with(ThreadContext& me, Deadline deadline, Word* priority, Room&& room) const;
+  template <typename Room>
+  Status take_locked(ThreadContext& me, Word* priority, Room&& room) const;
+  template <typename Room>
+  Status take_returned(ThreadContext& me, Word* priority, Room&& room) const;
+  Status free_flight(ThreadContext& me, Flight*& found) const;
+  template <typename Room>
+  Status copy_out(Offset box, Room&& room) const;
+  Status finish_flight(ThreadContext& me) const;
+  bool collect(std::vector<BlockRange>& reached, std::vector<Offset>& boxes, Word& count, Word& next) const;
+  bool has_items() const;
+
+  ObjectAddress where_;
+  OrderedControl* control_;
+};
+
+}  // namespace commonhold::shm

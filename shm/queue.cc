@@ -1,0 +1,407 @@
+#include "shm/queue.h"
+
+#include <algorithm>
+
+#include "shm/liveness.h"
+#include "shm/queue_turn.h"
+#include "shm/words.h"
+
+namespace commonhold::shm {
+
+// ---- putting
+
+// Puts `count` items: append(at, n) writes n more from `at` on.
+template <typename Append>
+Status Queue::put_with(ThreadContext& me, std::uint64_t count, Deadline deadline, std::uint64_t& done,
+                       Append&& append) const {
+  done = 0;
+  if (!ring_.sound()) return Status::kCorrupt;
+  QueueControl& control = ring_.control();
+  for (;;) {
+    Status status = take_turn(me, control.putting, deadline);
+    if (status != Status::kOk) return status;
+    Word tail = own(control.tail);
+    std::uint64_t room = ring_.limit() - (tail - own(control.head_seen));
+    if (room < count - done) [[unlikely]] {
+      // SYNC POINT: item taken
+      control.head_seen.store(control.head.load(std::memory_order_acquire), std::memory_order_relaxed);
+      room = ring_.limit() - std::min(ring_.limit(), tail - own(control.head_seen));
+    }
+    std::uint64_t now = std::min({count - done, room, kMostInOneStep});
+    if (own(control.ended) != 0) [[unlikely]] {
+      status = Status::kClosed;
+    } else if (now != 0) {
+      Offset at = cursor_at(own(control.put_cursor));
+      status = ring_.is_position(at) ? append(at, now) : Status::kCorrupt;
+      if (status == Status::kOk) [[likely]] {
+        control.tail.store(tail + now, std::memory_order_release);  // SYNC POINT: item put. The commit point
+        control.put_cursor.store(cursor_word(at, tail + now), std::memory_order_release);
+        done += now;
+      }
+    }
+    end_turn(me, control.putting, [&] {
+      if (status == Status::kOk && now != 0) open_gate(control.items, static_cast<int>(std::min<Word>(now, 1 << 20)));
+    });
+    if (status != Status::kOk || done == count) return status;
+    if (now == 0 && !wait_for_room(me, deadline)) return Status::kTimedOut;
+  }
+}
+
+Status Queue::put(ThreadContext& me, const Item& item, Deadline deadline) const {
+  std::uint64_t done;
+  return put_with(me, 1, deadline, done, [&](Offset& at, std::uint64_t) { return ring_.append(me, at, item); });
+}
+
+Status Queue::put_many(ThreadContext& me, std::span<const Item> items, Deadline deadline, std::uint64_t& done) const {
+  return put_with(me, items.size(), deadline, done, [&](Offset& at, std::uint64_t count) {
+    Offset from = at;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      Status status = ring_.append(me, at, items[done + i]);
+      if (status == Status::kOk) continue;
+      ring_.undo_append(me, from, at);
+      return status;
+    }
+    return Status::kOk;
+  });
+}
+
+Status Queue::put_fixed(ThreadContext& me, const void* items, std::uint64_t count, std::uint64_t stride,
+                        Deadline deadline, std::uint64_t& done) const {
+  auto* source = static_cast<const std::byte*>(items);
+  const std::uint64_t size = ring_.item_bytes(), step = ring_.stride();
+  return put_with(me, count, deadline, done, [&](Offset& at, std::uint64_t left) {
+    if (size == 0) return Status::kMismatch;
+    const std::byte* from = source + done * stride;
+    for (;;) {
+      std::uint64_t fit = std::min(left, (ring_.end_of(at) - at) / step);
+      auto* to = ring_.segment().at<std::byte>(at);
+      if (size == stride && size == step) {
+        write_words(to, from, fit * size);
+      } else {
+        for (std::uint64_t i = 0; i < fit; ++i) write_words(to + i * step, from + i * stride, size);
+      }
+      at += fit * step;
+      left -= fit;
+      if (left == 0) return Status::kOk;
+      from += fit * stride;
+      Status status = ring_.next_chunk(me, at);
+      if (status != Status::kOk) return status;
+    }
+  });
+}
+
+// ---- getting
+
+// take(at, available, taken) copies items from `at` on, `wanted` of them where there are so many, moves `at` behind them
+// and says how many it took.
+template <typename Take>
+Status Queue::get_with(ThreadContext& me, std::uint64_t wanted, Deadline deadline, Take&& take) const {
+  if (!ring_.sound()) return Status::kCorrupt;
+  QueueControl& control = ring_.control();
+  for (;;) {
+    // A look first, so that those who wait do not disturb those who take. At `tail` only where the copy says nothing:
+    // each look takes its cache line away from the producers.
+    if (own(control.tail_seen) == own(control.head) && !has_items() && !wait_for_items(me, deadline)) {
+      return Status::kTimedOut;
+    }
+    Status status = take_turn(me, control.getting, deadline);
+    if (status != Status::kOk) return status;
+    Word head = own(control.head);
+    std::uint64_t available = own(control.tail_seen) - head;
+    if (available < wanted) {
+      // SYNC POINT: item put
+      control.tail_seen.store(control.tail.load(std::memory_order_acquire), std::memory_order_relaxed);
+      available = own(control.tail_seen) - head;
+    }
+    std::uint64_t taken = 0;
+    bool left_chunk = false;
+    auto end = static_cast<QueueEnd>(own(control.ended));
+    if (end == QueueEnd::kNow || (end == QueueEnd::kDraining && available == 0)) [[unlikely]] {
+      status = Status::kClosed;
+    } else if (available != 0) {
+      Offset from = cursor_at(own(control.get_cursor)), at = from;
+      status = take(at, available, taken);
+      if (status == Status::kOk) [[likely]] {
+        control.head.store(head + taken, std::memory_order_release);  // SYNC POINT: item taken. The commit point
+        control.get_cursor.store(cursor_word(at, head + taken), std::memory_order_release);  // SYNC POINT: chunk left
+        left_chunk = ring_.chunk_of(from) != ring_.chunk_of(at);
+      }
+    }
+    end_turn(me, control.getting, [&] {
+      if (taken == 0 || ring_.limit() == ~Word{0}) return;  // without a limit nobody waits for room
+      open_gate(control.room, static_cast<int>(std::min<Word>(taken, 1 << 20)));
+    });
+    if (left_chunk && ring_.has_left_much()) help_reclaim(me);
+    if (status != Status::kOk || taken != 0) return status;
+    if (deadline.passed()) return Status::kTimedOut;
+  }
+}
+
+Status Queue::get_fixed(ThreadContext& me, void* item, std::uint64_t size, Deadline deadline) const {
+  bool large = false;
+  Status status = get_with(me, 1, deadline, [&](Offset& at, std::uint64_t, std::uint64_t& taken) {
+    ItemPlace place;
+    Status found = ring_.find_item(at, place);
+    if (found != Status::kOk) return found;
+    if (place.size != size) return Status::kMismatch;
+    read_words(item, ring_.segment().at<std::byte>(place.at), size);
+    at = place.after;
+    large = place.large;
+    taken = 1;
+    return Status::kOk;
+  });
+  if (large) help_reclaim(me);
+  return status;
+}
+
+Status Queue::get(ThreadContext& me, std::string& item, Deadline deadline) const {
+  for (;;) {
+    std::size_t need = 0;
+    bool large = false;
+    Status status = get_with(me, 1, deadline, [&](Offset& at, std::uint64_t, std::uint64_t& taken) {
+      ItemPlace place;
+      Status found = ring_.find_item(at, place);
+      if (found != Status::kOk) return found;
+      need = place.size;
+      if (need > item.capacity()) return Status::kRetry;  // memory is allocated outside of the lock
+      item.resize(need);
+      read_words(item.data(), ring_.segment().at<std::byte>(place.at), place.size);
+      at = place.after;
+      large = place.large;
+      taken = 1;
+      return Status::kOk;
+    });
+    if (large) help_reclaim(me);
+    if (status != Status::kRetry) return status;
+    item.reserve(need);
+  }
+}
+
+Status Queue::get_many(ThreadContext& me, std::uint64_t most, std::vector<std::string>& items,
+                       Deadline deadline) const {
+  items.clear();
+  if (most == 0) return Status::kOk;
+  // Copied into one buffer first: memory is allocated outside of the lock.
+  std::string bytes(4096, '\0');
+  std::vector<std::uint64_t> sizes(std::min<std::uint64_t>(most, 64));
+  for (;;) {
+    std::uint64_t need = 0, count = 0;
+    bool large = false;
+    Status status = get_with(me, most, deadline, [&](Offset& at, std::uint64_t available, std::uint64_t& taken) {
+      count = std::min({available, most, kMostInOneStep});
+      auto each = [&](auto&& visit) {
+        Offset next = at;
+        for (std::uint64_t i = 0; i < count; ++i) {
+          ItemPlace place;
+          Status found = ring_.find_item(next, place);
+          if (found != Status::kOk) return found;
+          visit(i, place);
+          next = place.after;
+        }
+        at = next;
+        return Status::kOk;
+      };
+      Offset from = at;
+      Status found = each([&](std::uint64_t, const ItemPlace& place) { need += place.size; });
+      if (found != Status::kOk) return found;
+      if (need > bytes.size() || count > sizes.size()) return Status::kRetry;
+      at = from;
+      std::uint64_t used = 0;
+      found = each([&](std::uint64_t i, const ItemPlace& place) {
+        read_words(bytes.data() + used, ring_.segment().at<std::byte>(place.at), place.size);
+        used += sizes[i] = place.size;
+        large = large || place.large;
+      });
+      taken = count;
+      return found;
+    });
+    if (large) help_reclaim(me);
+    if (status == Status::kRetry) {
+      bytes.resize(std::max<std::size_t>(need, bytes.size()));
+      sizes.resize(std::max<std::size_t>(count, sizes.size()));
+      continue;
+    }
+    if (status != Status::kOk) return status;
+    items.reserve(count);
+    std::uint64_t at = 0;
+    for (std::uint64_t i = 0; i < count; at += sizes[i++]) items.emplace_back(bytes, at, sizes[i]);
+    return Status::kOk;
+  }
+}
+
+Status Queue::take_fixed_run(Offset& at, std::byte* to, std::uint64_t count, std::uint64_t stride) const {
+  const std::uint64_t size = ring_.item_bytes(), step = ring_.stride();
+  while (count != 0) {
+    ItemPlace place;
+    Status found = ring_.find_item(at, place);
+    if (found != Status::kOk) return found;
+    std::uint64_t fit = std::min(count, (ring_.end_of(place.at) - place.at) / step);
+    if (fit == 0) return Status::kCorrupt;
+    auto* from = ring_.segment().at<std::byte>(place.at);
+    if (size == stride && size == step) {
+      read_words(to, from, fit * size);
+    } else {
+      for (std::uint64_t i = 0; i < fit; ++i) read_words(to + i * stride, from + i * step, size);
+    }
+    at = place.at + fit * step;
+    to += fit * stride;
+    count -= fit;
+  }
+  return Status::kOk;
+}
+
+Status Queue::get_many_fixed(ThreadContext& me, void* items, std::uint64_t size, std::uint64_t most,
+                             std::uint64_t stride, Deadline deadline, std::uint64_t& got) const {
+  got = 0;
+  if (most == 0) return Status::kOk;
+  if (ring_.item_bytes() != size) return Status::kMismatch;
+  return get_with(me, most, deadline, [&](Offset& at, std::uint64_t available, std::uint64_t& taken) {
+    std::uint64_t count = std::min({available, most, kMostInOneStep});
+    Status status = take_fixed_run(at, static_cast<std::byte*>(items), count, stride);
+    if (status == Status::kOk) taken = got = count;
+    return status;
+  });
+}
+
+// A consumer's favour to producers, who may not come by for long: memory goes back while it costs nobody anything.
+void Queue::help_reclaim(ThreadContext& me) const {
+  QueueControl& control = ring_.control();
+  if (!try_lock(me, control.putting)) return;
+  (void)ring_.reclaim(me);
+  (void)unlock(me, control.putting);
+}
+
+// ---- waiting
+
+bool Queue::has_items() const {
+  QueueControl& control = ring_.control();
+  return control.tail.load(std::memory_order_seq_cst) != control.head.load(std::memory_order_relaxed) ||
+         control.ended.load(std::memory_order_relaxed) != 0;
+}
+
+bool Queue::wait_for_items(ThreadContext& me, Deadline deadline) const {
+  QueueControl& control = ring_.control();
+  return wait_at(me, control.items, control.getting, deadline, [&] { return has_items(); });
+}
+
+bool Queue::wait_for_room(ThreadContext& me, Deadline deadline) const {
+  QueueControl& control = ring_.control();
+  return wait_at(me, control.room, control.putting, deadline, [&] {
+    Word taken = control.head.load(std::memory_order_seq_cst);
+    return own(control.tail) - taken < ring_.limit() || own(control.ended) != 0;
+  });
+}
+
+// ---- the rest
+
+std::uint64_t Queue::size() const {
+  QueueControl& control = ring_.control();
+  for (;;) {
+    Word head = control.head.load(std::memory_order_acquire);
+    Word tail = control.tail.load(std::memory_order_acquire);
+    if (control.head.load(std::memory_order_acquire) == head) return tail - head;
+  }
+}
+
+Status Queue::task_done(ThreadContext& me) const {
+  QueueControl& control = ring_.control();
+  me.announce(control.getting);  // whoever dies between the count and the wake-up is found by it
+  Word done = control.done.load(std::memory_order_relaxed);
+  Word tail;
+  do {
+    tail = control.tail.load(std::memory_order_acquire);
+    if (done >= tail) break;
+  } while (!control.done.compare_exchange_weak(done, done + 1, std::memory_order_seq_cst));
+  bool counted = done < tail;
+  if (counted && done + 1 == control.tail.load(std::memory_order_seq_cst)) open_gate(control.all_done, 1 << 20);
+  me.retract(control.getting);
+  return counted ? Status::kOk : Status::kNotHeld;
+}
+
+std::uint64_t Queue::unfinished() const {
+  QueueControl& control = ring_.control();
+  Word done = control.done.load(std::memory_order_seq_cst);
+  return control.tail.load(std::memory_order_seq_cst) - done;
+}
+
+Status Queue::join(ThreadContext& me, Deadline deadline) const {
+  QueueControl& control = ring_.control();
+  // `done` never passes `tail`: read in this order they are equal only if they were so at one moment.
+  auto finished = [&] { return unfinished() == 0; };
+  while (!finished()) {
+    if (!wait_at(me, control.all_done, control.getting, deadline, finished)) return Status::kTimedOut;
+  }
+  return Status::kOk;
+}
+
+Status Queue::shut_down(ThreadContext& me, bool now) const {
+  QueueControl& control = ring_.control();
+  HeldLock producers(me, control.putting);
+  HeldLock consumers(me, control.getting);
+  auto end = static_cast<Word>(now ? QueueEnd::kNow : QueueEnd::kDraining);
+  if (own(control.ended) < end) control.ended.store(end, std::memory_order_seq_cst);
+  wake(where_);  // under the locks: a death before it is seen by recovery, which wakes as well
+  return Status::kOk;
+}
+
+std::uint32_t Queue::holder_pid(bool putting) const {
+  QueueControl& control = ring_.control();
+  LockWord& word = putting ? control.putting : control.getting;
+  std::uint32_t owner = word.state.load(std::memory_order_acquire) & ~kLockWaiters;
+  return owner == 0 ? 0 : owner_pid(ring_.segment(), owner);
+}
+
+void Queue::repair(ThreadContext& me, const ObjectAddress& where, LockWord& held) {
+  Queue queue(where);
+  if (!queue.ring_.sound()) return;
+  if (&held == &queue.ring_.control().putting) queue.ring_.repair_putting(me);
+  if (&held == &queue.ring_.control().getting) queue.ring_.repair_getting();
+}
+
+void Queue::each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word)) {
+  auto* control = where.segment->at<QueueControl>(where.control);
+  visit(context, control->putting);
+  visit(context, control->getting);
+}
+
+void Queue::wake(const ObjectAddress& where) {
+  auto* control = where.segment->at<QueueControl>(where.control);
+  wake_all(control->items);
+  wake_all(control->room);
+  wake_all(control->all_done);
+}
+
+Queue::Audit Queue::audit(ThreadContext& me) const {
+  Audit found;
+  if (!ring_.sound()) {
+    found.error = "its constants make no sense";
+    return found;
+  }
+  QueueControl& control = ring_.control();
+  HeldLock producers(me, control.putting);
+  HeldLock consumers(me, control.getting);
+  Word head = own(control.head), tail = own(control.tail);
+  found.items = tail - head;
+  if (head > tail) found.error = "more items were taken than put";
+  if (tail - head > ring_.limit()) found.error = "it holds more items than its limit";
+  if (own(control.done) > tail) found.error = "more items are done than were put";
+  if (own(control.head_seen) > head || own(control.tail_seen) > tail) found.error = "a copied count is ahead";
+  if (found.error.empty()) found.error = ring_.check(head, tail, found.lost_chunks);
+  return found;
+}
+
+std::vector<std::string> Queue::items_for_test() const {
+  QueueControl& control = ring_.control();
+  std::vector<std::string> items(size());
+  Offset at = cursor_at(own(control.get_cursor));
+  for (std::string& item : items) {
+    ItemPlace place;
+    if (ring_.find_item(at, place) != Status::kOk) return {"unreadable"};
+    item.resize(place.size);
+    read_words(item.data(), ring_.segment().at<std::byte>(place.at), place.size);
+    at = place.after;
+  }
+  return items;
+}
+
+}  // namespace commonhold::shm

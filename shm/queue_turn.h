@@ -1,0 +1,52 @@
+// A turn at a queue's lock, and waiting for one that is worth taking.
+#pragma once
+
+#include <chrono>
+
+#include "shm/gate.h"
+#include "shm/lock_word.h"
+#include "shm/spin.h"
+#include "shm/thread_context.h"
+#include "shm/words.h"
+
+namespace commonhold::shm {
+
+// What one attempt grants a lock's holder: far more than any turn takes, unless its process is stopped.
+inline constexpr std::chrono::milliseconds kPatience{1000};
+
+// As lock(), but one attempt waits for a lock that is about to be freed.
+inline Status take_turn(ThreadContext& me, LockWord& word, Deadline deadline) {
+  if (try_lock(me, word)) [[likely]]
+    return Status::kOk;
+  return lock(me, word, deadline.is_already() ? Deadline::after(kPatience) : deadline);
+}
+
+// Frees the lock, then wakes whom the change concerns. The lock stays announced until then: a death on the way is found
+// by it, and recovery wakes them.
+template <typename Wake>
+void end_turn(ThreadContext& me, LockWord& word, Wake&& wake) {
+  unlock_announced(word);
+  barrier_after_exchange();
+  wake();
+  me.retract(word);
+}
+
+// Waits until ready() may be true; false when the deadline has passed. One who waits announces the lock that he will
+// take: when he dies recovery wakes the others, so that a wake-up that he had swallowed is not lost.
+template <typename Ready>
+bool wait_at(ThreadContext& me, Gate& gate, LockWord& word, Deadline deadline, Ready&& ready) {
+  if (deadline.is_already()) return false;
+  if (spin_until(ready)) return true;
+  if (deadline.passed()) return false;
+  me.announce(word);
+  sleep_at(gate, deadline, ready);
+  me.retract(word);
+  return true;
+}
+
+// A word that only the lock's holders write.
+inline Word own(const AtomicWord& word) {
+  return word.load(std::memory_order_relaxed);
+}
+
+}  // namespace commonhold::shm

@@ -1,0 +1,201 @@
+#include "shm/rw_lock.h"
+
+#include "shm/control_block.h"
+#include "shm/futex.h"
+#include "shm/liveness.h"
+#include "shm/lock_word.h"
+#include "shm/recovery.h"
+#include "shm/segment.h"
+#include "shm/sleep_notice.h"
+#include "shm/thread_context.h"
+
+namespace commonhold::shm {
+namespace {
+
+constexpr Word kDied = Word{1} << 63;
+constexpr int kSpins = 100;  // about as long as a short critical section takes
+
+inline void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+RwLock::RwLock(const ObjectAddress& where)
+    : where_(where), control_(where.segment->at<RwLockControl>(where.control)) {}
+
+bool RwLock::is_mine(const ThreadContext& me) const {
+  return (control_->word.state.load(std::memory_order_relaxed) & ~kLockWaiters) == me.owner();
+}
+
+// ---- readers
+
+// REQUIRES: the caller is announced.
+bool RwLock::readable() const {
+  // SYNC POINT: reader announced; a writer takes the word before it looks through the slots, or skips that.
+  while (control_->word.state.load(std::memory_order_seq_cst) == 0) {
+    if (control_->readers_seen.load(std::memory_order_seq_cst) != 0) return true;
+    control_->readers_seen.store(1, std::memory_order_seq_cst);
+  }
+  return false;
+}
+
+Status RwLock::acquire_shared(ThreadContext& me, Deadline deadline) const {
+  // Who shares it already keeps writers out, and a writer that waits for it must not be waited for.
+  if (me.shares(where_.control)) [[unlikely]]
+    return me.announce_shared(where_.control) ? Status::kOk : Status::kTooMany;
+  if (!me.announce_shared(where_.control)) return Status::kTooMany;
+  if (readable()) [[likely]]
+    return Status::kOk;
+  (void)me.retract_shared(where_.control);
+  reader_gone();  // a writer may have seen us
+  if (is_mine(me)) return Status::kDeadlock;
+  if (deadline.is_already()) return Status::kTimedOut;
+  Status status = lock(me, control_->word, deadline);
+  if (status != Status::kOk) return status;
+  bool announced = me.announce_shared(where_.control);
+  control_->readers_seen.store(1, std::memory_order_seq_cst);
+  (void)unlock(me, control_->word);
+  return announced ? Status::kOk : Status::kTooMany;
+}
+
+Status RwLock::release_shared(ThreadContext& me) const {
+  if (!me.retract_shared(where_.control)) return Status::kNotHeld;
+  reader_gone();
+  return Status::kOk;
+}
+
+void RwLock::reader_gone() const {
+  // SYNC POINT: reader gone; the writer sets `draining` before it looks through the slots.
+  if (control_->draining.load(std::memory_order_seq_cst) == 0) [[likely]]
+    return;
+  control_->drained.fetch_add(1, std::memory_order_seq_cst);
+  futex_wake_all(control_->drained);
+}
+
+// ---- writers
+
+// Calls visit(thread index, times) for each slot that announces the lock.
+template <typename Visit>
+void RwLock::each_reader(Visit&& visit) const {
+  Segment& segment = *where_.segment;
+  const Word mark = where_.control | static_cast<Word>(Announced::kShared);
+  auto threads = static_cast<std::uint32_t>(segment.header().threads_used.load(std::memory_order_seq_cst));
+  for (std::uint32_t index = 0; index < threads && index < kMaxThreads; ++index) {
+    ThreadRecord& record = segment.thread(index);
+    if ((record.claim.load(std::memory_order_seq_cst) & 0xffff'ffff) == 0) continue;
+    int times = 0;
+    // From the end, see ThreadContext::make_room. SYNC POINT: reader announced, reader gone.
+    for (std::size_t i = kAnnouncements; i-- > 0;) times += record.announced[i].load(std::memory_order_seq_cst) == mark;
+    if (times != 0) visit(index, times);
+  }
+}
+
+Status RwLock::acquire(ThreadContext& me, Deadline deadline) const {
+  if (me.shares(where_.control) || is_mine(me)) return Status::kDeadlock;
+  Status status = lock(me, control_->word, deadline);
+  if (status != Status::kOk) return status;
+  if (control_->readers_seen.load(std::memory_order_seq_cst) != 0) {  // SYNC POINT: reader announced
+    status = drain(me, deadline);
+    if (status != Status::kOk) {
+      (void)unlock(me, control_->word);
+      return status;
+    }
+  }
+  control_->exclusive.store(1, std::memory_order_relaxed);
+  return Status::kOk;
+}
+
+// Waits until nobody shares the lock. REQUIRES: the caller owns the word.
+Status RwLock::drain(ThreadContext& me, Deadline deadline) const {
+  Segment& segment = *where_.segment;
+  Status status = Status::kOk;
+  SleepNotice notice(me, control_->drained);
+  control_->draining.store(1, std::memory_order_seq_cst);  // SYNC POINT: reader gone
+  Deadline check = Deadline::after(std::chrono::nanoseconds(sleeper_check_ns()));
+  for (int spins = 0;;) {
+    std::uint32_t before = control_->drained.load(std::memory_order_seq_cst);
+    bool any = false;
+    each_reader([&](std::uint32_t, int) { any = true; });
+    if (!any) {
+      control_->readers_seen.store(0, std::memory_order_seq_cst);
+      break;
+    }
+    if (deadline.passed()) {
+      status = Status::kTimedOut;
+      break;
+    }
+    if (++spins < kSpins) {
+      relax();
+      continue;
+    }
+    (void)futex_wait(control_->drained, before, deadline.left_ns(check.left_ns(sleeper_check_ns())));
+    if (!check.passed()) continue;
+    each_reader([&](std::uint32_t thread, int) {
+      auto session = static_cast<std::uint32_t>(segment.thread(thread).claim.load(std::memory_order_acquire));
+      if (session == 0 || session > kMaxSessions || !session_is_dead(segment, SessionIndex{session - 1})) return;
+      (void)recover_session(segment, me, SessionIndex{session - 1});
+    });
+    check = Deadline::after(std::chrono::nanoseconds(sleeper_check_ns()));
+  }
+  control_->draining.store(0, std::memory_order_release);
+  return status;
+}
+
+Status RwLock::release(ThreadContext& me) const {
+  if (!is_mine(me)) return Status::kNotHeld;
+  control_->exclusive.store(0, std::memory_order_relaxed);
+  return unlock(me, control_->word);
+}
+
+// ---- reports
+
+bool RwLock::held_by(const ThreadContext& me) const {
+  return is_mine(me);
+}
+
+bool RwLock::shared_by(const ThreadContext& me) const {
+  return me.shares(where_.control);
+}
+
+std::uint32_t RwLock::writer_pid() const {
+  std::uint32_t owner = control_->word.state.load(std::memory_order_acquire) & ~kLockWaiters;
+  if (owner == 0 || control_->exclusive.load(std::memory_order_acquire) == 0) return 0;
+  return owner_pid(*where_.segment, owner);
+}
+
+std::uint32_t RwLock::readers() const {
+  std::uint32_t threads = 0;
+  each_reader([&](std::uint32_t, int) { ++threads; });
+  return threads;
+}
+
+std::uint32_t RwLock::take_died() const {
+  return static_cast<std::uint32_t>(control_->died.exchange(0, std::memory_order_acq_rel));
+}
+
+// ---- the catalogue
+
+Status RwLock::create(ThreadContext& me, std::uint32_t object, Offset& control) {
+  return take_control_block(me, object, sizeof(RwLockControl), control);
+}
+
+void RwLock::repair(ThreadContext& me, const ObjectAddress& where, LockWord& held) {
+  auto* control = where.segment->at<RwLockControl>(where.control);
+  std::uint32_t owner = held.state.load(std::memory_order_acquire) & ~kLockWaiters;
+  if (control->exclusive.load(std::memory_order_acquire) != 0) {
+    control->died.store(kDied | owner_pid(me.segment(), owner), std::memory_order_release);
+    control->exclusive.store(0, std::memory_order_release);
+  }
+  control->draining.store(0, std::memory_order_release);
+}
+
+void RwLock::each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word)) {
+  visit(context, where.segment->at<RwLockControl>(where.control)->word);
+}
+
+}  // namespace commonhold::shm

@@ -1,0 +1,583 @@
+// Pipe, Connection, wait, Listener and Client as the reference's users know them: the rows of
+// docs/semantics/connection.md.
+#include <commonhold/commonhold.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <map>
+#include <thread>
+#include <vector>
+
+#include "support/manager_home.h"
+
+using namespace commonhold;
+using namespace commonhold::test;
+using namespace std::chrono_literals;
+using Catch::Contains;
+
+namespace {
+
+struct Point {
+  std::int32_t x, y;
+  bool operator==(const Point&) const = default;
+};
+
+template <typename Call>
+int system_code(Call&& call) {
+  try {
+    call();
+  } catch (const SystemError& error) {
+    return error.code();
+  }
+  return 0;
+}
+
+// Both ends of one channel of each kind: a pipe, a Unix stream, TCP.
+struct Channel {
+  std::string kind;
+  Connection a, b;
+};
+
+Channel over(const Address& address, const std::string& kind) {
+  Listener listener(address);
+  Client client(listener.address());
+  return {kind, std::move(client), listener.accept()};
+}
+
+std::vector<Channel> channels() {
+  std::vector<Channel> all;
+  Pipe pipe;
+  all.push_back({"pipe", std::move(pipe.first), std::move(pipe.second)});
+  all.push_back(over({}, "unix"));
+  all.push_back(over({"127.0.0.1", 0}, "tcp"));
+  return all;
+}
+
+std::span<std::byte> bytes_of(std::string& text) {
+  return std::as_writable_bytes(std::span(text.data(), text.size()));
+}
+
+// A path for a socket that is this test's own.
+struct SocketPath {
+  std::string path = "/tmp/commonhold-test-" + std::to_string(getpid()) + ".socket";
+  ~SocketPath() { unlink(path.c_str()); }
+};
+
+}  // namespace
+
+TEST_CASE("messages keep their borders and order, empty ones included") {
+  for (auto& [kind, a, b] : channels()) {
+    INFO(kind);
+    for (const char* text : {"one", "", "three", "\0"}) a.send_bytes(std::string_view(text));
+    b.send_bytes(std::string_view("back"));
+    CHECK(b.recv_bytes() == "one");
+    CHECK(b.recv_bytes().empty());
+    CHECK(b.recv_bytes() == "three");
+    CHECK(b.recv_bytes().empty());
+    CHECK(a.recv_bytes() == "back");
+  }
+}
+
+TEST_CASE("values of every stored type arrive as they were sent") {
+  for (auto& [kind, a, b] : channels()) {
+    INFO(kind);
+    a.send(42);
+    CHECK(b.recv<int>() == 42);
+    a.send(-1);
+    CHECK(b.recv<std::int64_t>() == -1);
+    a.send(true);
+    CHECK(b.recv<bool>());
+    a.send(0.25);
+    CHECK(b.recv<double>() == 0.25);
+    a.send("a literal");
+    CHECK(b.recv<std::string>() == "a literal");
+    a.send(std::string("null \0 in it", 12));
+    CHECK(b.recv<std::string>().size() == 12);
+    a.send(Point{1, -2});
+    CHECK(b.recv<Point>() == Point{1, -2});
+    const std::map<std::string, std::vector<double>> map{{"a", {1, 2}}, {"b", {}}};
+    a.send(map);
+    CHECK(b.recv<std::map<std::string, std::vector<double>>>() == map);
+    const std::vector<std::byte> raw{std::byte{0}, std::byte{255}};
+    a.send(raw);
+    CHECK(b.recv<std::vector<std::byte>>() == raw);
+  }
+}
+
+TEST_CASE("a message of another kind is a mismatch that names both, and the next one is fine") {
+  Pipe pipe;
+  pipe.first.send("text");
+  pipe.first.send(5);
+  CHECK_THROWS_WITH(pipe.second.recv<int>(), Contains("whole number") && Contains("text"));
+  CHECK(pipe.second.recv<int>() == 5);
+  pipe.first.send_bytes(std::string_view(""));
+  CHECK_THROWS_AS(pipe.second.recv<int>(), TypeMismatch);
+}
+
+TEST_CASE("a part of bytes is sent by offset and size, within its limits") {
+  for (auto& [kind, a, b] : channels()) {
+    INFO(kind);
+    const std::string_view bytes = "0123456789";
+    a.send_bytes(bytes, 7);
+    CHECK(b.recv_bytes() == "789");
+    a.send_bytes(bytes, 2, 3);
+    CHECK(b.recv_bytes() == "234");
+    a.send_bytes(bytes, 10);
+    CHECK(b.recv_bytes().empty());
+    a.send_bytes(bytes, 3, 0);
+    CHECK(b.recv_bytes().empty());
+    CHECK_THROWS_AS(a.send_bytes(bytes, 11), ValueError);
+    CHECK_THROWS_AS(a.send_bytes(bytes, 8, 3), ValueError);
+    CHECK_THROWS_AS(a.send_bytes(bytes, 0, 11), ValueError);
+    CHECK(!b.poll());
+  }
+}
+
+TEST_CASE("a message longer than the limit makes an end unreadable, and closes one that only reads") {
+  for (auto& [kind, a, b] : channels()) {
+    INFO(kind);
+    a.send_bytes(std::string(10, 'x'));
+    CHECK(b.recv_bytes(10).size() == 10);
+    a.send_bytes(std::string(11, 'x'));
+    CHECK_THROWS_AS(b.recv_bytes(10), LimitReached);
+    CHECK(!b.readable());
+    CHECK(!b.closed());
+    CHECK_THROWS_AS(b.recv_bytes(), UsageError);
+    b.send_bytes(std::string_view("still"));
+    CHECK(a.recv_bytes() == "still");
+  }
+  Pipe pipe(false);
+  pipe.second.send_bytes(std::string(100'000, 'x'));
+  CHECK_THROWS_AS(pipe.first.recv_bytes(10), LimitReached);
+  CHECK(pipe.first.closed());
+}
+
+TEST_CASE("receiving into a buffer gives the length, and a short buffer the whole message") {
+  for (auto& [kind, a, b] : channels()) {
+    INFO(kind);
+    std::string buffer(5, '.');
+    a.send_bytes(std::string_view("abc"));
+    CHECK(b.recv_bytes_into(bytes_of(buffer), 1) == 3);
+    CHECK(buffer == ".abc.");
+    CHECK_THROWS_AS(b.recv_bytes_into(bytes_of(buffer), 6), ValueError);
+    a.send_bytes(std::string_view("abcdef"));
+    a.send_bytes(std::string_view("next"));
+    try {
+      b.recv_bytes_into(bytes_of(buffer));
+      FAIL("a message of 6 bytes in a buffer of 5");
+    } catch (const BufferTooShort& error) {
+      CHECK(error.bytes() == "abcdef");
+    }
+    CHECK(b.recv_bytes() == "next");
+    a.send_bytes(std::string_view(""));
+    CHECK(b.recv_bytes_into(bytes_of(buffer), 5) == 0);
+  }
+}
+
+TEST_CASE("poll tells of messages and of the end, waits as long as it is told, and takes nothing") {
+  for (auto& [kind, a, b] : channels()) {
+    INFO(kind);
+    CHECK(!b.poll());
+    CHECK(!b.poll_for(-1s));
+    const auto start = std::chrono::steady_clock::now();
+    CHECK(!b.poll_for(20ms));
+    CHECK(std::chrono::steady_clock::now() - start >= 20ms);
+    a.send_bytes(std::string_view("x"));
+    CHECK(b.poll_for(std::chrono::hours(1)));
+    CHECK(b.poll());
+    CHECK(b.recv_bytes() == "x");
+    CHECK(!b.poll());
+    a.close();
+    CHECK(b.poll_for(std::chrono::hours(24 * 365 * 1000)));
+    CHECK_THROWS_AS(b.recv_bytes(), EndOfFile);
+    CHECK(b.poll());
+  }
+}
+
+TEST_CASE("after the last sender closed, what is pending comes first and then the end of file, each time") {
+  for (auto& [kind, a, b] : channels()) {
+    INFO(kind);
+    a.send(1);
+    a.send(2);
+    a.close();
+    CHECK(b.recv<int>() == 1);
+    CHECK(b.recv<int>() == 2);
+    for (int i = 0; i < 3; ++i) CHECK_THROWS_AS(b.recv<int>(), EndOfFile);
+    CHECK_THROWS_AS(b.recv_bytes(), EndOfFile);
+  }
+}
+
+TEST_CASE("a peer that closed with unread messages resets a connection once") {
+  Pipe pipe;
+  pipe.second.send(1);
+  pipe.first.send(2);
+  pipe.first.close();
+  // The message that was on its way comes or not, as the kernel has it; then the reset once; then the end.
+  int resets = 0;
+  for (bool ended = false; !ended;) {
+    try {
+      const int number = pipe.second.recv<int>();
+      CHECK(number == 2);
+    } catch (const EndOfFile&) {
+      ended = true;
+    } catch (const SystemError& error) {
+      CHECK(error.code() == ECONNRESET);
+      ++resets;
+    }
+  }
+  CHECK(resets == 1);
+}
+
+TEST_CASE("sending to a closed peer is a broken pipe, for empty messages as well") {
+  for (const bool duplex : {true, false}) {
+    Pipe pipe(duplex);
+    pipe.first.close();
+    CHECK(system_code([&] { pipe.second.send(1); }) == EPIPE);
+    CHECK(system_code([&] { pipe.second.send_bytes(std::string_view()); }) == EPIPE);
+    CHECK(system_code([&] { pipe.second.send_bytes(std::string(100'000, 'x')); }) == EPIPE);
+  }
+}
+
+TEST_CASE("every call on a closed connection says so, and close may be called again") {
+  Pipe pipe(false);
+  pipe.first.close();
+  pipe.first.close();
+  CHECK(pipe.first.closed());
+  CHECK(pipe.first.readable());
+  CHECK(!pipe.first.writable());
+  CHECK_THROWS_AS(pipe.first.recv_bytes(), Closed);
+  CHECK_THROWS_AS(pipe.first.recv<int>(), Closed);
+  CHECK_THROWS_AS(pipe.first.poll(), Closed);
+  CHECK_THROWS_AS(pipe.first.fileno(), Closed);
+  CHECK_THROWS_WITH(pipe.first.send(1), Contains("closed"));
+  CHECK_THROWS_AS(pipe.first.send_bytes(std::string_view("x"), 5), Closed);
+}
+
+TEST_CASE("the ends of a one-way pipe have a direction each") {
+  Pipe pipe(false);
+  CHECK(pipe.first.readable());
+  CHECK(!pipe.first.writable());
+  CHECK(!pipe.second.readable());
+  CHECK(pipe.second.writable());
+  CHECK_THROWS_AS(pipe.first.send(1), UsageError);
+  CHECK_THROWS_AS(pipe.second.recv<int>(), UsageError);
+  CHECK_THROWS_AS(pipe.second.poll(), UsageError);
+  pipe.second.send(7);
+  CHECK(pipe.first.recv<int>() == 7);
+}
+
+TEST_CASE("a connection is made of a connected socket only") {
+  CHECK_THROWS_AS(Connection(-1), ValueError);
+  Pipe pipe;
+  CHECK_THROWS_AS(Connection(pipe.first.fileno(), false, false), ValueError);
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  CHECK_THROWS_AS(Connection(ends[0]), ValueError);
+  close(ends[0]);
+  close(ends[1]);
+  CHECK(fcntl(pipe.first.fileno(), F_GETFD) == FD_CLOEXEC);
+}
+
+TEST_CASE("messages of any size pass") {
+  for (auto& [kind, a, b] : channels()) {
+    INFO(kind);
+    for (const std::size_t size : {65'534u, 65'535u, 65'536u, 65'537u, 200'000u, 16u << 20}) {
+      std::string sent(size, 'x');
+      for (std::size_t i = 0; i < size; i += 997) sent[i] = static_cast<char>(i);
+      std::thread sender([&, &a = a] { a.send_bytes(sent); });
+      const std::string received = b.recv_bytes();
+      sender.join();
+      CHECK(received.size() == size);
+      CHECK(received == sent);
+    }
+    a.send(std::string(100'000, 'y'));
+    CHECK(b.recv<std::string>() == std::string(100'000, 'y'));
+  }
+}
+
+TEST_CASE("one thread may send while another one receives") {
+  for (auto& [kind, a, b] : channels()) {
+    INFO(kind);
+    std::thread echo([&b = b] {
+      for (int i = 0; i < 2000; ++i) b.send(b.recv<int>() + 1);
+    });
+    std::thread sender([&a = a] {
+      for (int i = 0; i < 2000; ++i) a.send(i);
+    });
+    bool sound = true;
+    for (int i = 0; i < 2000; ++i) sound = sound && a.recv<int>() == i + 1;
+    CHECK(sound);
+    sender.join();
+    echo.join();
+  }
+}
+
+TEST_CASE("a connection is sent, works at the receiver, and the sender may close its own") {
+  Pipe carrier, cargo;
+  Process child([&] {
+    carrier.first.close();
+    cargo.first.close();
+    cargo.second.close();
+    auto received = carrier.second.recv<Connection>();
+    received.send(received.recv<int>() + 1);
+  });
+  child.start();
+  carrier.first.send(cargo.second);
+  cargo.second.close();
+  cargo.first.send(41);
+  CHECK(cargo.first.recv<int>() == 42);
+  child.join();
+  CHECK_THROWS_AS(cargo.first.recv<int>(), EndOfFile);
+}
+
+TEST_CASE("a sent connection keeps its direction") {
+  for (auto& [kind, a, b] : channels()) {
+    if (kind == "tcp") continue;
+    INFO(kind);
+    Pipe cargo(false);
+    a.send(cargo.second);
+    auto received = b.recv<Connection>();
+    CHECK(!received.readable());
+    CHECK(received.writable());
+    CHECK(fcntl(received.fileno(), F_GETFD) == FD_CLOEXEC);
+    received.send("hello");
+    CHECK(cargo.first.recv<std::string>() == "hello");
+  }
+}
+
+TEST_CASE("a descriptor is passed, and a descriptor and a value are told apart") {
+  for (auto& [kind, a, b] : channels()) {
+    if (kind == "tcp") continue;
+    INFO(kind);
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    a.send_descriptor(ends[1]);
+    const int received = b.recv_descriptor();
+    CHECK(received != ends[1]);
+    CHECK(write(received, "x", 1) == 1);
+    char byte = 0;
+    CHECK(read(ends[0], &byte, 1) == 1);
+    close(received);
+    a.send_descriptor(ends[0]);
+    CHECK_THROWS_AS(b.recv<int>(), TypeMismatch);
+    a.send(1);
+    CHECK_THROWS_AS(b.recv_descriptor(), TypeMismatch);
+    a.send_descriptor(ends[0]);
+    CHECK_THROWS_AS(b.recv<Connection>(), TypeMismatch);
+    a.send(2);
+    CHECK(b.recv<int>() == 2);
+    close(ends[0]);
+    close(ends[1]);
+  }
+}
+
+TEST_CASE("an end inside a message is an error, not an end of file") {
+  int ends[2];
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+  Connection connection(ends[0]);
+  REQUIRE(write(ends[1], "\0\0\0\5abc", 7) == 7);
+  close(ends[1]);
+  CHECK(system_code([&] { connection.recv_bytes(); }) == EIO);
+}
+
+TEST_CASE("a message over a stream has a 32-bit big-endian length, and goes out at once") {
+  int ends[2];
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+  Connection connection(ends[0]);
+  connection.send_bytes(std::string_view("abc"));
+  char bytes[16];
+  CHECK(read(ends[1], bytes, sizeof bytes) == 7);
+  CHECK(std::string_view(bytes, 7) == std::string_view("\0\0\0\3abc", 7));
+  REQUIRE(write(ends[1], "\xff\xff\xff\xff\0\0\0\0\0\0\0\2ok", 14) == 14);
+  CHECK(connection.recv_bytes() == "ok");
+  REQUIRE(write(ends[1], "\x80\0\0\0", 4) == 4);
+  CHECK(system_code([&] { connection.recv_bytes(); }) == EBADMSG);
+  close(ends[1]);
+}
+
+TEST_CASE("wait names what is ready: messages, ends of file, ends of processes, descriptors") {
+  Pipe a, b, c;
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  Process process([&] {
+    c.second.close();
+    pause();
+  });
+  process.start();
+  const std::vector<Waitable> all{a.first, b.first, c.first, process, ends[0]};
+  CHECK(wait_for(all, 0s).empty());
+  CHECK(wait_for(all, -1s).empty());
+  const auto start = std::chrono::steady_clock::now();
+  CHECK(wait_for(all, 20ms).empty());
+  CHECK(std::chrono::steady_clock::now() - start >= 20ms);
+  b.second.send(1);
+  CHECK(wait(all) == std::vector<std::size_t>{1});
+  c.second.close();
+  CHECK(wait(all) == std::vector<std::size_t>{1, 2});
+  process.kill();
+  process.join();
+  REQUIRE(write(ends[1], "x", 1) == 1);
+  CHECK(wait(all) == std::vector<std::size_t>{1, 2, 3, 4});
+  CHECK(wait({b.first, a.first, b.first}) == std::vector<std::size_t>{0, 2});
+  CHECK(b.first.recv<int>() == 1);
+  const auto before = std::chrono::steady_clock::now();
+  CHECK(wait_for({}, 20ms).empty());
+  CHECK(std::chrono::steady_clock::now() - before >= 20ms);
+  close(ends[0]);
+  close(ends[1]);
+  CHECK_THROWS_AS(wait({ends[0]}), Closed);
+  b.first.close();
+  CHECK_THROWS_AS(wait({b.first}), Closed);
+}
+
+TEST_CASE("a listener tells its real address and the peer's") {
+  Listener tcp({"127.0.0.1", 0});
+  CHECK(tcp.address().port() != 0);
+  CHECK(!tcp.last_accepted());
+  Client client(tcp.address());
+  Connection accepted = tcp.accept();
+  REQUIRE(tcp.last_accepted());
+  CHECK(tcp.last_accepted()->host() == "127.0.0.1");
+  CHECK(tcp.last_accepted()->port() != tcp.address().port());
+  CHECK_THAT(tcp.address().to_string(), Contains("tcp:127.0.0.1:"));
+  Listener local;
+  CHECK(!local.address().path().empty());
+  Client other(local.address());
+  local.accept();
+  CHECK(local.last_accepted() == Address());
+}
+
+TEST_CASE("addresses may be hosts by name, paths, and abstract names") {
+  SocketPath place;
+  const std::string abstract = std::string(1, '\0') + place.path;
+  for (const Address& address : {Address("localhost", 0), Address(place.path), Address(abstract)}) {
+    Listener listener(address);
+    INFO(listener.address().to_string());
+    CHECK(wait_for({listener}, 0s).empty());
+    Client client(listener.address());
+    CHECK(wait({listener}).size() == 1);
+    Connection accepted = listener.accept();
+    client.send(address.to_string());
+    CHECK(accepted.recv<std::string>() == address.to_string());
+  }
+}
+
+TEST_CASE("a socket file goes with its listener, in the process that made it") {
+  SocketPath place;
+  struct stat status {};
+  {
+    Listener listener(place.path);
+    CHECK(stat(place.path.c_str(), &status) == 0);
+    Process child([&] { listener.close(); });
+    child.start();
+    child.join();
+    CHECK(stat(place.path.c_str(), &status) == 0);
+    Client client(place.path);
+    listener.close();
+    listener.close();
+    CHECK_THROWS_AS(listener.accept(), Closed);
+    CHECK_THROWS_AS(listener.fileno(), Closed);
+    CHECK(listener.address() == Address(place.path));
+  }
+  CHECK(stat(place.path.c_str(), &status) != 0);
+}
+
+TEST_CASE("an address in use is refused, one that a killed listener left is taken over") {
+  SocketPath place;
+  Process killed([&] {
+    Listener listener(place.path);
+    raise(SIGKILL);
+  });
+  killed.start();
+  killed.join();
+  struct stat status {};
+  REQUIRE(stat(place.path.c_str(), &status) == 0);
+  CHECK(system_code([&] { Client client(place.path); }) == ECONNREFUSED);
+  Listener listener(place.path);
+  CHECK(system_code([&] { Listener second(place.path); }) == EADDRINUSE);
+  Client client(place.path);
+  Listener tcp({"127.0.0.1", 0});
+  CHECK(system_code([&] { Listener second(tcp.address()); }) == EADDRINUSE);
+}
+
+TEST_CASE("nobody listening is refused by the system's word") {
+  CHECK(system_code([] { Client client("/nonexistent/commonhold"); }) == ENOENT);
+  Address gone;
+  {
+    Listener listener({"127.0.0.1", 0});
+    gone = listener.address();
+  }
+  CHECK(system_code([&] { Client client(gone); }) == ECONNREFUSED);
+  CHECK_THROWS_AS(Client(Address("no such host", 1)), ValueError);
+  CHECK_THROWS_AS(Listener(std::string(200, 'x')), ValueError);
+}
+
+TEST_CASE("both ends prove that they know the key") {
+  for (const Address& address : {Address(), Address("127.0.0.1", 0)}) {
+    Listener listener(address, {.authkey = "secret"});
+    Process client([&] {
+      Client connection(listener.address(), {.authkey = "secret"});
+      connection.send(connection.recv<int>() + 1);
+    });
+    client.start();
+    Connection connection = listener.accept();
+    connection.send(41);
+    CHECK(connection.recv<int>() == 42);
+    client.join();
+  }
+}
+
+TEST_CASE("a wrong key fails at both ends, and the listener goes on") {
+  Listener listener({}, {.authkey = "secret"});
+  const auto client_with = [&](std::optional<std::string> key) {
+    return Process([&listener, key] {
+      try {
+        Client connection(listener.address(), {.authkey = key});
+        connection.send_bytes(std::string_view("I know no key"));
+        connection.recv_bytes();
+        connection.recv_bytes();
+      } catch (const AuthenticationError&) {
+        throw Exit(42);
+      } catch (const EndOfFile&) {
+        throw Exit(43);
+      } catch (const SystemError&) {
+        throw Exit(43);
+      }
+    });
+  };
+  for (const auto& [key, status] : std::map<std::string, int>{{"wrong", 42}, {"", 42}, {"none", 43}}) {
+    INFO(key);
+    Process client = client_with(key == "none" ? std::nullopt : std::optional<std::string>(key));
+    client.start();
+    CHECK_THROWS_AS(listener.accept(), AuthenticationError);
+    client.join();
+    CHECK(client.exitcode() == std::optional<int>(status));
+  }
+  Process client([&] { Client(listener.address(), {.authkey = "secret"}).send(1); });
+  client.start();
+  CHECK(listener.accept().recv<int>() == 1);
+  client.join();
+}
+
+TEST_CASE("a listener with an empty key asks nobody, and a client with a key insists") {
+  Listener open({}, {.authkey = ""});
+  Client plain(open.address());
+  open.accept().close();
+  Process insisting([&] {
+    try {
+      Client client(open.address(), {.authkey = "secret"});
+    } catch (const AuthenticationError&) {
+      throw Exit(42);
+    }
+  });
+  insisting.start();
+  Connection accepted = open.accept();
+  accepted.send("not a challenge");
+  insisting.join();
+  CHECK(insisting.exitcode() == std::optional<int>(42));
+}

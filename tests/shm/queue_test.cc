@@ -1,0 +1,232 @@
+#include "shm/queue.h"
+
+#include <chrono>
+#include <thread>
+
+#include "shm/recovery.h"
+#include "support/process_shared.h"
+#include "support/queue_fixture.h"
+
+using namespace commonhold;
+using namespace commonhold::test;
+using namespace std::chrono_literals;
+using shm::Deadline;
+using shm::Status;
+
+namespace {
+std::string got(const TestSegment& segment, const shm::Queue& queue, Deadline deadline = Deadline::already()) {
+  std::string item;
+  Status status = queue.get(segment.me(), item, deadline);
+  return status == Status::kOk ? item : std::string("!") + shm::to_string(status);
+}
+Status put(const TestSegment& segment, const shm::Queue& queue, std::string_view item,
+           Deadline deadline = Deadline::already()) {
+  return queue.put(segment.me(), text(item), deadline);
+}
+}  // namespace
+
+TEST_CASE("items come out in the order in which they went in, whatever their size") {
+  TestSegment segment;
+  shm::Queue queue(make_queue(segment, 0));
+  for (std::size_t size : {0, 1, 7, 8, 2000, 2048, 2049, 60'000, 70'000, 3}) {
+    REQUIRE(put(segment, queue, std::string(size, static_cast<char>('a' + size % 26))) == Status::kOk);
+  }
+  REQUIRE(queue.size() == 10);
+  for (std::size_t size : {0, 1, 7, 8, 2000, 2048, 2049, 60'000, 70'000, 3}) {
+    REQUIRE(got(segment, queue) == std::string(size, static_cast<char>('a' + size % 26)));
+  }
+  REQUIRE(got(segment, queue) == "!timed out");
+  REQUIRE(what_is_wrong(segment, queue) == "");
+}
+
+TEST_CASE("a full queue takes nothing and an empty one gives nothing, at once or until the deadline") {
+  TestSegment segment;
+  shm::Queue queue(make_queue(segment, 8, 2));
+  REQUIRE(put(segment, queue, "12345678") == Status::kOk);
+  REQUIRE(put(segment, queue, "23456789") == Status::kOk);
+  REQUIRE(put(segment, queue, "34567890") == Status::kTimedOut);
+  auto start = std::chrono::steady_clock::now();
+  REQUIRE(put(segment, queue, "34567890", Deadline::after(20ms)) == Status::kTimedOut);
+  REQUIRE(std::chrono::steady_clock::now() - start >= 20ms);
+  REQUIRE(got(segment, queue) == "12345678");
+  REQUIRE(put(segment, queue, "34567890") == Status::kOk);
+  REQUIRE(got(segment, queue) == "23456789");
+  REQUIRE(got(segment, queue) == "34567890");
+  start = std::chrono::steady_clock::now();
+  REQUIRE(got(segment, queue, Deadline::after(20ms)) == "!timed out");
+  REQUIRE(std::chrono::steady_clock::now() - start >= 20ms);
+}
+
+TEST_CASE("an item of another size than the queue's is refused and changes nothing") {
+  TestSegment segment;
+  shm::Queue queue(make_queue(segment, 8));
+  REQUIRE(put(segment, queue, "short") == Status::kMismatch);
+  REQUIRE(put(segment, queue, "12345678") == Status::kOk);
+  char small[4];
+  REQUIRE(queue.get_fixed(segment.me(), small, sizeof small, Deadline::already()) == Status::kMismatch);
+  REQUIRE(queue.size() == 1);
+  REQUIRE(what_is_wrong(segment, queue) == "");
+}
+
+TEST_CASE("a bulk put into a bounded queue goes in step by step as room comes") {
+  TestSegment segment;
+  auto where = make_queue(segment, 8, 3);
+  shm::Queue queue(where);
+  std::vector<std::uint64_t> values{0, 1, 2, 3, 4, 5, 6, 7};
+  std::uint64_t done = 0;
+  REQUIRE(queue.put_fixed(segment.me(), values.data(), 8, 8, Deadline::already(), done) == Status::kTimedOut);
+  REQUIRE(done == 3);
+  pid_t consumer = spawn([&] {
+    for (std::uint64_t i = 0; i < 8; ++i) {
+      std::uint64_t item = 99;
+      if (queue.get_fixed(segment.me(), &item, 8, Deadline::never()) != Status::kOk || item != i) _exit(1);
+    }
+    _exit(0);
+  });
+  REQUIRE(queue.put_fixed(segment.me(), values.data() + 3, 5, 8, Deadline::never(), done) == Status::kOk);
+  REQUIRE(done == 5);
+  REQUIRE(wait_for(consumer) == 0);
+}
+
+TEST_CASE("those who sleep at a queue are woken by the item, the room or the end that comes") {
+  TestSegment segment;
+  shm::Queue queue(make_queue(segment, 0, 1));
+  auto sleep_then = [&](auto&& act) {
+    std::this_thread::sleep_for(30ms);
+    act();
+  };
+  std::string item;
+  std::thread consumer([&] { item = got(segment, queue, Deadline::never()); });
+  sleep_then([&] { REQUIRE(put(segment, queue, "woken") == Status::kOk); });
+  consumer.join();
+  REQUIRE(item == "woken");
+
+  REQUIRE(put(segment, queue, "fills it") == Status::kOk);
+  Status status = Status::kCorrupt;
+  std::thread producer([&] { status = put(segment, queue, "next", Deadline::never()); });
+  sleep_then([&] { REQUIRE(got(segment, queue) == "fills it"); });
+  producer.join();
+  REQUIRE(status == Status::kOk);
+
+  REQUIRE(got(segment, queue) == "next");
+  std::thread other([&] { item = got(segment, queue, Deadline::never()); });
+  sleep_then([&] { REQUIRE(queue.shut_down(segment.me(), false) == Status::kOk); });
+  other.join();
+  REQUIRE(item == "!closed");
+}
+
+TEST_CASE("a queue that was shut down gives what is left and then nothing, or nothing at once") {
+  for (bool now : {false, true}) {
+    TestSegment segment;
+    shm::Queue queue(make_queue(segment, 0));
+    REQUIRE(put(segment, queue, "left") == Status::kOk);
+    REQUIRE(queue.shut_down(segment.me(), now) == Status::kOk);
+    REQUIRE(put(segment, queue, "late") == Status::kClosed);
+    REQUIRE(got(segment, queue) == (now ? "!closed" : "left"));
+    REQUIRE(got(segment, queue, Deadline::never()) == "!closed");
+    REQUIRE(queue.size() == (now ? 1 : 0));
+  }
+}
+
+TEST_CASE("join returns when every item was marked done, and no item is done twice") {
+  TestSegment segment;
+  shm::Queue queue(make_queue(segment, 8));
+  REQUIRE(queue.join(segment.me(), Deadline::already()) == Status::kOk);
+  REQUIRE(queue.task_done(segment.me()) == Status::kNotHeld);
+  REQUIRE(put(segment, queue, "12345678") == Status::kOk);
+  REQUIRE(put(segment, queue, "12345678") == Status::kOk);
+  REQUIRE(queue.task_done(segment.me()) == Status::kOk);
+  REQUIRE(queue.join(segment.me(), Deadline::after(5ms)) == Status::kTimedOut);
+  std::thread worker([&] {
+    std::this_thread::sleep_for(20ms);
+    REQUIRE(queue.task_done(segment.me()) == Status::kOk);
+  });
+  REQUIRE(queue.join(segment.me(), Deadline::never()) == Status::kOk);
+  worker.join();
+  REQUIRE(queue.unfinished() == 0);
+  REQUIRE(queue.task_done(segment.me()) == Status::kNotHeld);
+}
+
+TEST_CASE("the memory of a backlog goes back to the segment when it was worked off") {
+  TestSegment segment;
+  for (std::uint64_t bytes : {8, 0}) {
+    auto where = make_queue(segment, bytes);
+    shm::Queue queue(where);
+    const std::string item = bytes == 0 ? std::string(3000, 'x') : "12345678";
+    for (int i = 0; i < 20'000; ++i) REQUIRE(put(segment, queue, item) == Status::kOk);
+    REQUIRE(shm::bytes_owned_by(*segment, where.object) > 150'000);
+    for (int i = 0; i < 20'000; ++i) REQUIRE(got(segment, queue) == item);
+    REQUIRE(what_is_wrong(segment, queue) == "");
+    REQUIRE(shm::bytes_owned_by(*segment, where.object) < 200'000);
+  }
+}
+
+TEST_CASE("a full segment refuses the put and loses nothing") {
+  TestSegment segment(2u << 20);
+  shm::Queue queue(make_queue(segment, 0));
+  std::string big(100'000, 'b');
+  Status status = Status::kOk;
+  std::uint64_t count = 0;
+  while ((status = put(segment, queue, big)) == Status::kOk) ++count;
+  REQUIRE(status == Status::kOutOfMemory);
+  std::vector<shm::Item> items{text("small"), text(big)};
+  std::uint64_t done = 7;
+  REQUIRE(queue.put_many(segment.me(), items, Deadline::already(), done) == Status::kOutOfMemory);
+  REQUIRE(done == 0);
+  REQUIRE(queue.size() == count);
+  REQUIRE(what_is_wrong(segment, queue) == "");
+  REQUIRE(got(segment, queue) == big);
+  REQUIRE(put(segment, queue, big) == Status::kOk);
+  for (std::uint64_t i = 0; i < count; ++i) REQUIRE(got(segment, queue) == big);
+  REQUIRE(what_is_wrong(segment, queue) == "");
+}
+
+TEST_CASE("a stopped consumer in the middle of a get holds up a bounded wait no longer than its deadline") {
+  TestSegment segment;
+  auto where = make_queue(segment, 8);
+  shm::Queue queue(where);
+  REQUIRE(put(segment, queue, "12345678") == Status::kOk);
+  auto& getting = segment->at<shm::QueueControl>(where.control)->getting;
+  Shared<std::atomic<bool>> held;
+  pid_t stopped = spawn([&] {
+    (void)shm::lock(segment.me(), getting);
+    held->store(true);
+    raise(SIGSTOP);
+    (void)shm::unlock(segment.me(), getting);
+    _exit(0);
+  });
+  while (!held->load()) std::this_thread::yield();
+  REQUIRE(got(segment, queue, Deadline::after(20ms)) == "!timed out");
+  REQUIRE(queue.holder_pid(false) == static_cast<std::uint32_t>(stopped));
+  REQUIRE(put(segment, queue, "23456789") == Status::kOk);  // producers do not meet it
+  kill(stopped, SIGCONT);
+  REQUIRE(wait_for(stopped) == 0);
+  REQUIRE(got(segment, queue) == "12345678");
+}
+
+TEST_CASE("a waiter that is killed takes no item and no wake-up with it") {
+  TestSegment segment;
+  shm::Queue queue(make_queue(segment, 8));
+  for (int round = 0; round < 20; ++round) {
+    Shared<std::atomic<int>> waiting;
+    auto wait_for_item = [&] {
+      auto& me = segment.me();
+      waiting->fetch_add(1);
+      char item[8];
+      _exit(queue.get_fixed(me, item, 8, Deadline::never()) == Status::kOk ? 7 : 1);
+    };
+    pid_t killed = spawn(wait_for_item), other = spawn(wait_for_item);
+    while (waiting->load() != 2) std::this_thread::yield();
+    std::this_thread::sleep_for(1ms * (round % 3));
+    kill(killed, SIGKILL);
+    REQUIRE(put(segment, queue, "12345678") == Status::kOk);
+    int first = wait_for(killed);
+    (void)shm::recover_all_dead(*segment, segment.me());
+    // It may have had its item already, when the kill came.
+    if (first == 7 || queue.size() == 0) (void)put(segment, queue, "12345678");
+    int second = wait_for(other);
+    REQUIRE(second == 7);
+    (void)got(segment, queue);
+    (void)got(segment, queue);
+  }
+}
