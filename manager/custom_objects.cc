@@ -118,7 +118,7 @@ kj::Promise<kj::Own<CustomObjects::Reply>> CustomObjects::call(shm::ObjectId id,
   auto instance = std::get<std::shared_ptr<Instance>>(std::move(found));
   if (instance->type->methods.count(method) == 0) {
     std::string known;
-    for (auto& [name, body] : instance->type->methods) known += (known.empty() ? "" : ", ") + name;
+    for (auto& [name, body] : instance->type->methods) known += known.empty() ? name : fmt::format(", {}", name);
     refused->refusal = Refusal{FailureCode::UNKNOWN_METHOD, fmt::format("{} has no method \"{}\"; it has {}",
                                                                        instance->type->name, method,
                                                                        known.empty() ? "none" : known)};

@@ -19,7 +19,7 @@ namespace {
 using Node = Dict<std::string, Any>;
 
 bool comes_to(const Manager& manager, std::size_t objects) {
-  return eventually([&] { return manager.objects().size() == objects; });
+  return test::eventually([&] { return manager.objects().size() == objects; }, std::chrono::seconds(20));
 }
 
 void serve(const std::string& name) {
