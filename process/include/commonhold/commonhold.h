@@ -18,10 +18,10 @@
 #include <commonhold/manager.h>
 #include <commonhold/pool.h>
 #include <commonhold/process.h>
+#include <commonhold/queue.h>
 #include <commonhold/rlock.h>
 #include <commonhold/rwlock.h>
 #include <commonhold/semaphore.h>
-#include <commonhold/queue.h>
 #include <commonhold/value.h>
 #include <commonhold/version.h>
 #include <commonhold/wait.h>
