@@ -71,6 +71,7 @@ Status Queue::put_fixed(ThreadContext& me, const void* items, std::uint64_t coun
   const std::uint64_t size = ring_.item_bytes(), step = ring_.stride();
   return put_with(me, count, deadline, done, [&](Offset& at, std::uint64_t left) {
     if (size == 0) return Status::kMismatch;
+    ring_.fetch_ahead(at);
     const std::byte* from = source + done * stride;
     for (;;) {
       std::uint64_t fit = std::min(left, (ring_.end_of(at) - at) / step);
@@ -111,7 +112,9 @@ Status Queue::get_with(ThreadContext& me, std::uint64_t wanted, Deadline deadlin
     if (available < wanted) {
       // SYNC POINT: item put
       control.tail_seen.store(control.tail.load(std::memory_order_acquire), std::memory_order_relaxed);
+      const bool was_empty = available == 0;
       available = own(control.tail_seen) - head;
+      if (was_empty) control.pause.store(next_pause(own(control.pause), available), std::memory_order_relaxed);
     }
     std::uint64_t taken = 0;
     bool left_chunk = false;
@@ -281,7 +284,8 @@ bool Queue::has_items() const {
 
 bool Queue::wait_for_items(ThreadContext& me, Deadline deadline) const {
   QueueControl& control = ring_.control();
-  return wait_at(me, control.items, control.getting, deadline, [&] { return has_items(); });
+  std::uint64_t pause = std::clamp(own(control.pause), kLookEvery, 8 * kLookEvery);
+  return wait_at(me, control.items, control.getting, deadline, [&] { return has_items(); }, pause);
 }
 
 bool Queue::wait_for_room(ThreadContext& me, Deadline deadline) const {

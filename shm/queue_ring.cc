@@ -124,6 +124,7 @@ Status QueueRing::append(ThreadContext& me, Offset& at, const Item& item) const 
     Status status = next_chunk(me, at);
     if (status != Status::kOk) return status;
   }
+  fetch_ahead(at);
   if (stride_ != 0) {
     write_words(segment().at<std::byte>(at), item.data, item.size);
   } else if (!large) {
