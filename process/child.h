@@ -37,6 +37,7 @@ struct Child {
   const std::string numbers;  // "3:1": the first child of the third child
   std::string name;
   bool daemon = false;
+  bool quiet = false;  // of the streams, it flushes the standard ones alone
   std::atomic<pid_t> pid{0};
   std::atomic<int> sentinel{-1};  // a pidfd; -1 where the system has none to give
   bool closed = false;

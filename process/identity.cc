@@ -56,6 +56,7 @@ void Identity::become(const Child& child) {
   name = child.name;
   numbers = child.numbers;
   daemon = child.daemon;
+  quiet = child.quiet;
   children = 0;
 }
 
@@ -68,7 +69,7 @@ Identity& identity() {
   return *self;
 }
 
-void flush_streams() noexcept {
+void flush_standard_streams() noexcept {
   try {
     std::cout.flush();
     std::cerr.flush();
@@ -76,12 +77,18 @@ void flush_streams() noexcept {
   } catch (...) {
     // Streams may throw when asked to; broken ones do not change how a process ends.
   }
+  fflush(stdout);
+  fflush(stderr);
+}
+
+void flush_streams() noexcept {
+  flush_standard_streams();
   fflush(nullptr);
 }
 
 void end_child(int status) noexcept {
   OwnProcesses::instance().end();
-  flush_streams();
+  identity().quiet ? flush_standard_streams() : flush_streams();
   leave_all_sessions();
   _exit(status);
 }

@@ -17,6 +17,7 @@ struct Identity {
   std::string name = "MainProcess";
   std::string numbers;  // "3:1"; empty in the first process
   bool daemon = false;
+  bool quiet = false;  // as Child
   std::string authkey;
   pid_t parent = 0;  // 0: no Process started this one
   std::string parent_name;
@@ -35,6 +36,7 @@ Identity& identity();
 
 // In the order of the reference: what was written so far must come out once.
 void flush_streams() noexcept;
+void flush_standard_streams() noexcept;
 
 // From now on std::exit ends this process as a child ends.
 void end_as_child();

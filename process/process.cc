@@ -96,6 +96,14 @@ void Process::run() {
 }
 
 void Process::start() {
+  start(false);
+}
+
+void Process::start_quietly() {
+  start(true);
+}
+
+void Process::start(bool quietly) {
   State& state = usable("start");
   detail::Child& child = *state.child;
   if (child.pid != 0) throw ProcessError(name() + " was started already; a Process runs once");
@@ -109,7 +117,8 @@ void Process::start() {
   }
   name();  // the child's is the default one where none was given
   detail::OwnProcesses::instance();
-  detail::flush_streams();
+  child.quiet = quietly;
+  quietly ? detail::flush_standard_streams() : detail::flush_streams();
   if (state.fresh) {
     child.pid = detail::spawn_fresh(child, *state.fresh);
   } else {
@@ -129,6 +138,7 @@ void Process::fork_child(State& state) {
     return;
   }
   const detail::Child& child = *state.child;
+  if (child.quiet) ::signal(SIGTERM, SIG_DFL);  // a handler would be one of the program's
   if (child.daemon) detail::end_with_parent(child.made_by);
   detail::identity().become(child);
   detail::end_as_child();

@@ -1,8 +1,8 @@
 #include "process/wire.h"
 
 #include <errno.h>
-#include <fmt/format.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/mman.h>

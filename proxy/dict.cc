@@ -54,7 +54,8 @@ std::shared_ptr<PopOrder> pop_order(Object& object) {
 }
 
 EntryBytes to_entry(shm::DictEntryCopy&& copy) {
-  return {std::move(copy.bytes), copy.key_size};
+  return {std::move(copy.bytes), copy.key_size, copy.sequence, static_cast<ItemKind>(copy.key_kind),
+          static_cast<ItemKind>(copy.value_kind)};
 }
 
 }  // namespace
@@ -64,6 +65,10 @@ bool dict_get_fixed(Object& dict, const Item& key, void* value, std::size_t size
 }
 
 bool dict_get_bytes(Object& dict, const Item& key, std::string& value) {
+  return found(of(dict).get(to_shm(key), into(value)), dict, "read");
+}
+
+bool dict_get_item(Object& dict, const Item& key, StoredItem& value) {
   return found(of(dict).get(to_shm(key), into(value)), dict, "read");
 }
 
@@ -77,20 +82,37 @@ std::uint64_t dict_size(Object& dict) {
 
 void dict_put(Object& dict, const Item& key, const Item& value) {
   shm::Dict& structure = of(dict);
+  if (refers_to_others(dict)) [[unlikely]]
+    return (void)dict_put_if(dict, key, value, PutMode::kPut, nullptr, nullptr);
   done(structure.put(here(dict), to_shm(key), to_shm(value)), dict, "store in");
 }
 
 bool dict_put_if(Object& dict, const Item& key, const Item& value, PutMode mode, std::string* before, bool* present) {
   shm::Dict& structure = of(dict);
-  const Status status = structure.put(here(dict), to_shm(key), to_shm(value), to_shm(mode), before, present);
+  bool replaced = false;
+  const Status status = structure.put(here(dict), to_shm(key), to_shm(value), to_shm(mode), before, &replaced);
+  if (present != nullptr) *present = replaced;
   if (status == Status::kExists || status == Status::kNotFound) return false;
   done(status, dict, "store in");
+  if (replaced) tell_of_removal(dict);
   return true;
 }
 
 bool dict_erase(Object& dict, const Item& key, std::string* before) {
   shm::Dict& structure = of(dict);
-  return found(structure.erase(here(dict), to_shm(key), before), dict, "erase from");
+  if (!found(structure.erase(here(dict), to_shm(key), before), dict, "erase from")) return false;
+  tell_of_removal(dict);
+  return true;
+}
+
+Exchange dict_erase_if_equal(Object& dict, const Item& key, const Item& expected) {
+  shm::Dict& structure = of(dict);
+  const shm::Item wanted = to_shm(expected);
+  const Status status = structure.erase(here(dict), to_shm(key), nullptr, &wanted);
+  if (status == Status::kMismatch) return Exchange::kDifferent;
+  if (!found(status, dict, "erase from")) return Exchange::kAbsent;
+  tell_of_removal(dict);
+  return Exchange::kDone;
 }
 
 Exchange dict_compare_exchange(Object& dict, const Item& key, const Item& expected, const Item& desired,
@@ -98,7 +120,9 @@ Exchange dict_compare_exchange(Object& dict, const Item& key, const Item& expect
   shm::Dict& structure = of(dict);
   const Status status = structure.compare_exchange(here(dict), to_shm(key), to_shm(expected), to_shm(desired), actual);
   if (status == Status::kMismatch) return Exchange::kDifferent;
-  return found(status, dict, "store in") ? Exchange::kDone : Exchange::kAbsent;
+  if (!found(status, dict, "store in")) return Exchange::kAbsent;
+  tell_of_removal(dict);
+  return Exchange::kDone;
 }
 
 bool dict_change_word(Object& dict, const Item& key, ItemKind kind, WordChange change, Word operand, const Word* start,
@@ -111,12 +135,17 @@ bool dict_change_word(Object& dict, const Item& key, ItemKind kind, WordChange c
 void dict_put_many(Object& dict, std::span<const ItemPair> pairs) {
   shm::Dict& structure = of(dict);
   done(structure.put_many(here(dict), detail::to_shm(pairs)), dict, "store in");
+  tell_of_removal(dict);
 }
 
-void dict_get_many(Object& dict, std::span<const Item> keys, std::vector<std::string>& values,
-                   std::vector<bool>& found) {
+std::vector<StoredItem> dict_get_many(Object& dict, std::span<const Item> keys, std::vector<bool>& found) {
   shm::Dict& structure = of(dict);
-  done(structure.get_many(here(dict), detail::to_shm(keys), values, found), dict, "read");
+  std::vector<std::string> values;
+  std::vector<shm::ItemKind> kinds;
+  done(structure.get_many(here(dict), detail::to_shm(keys), values, found, &kinds), dict, "read");
+  std::vector<StoredItem> items(values.size());
+  for (std::size_t i = 0; i < items.size(); ++i) items[i] = {static_cast<ItemKind>(kinds[i]), std::move(values[i])};
+  return items;
 }
 
 bool dict_pop_last(Object& dict, EntryBytes& popped) {
@@ -126,17 +155,35 @@ bool dict_pop_last(Object& dict, EntryBytes& popped) {
   shm::DictEntryCopy copy;
   if (!found(structure.pop_last(here(dict), order->cache, copy), dict, "pop from")) return false;
   popped = to_entry(std::move(copy));
+  tell_of_removal(dict);
   return true;
+}
+
+Exchange dict_pop_last_if_equal(Object& dict, EntryBytes& expected) {
+  shm::Dict& structure = of(dict);
+  const auto order = pop_order(dict);
+  std::lock_guard hold(order->mutex);
+  shm::DictEntryCopy copy, wanted;
+  wanted.sequence = expected.sequence;
+  wanted.value_kind = to_shm(expected.value_kind);
+  wanted.bytes = expected.bytes;
+  const Status status = structure.pop_last(here(dict), order->cache, copy, &wanted);
+  if (status == Status::kMismatch) return expected = to_entry(std::move(copy)), Exchange::kDifferent;
+  if (!found(status, dict, "pop from")) return Exchange::kAbsent;
+  tell_of_removal(dict);
+  return Exchange::kDone;
 }
 
 void dict_clear(Object& dict) {
   shm::Dict& structure = of(dict);
   done(structure.clear(here(dict)), dict, "clear");
+  tell_of_removal(dict);
 }
 
 void dict_assign(Object& dict, std::span<const ItemPair> pairs) {
   shm::Dict& structure = of(dict);
   done(structure.assign(here(dict), detail::to_shm(pairs)), dict, "assign to");
+  tell_of_removal(dict);
 }
 
 std::vector<EntryBytes> dict_snapshot(Object& dict) {

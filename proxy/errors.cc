@@ -68,6 +68,10 @@ void throw_join_failure(const shm::Segment& segment) {
                   segment.folder(), shm::kMaxSessions, shm::kMaxThreads));
 }
 
+void throw_attribute_error(Object& object, std::string_view name) {
+  throw AttributeError(fmt::format("no attribute \"{}\" in {}; set it first, or ask has()", name, description_of(object)));
+}
+
 void throw_key_error(Object& object, const std::string& key) {
   throw KeyError(fmt::format("no key {} in {}", key, description_of(object)));
 }
@@ -79,7 +83,7 @@ void throw_index_error(Object& object, std::int64_t index, std::uint64_t size) {
 
 void throw_empty(Object& object, const char* operation) {
   const std::string what = fmt::format("{} from {}, which is empty", operation, description_of(object));
-  if (object.kind == ObjectKind::kDict) throw KeyError(what);
+  if (object.kind == ObjectKind::kDict || object.kind == ObjectKind::kSet) throw KeyError(what);
   throw IndexError(what);
 }
 

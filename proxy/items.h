@@ -22,6 +22,7 @@ static_assert(static_cast<int>(ItemKind::kBytes) == static_cast<int>(shm::ItemKi
 static_assert(static_cast<int>(ItemKind::kStruct) == static_cast<int>(shm::ItemKind::kStruct));
 static_assert(static_cast<int>(ItemKind::kReference) == static_cast<int>(shm::ItemKind::kReference));
 static_assert(static_cast<int>(ItemKind::kCompound) == static_cast<int>(shm::ItemKind::kCompound));
+static_assert(static_cast<int>(ItemKind::kLinked) == static_cast<int>(shm::ItemKind::kLinked));
 
 inline shm::ItemKind to_shm(ItemKind kind) {
   return static_cast<shm::ItemKind>(kind);
@@ -42,6 +43,15 @@ inline std::vector<shm::DictPair> to_shm(std::span<const ItemPair> pairs) {
   all.reserve(pairs.size());
   for (const ItemPair& pair : pairs) all.push_back({to_shm(pair.key), to_shm(pair.value)});
   return all;
+}
+
+inline shm::Sink into(StoredItem& item) {
+  return {&item, [](void* context, shm::ItemKind kind, std::size_t size) -> void* {
+            auto& target = *static_cast<StoredItem*>(context);
+            target.kind = static_cast<ItemKind>(kind);
+            target.bytes.resize(size);
+            return target.bytes.data();
+          }};
 }
 
 // Copies into a string, whose memory is used again.

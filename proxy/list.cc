@@ -23,9 +23,16 @@ bool inside(Status status, Object& object, const char* operation) {
   throw_status(status, object, operation);
 }
 
+// The same for what takes an element's place or removes it.
+bool removed(Status status, Object& object, const char* operation) {
+  if (!inside(status, object, operation)) return false;
+  tell_of_removal(object);
+  return true;
+}
+
 Exchange exchanged(Status status, Object& object, const char* operation) {
   if (status == Status::kMismatch) return Exchange::kDifferent;
-  return inside(status, object, operation) ? Exchange::kDone : Exchange::kAbsent;
+  return removed(status, object, operation) ? Exchange::kDone : Exchange::kAbsent;
 }
 
 void done(Status status, Object& object, const char* operation) {
@@ -47,9 +54,13 @@ bool list_get_bytes(Object& list, std::uint64_t index, std::string& value) {
   return inside(of(list).get(index, into(value)), list, "read");
 }
 
+bool list_get_item(Object& list, std::uint64_t index, StoredItem& value) {
+  return inside(of(list).get(index, into(value)), list, "read");
+}
+
 bool list_set(Object& list, std::uint64_t index, const Item& value, std::string* before) {
   shm::List& structure = of(list);
-  return inside(structure.set(here(list), index, to_shm(value), before), list, "store in");
+  return removed(structure.set(here(list), index, to_shm(value), before), list, "store in");
 }
 
 bool list_change_word(Object& list, std::uint64_t index, WordChange change, Word operand, Word& before) {
@@ -76,12 +87,12 @@ void list_push_front(Object& list, const Item& value) {
 
 bool list_pop_back(Object& list, std::string& popped) {
   shm::List& structure = of(list);
-  return inside(structure.pop_back(here(list), popped), list, "pop from");
+  return removed(structure.pop_back(here(list), popped), list, "pop from");
 }
 
 bool list_pop_front(Object& list, std::string& popped) {
   shm::List& structure = of(list);
-  return inside(structure.pop_front(here(list), popped), list, "pop from");
+  return removed(structure.pop_front(here(list), popped), list, "pop from");
 }
 
 bool list_insert(Object& list, std::uint64_t index, const Item& value) {
@@ -91,12 +102,17 @@ bool list_insert(Object& list, std::uint64_t index, const Item& value) {
 
 bool list_erase(Object& list, std::uint64_t index, std::string* erased) {
   shm::List& structure = of(list);
-  return inside(structure.erase(here(list), index, erased), list, "erase from");
+  return removed(structure.erase(here(list), index, erased), list, "erase from");
 }
 
 Exchange list_erase_if_equal(Object& list, std::uint64_t index, const Item& expected) {
   shm::List& structure = of(list);
   return exchanged(structure.erase_if_equal(here(list), index, to_shm(expected)), list, "erase from");
+}
+
+Exchange list_pop_back_if_equal(Object& list, const Item& expected) {
+  shm::List& structure = of(list);
+  return exchanged(structure.pop_back_if_equal(here(list), to_shm(expected)), list, "pop from");
 }
 
 void list_extend(Object& list, std::span<const Item> values) {
@@ -106,17 +122,19 @@ void list_extend(Object& list, std::span<const Item> values) {
 
 bool list_replace(Object& list, std::uint64_t first, std::uint64_t count, std::span<const Item> values) {
   shm::List& structure = of(list);
-  return inside(structure.replace(here(list), first, count, to_shm(values)), list, "store in");
+  return removed(structure.replace(here(list), first, count, to_shm(values)), list, "store in");
 }
 
 void list_assign(Object& list, std::span<const Item> values) {
   shm::List& structure = of(list);
   done(structure.replace(here(list), 0, UINT64_MAX, to_shm(values)), list, "assign to");
+  tell_of_removal(list);
 }
 
 void list_clear(Object& list) {
   shm::List& structure = of(list);
   done(structure.clear(here(list)), list, "clear");
+  tell_of_removal(list);
 }
 
 void list_reverse(Object& list) {
@@ -124,11 +142,17 @@ void list_reverse(Object& list) {
   done(structure.reverse(here(list)), list, "reverse");
 }
 
-std::vector<std::string> list_snapshot(Object& list, std::uint64_t first, std::uint64_t count, std::uint64_t* changes) {
+std::vector<StoredItem> list_snapshot(Object& list, std::uint64_t first, std::uint64_t count, std::uint64_t* changes) {
   const shm::List& structure = of(list);
   std::vector<std::string> values;
-  done(structure.snapshot(here(list), first, count, values, changes), list, "read");
-  return values;
+  std::vector<shm::ItemKind> kinds;
+  done(structure.snapshot(here(list), first, count, values, changes, &kinds), list, "read");
+  std::vector<StoredItem> items;
+  items.reserve(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    items.push_back({static_cast<ItemKind>(kinds[i]), std::move(values[i])});
+  }
+  return items;
 }
 
 bool list_assign_if_unchanged(Object& list, std::uint64_t changes, std::span<const Item> values) {
@@ -136,6 +160,7 @@ bool list_assign_if_unchanged(Object& list, std::uint64_t changes, std::span<con
   const Status status = structure.assign_if_unchanged(here(list), changes, to_shm(values));
   if (status == Status::kMismatch) return false;
   done(status, list, "assign to");
+  tell_of_removal(list);
   return true;
 }
 

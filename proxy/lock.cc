@@ -1,11 +1,10 @@
-#include <fmt/format.h>
-
 #include <ostream>
 
 #include <commonhold/lock.h>
 
 #include "proxy/deadline.h"
 #include "proxy/errors.h"
+#include "proxy/lock_errors.h"
 #include "proxy/object.h"
 #include "shm/array.h"
 #include "shm/lock_word.h"
@@ -43,11 +42,8 @@ bool lock_acquire(Object& lock, std::int64_t wait) {
   if (status == Status::kOk) [[likely]]
     return true;
   if (status == Status::kTimedOut) return false;
-  if (status != Status::kPoisoned) throw_status(status, lock, "acquire");
-  const int pid = static_cast<int>(structure.died_pid());
-  throw Poisoned(pid, fmt::format("{} is poisoned: process {} died holding it. Repair what it guards, then call "
-                                  "mark_consistent()",
-                                  description_of(lock), pid));
+  if (status == Status::kPoisoned) throw_poisoned(lock, structure, false);
+  throw_status(status, lock, "acquire");
 }
 
 void lock_release(Object& lock) {

@@ -126,6 +126,28 @@ std::uint64_t Unpacker::number(int bytes) {
   return value;
 }
 
+Unpacker::Next Unpacker::next() {
+  const unsigned char found = tag();
+  if (found < 0x80 || found >= 0xe0 || (found >= kUint8 && found <= kInt8 + 3)) return Next::kInteger;
+  if ((found & 0xf0) == kFixMap || found == kMap16 || found == kMap16 + 1) return Next::kMapping;
+  if ((found & 0xf0) == kFixArray || found == kArray16 || found == kArray16 + 1) return Next::kSequence;
+  if ((found & 0xe0) == kFixStr || (found >= kStr8 && found <= kStr8 + 2)) return Next::kText;
+  if (found >= kBin8 && found <= kBin8 + 2) return Next::kBytes;
+  switch (found) {
+    case kNil:
+      return Next::kNull;
+    case kFalse:
+    case kTrue:
+      return Next::kBool;
+    case kFloat64:
+      return Next::kReal;
+    case kFixExt1 + 3:
+      return left_.size() > 1 && left_[1] == kLinkExtension ? Next::kLink : Next::kOther;
+    default:
+      return Next::kOther;
+  }
+}
+
 bool Unpacker::null() {
   if (tag() != kNil) return false;
   take(1);

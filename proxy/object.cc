@@ -12,10 +12,17 @@
 #include "proxy/errors.h"
 #include "proxy/fork_guard.h"
 #include "proxy/queue_object.h"
+#include "proxy/watch_hub.h"
 #include "shm/array.h"
+#include "shm/barrier.h"
+#include "shm/condition.h"
 #include "shm/dict.h"
+#include "shm/event.h"
 #include "shm/list.h"
 #include "shm/references.h"
+#include "shm/rlock.h"
+#include "shm/rw_lock.h"
+#include "shm/semaphore.h"
 #include "shm/user_lock.h"
 #include "shm/value.h"
 
@@ -68,6 +75,11 @@ void end_object(Object* object) {
   delete object;  // outside: the last use of a manager ends with it
 }
 
+// What has no structure in the segment.
+struct InServer {
+  explicit InServer(const shm::ObjectAddress&) {}
+};
+
 template <typename Structure>
 Object* make(const FoundObject& found, shm::Offset control) {
   return new ObjectOf<Structure>({found.segment.get(), found.id.index, control});
@@ -76,6 +88,8 @@ Object* make(const FoundObject& found, shm::Offset control) {
 Object* make(const FoundObject& found, shm::Offset control) {
   switch (found.kind) {
     case ObjectKind::kDict:
+    case ObjectKind::kNamespace:
+    case ObjectKind::kSet:
       return make<shm::Dict>(found, control);
     case ObjectKind::kList:
       return make<shm::List>(found, control);
@@ -83,8 +97,22 @@ Object* make(const FoundObject& found, shm::Offset control) {
       return make<shm::Value>(found, control);
     case ObjectKind::kArray:
       return make<shm::Array>(found, control);
+    case ObjectKind::kCustom:
+      return make<InServer>(found, control);
     case ObjectKind::kLock:
       return make<shm::UserLock>(found, control);
+    case ObjectKind::kRLock:
+      return make<shm::RLock>(found, control);
+    case ObjectKind::kCondition:
+      return make<shm::Condition>(found, control);
+    case ObjectKind::kEvent:
+      return make<shm::Event>(found, control);
+    case ObjectKind::kBarrier:
+      return make<shm::Barrier>(found, control);
+    case ObjectKind::kSemaphore:
+      return make<shm::Semaphore>(found, control);
+    case ObjectKind::kRwLock:
+      return make<shm::RwLock>(found, control);
     case ObjectKind::kQueue:
     case ObjectKind::kPriorityQueue:
       return make<shm::AnyQueue>(found, control);
@@ -135,6 +163,24 @@ std::shared_ptr<Object> find_or_add_object(const FoundObject& found) {
   return owner;
 }
 
+std::shared_ptr<Object> find_object_of_process(const shm::Segment& segment, shm::ObjectId id) {
+  std::shared_ptr<Object> object;
+  {
+    std::lock_guard hold(ForkGuard::instance().mutex);
+    const auto& entries = LiveObjects::instance().entries;
+    auto present = entries.find({&segment, id.word()});
+    if (present != entries.end()) object = present->second.owner.lock();
+  }
+  if (object != nullptr) check(*object);
+  return object;
+}
+
+void check_link_type(Object& from, const FoundObject& found, const ObjectRequest& request) {
+  if (request.kind == ObjectKind::kNone || matches(request, found.kind, found.signature)) return;
+  throw TypeMismatch(fmt::format("{} refers to a {}, and it was read as a {}", description_of(from), found.signature,
+                                 request.signature));
+}
+
 void attend(Object& object) {
   ForkGuard& guard = ForkGuard::instance();
   std::lock_guard hold(guard.mutex);
@@ -165,6 +211,7 @@ void attend(Object& object) {
 }
 
 void leave_all_sessions() noexcept {
+  WatchHub::instance().stop();
   ForkGuard& guard = ForkGuard::instance();
   std::lock_guard hold(guard.mutex);
   for (auto& weak : LiveObjects::instance().segments) {

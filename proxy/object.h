@@ -79,6 +79,16 @@ inline shm::ThreadContext& here(Object& object) {
   return *me;
 }
 
+// Whether items of the object may link to others. REQUIRES: a container.
+inline bool refers_to_others(const Object& object) {
+  return shm::object_record(*object.segment, object.id.index).refers.load(std::memory_order_relaxed) != 0;
+}
+// After a change that may have removed a link: the server looks whether anything became free.
+inline void tell_of_removal(const Object& object) {
+  if (refers_to_others(object)) [[unlikely]]
+    object.segment->ring_bell();
+}
+
 // What identifies an object, as a server or a token says it.
 struct FoundObject {
   std::shared_ptr<shm::Segment> segment;
@@ -87,6 +97,18 @@ struct FoundObject {
   ObjectKind kind = ObjectKind::kNone;
   std::string signature;
 };
+
+// Whether an object of that type is what was asked for. A request for "custom" takes custom objects of every type.
+inline bool matches(const ObjectRequest& request, ObjectKind kind, std::string_view signature) {
+  return kind == request.kind &&
+         (signature == request.signature || (kind == ObjectKind::kCustom && request.signature == "custom"));
+}
+
+// This process's Object of that id, if it has one.
+std::shared_ptr<Object> find_object_of_process(const shm::Segment& segment, shm::ObjectId id);
+
+// Throws TypeMismatch when what was found in `from` is not what `request` says.
+void check_link_type(Object& from, const FoundObject& found, const ObjectRequest& request);
 
 // This process's Object of that identity, with a reference to it noted in the segment. Throws ObjectGone,
 // LimitReached, OutOfMemory.

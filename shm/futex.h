@@ -13,6 +13,11 @@ FutexWait futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expec
 
 // Wakes at most `count` sleepers and gives how many it woke.
 int futex_wake(const std::atomic<std::uint32_t>& word, int count);
+// The low half of a word as a futex; the kernel alone looks at it as such. Little-endian.
+inline const std::atomic<std::uint32_t>& low_half(const std::atomic<std::uint64_t>& word) {
+  return *static_cast<const std::atomic<std::uint32_t>*>(static_cast<const void*>(&word));
+}
+
 void futex_wake_all(const std::atomic<std::uint32_t>& word);
 
 }  // namespace commonhold::shm

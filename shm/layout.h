@@ -95,7 +95,10 @@ struct ThreadRecord {
   AtomicWord announced[kAnnouncements];  // lock words about to be taken, held, or being freed; kind in bits 0-2
   AtomicWord pinned[4];                  // blocks that must not be reused while they are read in place
   AtomicWord kernel_id;                  // gettid, for people
-  Word unused[4];
+  AtomicWord waits_on;    // waiting.h: control block of the condition or barrier it waits in, 0 for none
+  AtomicWord wait_state;  // waiting.h: whether it was told; others change it, and its low half is a futex
+  AtomicWord wait_turn;   // waiting.h: which turn it waits for
+  Word unused;
   AtomicWord sleeps_at;  // offset of the futex that the thread sleeps on, or is about to; 0 none (see sleep_notice.h)
   Word unused_after[1];
   AtomicWord took_items;  // 1: it may have items in flight, which are delivered again when it ends (queue_flights.h)
@@ -107,6 +110,7 @@ static_assert(sizeof(ThreadRecord) == 256);
 enum class Announced : std::uint8_t {
   kWord = 1,    // one lock word
   kObject = 2,  // every lock word of the object whose control block is at this offset
+  kFutex = 3,   // no lock: a futex whose sleepers the thread is about to wake
   kShared = 6,  // held by this thread and any number of others: the readers-writer lock with this control block
 };
 

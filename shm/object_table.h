@@ -89,7 +89,7 @@ struct ObjectPlan {
   // [1] element bytes. kLock: [0] 1 = poison when the owner dies.
   // kQueue, kPriorityQueue: [0] bytes of fixed items (0 = any size), [1] limit (0 = none), [2] 0 first in first out,
   // 2 last in first out, 3 by priority, [3] 1 = items are delivered again when their consumer dies.
-  // kSemaphore: [0] start, [1] limit (0 = none), [2] 1 = what a dead process acquired does not come back. kRwLock: none.
+  // kSemaphore: [0] start, [1] 1 = never above it, [2] 1 = what a dead process acquired does not come back. kRwLock: none.
   std::uint64_t arguments[4] = {};
 };
 

@@ -10,6 +10,7 @@
 #include "shm/rw_lock.h"
 #include "shm/semaphore.h"
 #include "shm/sleep_notice.h"
+#include "shm/waiting.h"
 
 namespace commonhold::shm {
 
@@ -126,6 +127,8 @@ void recover_announced(ThreadContext& me, ThreadRecord& record, Word announcemen
   if (kind == Announced::kObject) {
     ChunkOwner owner = chunk_owner(segment, at);
     if (owner && owner.object() < kMaxObjects) recover_each_lock(me, owner.object(), dead_owner);
+  } else if (kind == Announced::kFutex) {
+    finish_wake(segment, at);
   } else if (kind == Announced::kWord) {
     auto& word = *segment.at<LockWord>(at);
     bool in_header = at == segment.offset_of(&segment.header().extents_lock);
@@ -163,7 +166,7 @@ void recover_announcements(ThreadContext& me, ThreadRecord& record, std::uint32_
 bool has_left_nothing(const ThreadRecord& record) {
   Word marks = record.redo.load(std::memory_order_acquire) | record.overflow.load(std::memory_order_relaxed);
   for (auto& announced : record.announced) marks |= announced.load(std::memory_order_relaxed);
-  return marks == 0;
+  return (marks | record.waits_on.load(std::memory_order_relaxed)) == 0;
 }
 
 // Calls visit(thread index, claim) for each thread slot of a session.
@@ -219,6 +222,7 @@ void recover_thread(Segment& segment, ThreadContext& me, std::uint32_t thread) {
     recover_announcements(me, record, lock_owner(thread, static_cast<std::uint32_t>(claim >> 32)));
     for (auto& announced : record.announced) announced.store(0, std::memory_order_relaxed);
     record.overflow.store(0, std::memory_order_relaxed);
+    forget_wait(me, record);
   }
   if (record.took_items.load(std::memory_order_acquire) != 0) {
     end_owner(segment, lock_owner(thread, static_cast<std::uint32_t>(claim >> 32)));
@@ -266,6 +270,14 @@ bool recover_dead_holder(ThreadContext& me, LockWord& word) {
   repair_guarded(me, word);
   release_for_dead(word);
   return true;
+}
+
+bool recover_dead_thread(ThreadContext& me, std::uint32_t thread) {
+  Segment& segment = me.segment();
+  if (thread >= kMaxThreads) return false;
+  auto session = static_cast<std::uint32_t>(segment.thread(thread).claim.load(std::memory_order_acquire));
+  if (session == 0 || session > kMaxSessions || !session_is_dead(segment, SessionIndex{session - 1})) return false;
+  return recover_session(segment, me, SessionIndex{session - 1}) == Status::kOk;
 }
 
 int recover_all_dead(Segment& segment, ThreadContext& me) {

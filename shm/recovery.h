@@ -6,7 +6,8 @@
 //
 // How: the extents' lock is freed first, since repairs need it; then for each thread slot of the dead session, (1) a
 // committed multi-word change is completed (redo.h), (2) every announced lock word that the dead one owns gets its
-// structure repaired, then freed, (3) every announced word is woken, (4) the slot is freed; then the session's
+// structure repaired, then freed, (3) every announced word is woken, (4) what it waited in is told (waiting.h), (5) the
+// slot is freed; then the session's
 // references are dropped and its record is freed.
 #pragma once
 
@@ -24,6 +25,9 @@ void recover_thread(Segment& segment, ThreadContext& me, std::uint32_t thread);
 
 // Called by a waiter: looks at the holder of `word` and recovers it if it is dead. True when it did.
 bool recover_dead_holder(ThreadContext& me, LockWord& word);
+
+// The same for whoever has a thread slot. True when its session was dead.
+bool recover_dead_thread(ThreadContext& me, std::uint32_t thread);
 
 // Recovers every dead session; returns how many.
 int recover_all_dead(Segment& segment, ThreadContext& me);

@@ -123,6 +123,8 @@ class Segment : public std::enable_shared_from_this<Segment> {
   bool joined() const { return session_.load(std::memory_order_acquire) != 0; }
   SessionIndex session_index() const { return SessionIndex{session_.load(std::memory_order_acquire) - 1}; }
   Status join();
+  // session_index() + 1, 0 for none: for code that looks at it often.
+  const std::atomic<std::uint32_t>& session_number() const { return session_; }
 
   // Ends this process's session in good order: thread slots freed, references dropped, the server told.
   // REQUIRES: no thread of this process uses the segment meanwhile.

@@ -296,15 +296,14 @@ Word Semaphore::held_by_all(ThreadContext& me) const {
 
 // ---- the catalogue
 
-Status Semaphore::create(ThreadContext& me, std::uint32_t object, Word start, Word limit, SemaphoreKind kind,
+Status Semaphore::create(ThreadContext& me, std::uint32_t object, Word start, bool bounded, SemaphoreKind kind,
                          Offset& control) {
-  if (limit == 0) limit = kMostPermits;
-  if (limit > kMostPermits || start > limit) return Status::kOutOfRange;
+  if (start > kMostPermits) return Status::kOutOfRange;
   Offset at = 0;
   Status status = take_control_block(me, object, sizeof(SemaphoreControl), at);
   if (status != Status::kOk) return status;
   auto* made = me.segment().at<SemaphoreControl>(at);
-  store_word(&made->limit, limit);
+  store_word(&made->limit, bounded ? start : kMostPermits);
   store_word(&made->kind, static_cast<Word>(kind));
   made->state.store(start, std::memory_order_release);
   control = at;

@@ -66,8 +66,8 @@ class Semaphore {
   Word held_by_all(ThreadContext& me) const;
 
   // ---- for the catalogue of types and recovery
-  // kOutOfRange: a start above the limit, or a limit above kMostPermits. Limit 0: kMostPermits.
-  static Status create(ThreadContext& me, std::uint32_t object, Word start, Word limit, SemaphoreKind kind,
+  // kOutOfRange: a start above kMostPermits. A bounded one never rises above its start.
+  static Status create(ThreadContext& me, std::uint32_t object, Word start, bool bounded, SemaphoreKind kind,
                        Offset& control);
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));

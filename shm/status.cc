@@ -30,6 +30,8 @@ const char* to_string(Status status) {
       return "corrupt";
     case Status::kGone:
       return "gone";
+    case Status::kBroken:
+      return "broken";
     case Status::kClosed:
       return "closed";
     case Status::kDeadlock:

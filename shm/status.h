@@ -19,6 +19,7 @@ enum class [[nodiscard]] Status : std::uint8_t{
     kPoisoned,     // the lock's previous owner died and its policy asks for a repair first
     kCorrupt,      // the segment holds what no writer of ours writes
     kGone,         // the object was destroyed
+    kBroken,       // a barrier that somebody broke, or that broke while the caller was in it
     kClosed,       // the queue takes, or gives, no more
     kDeadlock,     // the caller itself holds what it asks for in a way that excludes it
     kRetry,        // a concurrent change was seen; internal to shm/

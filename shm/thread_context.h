@@ -31,6 +31,10 @@ class ThreadContext {
   void announce_object(Offset control) { push(control | static_cast<Word>(Announced::kObject)); }
   void retract_object(Offset control) { pop(control | static_cast<Word>(Announced::kObject)); }
 
+  // Before a store that makes sleepers on a futex (8-byte aligned) worth waking; retracted after the wake-up. After a
+  // death recovery wakes them.
+  void announce_wake(const void* futex) { push(offset_of(futex) | static_cast<Word>(Announced::kFutex)); }
+  void retract_wake(const void* futex) { pop(offset_of(futex) | static_cast<Word>(Announced::kFutex)); }
   // Before looking whether a readers-writer lock may be shared; in force for all who look later. False: the thread's
   // slot is full. SYNC POINT: reader announced.
   bool announce_shared(Offset control) {

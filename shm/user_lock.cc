@@ -1,5 +1,6 @@
 #include "shm/user_lock.h"
 
+#include "shm/condition.h"
 #include "shm/control_block.h"
 #include "shm/liveness.h"
 #include "shm/lock_word.h"
@@ -12,7 +13,7 @@ constexpr Word kDied = Word{1} << 63;
 }
 
 UserLock::UserLock(const ObjectAddress& where)
-    : where_(where), control_(where.segment->at<UserLockControl>(where.control)) {}
+    : segment_(where.segment), control_(where.segment->at<UserLockControl>(where.control)) {}
 
 Status UserLock::acquire(ThreadContext& me, Deadline deadline) const {
   Status status = lock(me, control_->word, deadline);
@@ -31,6 +32,14 @@ Status UserLock::release(ThreadContext& me) const {
   return unlock(me, control_->word);
 }
 
+Status UserLock::reacquire(ThreadContext& me) const {
+  Status status = lock(me, control_->word);
+  if (status != Status::kOk) return status;
+  control_->fence.store(control_->fence.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  bool poisoned = control_->poisons != 0 && control_->died.load(std::memory_order_relaxed) != 0;
+  return poisoned ? Status::kPoisoned : Status::kOk;
+}
+
 bool UserLock::locked() const {
   return (control_->word.state.load(std::memory_order_acquire) & ~kLockWaiters) != 0;
 }
@@ -41,7 +50,7 @@ bool UserLock::held_by(const ThreadContext& me) const {
 
 std::uint32_t UserLock::holder_pid() const {
   std::uint32_t owner = control_->word.state.load(std::memory_order_acquire) & ~kLockWaiters;
-  return owner == 0 ? 0 : owner_pid(*where_.segment, owner);
+  return owner == 0 ? 0 : owner_pid(*segment_, owner);
 }
 
 std::uint32_t UserLock::died_pid() const {
@@ -70,10 +79,15 @@ Status UserLock::create(ThreadContext& me, std::uint32_t object, bool poisons, O
   return Status::kOk;
 }
 
-void UserLock::repair(ThreadContext& me, const ObjectAddress& where, LockWord& held) {
-  auto* control = where.segment->at<UserLockControl>(where.control);
-  std::uint32_t owner = held.state.load(std::memory_order_acquire) & ~kLockWaiters;
-  control->died.store(kDied | owner_pid(me.segment(), owner), std::memory_order_release);
+void UserLock::repair(ThreadContext& me, const ObjectAddress& where, LockWord&) {
+  repair_control(me, *where.segment->at<UserLockControl>(where.control));
+}
+
+void UserLock::repair_control(ThreadContext& me, UserLockControl& control) {
+  std::uint32_t owner = control.word.state.load(std::memory_order_acquire) & ~kLockWaiters;
+  control.died.store(kDied | owner_pid(me.segment(), owner), std::memory_order_release);
+  control.depth.store(0, std::memory_order_release);
+  Condition::wake_all_on(me.segment(), me.segment().offset_of(&control));
 }
 
 void UserLock::each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word)) {

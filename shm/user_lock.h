@@ -17,18 +17,22 @@ struct UserLockControl {
   AtomicWord fence;  // raised by each new owner: a token that orders owners
   AtomicWord died;   // pid of an owner that died holding the lock, bit 63 set; cleared by the owner that was told
   Word poisons;      // 1: after a death acquiring fails with kPoisoned until mark_consistent; written once
-  Word unused[4];
+  AtomicWord depth;  // of an RLock, see rlock.h; 0 otherwise
+  Word unused[3];
 };
 static_assert(sizeof(UserLockControl) == 64);
 
 class UserLock {
  public:
   explicit UserLock(const ObjectAddress& where);
+  UserLock(Segment& segment, UserLockControl& control) : segment_(&segment), control_(&control) {}
 
   // kOk, kTimedOut, or kPoisoned (then the lock is not held).
   Status acquire(ThreadContext& me, Deadline deadline = Deadline::never()) const;
   // By anybody; kNotHeld when free.
   Status release(ThreadContext& me) const;
+  // Takes it whatever happened to its owners: after kPoisoned it is held as after kOk.
+  Status reacquire(ThreadContext& me) const;
 
   bool locked() const;
   bool held_by(const ThreadContext& me) const;
@@ -41,12 +45,16 @@ class UserLock {
   // Rises with every acquisition. REQUIRES: the caller holds the lock.
   std::uint64_t fencing_token() const;
 
+  UserLockControl& control() const { return *control_; }
+
   static Status create(ThreadContext& me, std::uint32_t object, bool poisons, Offset& control);
+  // Also wakes all who wait in conditions on this lock: the dead owner may not have told them what it changed.
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
+  static void repair_control(ThreadContext& me, UserLockControl& control);
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
 
  private:
-  ObjectAddress where_;
+  Segment* segment_;
   UserLockControl* control_;
 };
 

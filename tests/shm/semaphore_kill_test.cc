@@ -19,8 +19,8 @@ namespace {
 
 void ignore(Status) {}
 
-shm::ObjectPlan plan_of(Word start, Word limit = 0, Word items = 0) {
-  return {shm::ObjectKind::kSemaphore, "", "semaphore", {start, limit, items}};
+shm::ObjectPlan plan_of(Word start, Word bounded = 0, Word items = 0) {
+  return {shm::ObjectKind::kSemaphore, "", "semaphore", {start, bounded, items}};
 }
 
 }  // namespace

@@ -27,8 +27,8 @@ using shm::Word;
 
 namespace {
 
-shm::ObjectAddress make(const TestSegment& segment, Word start, Word limit = 0, Word items = 0) {
-  return segment.make({shm::ObjectKind::kSemaphore, "", "semaphore", {start, limit, items}});
+shm::ObjectAddress make(const TestSegment& segment, Word start, Word bounded = 0, Word items = 0) {
+  return segment.make({shm::ObjectKind::kSemaphore, "", "semaphore", {start, bounded, items}});
 }
 
 void require_ok(Status status) {
@@ -74,7 +74,7 @@ TEST_CASE("a release beyond what is held makes permits, up to the limit") {
   require_ok(open.release(me, shm::kMostPermits - 3));
   REQUIRE(open.value() == shm::kMostPermits);
   REQUIRE(open.release(me) == Status::kOutOfRange);
-  Semaphore bounded(make(segment, 2, 2));
+  Semaphore bounded(make(segment, 2, 1));
   REQUIRE(bounded.release(me) == Status::kOutOfRange);
   require_ok(bounded.acquire(me));
   REQUIRE(bounded.release(me, 2) == Status::kOutOfRange);
@@ -85,11 +85,13 @@ TEST_CASE("a release beyond what is held makes permits, up to the limit") {
 
 TEST_CASE("a semaphore that cannot be is refused") {
   TestSegment segment;
-  for (auto [start, limit] : {std::pair<Word, Word>{3, 2}, {0, shm::kMostPermits + 1}, {shm::kMostPermits + 1, 0}}) {
+  for (Word bounded : {0, 1}) {
     shm::ObjectId id;
-    REQUIRE(shm::create_object(segment.me(), {shm::ObjectKind::kSemaphore, "", "semaphore", {start, limit}}, id) ==
-            Status::kOutOfRange);
+    shm::ObjectPlan plan{shm::ObjectKind::kSemaphore, "", "semaphore", {shm::kMostPermits + 1, bounded}};
+    REQUIRE(shm::create_object(segment.me(), plan, id) == Status::kOutOfRange);
   }
+  Semaphore none(make(segment, 0, 1));
+  REQUIRE(none.release(segment.me()) == Status::kOutOfRange);
   Semaphore most(make(segment, shm::kMostPermits));
   REQUIRE(most.value() == shm::kMostPermits);
 }

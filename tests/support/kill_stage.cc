@@ -84,6 +84,7 @@ std::string KillStage::leftovers() const {
     shm::Word marks = record.redo.load() | record.overflow.load();
     for (auto& announced : record.announced) marks |= announced.load();
     for (auto& pinned : record.pinned) marks |= pinned.load();
+    marks |= record.waits_on.load() | (record.wait_state.load() & 3);
     if (marks != 0) return fmt::format("thread slot {} is free but not empty", t);
   }
   std::uint32_t lock = header.extents_lock.state.load();

@@ -123,6 +123,9 @@ class Process {
  protected:
   // For derived classes that override run().
   explicit Process(ProcessOptions options = {});
+  // start(), for threads of the library's: of the streams, the standard ones alone are flushed, at the start and at the
+  // child's end, since a thread of the program may be waiting in another one.
+  void start_quietly();
 
  private:
   struct State;
@@ -132,6 +135,7 @@ class Process {
   Process(ProcessOptions options, detail::FreshCall call);
   State& usable(const char* call) const;
   State& started(const char* call) const;
+  void start(bool quietly);
   void fork_child(State& state);
   bool wait(std::int64_t wait);
   void signal(int number);

@@ -39,6 +39,7 @@
 #include <commonhold/detail/snapshot.h>
 #include <commonhold/errors.h>
 #include <commonhold/pinned.h>
+#include <commonhold/watch.h>
 
 namespace commonhold {
 
@@ -71,7 +72,7 @@ class Dict {
     return value ? *std::move(value) : std::move(otherwise);
   }
   // The value's text or bytes into a buffer of yours, whose memory is used again; false when the key is absent.
-  bool get_into(KeyArg key, std::string& buffer) const requires(!detail::kIsFixed<V>) {
+  bool get_into(KeyArg key, std::string& buffer) const requires(!detail::kIsFixed<V> && !detail::kMayLink<V>) {
     return detail::dict_get_bytes(*handle_, detail::EncodedKey<K>(key).item(), buffer);
   }
   bool contains(KeyArg key) const { return detail::dict_contains(*handle_, detail::EncodedKey<K>(key).item()); }
@@ -87,12 +88,12 @@ class Dict {
   // as const V&) and gives its result. Others may put another value meanwhile; this one stays until `use`
   // returns. Throws KeyError.
   template <typename Use>
-  decltype(auto) read(KeyArg key, Use&& use) const {
+  decltype(auto) read(KeyArg key, Use&& use) const requires(!detail::kMayLink<V>) {
     Pinned<V> value = pin(key);
     return std::forward<Use>(use)(*value);
   }
   // The same for a longer time, at most four values a thread (more are copied). Throws KeyError.
-  Pinned<V> pin(KeyArg key) const;
+  Pinned<V> pin(KeyArg key) const requires(!detail::kMayLink<V>);
 
   // A place to read (KeyError when absent), assign and count on: d[k], d[k] = v, d[k] += n, ++d[k]. The
   // arithmetic is one step; an absent key starts from zero (from V{} where V is no number).
@@ -104,7 +105,7 @@ class Dict {
   // ---- storing
 
   void put(KeyArg key, ValueArg value) const {
-    detail::dict_put(*handle_, detail::EncodedKey<K>(key).item(), detail::Encoded<V>(value).item());
+    detail::dict_put(*handle_, detail::EncodedKey<K>(key).item(), detail::Encoded<V>(*handle_, value).item());
   }
   // True when the key was absent and the value was stored.
   bool insert(KeyArg key, ValueArg value) const { return put_if(key, value, detail::PutMode::kInsertOnly); }
@@ -114,7 +115,7 @@ class Dict {
   // True when the key was absent; the value is stored in any case.
   bool insert_or_assign(KeyArg key, ValueArg value) const {
     bool present = false;
-    detail::dict_put_if(*handle_, detail::EncodedKey<K>(key).item(), detail::Encoded<V>(value).item(),
+    detail::dict_put_if(*handle_, detail::EncodedKey<K>(key).item(), detail::Encoded<V>(*handle_, value).item(),
                         detail::PutMode::kPut, nullptr, &present);
     return !present;
   }
@@ -134,7 +135,7 @@ class Dict {
   // Several entries in one step; others of the dict stay. A later one of an equal key wins.
   template <std::ranges::input_range Entries = std::initializer_list<value_type>>
   void update(Entries&& entries) const {
-    detail::dict_put_many(*handle_, detail::PairBatch<K, V>(entries).items());
+    detail::dict_put_many(*handle_, detail::PairBatch<K, V>(entries, *handle_).items());
   }
   template <std::ranges::input_range Entries = std::initializer_list<value_type>>
   void put_many(Entries&& entries) const {
@@ -143,7 +144,7 @@ class Dict {
   // These entries in the place of all that is there, in one step.
   template <std::ranges::input_range Entries = std::initializer_list<value_type>>
   void assign(Entries&& entries) const {
-    detail::dict_assign(*handle_, detail::PairBatch<K, V>(entries).items());
+    detail::dict_assign(*handle_, detail::PairBatch<K, V>(entries, *handle_).items());
   }
 
   // ---- changing in one step
@@ -223,6 +224,17 @@ class Dict {
     return out << (*between == '{' ? "{}" : "}");
   }
 
+  // ---- waiting for changes (watch.h)
+
+  // Of one key, there or not: stored, overwritten, erased.
+  Watch watch(KeyArg key) const {
+    const detail::EncodedKey<K> encoded(key);
+    const detail::Item item = encoded.item();
+    return Watch(detail::watch_object(handle_, &item));
+  }
+  // Of any key.
+  Watch watch() const { return Watch(detail::watch_object(handle_, nullptr)); }
+
   // ---- the object
 
   std::string name() const { return detail::name_of(*handle_); }
@@ -241,9 +253,10 @@ class Dict {
   explicit Dict(detail::ObjectHandle handle) : handle_(std::move(handle)) {}
 
   bool put_if(KeyArg key, ValueArg value, detail::PutMode mode) const {
-    return detail::dict_put_if(*handle_, detail::EncodedKey<K>(key).item(), detail::Encoded<V>(value).item(), mode,
+    return detail::dict_put_if(*handle_, detail::EncodedKey<K>(key).item(), detail::Encoded<V>(*handle_, value).item(), mode,
                                nullptr, nullptr);
   }
+  value_type decoded(const detail::EntryBytes& entry) const;
   void put_element(KeyArg key, ValueArg value) const { put(key, value); }
   template <detail::Change change>
   V change_element(KeyArg key, V operand) const;

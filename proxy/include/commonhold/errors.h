@@ -1,11 +1,13 @@
 // What can go wrong, as types. Every message names the operands: the key, the object, the limit, the pid.
 //
 //   Error
-//   |- KeyError, IndexError, ValueError          what was asked for is not there
+//   |- KeyError -- AttributeError                what was asked for is not there
+//   |- IndexError, ValueError
 //   |- Full, Empty                               a queue that has no room, or no item, in time
 //   |- TypeMismatch, NameError, ObjectGone       the object is another one than you thought, or none
 //   |- LockError -- NotHeld, Poisoned            a lock that is free, or whose owner died
 //   |- TimeoutError
+//   |- BrokenBarrier                             somebody that the others waited for will not come
 //   |- OutOfMemory, LimitReached                 nothing was changed; make room
 //   |- ServerGone, RemoteError, AuthenticationError
 //   |- EndOfFile, BufferTooShort                 a connection's other end is closed; a message too long for its place
@@ -35,6 +37,12 @@ class KeyError : public Error {
   using Error::Error;
 };
 
+// An attribute that a Namespace does not have.
+class AttributeError : public KeyError {
+ public:
+  using KeyError::KeyError;
+};
+
 // An index outside a list or array; an element of an empty list.
 class IndexError : public Error {
  public:
@@ -59,7 +67,7 @@ class Empty : public Error {
   using Error::Error;
 };
 
-// A queue that this process closed, or that was shut down.
+// What this process closed: a queue, a connection, a process, a pool; or a queue that was shut down.
 class Closed : public ValueError {
  public:
   using ValueError::ValueError;
@@ -93,7 +101,8 @@ class LockError : public Error {
   using Error::Error;
 };
 
-// Release of a lock that is free.
+// Release of a lock that is free, or of an RLock that another holds; wait and notify of a condition whose lock the caller
+// does not hold.
 class NotHeld : public LockError {
  public:
   using LockError::LockError;
@@ -116,6 +125,12 @@ class TimeoutError : public Error {
   using Error::Error;
 };
 
+// A barrier's parties will not come together: the message says why. After a reset() it can be used again.
+class BrokenBarrier : public Error {
+ public:
+  using Error::Error;
+};
+
 // The manager's memory limit or the file system is full. Nothing was changed.
 class OutOfMemory : public Error {
  public:
@@ -134,10 +149,15 @@ class ServerGone : public Error {
   using Error::Error;
 };
 
-// The server failed to do what was asked, for a reason of its own.
+// The server failed to do what was asked, for a reason of its own; or a method of a custom object threw.
 class RemoteError : public Error {
  public:
-  using Error::Error;
+  explicit RemoteError(const std::string& message, std::string type = {}) : Error(message), type_(std::move(type)) {}
+  // Of the exception that a method threw, as C++ writes it: "std::out_of_range". Empty for all else.
+  const std::string& type() const noexcept { return type_; }
+
+ private:
+  std::string type_;
 };
 
 // The authkey is missing or wrong.
@@ -166,6 +186,31 @@ class BufferTooShort : public Error {
 
  private:
   std::string bytes_;
+};
+
+// A pool's task ended without a result: what it threw is of a type that this program cannot make again (pool.h).
+class TaskError : public Error {
+ public:
+  using Error::Error;
+};
+
+// The worker died that had the task: signal() killed it, or, when that is 0, it ended itself with status().
+class WorkerDied : public TaskError {
+ public:
+  WorkerDied(int pid, int signal, int status, const std::string& message)
+      : TaskError(message), pid_(pid), signal_(signal), status_(status) {}
+  int pid() const noexcept { return pid_; }
+  int signal() const noexcept { return signal_; }
+  int status() const noexcept { return status_; }
+
+ private:
+  int pid_, signal_, status_;
+};
+
+// The pool was terminated before the task had ended.
+class PoolTerminated : public TaskError {
+ public:
+  using TaskError::TaskError;
 };
 
 // The operating system refused; code() is errno.

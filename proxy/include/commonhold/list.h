@@ -42,6 +42,7 @@
 #include <commonhold/detail/signature.h>
 #include <commonhold/detail/snapshot.h>
 #include <commonhold/errors.h>
+#include <commonhold/watch.h>
 
 namespace commonhold {
 
@@ -60,7 +61,7 @@ class List {
 
   T at(Index index) const;
   void set(Index index, ValueArg value) const {
-    if (!detail::list_set(*handle_, position(index), detail::Encoded<T>(value).item(), nullptr)) outside(index);
+    if (!detail::list_set(*handle_, position(index), detail::Encoded<T>(*handle_, value).item(), nullptr)) outside(index);
   }
   // A place to read, assign and count on: l[i], l[i] = v, l[i] += n, ++l[i]. The arithmetic is one step.
   reference operator[](size_type index) const { return reference(*this, static_cast<Index>(index)); }
@@ -81,25 +82,37 @@ class List {
 
   // ---- growing and shrinking
 
-  void push_back(ValueArg value) const { detail::list_push_back(*handle_, detail::Encoded<T>(value).item()); }
-  void push_front(ValueArg value) const { detail::list_push_front(*handle_, detail::Encoded<T>(value).item()); }
+  void push_back(ValueArg value) const { detail::list_push_back(*handle_, detail::Encoded<T>(*handle_, value).item()); }
+  void push_front(ValueArg value) const { detail::list_push_front(*handle_, detail::Encoded<T>(*handle_, value).item()); }
   void append(ValueArg value) const { push_back(value); }
   // Removes and gives an element; IndexError when there is none.
   T pop_back() const;
   T pop_front() const;
   T pop(Index index = -1) const;
-  std::optional<T> try_pop_back() const { return popped(&detail::list_pop_back); }
-  std::optional<T> try_pop_front() const { return popped(&detail::list_pop_front); }
+  std::optional<T> try_pop_back() const {
+    if constexpr (detail::kMayLink<T>) {
+      return taken(-1);
+    } else {
+      return popped(&detail::list_pop_back);
+    }
+  }
+  std::optional<T> try_pop_front() const {
+    if constexpr (detail::kMayLink<T>) {
+      return taken(0);
+    } else {
+      return popped(&detail::list_pop_front);
+    }
+  }
   // Before the element at `index`; size() appends.
   void insert(Index index, ValueArg value) const {
-    if (!detail::list_insert(*handle_, position(index), detail::Encoded<T>(value).item())) outside(index);
+    if (!detail::list_insert(*handle_, position(index), detail::Encoded<T>(*handle_, value).item())) outside(index);
   }
   void erase(Index index) const {
     if (!detail::list_erase(*handle_, position(index), nullptr)) outside(index);
   }
   template <std::ranges::input_range Values = std::initializer_list<T>>
   void extend(Values&& values) const {
-    detail::list_extend(*handle_, detail::Batch<T>(values).items());
+    detail::list_extend(*handle_, detail::Batch<T>(values, *handle_).items());
   }
   template <std::ranges::input_range Values>
   const List& operator+=(Values&& values) const {
@@ -108,7 +121,7 @@ class List {
   }
   template <std::ranges::input_range Values = std::initializer_list<T>>
   void assign(Values&& values) const {
-    detail::list_assign(*handle_, detail::Batch<T>(values).items());
+    detail::list_assign(*handle_, detail::Batch<T>(values, *handle_).items());
   }
   void clear() const { detail::list_clear(*handle_); }
 
@@ -118,7 +131,7 @@ class List {
   // `values` in the place of the slice; there may be more or fewer of them.
   template <std::ranges::input_range Values = std::initializer_list<T>>
   void set_slice(Index first, Index last, Values&& values) const {
-    replace(first, last, detail::Batch<T>(values).items());
+    replace(first, last, detail::Batch<T>(values, *handle_).items());
   }
   void erase_slice(Index first, Index last = kEnd) const { replace(first, last, {}); }
 
@@ -155,6 +168,10 @@ class List {
   // [1, 2, 3]
   friend std::ostream& operator<<(std::ostream& out, const List& list) { return detail::print(out, list.items()); }
 
+  // ---- waiting for changes (watch.h)
+
+  Watch watch() const { return Watch(detail::watch_object(handle_, nullptr)); }
+
   // ---- the object
 
   std::string name() const { return detail::name_of(*handle_); }
@@ -183,6 +200,7 @@ class List {
   static std::pair<std::uint64_t, std::uint64_t> clipped(Index first, Index last, std::uint64_t size);
   void replace(Index first, Index last, std::span<const detail::Item> values) const;
   std::optional<T> popped(bool (*pop)(detail::Object&, std::string&)) const;
+  std::optional<T> taken(Index index) const;
   void put_element(Index index, ValueArg value) const { set(index, value); }
   template <detail::Change change>
   T change_element(Index index, T operand) const;

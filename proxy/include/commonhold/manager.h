@@ -13,11 +13,11 @@
 //
 //   auto scores = manager.dict<std::string, int>(commonhold::named("scores"));     // opened, or made
 //   auto created = manager.create<Dict<std::string, int>>("scores");               // NameError when it is
-//   taken auto opened = manager.open<Dict<std::string, int>>("scores");                  // NameError when it
-//   is unknown
+//   taken
+//   auto opened = manager.open<Dict<std::string, int>>("scores");                  // NameError when unknown
 //
-// create, open and open_or_create take every type: Dict, List, Value, Array, Lock. An object opened as
-// another type than its own is a TypeMismatch that names both.
+// create, open and open_or_create take every type. An object opened as another type than its own is a TypeMismatch that
+// names both.
 //
 // A Manager is a reference to the server: copy it, capture it, use it after fork. An anonymous server ends,
 // and leaves no file behind, when nobody has a Manager or an object of it any more; a forked child counts
@@ -40,14 +40,24 @@
 #include <utility>
 #include <vector>
 
+#include <commonhold/any.h>
 #include <commonhold/array.h>
+#include <commonhold/barrier.h>
+#include <commonhold/condition.h>
+#include <commonhold/custom.h>
 #include <commonhold/detail/manager_calls.h>
 #include <commonhold/dict.h>
+#include <commonhold/event.h>
 #include <commonhold/list.h>
 #include <commonhold/lock.h>
+#include <commonhold/name_space.h>
 #include <commonhold/named.h>
 #include <commonhold/priority_queue.h>
 #include <commonhold/queue.h>
+#include <commonhold/rlock.h>
+#include <commonhold/rwlock.h>
+#include <commonhold/semaphore.h>
+#include <commonhold/set.h>
 #include <commonhold/value.h>
 
 namespace commonhold {
@@ -108,6 +118,31 @@ class Manager {
     return open_or_create<List<T>>(name.name());
   }
 
+  template <detail::StorableKey T>
+  Set<T> set() const {
+    return anonymous<Set<T>>();
+  }
+  template <detail::StorableKey T>
+  Set<T> set(std::initializer_list<T> elements) const {
+    return filled(anonymous<Set<T>>(), elements);
+  }
+  template <detail::StorableKey T, std::ranges::input_range Elements>
+  Set<T> set(const Elements& elements) const {
+    return filled(anonymous<Set<T>>(), elements);
+  }
+  template <detail::StorableKey T>
+  Set<T> set(const Named& name) const {
+    return open_or_create<Set<T>>(name.name());
+  }
+
+  // A Namespace: ns({{"count", 5}, {"name", "stock"}}).
+  Namespace ns(std::initializer_list<std::pair<const std::string, Any>> attributes = {}) const {
+    auto made = anonymous<Namespace>();
+    made.update(attributes);
+    return made;
+  }
+  Namespace ns(const Named& name) const { return open_or_create<Namespace>(name.name()); }
+
   template <detail::Plain T>
   Value<T> value(T initial = T()) const {
     return made<Value<T>>(detail::Opening::kAnonymous, {}, initial);
@@ -142,6 +177,33 @@ class Manager {
   Lock lock(const LockOptions& options = {}) const { return anonymous<Lock>(options); }
   Lock lock(const Named& name, const LockOptions& options = {}) const {
     return open_or_create<Lock>(name.name(), options);
+  }
+  RLock rlock(const LockOptions& options = {}) const { return anonymous<RLock>(options); }
+  RLock rlock(const Named& name, const LockOptions& options = {}) const {
+    return open_or_create<RLock>(name.name(), options);
+  }
+
+  // With an RLock of its own; with a Lock or RLock of this manager.
+  Condition condition() const { return anonymous<Condition>(); }
+  Condition condition(const Lock& lock) const { return anonymous<Condition>(own(lock)); }
+  Condition condition(const RLock& lock) const { return anonymous<Condition>(own(lock)); }
+  Condition condition(const Named& name) const { return open_or_create<Condition>(name.name()); }
+  Condition condition(const Named& name, const Lock& lock) const {
+    return open_or_create<Condition>(name.name(), own(lock));
+  }
+  Condition condition(const Named& name, const RLock& lock) const {
+    return open_or_create<Condition>(name.name(), own(lock));
+  }
+
+  Event event() const { return anonymous<Event>(); }
+  Event event(const Named& name) const { return open_or_create<Event>(name.name()); }
+
+  // At least one party, else ValueError.
+  Barrier barrier(std::int64_t parties, const BarrierOptions& options = {}) const {
+    return anonymous<Barrier>(parties, options).with_action(options.action);
+  }
+  Barrier barrier(const Named& name, std::int64_t parties, const BarrierOptions& options = {}) const {
+    return open_or_create<Barrier>(name.name(), parties, options).with_action(options.action);
   }
 
   // At most `maxsize` items; 0 or less: no limit.
@@ -186,6 +248,44 @@ class Manager {
   PriorityQueue<T, P> priority_queue(const Named& name, const QueueOptions& options = {}) const {
     return open_or_create<PriorityQueue<T, P>>(name.name(), options);
   }
+
+  // `start` permits, 0 to 2^31 - 1, else ValueError.
+  Semaphore semaphore(std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
+    return anonymous<Semaphore>(start, options);
+  }
+  Semaphore semaphore(const Named& name, std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
+    return open_or_create<Semaphore>(name.name(), start, options);
+  }
+  BoundedSemaphore bounded_semaphore(std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
+    return anonymous<BoundedSemaphore>(start, options);
+  }
+  BoundedSemaphore bounded_semaphore(const Named& name, std::int64_t start = 1,
+                                     const SemaphoreOptions& options = {}) const {
+    return open_or_create<BoundedSemaphore>(name.name(), start, options);
+  }
+
+  RWLock rwlock() const { return anonymous<RWLock>(); }
+  RWLock rwlock(const Named& name) const { return open_or_create<RWLock>(name.name()); }
+
+  // An object of a type that the server's program registered (type.h); the arguments are its constructor's.
+  template <typename... Arguments>
+  Custom custom(std::string_view type, const Arguments&... arguments) const {
+    return Custom(detail::open_custom(state_, detail::Opening::kAnonymous, {}, type,
+                                      [&](detail::Packer& out) { detail::pack_arguments(out, arguments...); }));
+  }
+  template <typename... Arguments>
+  Custom custom(const Named& name, std::string_view type, const Arguments&... arguments) const {
+    return Custom(detail::open_custom(state_, detail::Opening::kOpenOrCreate, name.name(), type,
+                                      [&](detail::Packer& out) { detail::pack_arguments(out, arguments...); }));
+  }
+  // The same for a class that this program knows, and that it has registered too.
+  template <typename T, typename... Arguments>
+  requires std::is_class_v<T>
+  Remote<T> make(const Arguments&... arguments) const {
+    return Remote<T>(custom(detail::registered_name(typeid(T)), arguments...));
+  }
+  // The manager of the server that runs the calling constructor or method. UsageError outside of these.
+  static Manager serving() { return Manager(detail::serving_manager()); }
 
   // ---- names
 
@@ -235,6 +335,11 @@ class Manager {
       if (created) Proxy::initialize(proxy, arguments...);
     }
     return proxy;
+  }
+  template <typename AnyLock>
+  const AnyLock& own(const AnyLock& lock) const {
+    detail::require_own(*state_, *detail::Access::handle(lock), "a condition");
+    return lock;
   }
   template <typename Proxy, typename Contents>
   static Proxy filled(Proxy proxy, const Contents& contents) {

@@ -12,6 +12,12 @@ std::optional<V> Dict<K, V>::find(KeyArg key) const {
     detail::FixedBuffer<V> buffer;
     if (!detail::dict_get_fixed(*handle_, encoded.item(), buffer.data(), buffer.size())) return std::nullopt;
     return buffer.value();
+  } else if constexpr (detail::kMayLink<V>) {
+    return detail::reading_links<V>([&]() -> std::optional<V> {
+      detail::StoredItem stored;
+      if (!detail::dict_get_item(*handle_, encoded.item(), stored)) return std::nullopt;
+      return detail::decode<V>(*handle_, stored);
+    });
   } else {
     std::optional<std::string> bytes(std::in_place);
     if (!detail::dict_get_bytes(*handle_, encoded.item(), *bytes)) return std::nullopt;
@@ -27,18 +33,19 @@ template <detail::StorableKey K, detail::Storable V>
 template <std::ranges::input_range Keys>
 std::vector<std::optional<V>> Dict<K, V>::get_many(Keys&& keys) const {
   const detail::Batch<K, detail::EncodedKey<K>> encoded(std::forward<Keys>(keys));
-  std::vector<std::string> bytes;
-  std::vector<bool> found;
-  detail::dict_get_many(*handle_, encoded.items(), bytes, found);
-  std::vector<std::optional<V>> values(found.size());
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    if (found[i]) values[i] = detail::decode<V>(bytes[i]);
-  }
-  return values;
+  return detail::reading_links<V>([&] {
+    std::vector<bool> found;
+    const auto stored = detail::dict_get_many(*handle_, encoded.items(), found);
+    std::vector<std::optional<V>> values(found.size());
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      if (found[i]) values[i] = detail::decode<V>(*handle_, stored[i]);
+    }
+    return values;
+  });
 }
 
 template <detail::StorableKey K, detail::Storable V>
-Pinned<V> Dict<K, V>::pin(KeyArg key) const {
+Pinned<V> Dict<K, V>::pin(KeyArg key) const requires(!detail::kMayLink<V>) {
   const detail::EncodedKey<K> encoded(key);
   detail::PinnedBytes pinned;
   if (!detail::dict_pin(*handle_, encoded.item(), pinned)) detail::throw_key_error(*handle_, detail::printed(key));
@@ -60,7 +67,7 @@ Pinned<V> Dict<K, V>::pin(KeyArg key) const {
 template <detail::StorableKey K, detail::Storable V>
 V Dict<K, V>::setdefault(KeyArg key, ValueArg value) const {
   const detail::EncodedKey<K> encoded(key);
-  const detail::Encoded<V> initial(value);
+  const detail::Encoded<V> initial(*handle_, value);
   for (;;) {
     if (auto present = find(key)) return *std::move(present);
     if (detail::dict_put_if(*handle_, encoded.item(), initial.item(), detail::PutMode::kInsertOnly, nullptr, nullptr)) {
@@ -71,20 +78,60 @@ V Dict<K, V>::setdefault(KeyArg key, ValueArg value) const {
 
 template <detail::StorableKey K, detail::Storable V>
 std::optional<V> Dict<K, V>::exchange(KeyArg key, ValueArg value) const {
+  if constexpr (detail::kMayLink<V>) {
+    // What is given back is taken hold of first, and replaced if it is still that.
+    const detail::EncodedKey<K> encoded(key);
+    const detail::Encoded<V> desired(*handle_, value);
+    return detail::reading_links<V>([&]() -> std::optional<V> {
+      for (detail::StoredItem seen;;) {
+        if (!detail::dict_get_item(*handle_, encoded.item(), seen)) {
+          if (detail::dict_put_if(*handle_, encoded.item(), desired.item(), detail::PutMode::kInsertOnly, nullptr,
+                                  nullptr)) {
+            return std::nullopt;
+          }
+          continue;
+        }
+        V before = detail::decode<V>(*handle_, seen);
+        if (detail::dict_compare_exchange(*handle_, encoded.item(), seen.item(), desired.item(), nullptr) ==
+            detail::Exchange::kDone) {
+          return before;
+        }
+      }
+    });
+  } else {
   std::string before;
   bool present = false;
-  detail::dict_put_if(*handle_, detail::EncodedKey<K>(key).item(), detail::Encoded<V>(value).item(),
+  detail::dict_put_if(*handle_, detail::EncodedKey<K>(key).item(), detail::Encoded<V>(*handle_, value).item(),
                       detail::PutMode::kPut, &before, &present);
   if (!present) return std::nullopt;
   return detail::decode<V>(before);
+  }
 }
 
 template <detail::StorableKey K, detail::Storable V>
 bool Dict<K, V>::compare_exchange(KeyArg key, V& expected, ValueArg desired) const {
+  const detail::Encoded<V> seen(*handle_, expected);
+  if constexpr (detail::kMayLink<V>) {
+    const detail::EncodedKey<K> encoded(key);
+    const detail::Encoded<V> next(*handle_, desired);
+    for (;;) {
+      switch (detail::dict_compare_exchange(*handle_, encoded.item(), seen.item(), next.item(), nullptr)) {
+        case detail::Exchange::kDone:
+          return true;
+        case detail::Exchange::kDifferent: {
+          V actual = at(key);
+          if (actual == expected) continue;  // it is as expected by now
+          expected = std::move(actual);
+          return false;
+        }
+        case detail::Exchange::kAbsent:
+          detail::throw_key_error(*handle_, detail::printed(key));
+      }
+    }
+  } else {
   std::string actual;
-  const detail::Encoded<V> seen(expected);
   switch (detail::dict_compare_exchange(*handle_, detail::EncodedKey<K>(key).item(), seen.item(),
-                                        detail::Encoded<V>(desired).item(), &actual)) {
+                                        detail::Encoded<V>(*handle_, desired).item(), &actual)) {
     case detail::Exchange::kDone:
       return true;
     case detail::Exchange::kDifferent:
@@ -94,43 +141,90 @@ bool Dict<K, V>::compare_exchange(KeyArg key, V& expected, ValueArg desired) con
       break;
   }
   detail::throw_key_error(*handle_, detail::printed(key));
+  }
 }
 
 template <detail::StorableKey K, detail::Storable V>
 std::optional<V> Dict<K, V>::try_pop(KeyArg key) const {
+  if constexpr (detail::kMayLink<V>) {
+    // Taken hold of first, removed if it is still that: in between nobody could keep what it refers to.
+    const detail::EncodedKey<K> encoded(key);
+    return detail::reading_links<V>([&]() -> std::optional<V> {
+      for (detail::StoredItem seen;;) {
+        if (!detail::dict_get_item(*handle_, encoded.item(), seen)) return std::nullopt;
+        V value = detail::decode<V>(*handle_, seen);
+        if (detail::dict_erase_if_equal(*handle_, encoded.item(), seen.item()) == detail::Exchange::kDone) return value;
+      }
+    });
+  } else {
   std::string before;
   if (!detail::dict_erase(*handle_, detail::EncodedKey<K>(key).item(), &before)) return std::nullopt;
   return detail::decode<V>(before);
+  }
 }
 
 template <detail::StorableKey K, detail::Storable V>
 auto Dict<K, V>::popitem() const -> value_type {
-  detail::EntryBytes entry;
-  if (!detail::dict_pop_last(*handle_, entry)) detail::throw_empty(*handle_, "popitem");
-  return {detail::decode<K>(entry.key()), detail::decode<V>(entry.value())};
+  if constexpr (detail::kMayLink<V> || detail::kMayLink<K>) {
+    return detail::reading_links<V>([&]() -> value_type {
+      detail::EntryBytes last;
+      last.sequence = UINT64_MAX;  // no entry's: the first try only looks
+      for (;;) {
+        const bool looked = last.sequence != UINT64_MAX;
+        std::optional<value_type> entry;
+        if (looked) entry.emplace(decoded(last));
+        switch (detail::dict_pop_last_if_equal(*handle_, last)) {
+          case detail::Exchange::kDone:
+            return *std::move(entry);
+          case detail::Exchange::kDifferent:
+            break;
+          case detail::Exchange::kAbsent:
+            detail::throw_empty(*handle_, "popitem");
+        }
+      }
+    });
+  } else {
+    detail::EntryBytes entry;
+    if (!detail::dict_pop_last(*handle_, entry)) detail::throw_empty(*handle_, "popitem");
+    return decoded(entry);
+  }
+}
+
+template <detail::StorableKey K, detail::Storable V>
+auto Dict<K, V>::decoded(const detail::EntryBytes& entry) const -> value_type {
+  return {detail::decode<K>(*handle_, entry.key_kind, entry.key()),
+          detail::decode<V>(*handle_, entry.value_kind, entry.value())};
 }
 
 template <detail::StorableKey K, detail::Storable V>
 std::vector<K> Dict<K, V>::keys() const {
   std::vector<K> all;
-  for (const auto& entry : detail::dict_snapshot(*handle_)) all.push_back(detail::decode<K>(entry.key()));
+  for (const auto& entry : detail::dict_snapshot(*handle_)) {
+    all.push_back(detail::decode<K>(*handle_, entry.key_kind, entry.key()));
+  }
   return all;
 }
 
 template <detail::StorableKey K, detail::Storable V>
 std::vector<V> Dict<K, V>::values() const {
-  std::vector<V> all;
-  for (const auto& entry : detail::dict_snapshot(*handle_)) all.push_back(detail::decode<V>(entry.value()));
-  return all;
+  return detail::reading_links<V>([&] {
+    std::vector<V> all;
+    for (const auto& entry : detail::dict_snapshot(*handle_)) {
+      all.push_back(detail::decode<V>(*handle_, entry.value_kind, entry.value()));
+    }
+    return all;
+  });
 }
 
 template <detail::StorableKey K, detail::Storable V>
 auto Dict<K, V>::items() const -> std::vector<value_type> {
-  const auto entries = detail::dict_snapshot(*handle_);
-  std::vector<value_type> all;
-  all.reserve(entries.size());
-  for (const auto& entry : entries) all.emplace_back(detail::decode<K>(entry.key()), detail::decode<V>(entry.value()));
-  return all;
+  return detail::reading_links<V>([&] {
+    const auto entries = detail::dict_snapshot(*handle_);
+    std::vector<value_type> all;
+    all.reserve(entries.size());
+    for (const auto& entry : entries) all.push_back(decoded(entry));
+    return all;
+  });
 }
 
 template <detail::StorableKey K, detail::Storable V>
@@ -147,49 +241,44 @@ template <detail::StorableKey K, detail::Storable V>
 template <typename Fn>
 V Dict<K, V>::update_from(KeyArg key, const V* start, Fn& fn) const {
   const detail::EncodedKey<K> encoded(key);
-  std::string seen;
-  bool present = detail::dict_get_bytes(*handle_, encoded.item(), seen);
-  for (;;) {
-    if (!present && start == nullptr) detail::throw_key_error(*handle_, detail::printed(key));
-    V next = fn(present ? detail::decode<V>(seen) : V(*start));
-    const detail::Encoded<V> desired(next);
-    if (!present) {
-      if (detail::dict_put_if(*handle_, encoded.item(), desired.item(), detail::PutMode::kInsertOnly, nullptr,
-                              nullptr)) {
+  return detail::reading_links<V>([&]() -> V {
+    for (detail::StoredItem seen;;) {
+      const bool present = detail::dict_get_item(*handle_, encoded.item(), seen);
+      if (!present && start == nullptr) detail::throw_key_error(*handle_, detail::printed(key));
+      V next = fn(present ? detail::decode<V>(*handle_, seen) : V(*start));
+      const detail::Encoded<V> desired(*handle_, next);
+      if (present) {
+        if (detail::dict_compare_exchange(*handle_, encoded.item(), seen.item(), desired.item(), nullptr) ==
+            detail::Exchange::kDone) {
+          return next;
+        }
+      } else if (detail::dict_put_if(*handle_, encoded.item(), desired.item(), detail::PutMode::kInsertOnly, nullptr,
+                                     nullptr)) {
         return next;
       }
-      present = detail::dict_get_bytes(*handle_, encoded.item(), seen);
-      continue;
     }
-    const detail::Item expected{detail::kKind<V>, seen.data(), seen.size()};
-    std::string actual;
-    switch (detail::dict_compare_exchange(*handle_, encoded.item(), expected, desired.item(), &actual)) {
-      case detail::Exchange::kDone:
-        return next;
-      case detail::Exchange::kDifferent:
-        seen = std::move(actual);
-        break;
-      case detail::Exchange::kAbsent:
-        present = false;
-        break;
-    }
-  }
+  });
 }
 
 template <detail::StorableKey K, detail::Storable V>
 template <typename Entries>
 bool Dict<K, V>::equals(const Entries& entries) const {
-  const auto mine = detail::dict_snapshot(*handle_);
-  if (mine.size() != entries.size()) return false;
-  std::unordered_map<std::string_view, std::string_view> by_key;
-  for (const auto& entry : mine) by_key.emplace(entry.key(), entry.value());
-  for (const auto& [key, value] : entries) {
-    const K wanted(key);
-    const detail::EncodedKey<K> encoded(wanted);
-    const auto found = by_key.find({static_cast<const char*>(encoded.item().data), encoded.item().size});
-    if (found == by_key.end() || !(detail::decode<V>(found->second) == value)) return false;
-  }
-  return true;
+  return detail::reading_links<V>([&] {
+    const auto mine = detail::dict_snapshot(*handle_);
+    if (mine.size() != entries.size()) return false;
+    std::unordered_map<std::string_view, const detail::EntryBytes*> by_key;
+    for (const auto& entry : mine) by_key.emplace(entry.key(), &entry);
+    for (const auto& [key, value] : entries) {
+      const K wanted(key);
+      const detail::EncodedKey<K> encoded(wanted);
+      const auto found = by_key.find({static_cast<const char*>(encoded.item().data), encoded.item().size});
+      if (found == by_key.end() || found->second->key_kind != encoded.item().kind ||
+          !(detail::decode<V>(*handle_, found->second->value_kind, found->second->value()) == value)) {
+        return false;
+      }
+    }
+    return true;
+  });
 }
 
 }  // namespace commonhold

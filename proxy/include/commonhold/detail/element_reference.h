@@ -33,6 +33,15 @@ class ElementReference {
     return *this;
   }
 
+  // What is there, for a call: dict["a"]->push_back(1), where the values are proxies.
+  auto operator->() const requires(kShape<V> == Shape::kReference) {
+    struct Held {
+      V value;
+      const V* operator->() const { return &value; }
+    };
+    return Held{V(*this)};
+  }
+
   // One step each; the value after it. Of numbers in place; of other types as update(), which may compute it again.
   V operator+=(Argument<V> operand) const {
     if constexpr (kIsNumber<V>) {

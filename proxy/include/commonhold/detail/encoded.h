@@ -30,8 +30,10 @@ constexpr ItemKind kind_of() {
       return ItemKind::kBytes;
     case Shape::kStruct:
       return ItemKind::kStruct;
+    case Shape::kReference:
+      return ItemKind::kReference;
     default:
-      return ItemKind::kCompound;
+      return kMayLink<T> ? ItemKind::kLinked : ItemKind::kCompound;
   }
 }
 template <typename T>
@@ -58,14 +60,25 @@ constexpr T from_word(Word word) {
 
 [[noreturn]] void refuse_size(std::size_t found, std::size_t expected);
 
-// A T's stored form for the time of a call. The argument must outlive it.
+// A T's stored form for the time of a call. The argument must outlive it. Values that may hold references say what they
+// are stored in.
 template <typename T>
 class Encoded {
  public:
-  explicit Encoded(Argument<T> value) requires(kShape<T> >= Shape::kCoded) : bytes_(encode(value)) {}
+  explicit Encoded(Argument<T> value) requires(kShape<T> >= Shape::kCoded && !kMayLink<T>) : bytes_(encode(value)) {}
+  Encoded(Object& into, Argument<T> value) requires(kShape<T> >= Shape::kCoded) : bytes_(encode(into, value)) {}
   Item item() const { return {kKind<T>, bytes_.data(), bytes_.size()}; }
 
  private:
+  static std::string encode(Object& into, const T& value) {
+    if constexpr (kMayLink<T>) {
+      Packer out(into);
+      pack(out, value);
+      return out.take_linked();
+    } else {
+      return encode(value);
+    }
+  }
   static std::string encode(const T& value) {
     if constexpr (kShape<T> == Shape::kCoded) {
       return Codec<T>::encode(value);
@@ -82,6 +95,7 @@ template <typename T>
 requires(kShape<T> == Shape::kWord) class Encoded<T> {
  public:
   explicit Encoded(T value) : word_(to_word(value)) {}
+  Encoded(Object&, T value) : Encoded(value) {}
   Item item() const { return {kKind<T>, &word_, sizeof word_}; }
 
  private:
@@ -92,6 +106,7 @@ template <typename T>
 requires(kShape<T> == Shape::kText) class Encoded<T> {
  public:
   explicit Encoded(std::string_view value) : text_(value) {}
+  Encoded(Object&, std::string_view value) : Encoded(value) {}
   Item item() const { return {ItemKind::kText, text_.data(), text_.size()}; }
 
  private:
@@ -102,6 +117,7 @@ template <typename T>
 requires(kShape<T> == Shape::kBytes) class Encoded<T> {
  public:
   explicit Encoded(std::span<const std::byte> value) : bytes_(value) {}
+  Encoded(Object&, std::span<const std::byte> value) : Encoded(value) {}
   Item item() const { return {ItemKind::kBytes, bytes_.data(), bytes_.size()}; }
 
  private:
@@ -112,6 +128,7 @@ template <typename T>
 requires(kShape<T> == Shape::kStruct && std::has_unique_object_representations_v<T>) class Encoded<T> {
  public:
   explicit Encoded(const T& value) : value_(&value) {}
+  Encoded(Object&, const T& value) : Encoded(value) {}
   Item item() const { return {ItemKind::kStruct, value_, sizeof(T)}; }
 
  private:
@@ -122,6 +139,7 @@ requires(kShape<T> == Shape::kStruct && std::has_unique_object_representations_v
 template <typename T>
 requires(kShape<T> == Shape::kStruct && !std::has_unique_object_representations_v<T>) class Encoded<T> {
  public:
+  Encoded(Object&, const T& value) : Encoded(value) {}
   explicit Encoded(const T& value) {
     std::memcpy(copy_, &value, sizeof(T));
 #if defined(__has_builtin)
@@ -136,6 +154,16 @@ requires(kShape<T> == Shape::kStruct && !std::has_unique_object_representations_
 
  private:
   alignas(T) std::byte copy_[sizeof(T)];
+};
+
+template <typename T>
+requires(kShape<T> == Shape::kReference) class Encoded<T> {
+ public:
+  Encoded(Object& into, const T& value) : word_(link_word(into, Access::handle(value))) {}
+  Item item() const { return {ItemKind::kReference, &word_, sizeof word_}; }
+
+ private:
+  Word word_;
 };
 
 // Equal keys have equal bytes: -0.0 is stored as 0.0.
@@ -176,6 +204,7 @@ class FixedBuffer {
 // A value from its stored bytes.
 template <typename T>
 T decode(std::string_view bytes) {
+  static_assert(!kMayLink<T>, "values that may hold references are decoded with the object they were read from");
   if constexpr (kIsFixed<T>) {
     FixedBuffer<T> buffer;
     if (bytes.size() != buffer.size()) refuse_size(bytes.size(), buffer.size());
@@ -194,6 +223,31 @@ T decode(std::string_view bytes) {
     in.end();
     return value;
   }
+}
+
+// The same for a value that was read in `from`. Throws LinkGone (links.h).
+template <typename T>
+T decode(Object& from, ItemKind kind, std::string_view bytes) {
+  if constexpr (kShape<T> == Shape::kAny) {
+    return T::decode(from, kind, bytes);
+  } else if constexpr (kShape<T> == Shape::kReference) {
+    static const ObjectRequest request = T::request();
+    Word id = 0;
+    if (bytes.size() != sizeof id) refuse_size(bytes.size(), sizeof id);
+    std::memcpy(&id, bytes.data(), sizeof id);
+    return Access::make<T>(open_link(from, id, request));
+  } else if constexpr (kMayLink<T>) {
+    Unpacker in(bytes, from, true);
+    T value = unpack<T>(in);
+    in.end();
+    return value;
+  } else {
+    return decode<T>(bytes);
+  }
+}
+template <typename T>
+T decode(Object& from, const StoredItem& item) {
+  return decode<T>(from, item.kind, item.bytes);
 }
 
 }  // namespace commonhold::detail

@@ -21,13 +21,14 @@ inline constexpr bool kLendsElements = std::is_lvalue_reference_v<std::ranges::r
 template <typename T, typename Encoding = Encoded<T>>
 class Batch {
  public:
-  template <std::ranges::input_range Range>
-  explicit Batch(Range&& values) {
+  // `into` is what they are stored in: nothing for keys.
+  template <std::ranges::input_range Range, typename... Into>
+  explicit Batch(Range&& values, Into&... into) {
     for (auto&& value : values) {
       if constexpr (kLendsElements<Range, T>) {
-        encoded_.emplace_back(value);
+        encoded_.emplace_back(into..., value);
       } else {
-        encoded_.emplace_back(kept_.emplace_back(T(value)));
+        encoded_.emplace_back(into..., kept_.emplace_back(T(value)));
       }
     }
     items_.reserve(encoded_.size());
@@ -45,7 +46,7 @@ template <typename K, typename V>
 class PairBatch {
  public:
   template <std::ranges::input_range Range>
-  explicit PairBatch(Range&& entries) {
+  PairBatch(Range&& entries, Object& into) : into_(into) {
     using Entry = std::remove_cvref_t<std::ranges::range_reference_t<Range>>;
     constexpr bool kLent = std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>>;
     for (auto&& entry : entries) {
@@ -67,13 +68,14 @@ class PairBatch {
     using Value = std::remove_cvref_t<decltype(std::get<1>(entry))>;
     if constexpr (std::is_same_v<Key, K> && std::is_same_v<Value, V>) {
       keys_.emplace_back(std::get<0>(entry));
-      values_.emplace_back(std::get<1>(entry));
+      values_.emplace_back(into_, std::get<1>(entry));
     } else {
       const auto& kept = kept_.emplace_back(K(std::get<0>(entry)), V(std::get<1>(entry)));
       keys_.emplace_back(kept.first);
-      values_.emplace_back(kept.second);
+      values_.emplace_back(into_, kept.second);
     }
   }
+  Object& into_;
   std::deque<std::pair<K, V>> kept_;
   std::deque<EncodedKey<K>> keys_;
   std::deque<Encoded<V>> values_;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace commonhold::detail {
 
@@ -18,6 +19,7 @@ enum class ItemKind : std::uint8_t {
   kStruct = 6,
   kReference = 7,
   kCompound = 8,
+  kLinked = 9,
 };
 
 // Private bytes that the caller lends for a call.
@@ -25,6 +27,13 @@ struct Item {
   ItemKind kind = ItemKind::kNull;
   const void* data = nullptr;
   std::size_t size = 0;
+};
+
+// A copy of what is stored.
+struct StoredItem {
+  ItemKind kind = ItemKind::kNull;
+  std::string bytes;
+  Item item() const { return {kind, bytes.data(), bytes.size()}; }
 };
 
 // A change of one word in one step; never user code, because it runs under a lock.

@@ -11,6 +11,12 @@ T List<T>::at(Index index) const {
     detail::FixedBuffer<T> buffer;
     if (!detail::list_get_fixed(*handle_, position(index), buffer.data(), buffer.size())) outside(index);
     return buffer.value();
+  } else if constexpr (detail::kMayLink<T>) {
+    return detail::reading_links<T>([&] {
+      detail::StoredItem stored;
+      if (!detail::list_get_item(*handle_, position(index), stored)) outside(index);
+      return detail::decode<T>(*handle_, stored);
+    });
   } else {
     std::string bytes;
     if (!detail::list_get_bytes(*handle_, position(index), bytes)) outside(index);
@@ -20,9 +26,26 @@ T List<T>::at(Index index) const {
 
 template <detail::Storable T>
 bool List<T>::compare_exchange(Index index, T& expected, ValueArg desired) const {
+  const detail::Encoded<T> seen(*handle_, expected);
+  if constexpr (detail::kMayLink<T>) {
+    const detail::Encoded<T> next(*handle_, desired);
+    for (;;) {
+      switch (detail::list_compare_exchange(*handle_, position(index), seen.item(), next.item(), nullptr)) {
+        case detail::Exchange::kDone:
+          return true;
+        case detail::Exchange::kDifferent: {
+          T actual = at(index);
+          if (actual == expected) continue;  // it is as expected by now
+          expected = std::move(actual);
+          return false;
+        }
+        case detail::Exchange::kAbsent:
+          outside(index);
+      }
+    }
+  } else {
   std::string actual;
-  const detail::Encoded<T> seen(expected);
-  switch (detail::list_compare_exchange(*handle_, position(index), seen.item(), detail::Encoded<T>(desired).item(),
+  switch (detail::list_compare_exchange(*handle_, position(index), seen.item(), detail::Encoded<T>(*handle_, desired).item(),
                                         &actual)) {
     case detail::Exchange::kDone:
       return true;
@@ -33,6 +56,7 @@ bool List<T>::compare_exchange(Index index, T& expected, ValueArg desired) const
       break;
   }
   outside(index);
+  }
 }
 
 template <detail::Storable T>
@@ -50,22 +74,35 @@ template <detail::Storable T>
 template <typename Fn>
 T List<T>::update_element(Index index, Fn&& fn) const {
   const std::uint64_t at = position(index);
-  std::string seen;
-  if (!detail::list_get_bytes(*handle_, at, seen)) outside(index);
-  for (;;) {
-    T next = fn(detail::decode<T>(seen));
-    const detail::Item expected{detail::kKind<T>, seen.data(), seen.size()};
-    std::string actual;
-    switch (detail::list_compare_exchange(*handle_, at, expected, detail::Encoded<T>(next).item(), &actual)) {
-      case detail::Exchange::kDone:
+  return detail::reading_links<T>([&]() -> T {
+    for (detail::StoredItem seen;;) {
+      if (!detail::list_get_item(*handle_, at, seen)) outside(index);
+      T next = fn(detail::decode<T>(*handle_, seen));
+      const detail::Encoded<T> desired(*handle_, next);
+      if (detail::list_compare_exchange(*handle_, at, seen.item(), desired.item(), nullptr) == detail::Exchange::kDone) {
         return next;
-      case detail::Exchange::kDifferent:
-        seen = std::move(actual);
-        break;
-      case detail::Exchange::kAbsent:
-        outside(index);
+      }
     }
-  }
+  });
+}
+
+// Takes hold of an element, then removes it if it is still that: in between nobody could keep what it refers to. -1 is
+// the last one, whichever that is when it goes.
+template <detail::Storable T>
+std::optional<T> List<T>::taken(Index index) const {
+  return detail::reading_links<T>([&]() -> std::optional<T> {
+    for (detail::StoredItem seen;;) {
+      const std::uint64_t at = position(index);
+      if (!detail::list_get_item(*handle_, at, seen)) {
+        if (index < 0 && size() != 0 && position(index) != UINT64_MAX) continue;
+        return std::nullopt;
+      }
+      T value = detail::decode<T>(*handle_, seen);
+      const auto done = index == -1 ? detail::list_pop_back_if_equal(*handle_, seen.item())
+                                    : detail::list_erase_if_equal(*handle_, at, seen.item());
+      if (done == detail::Exchange::kDone) return value;
+    }
+  });
 }
 
 template <detail::Storable T>
@@ -93,9 +130,14 @@ T List<T>::pop(Index index) const {
     if (auto value = try_pop_back()) return *std::move(value);
     detail::throw_empty(*handle_, "pop");
   }
-  std::string bytes;
-  if (!detail::list_erase(*handle_, position(index), &bytes)) outside(index);
-  return detail::decode<T>(bytes);
+  if constexpr (detail::kMayLink<T>) {
+    if (auto value = taken(index)) return *std::move(value);
+    outside(index);
+  } else {
+    std::string bytes;
+    if (!detail::list_erase(*handle_, position(index), &bytes)) outside(index);
+    return detail::decode<T>(bytes);
+  }
 }
 
 template <detail::Storable T>
@@ -110,20 +152,22 @@ std::pair<std::uint64_t, std::uint64_t> List<T>::clipped(Index first, Index last
 
 template <detail::Storable T>
 std::vector<T> List<T>::slice(Index first, Index last) const {
-  std::vector<std::string> bytes;
-  if (first >= 0 && last >= 0) {
-    const auto count = static_cast<std::uint64_t>(std::max<Index>(last - first, 0));
-    bytes = detail::list_snapshot(*handle_, static_cast<std::uint64_t>(first), count);
-  } else {
-    // Counted from the end: the end and the elements must be of one moment.
-    bytes = detail::list_snapshot(*handle_, 0, UINT64_MAX);
-    const auto [from, count] = clipped(first, last, bytes.size());
-    bytes = {std::make_move_iterator(bytes.begin() + from), std::make_move_iterator(bytes.begin() + from + count)};
-  }
-  std::vector<T> values;
-  values.reserve(bytes.size());
-  for (const auto& element : bytes) values.push_back(detail::decode<T>(element));
-  return values;
+  return detail::reading_links<T>([&] {
+    std::vector<detail::StoredItem> stored;
+    if (first >= 0 && last >= 0) {
+      const auto count = static_cast<std::uint64_t>(std::max<Index>(last - first, 0));
+      stored = detail::list_snapshot(*handle_, static_cast<std::uint64_t>(first), count);
+    } else {
+      // Counted from the end: the end and the elements must be of one moment.
+      stored = detail::list_snapshot(*handle_, 0, UINT64_MAX);
+      const auto [from, count] = clipped(first, last, stored.size());
+      stored = {std::make_move_iterator(stored.begin() + from), std::make_move_iterator(stored.begin() + from + count)};
+    }
+    std::vector<T> values;
+    values.reserve(stored.size());
+    for (const auto& element : stored) values.push_back(detail::decode<T>(*handle_, element));
+    return values;
+  });
 }
 
 template <detail::Storable T>
@@ -159,29 +203,33 @@ auto List<T>::index(const T& value, Index first, Index last) const -> size_type 
 
 template <detail::Storable T>
 void List<T>::remove(const T& value) const {
-  for (;;) {
-    const auto bytes = detail::list_snapshot(*handle_, 0, UINT64_MAX);
-    const auto found = std::find_if(bytes.begin(), bytes.end(),
-                                    [&](const std::string& element) { return detail::decode<T>(element) == value; });
-    if (found == bytes.end()) detail::throw_no_such_value(*handle_, detail::printed(value));
-    const detail::Item expected{detail::kKind<T>, found->data(), found->size()};
-    const auto at = static_cast<std::uint64_t>(found - bytes.begin());
-    if (detail::list_erase_if_equal(*handle_, at, expected) == detail::Exchange::kDone) return;
-  }
+  detail::reading_links<T>([&] {
+    for (;;) {
+      const auto stored = detail::list_snapshot(*handle_, 0, UINT64_MAX);
+      const auto found = std::find_if(stored.begin(), stored.end(), [&](const detail::StoredItem& element) {
+        return detail::decode<T>(*handle_, element) == value;
+      });
+      if (found == stored.end()) detail::throw_no_such_value(*handle_, detail::printed(value));
+      const auto at = static_cast<std::uint64_t>(found - stored.begin());
+      if (detail::list_erase_if_equal(*handle_, at, found->item()) == detail::Exchange::kDone) return;
+    }
+  });
 }
 
 template <detail::Storable T>
 template <typename Less>
 void List<T>::sort(Less less) const {
-  for (;;) {
-    std::uint64_t changes = 0;
-    std::vector<T> values;
-    for (const auto& element : detail::list_snapshot(*handle_, 0, UINT64_MAX, &changes)) {
-      values.push_back(detail::decode<T>(element));
+  detail::reading_links<T>([&] {
+    for (;;) {
+      std::uint64_t changes = 0;
+      std::vector<T> values;
+      for (const auto& element : detail::list_snapshot(*handle_, 0, UINT64_MAX, &changes)) {
+        values.push_back(detail::decode<T>(*handle_, element));
+      }
+      std::stable_sort(values.begin(), values.end(), std::ref(less));
+      if (detail::list_assign_if_unchanged(*handle_, changes, detail::Batch<T>(values, *handle_).items())) return;
     }
-    std::stable_sort(values.begin(), values.end(), std::ref(less));
-    if (detail::list_assign_if_unchanged(*handle_, changes, detail::Batch<T>(values).items())) return;
-  }
+  });
 }
 
 }  // namespace commonhold

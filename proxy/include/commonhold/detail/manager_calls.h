@@ -44,6 +44,8 @@ std::shared_ptr<ManagerState> start_manager(const StartOptions& options);
 std::shared_ptr<ManagerState> connect_manager(std::string_view name_or_folder, const ConnectOptions& options);
 ObjectHandle open_object(const std::shared_ptr<ManagerState>& manager, Opening opening, std::string_view name,
                          const ObjectRequest& request, bool& created);
+// Throws UsageError unless the object is one of this manager's.
+void require_own(const ManagerState& manager, Object& object, const char* use);
 void remove_name(ManagerState& manager, std::string_view name);
 std::vector<ObjectInfo> list_objects(ManagerState& manager);
 void shut_down(ManagerState& manager);

@@ -1,7 +1,9 @@
 // Compound values as MessagePack: containers become arrays and maps, structs and user types extensions.
 // Self-describing, so that tools and programs in other languages can read what a C++ program stored.
 //
-// Extensions: 1 = a struct's bytes, 2 = what a user's Codec wrote, 3 = kept for references to shared objects.
+// Extensions: 1 = a struct's bytes, 2 = what a user's Codec wrote, 3 = a reference to a shared object: its ObjectId as a
+// little-endian word. An item with references is a linked one: a word with their number and the ids come before the
+// MessagePack, so that the server finds them without reading it.
 #pragma once
 
 #include <array>
@@ -12,13 +14,19 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
+#include <commonhold/detail/links.h>
 #include <commonhold/detail/shape.h>
 
 namespace commonhold::detail {
 
 class Packer {
  public:
+  Packer() = default;
+  // For values with references, which are stored in `into`.
+  explicit Packer(Object& into) : into_(&into) {}
+
   void null();
   void boolean(bool value);
   void integer(std::int64_t value);
@@ -30,10 +38,17 @@ class Packer {
   void mapping(std::size_t count);   // key, value, key, value... follow
   void extension(std::int8_t type, std::string_view value);
 
+  void link(const ObjectHandle& object);
+
   std::string take() { return std::move(out_); }
+  const std::vector<Word>& links() const { return links_; }
+  // The links before what was packed.
+  std::string take_linked();
 
  private:
   void head(unsigned char tag, std::uint64_t value, int bytes);
+  Object* into_ = nullptr;
+  std::vector<Word> links_;
   std::string out_;
 };
 
@@ -41,7 +56,11 @@ class Packer {
 class Unpacker {
  public:
   explicit Unpacker(std::string_view bytes) : left_(bytes) {}
+  // For what is stored in `from`; `linked`: with links before it.
+  Unpacker(std::string_view bytes, Object& from, bool linked);
 
+  enum class Next { kNull, kBool, kInteger, kReal, kText, kBytes, kSequence, kMapping, kLink, kOther };
+  Next next();
   bool null();  // consumes a null if there is one
   bool boolean();
   std::int64_t integer();
@@ -52,6 +71,8 @@ class Unpacker {
   std::size_t sequence();
   std::size_t mapping();
   std::string_view extension(std::int8_t type);
+  // The object of that type, which a reference of this process keeps alive. Throws LinkGone.
+  ObjectHandle link(const ObjectRequest& request);
   void expect_count(std::size_t found, std::size_t expected) const;
   void end() const;  // nothing may be left
 
@@ -62,10 +83,17 @@ class Unpacker {
   std::size_t count(unsigned char found, unsigned char fix, unsigned char tag16);
   [[noreturn]] void refuse(const char* expected) const;
   std::string_view left_;
+  Object* from_ = nullptr;
 };
 
 inline constexpr std::int8_t kStructExtension = 1;
 inline constexpr std::int8_t kCodedExtension = 2;
+inline constexpr std::int8_t kLinkExtension = 3;
+
+// any.h
+void pack_any(Packer& out, const Any& value);
+template <typename T>
+T unpack_any(Unpacker& in);
 
 template <typename T>
 void pack(Packer& out, const T& value) {
@@ -85,6 +113,10 @@ void pack(Packer& out, const T& value) {
     out.bytes({reinterpret_cast<const char*>(value.data()), value.size()});
   } else if constexpr (kShape<T> == Shape::kStruct) {
     out.extension(kStructExtension, {reinterpret_cast<const char*>(&value), sizeof(T)});
+  } else if constexpr (kShape<T> == Shape::kReference) {
+    out.link(Access::handle(value));
+  } else if constexpr (kShape<T> == Shape::kAny) {
+    pack_any(out, value);
   } else if constexpr (kShape<T> == Shape::kCoded) {
     out.extension(kCodedExtension, Codec<T>::encode(value));
   } else if constexpr (kShape<T> == Shape::kSequence || kShape<T> == Shape::kSet) {
@@ -141,6 +173,11 @@ T unpack(Unpacker& in) {
     std::array<std::byte, sizeof(T)> copy;
     std::memcpy(copy.data(), bytes.data(), sizeof(T));
     return std::bit_cast<T>(copy);
+  } else if constexpr (kShape<T> == Shape::kReference) {
+    static const ObjectRequest request = T::request();
+    return Access::make<T>(in.link(request));
+  } else if constexpr (kShape<T> == Shape::kAny) {
+    return unpack_any<T>(in);
   } else if constexpr (kShape<T> == Shape::kCoded) {
     return Codec<T>::decode(in.extension(kCodedExtension));
   } else if constexpr (kShape<T> == Shape::kSequence || kShape<T> == Shape::kSet) {

@@ -57,6 +57,7 @@ struct ObjectRequest {
   ObjectKind kind = ObjectKind::kNone;
   std::string signature;
   std::uint64_t arguments[4] = {};  // as in rpc/commonhold.capnp, ObjectPlan
+  std::string data = {};            // likewise
 };
 
 // Text that another program of the same user turns into a handle of the same object (attach.h).
@@ -78,6 +79,7 @@ inline void check(Object& object) {
 }
 
 [[noreturn]] void throw_key_error(Object& object, const std::string& key);
+[[noreturn]] void throw_attribute_error(Object& object, std::string_view name);
 [[noreturn]] void throw_index_error(Object& object, std::int64_t index, std::uint64_t size);
 [[noreturn]] void throw_empty(Object& object, const char* operation);
 [[noreturn]] void throw_no_such_value(Object& object, const std::string& value);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <deque>
 #include <list>
@@ -18,15 +19,28 @@
 #include <vector>
 
 #include <commonhold/codec.h>
+#include <commonhold/detail/object_handle.h>
+
+namespace commonhold {
+class Any;
+}
 
 namespace commonhold::detail {
+
+// A proxy of a shared object: Dict, List, Lock and the others.
+template <typename T>
+concept Proxy = requires {
+  { T::request() } -> std::same_as<ObjectRequest>;
+};
 
 enum class Shape {
   kWord,  // one 64-bit word
   kText,
   kBytes,
-  kStruct,    // the object's bytes
-  kCoded,     // the user's Codec
+  kStruct,     // the object's bytes
+  kReference,  // another shared object, by its id
+  kAny,        // what an Any holds
+  kCoded,      // the user's Codec
   kSequence,  // MessagePack from here on
   kSet,
   kMap,
@@ -77,8 +91,12 @@ inline constexpr bool kIsView<std::basic_string_view<C, R>> = true;
 
 template <typename T>
 constexpr Shape shape_of() {
-  if constexpr (HasCodec<T>) {
+  if constexpr (std::is_same_v<T, Any>) {
+    return Shape::kAny;
+  } else if constexpr (HasCodec<T>) {
     return Shape::kCoded;
+  } else if constexpr (Proxy<T>) {
+    return Shape::kReference;
   } else if constexpr (std::is_same_v<T, bool> || std::is_enum_v<T> || std::is_same_v<T, float> ||
                        std::is_same_v<T, double>) {
     return Shape::kWord;
@@ -106,9 +124,29 @@ template <typename T>
 concept Storable = kShape<T>
 != Shape::kNone && !std::is_const_v<T> && !std::is_volatile_v<T>;
 
+// Values that may hold references to other objects: proxies, Any, and containers of such.
+template <typename T>
+constexpr bool may_link() {
+  if constexpr (kShape<T> == Shape::kReference || kShape<T> == Shape::kAny) {
+    return true;
+  } else if constexpr (kShape<T> == Shape::kSequence || kShape<T> == Shape::kSet || kShape<T> == Shape::kOptional) {
+    return may_link<typename T::value_type>();
+  } else if constexpr (kShape<T> == Shape::kMap) {
+    return may_link<typename T::key_type>() || may_link<typename T::mapped_type>();
+  } else if constexpr (kShape<T> == Shape::kTuple) {
+    return []<std::size_t... I>(std::index_sequence<I...>) {
+      return (may_link<std::tuple_element_t<I, T>>() || ...);
+    }(std::make_index_sequence<std::tuple_size_v<T>>());
+  } else {
+    return false;
+  }
+}
+template <typename T>
+inline constexpr bool kMayLink = may_link<T>();
+
 // A type that can be a dict's key. Keys are equal when their stored bytes are.
 template <typename T>
-concept StorableKey = Storable<T> && !kIsUnordered<T>;
+concept StorableKey = Storable<T> && !kIsUnordered<T> && (!kMayLink<T> || std::is_same_v<T, Any>);
 
 // Stored as a fixed number of bytes.
 template <typename T>

@@ -76,6 +76,10 @@ std::string type_name() {
   static_assert(Storable<T>, "this type needs a specialisation of commonhold::Codec (commonhold/codec.h)");
   if constexpr (kShape<T> == Shape::kCoded) {
     return std::string(Codec<T>::name);
+  } else if constexpr (kShape<T> == Shape::kReference) {
+    return T::request().signature;
+  } else if constexpr (kShape<T> == Shape::kAny) {
+    return "any";
   } else if constexpr (std::is_same_v<T, bool>) {
     return "bool";
   } else if constexpr (std::is_same_v<T, float>) {

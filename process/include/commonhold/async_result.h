@@ -1,0 +1,162 @@
+// AsyncResult: what a pool's task will have given. ResultIterator: many of them, one after the other.
+//
+// Thread safety: any thread; copies of an AsyncResult mean the same result. They stay usable when the pool is gone.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <commonhold/detail/pool_calls.h>
+#include <commonhold/errors.h>
+
+namespace commonhold {
+
+namespace detail {
+
+template <typename T>
+inline constexpr bool kIsVector = false;
+template <typename T>
+inline constexpr bool kIsVector<std::vector<T>> = true;
+
+// The results of one chunk, appended.
+template <typename R>
+void read_results(std::string_view bytes, std::vector<R>& to) {
+  if constexpr (kCarriedAsIs<R> && !std::is_same_v<R, bool>) {
+    if (bytes.size() % sizeof(R) != 0) refuse_size(bytes.size(), sizeof(R));
+    const std::size_t before = to.size();
+    to.resize(before + bytes.size() / sizeof(R));
+    if (!bytes.empty()) std::memcpy(static_cast<void*>(to.data() + before), bytes.data(), bytes.size());
+  } else {
+    for (TaskReader in(bytes); !in.rest().empty();) to.push_back(in.value<R>());
+  }
+}
+
+// A job's value: of one task, or of all chunks of a map.
+template <typename R, bool kMany>
+R value_of(const Job& job) {
+  const std::vector<std::string>& results = job_results(job);
+  if constexpr (std::is_void_v<R>) {
+    return;
+  } else if constexpr (kMany) {
+    R all;
+    if constexpr (kCarriedAsIs<typename R::value_type>) {
+      std::size_t bytes = 0;
+      for (const std::string& chunk : results) bytes += chunk.size();
+      all.reserve(bytes / sizeof(typename R::value_type));
+    }
+    for (const std::string& chunk : results) read_results(chunk, all);
+    return all;
+  } else {
+    TaskReader in(results.at(0));
+    return in.value<R>();
+  }
+}
+
+}  // namespace detail
+
+template <typename R, bool kMany = false>
+class AsyncResult {
+ public:
+  explicit AsyncResult(std::shared_ptr<detail::Job> job) : job_(std::move(job)) {}
+
+  // Once it is ready, its callback has returned.
+  bool ready() const { return detail::job_wait(*job_, 0); }
+  void wait() const { detail::job_wait(*job_, detail::kForever); }
+  template <typename Rep, typename Period>
+  bool wait_for(const std::chrono::duration<Rep, Period>& timeout) const {
+    return detail::job_wait(*job_, detail::to_wait(timeout));
+  }
+  // ValueError while it is not ready.
+  bool successful() const {
+    if (!ready()) throw ValueError("successful() of a result that is not ready; wait() for it first");
+    return detail::job_succeeded(*job_);
+  }
+  // The value, or throws what the task threw, each time. WorkerDied, PoolTerminated.
+  R get() const {
+    wait();
+    return detail::value_of<R, kMany>(*job_);
+  }
+  // TimeoutError when it is not ready in time.
+  template <typename Rep, typename Period>
+  R get(const std::chrono::duration<Rep, Period>& timeout) const {
+    if (!wait_for(timeout)) throw TimeoutError("the task's result was not ready in time; it still comes");
+    return detail::value_of<R, kMany>(*job_);
+  }
+
+ private:
+  std::shared_ptr<detail::Job> job_;
+};
+template <typename R>
+using MapResult = AsyncResult<
+    std::conditional_t<std::is_void_v<R>, void, std::vector<std::conditional_t<std::is_void_v<R>, char, R>>>, true>;
+
+// The results of Pool::imap. Throws at the place of a failed chunk, and goes on with the next one.
+//
+// Thread safety: one thread at a time.
+template <typename R>
+class ResultIterator {
+ public:
+  ResultIterator(std::shared_ptr<detail::Job> job, bool any_order) : job_(std::move(job)), any_order_(any_order) {}
+
+  // Nothing after the last one, each time.
+  std::optional<R> next() { return next_within(detail::kForever); }
+  // TimeoutError; the result is not lost.
+  template <typename Rep, typename Period>
+  std::optional<R> next(const std::chrono::duration<Rep, Period>& timeout) {
+    return next_within(detail::to_wait(timeout));
+  }
+
+  // For `for (auto& result : pool.imap(...))`.
+  class Cursor {
+   public:
+    using value_type = R;
+    using difference_type = std::ptrdiff_t;
+    explicit Cursor(ResultIterator* from) : from_(from) { ++*this; }
+    const R& operator*() const { return *current_; }
+    Cursor& operator++() {
+      current_ = from_->next();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    bool operator==(std::default_sentinel_t) const { return !current_; }
+
+   private:
+    ResultIterator* from_;
+    std::optional<R> current_;
+  };
+  Cursor begin() { return Cursor(this); }
+  std::default_sentinel_t end() const { return {}; }
+
+ private:
+  std::optional<R> next_within(std::int64_t wait) {
+    while (at_ == buffer_.size()) {
+      bool failed = false;
+      std::optional<std::string> bytes;
+      try {
+        bytes = detail::job_next(*job_, place_, any_order_, wait, failed);
+      } catch (...) {
+        if (failed) ++place_;
+        throw;
+      }
+      if (!bytes) return std::nullopt;
+      ++place_;
+      buffer_.clear();
+      at_ = 0;
+      detail::read_results(*bytes, buffer_);
+    }
+    return std::move(buffer_[at_++]);
+  }
+
+  std::shared_ptr<detail::Job> job_;
+  bool any_order_;
+  std::size_t place_ = 0, at_ = 0;
+  std::vector<R> buffer_;
+};
+
+}  // namespace commonhold

@@ -1,0 +1,210 @@
+// How Pool's calls become tasks.
+#pragma once
+
+#include <iostream>
+
+#include <commonhold/pool.h>
+
+namespace commonhold {
+
+namespace detail {
+
+[[noreturn]] void refuse_chunk();
+void report_callback(std::exception_ptr error) noexcept;
+
+template <typename Function>
+std::string task_for(TaskFunction runner, const Function& function, std::size_t reserve = 0) {
+  std::string task;
+  task.reserve(sizeof(TaskHead) + reserve);
+  TaskWriter out(task);
+  const TaskHead head{0, runner};
+  out.raw(&head, sizeof head);
+  Callable<Function>::write(out, function);
+  return task;
+}
+
+template <typename Call>
+void write_result(TaskWriter& out, Call&& call) {
+  using R = std::invoke_result_t<Call>;
+  if constexpr (std::is_void_v<R>) {
+    call();
+  } else {
+    out.value<std::decay_t<R>>(call());
+  }
+}
+
+// One call with its arguments.
+template <typename Function, typename Arguments>
+void run_once(TaskReader& in, TaskWriter& out) {
+  auto&& callee = Callable<Function>::read(in);
+  auto arguments = in.value<Arguments>();
+  write_result(out, [&]() -> decltype(auto) {
+    return std::apply([&](auto&... each) -> decltype(auto) { return std::invoke(callee, std::move(each)...); },
+                      arguments);
+  });
+}
+
+// One call for each item to the end.
+template <typename Function, typename T, bool kStar>
+void run_chunk(TaskReader& in, TaskWriter& out) {
+  auto&& callee = Callable<Function>::read(in);
+  while (!in.rest().empty()) {
+    T item = in.value<T>();
+    write_result(out, [&]() -> decltype(auto) {
+      if constexpr (kStar) {
+        return std::apply([&](auto&... each) -> decltype(auto) { return std::invoke(callee, std::move(each)...); },
+                          item);
+      } else {
+        return std::invoke(callee, std::move(item));
+      }
+    });
+  }
+}
+
+template <bool kStar, typename Function, typename T>
+struct ItemResult {
+  using Type = std::decay_t<std::invoke_result_t<Callee<Function>&, T>>;
+};
+template <typename Function, typename... A>
+struct ItemResult<true, Function, std::tuple<A...>> {
+  using Type = std::decay_t<std::invoke_result_t<Callee<Function>&, A...>>;
+};
+template <typename Function, typename A, typename B>
+struct ItemResult<true, Function, std::pair<A, B>> {
+  using Type = std::decay_t<std::invoke_result_t<Callee<Function>&, A, B>>;
+};
+
+template <typename R>
+constexpr bool can_return() {
+  if constexpr (std::is_void_v<R>) {
+    return true;
+  } else {
+    return kCanCarry<R>;
+  }
+}
+
+// The callbacks, called by the pool.
+template <typename R, bool kMany, typename V, typename E>
+std::function<void(const Job&)> callbacks_of(const Plan<V, E>& plan) {
+  if constexpr (std::is_same_v<V, NoCallback> && std::is_same_v<E, NoCallback>) {
+    return nullptr;
+  } else {
+    return [on_value = plan.on_value, on_error = plan.on_error](const Job& job) mutable {
+      try {
+        if (!job_succeeded(job)) {
+          if constexpr (!std::is_same_v<E, NoCallback>) on_error(job_error(job));
+        } else if constexpr (!std::is_same_v<V, NoCallback>) {
+          if constexpr (std::is_void_v<R>) {
+            on_value();
+          } else {
+            on_value(value_of<R, kMany>(job));
+          }
+        }
+      } catch (...) {
+        report_callback(std::current_exception());
+      }
+    };
+  }
+}
+
+// The tasks of a map: chunks of `chunk` items, or about four for each worker.
+template <bool kStar, typename Function, typename Items>
+std::vector<std::string> chunks_of(const Function& function, Items& items, std::size_t chunk, std::size_t workers,
+                                   std::exception_ptr* input_error) {
+  using T = Carried<std::ranges::range_value_t<Items>>;
+  static_assert(kCanCarry<T>, "the items need a stored form (codec.h), or to be shared objects");
+  std::vector<std::string> tasks;
+  if constexpr (!std::ranges::sized_range<Items>) {
+    if (chunk == 0) {
+      std::vector<T> all;
+      for (auto&& item : items) all.emplace_back(std::forward<decltype(item)>(item));
+      return chunks_of<kStar>(function, all, chunk, workers, input_error);
+    }
+  } else {
+    const std::size_t size = std::ranges::size(items);
+    if (chunk == 0) chunk = std::max<std::size_t>(1, (size + 4 * workers - 1) / (4 * workers));
+    tasks.reserve((size + chunk - 1) / chunk);
+  }
+  const TaskFunction runner = &run_chunk<Function, T, kStar>;
+  std::size_t in_last = chunk;
+  try {
+    for (auto&& item : items) {
+      if (in_last == chunk) {
+        tasks.push_back(task_for(runner, function, kCarriedAsIs<T> ? chunk * sizeof(T) : 0));
+        in_last = 0;
+      }
+      const std::size_t before = tasks.back().size();
+      try {
+        if constexpr (std::is_same_v<std::remove_cvref_t<decltype(item)>, T>) {
+          TaskWriter(tasks.back()).template value<T>(item);
+        } else {
+          TaskWriter(tasks.back()).template value<T>(T(item));
+        }
+      } catch (...) {
+        tasks.back().resize(before);
+        if (in_last == 0) tasks.pop_back();
+        throw;
+      }
+      ++in_last;
+    }
+  } catch (...) {
+    if (input_error == nullptr) throw;
+    *input_error = std::current_exception();
+  }
+  return tasks;
+}
+
+}  // namespace detail
+
+template <IsPlan GivenPlan, typename Function, typename... Arguments>
+auto Pool::apply_async(const GivenPlan& plan, const Function& function, Arguments&&... arguments) {
+  using F = std::decay_t<Function>;
+  static_assert((detail::kCanCarry<detail::Carried<Arguments>> && ...),
+                "the arguments need a stored form (codec.h), or to be shared objects");
+  static_assert(std::is_invocable_v<detail::Callee<F>&, detail::Carried<Arguments>...>,
+                "the callable does not take these arguments; texts arrive as std::string, and nothing by reference to "
+                "what the caller has");
+  using R = std::decay_t<std::invoke_result_t<detail::Callee<F>&, detail::Carried<Arguments>...>>;
+  static_assert(detail::can_return<R>(), "the result needs a stored form (codec.h), or to be a shared object");
+  using Packed = std::tuple<detail::Carried<Arguments>...>;
+  std::string task = detail::task_for<F>(&detail::run_once<F, Packed>, function);
+  detail::TaskWriter out(task);
+  (out.value<detail::Carried<Arguments>>(arguments), ...);
+  detail::JobPlan job;
+  job.tasks.push_back(std::move(task));
+  job.kept = detail::Callable<F>::keep(function);
+  job.retries = plan.retries;
+  job.when_done = detail::callbacks_of<R, false>(plan);
+  return AsyncResult<R>(detail::submit(*core_, std::move(job)));
+}
+
+template <bool kStar, typename GivenPlan, typename Function, typename Items>
+auto Pool::map_as(const GivenPlan& plan, const Function& function, Items& items, std::size_t chunk) {
+  using F = std::decay_t<Function>;
+  using T = detail::Carried<std::ranges::range_value_t<Items>>;
+  using R = typename detail::ItemResult<kStar, F, T>::Type;
+  static_assert(detail::can_return<R>(), "the results need a stored form (codec.h), or to be shared objects");
+  using Result = MapResult<R>;
+  detail::JobPlan job;
+  job.tasks = detail::chunks_of<kStar, F>(function, items, chunk, processes(), nullptr);
+  job.kept = detail::Callable<F>::keep(function);
+  job.retries = plan.retries;
+  using Value = std::conditional_t<std::is_void_v<R>, void, decltype(std::declval<Result>().get())>;
+  if (!job.tasks.empty()) job.when_done = detail::callbacks_of<Value, true>(plan);
+  return Result(detail::submit(*core_, std::move(job)));
+}
+
+template <bool kAnyOrder, typename Function, typename Items>
+auto Pool::imap_as(const Function& function, Items& items, std::size_t chunk) {
+  using F = std::decay_t<Function>;
+  using R = typename detail::ItemResult<false, F, detail::Carried<std::ranges::range_value_t<Items>>>::Type;
+  static_assert(!std::is_void_v<R>, "imap gives results one after the other, and there are none: use map");
+  static_assert(detail::can_return<R>(), "the results need a stored form (codec.h), or to be shared objects");
+  if (chunk == 0) detail::refuse_chunk();
+  detail::JobPlan job;
+  job.tasks = detail::chunks_of<false, F>(function, items, chunk, processes(), &job.input_error);
+  job.kept = detail::Callable<F>::keep(function);
+  return ResultIterator<R>(detail::submit(*core_, std::move(job)), kAnyOrder);
+}
+
+}  // namespace commonhold

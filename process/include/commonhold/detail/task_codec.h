@@ -1,0 +1,122 @@
+// A pool's arguments and results as bytes: numbers and structs as they lie in memory, since a worker is a fork of this
+// program; shared objects by token; everything else by its codec.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <commonhold/attach.h>
+#include <commonhold/detail/encoded.h>
+
+namespace commonhold::detail {
+
+// A proxy of a shared object.
+template <typename T>
+concept IsProxy = requires(const T& proxy) {
+  { proxy.token() } -> std::same_as<std::string>;
+  { T::request() } -> std::same_as<ObjectRequest>;
+};
+
+template <typename T>
+inline constexpr bool kIsTuple = false;
+template <typename... T>
+inline constexpr bool kIsTuple<std::tuple<T...>> = true;
+template <typename A, typename B>
+inline constexpr bool kIsTuple<std::pair<A, B>> = true;
+
+template <typename T>
+constexpr bool can_carry() {
+  if constexpr (IsProxy<T>) {
+    return true;
+  } else if constexpr (kIsTuple<T>) {
+    return []<std::size_t... I>(std::index_sequence<I...>) {
+      return (can_carry<std::tuple_element_t<I, T>>() && ...);
+    }
+    (std::make_index_sequence<std::tuple_size_v<T>>());
+  } else {
+    return Storable<T>;
+  }
+}
+template <typename T>
+inline constexpr bool kCanCarry = can_carry<T>();
+
+// Lies in the bytes as it lies in memory.
+template <typename T>
+inline constexpr bool kCarriedAsIs = !IsProxy<T> && kIsFixed<T> && std::is_trivially_copyable_v<T>;
+
+// How an argument is carried that was given as an A.
+template <typename A>
+using Carried =
+    std::conditional_t<std::is_convertible_v<const std::decay_t<A>&, std::string_view>, std::string, std::decay_t<A>>;
+
+class TaskWriter {
+ public:
+  explicit TaskWriter(std::string& out) : out_(out) {}
+
+  template <typename T>
+  void value(const T& value) {
+    if constexpr (IsProxy<T>) {
+      sized(value.token());
+    } else if constexpr (kIsTuple<T>) {
+      std::apply([this](const auto&... each) { (this->value(each), ...); }, value);
+    } else if constexpr (kCarriedAsIs<T>) {
+      raw(&value, sizeof value);
+    } else {
+      const Encoded<T> encoded(value);
+      const Item item = encoded.item();
+      sized({static_cast<const char*>(item.data), item.size});
+    }
+  }
+  void raw(const void* bytes, std::size_t size) { out_.append(static_cast<const char*>(bytes), size); }
+  void sized(std::string_view bytes) {
+    const std::uint64_t size = bytes.size();
+    raw(&size, sizeof size);
+    out_.append(bytes);
+  }
+
+ private:
+  std::string& out_;
+};
+
+class TaskReader {
+ public:
+  explicit TaskReader(std::string_view bytes) : left_(bytes) {}
+
+  template <typename T>
+  T value() {
+    if constexpr (IsProxy<T>) {
+      return attach<T>(sized());
+    } else if constexpr (kIsTuple<T>) {
+      return [this]<std::size_t... I>(std::index_sequence<I...>) {
+        return T{this->value<std::tuple_element_t<I, T>>()...};  // braces: from left to right
+      }
+      (std::make_index_sequence<std::tuple_size_v<T>>());
+    } else if constexpr (kCarriedAsIs<T>) {
+      std::array<std::byte, sizeof(T)> copy;
+      std::memcpy(copy.data(), take(sizeof(T)).data(), sizeof(T));
+      return std::bit_cast<T>(copy);
+    } else {
+      return decode<T>(sized());
+    }
+  }
+  std::string_view take(std::uint64_t size) {
+    if (size > left_.size()) refuse_size(left_.size(), size);
+    const std::string_view taken = left_.substr(0, size);
+    left_.remove_prefix(size);
+    return taken;
+  }
+  std::string_view sized() { return take(value<std::uint64_t>()); }
+  std::string_view rest() const { return left_; }
+
+ private:
+  std::string_view left_;
+};
+
+}  // namespace commonhold::detail

@@ -1,0 +1,53 @@
+// What is asked of a task beside its result.
+//
+//   pool.apply_async(then([](int n) { ... }, [](std::exception_ptr error) { ... }), square, 7);
+//   pool.map_async(then([](const std::vector<int>& all) { ... }).retried(3), square, numbers);
+//   pool.apply_async(retried(3), square, 7);
+//
+// Exactly one of the two callbacks is called, in the calling program, in a thread of the pool's, before the result is
+// ready. What a callback throws is printed on standard error and changes nothing. A callback must not wait for a result
+// of the same pool.
+#pragma once
+
+#include <concepts>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+namespace commonhold {
+
+struct NoCallback {};
+
+template <typename OnValue = NoCallback, typename OnError = NoCallback>
+class Plan {
+ public:
+  explicit Plan(OnValue on_value = {}, OnError on_error = {})
+      : on_value(std::move(on_value)), on_error(std::move(on_error)) {}
+  // The task may be run `times` times more when its worker dies.
+  Plan retried(int times) && {
+    retries = times;
+    return std::move(*this);
+  }
+
+  OnValue on_value;
+  OnError on_error;
+  std::optional<int> retries;
+};
+
+template <typename OnValue, typename OnError = NoCallback>
+Plan<std::decay_t<OnValue>, std::decay_t<OnError>> then(OnValue&& on_value, OnError&& on_error = {}) {
+  return Plan<std::decay_t<OnValue>, std::decay_t<OnError>>(std::forward<OnValue>(on_value),
+                                                            std::forward<OnError>(on_error));
+}
+inline Plan<> retried(int times) {
+  return Plan<>().retried(times);
+}
+
+template <typename T>
+inline constexpr bool kIsPlan = false;
+template <typename V, typename E>
+inline constexpr bool kIsPlan<Plan<V, E>> = true;
+template <typename T>
+concept IsPlan = kIsPlan<T>;
+
+}  // namespace commonhold

@@ -1,0 +1,58 @@
+// What was asked of a pool at once, and what came of it.
+//
+// Thread safety: any thread. The mutex is held for moments and no other one is taken under it.
+#pragma once
+
+#include <commonhold/detail/pool_calls.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "process/task_failure.h"
+
+namespace commonhold::detail {
+
+// What a chunk ended with.
+struct Outcome {
+  std::string bytes;                   // its results
+  std::optional<TaskFailure> failure;  // what a worker threw
+  std::exception_ptr error;            // what this program made: WorkerDied, PoolTerminated, an error of the input
+  bool ok() const { return !failure && error == nullptr; }
+  std::exception_ptr exception() const { return failure ? failure->exception() : error; }
+};
+
+class Job {
+ public:
+  Job(JobPlan plan, std::size_t chunks);
+
+  // Each chunk once; later ones of the same chunk are dropped. True for the last one: then finish() is to be called,
+  // without a lock.
+  bool put(std::size_t chunk, Outcome outcome);
+  void finish();
+
+  bool wait(std::int64_t wait) const;
+  bool succeeded() const;
+  const std::vector<std::string>& results() const;
+  std::exception_ptr error() const;
+  std::optional<std::string> next(std::size_t place, bool any_order, std::int64_t wait, bool& failed);
+
+ private:
+  template <typename Ready>
+  bool wait_until(std::unique_lock<std::mutex>& guard, std::int64_t wait, Ready ready) const;
+
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  std::vector<std::string> results_;                       // by chunk
+  std::vector<bool> arrived_;                              // by chunk
+  std::vector<std::size_t> order_;                         // chunks as they arrived
+  std::vector<std::pair<std::size_t, Outcome>> failures_;  // as they arrived
+  std::size_t chunks_, left_;
+  bool done_ = false;
+  std::shared_ptr<void> kept_;
+  std::exception_ptr input_error_;
+  std::function<void(const Job&)> when_done_;
+};
+
+}  // namespace commonhold::detail

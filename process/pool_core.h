@@ -1,0 +1,107 @@
+// The pool in the program that made it: which task is whose, and what happens when a worker dies.
+//
+// Two threads: the collector takes results, hands out tasks and replaces workers; the watcher tells it of deaths. Both
+// block all signals, which are for the program's own threads.
+//
+// INVARIANT, under mutex_: a task is in tasks_ from its submission until its job has its outcome; it is then either in
+// pending_ or in the `assigned` of one worker, and its bytes are in that worker's queue, in the worker's hands, or,
+// when it may be run again, in the task as well.
+#pragma once
+
+#include <commonhold/manager.h>
+#include <commonhold/pool.h>
+
+#include <atomic>
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "process/job.h"
+#include "process/pool_worker.h"
+
+namespace commonhold::detail {
+
+class PoolCore {
+ public:
+  explicit PoolCore(PoolOptions options);
+  // REQUIRES: terminated and joined.
+  ~PoolCore();
+
+  std::shared_ptr<Job> submit(JobPlan plan);
+  void close();
+  void terminate();
+  void join();
+  bool is_mine() const;
+  std::size_t size() const { return size_; }
+  std::vector<int> pids() const;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  using Finished = std::vector<std::shared_ptr<Job>>;
+  enum class State { kRunning, kClosed, kTerminated };
+
+  struct Task {
+    std::shared_ptr<Job> job;
+    std::size_t chunk;
+    int retries;
+    std::string bytes;
+  };
+  struct Worker {
+    explicit Worker(Queue<std::string> queue) : tasks(std::move(queue)) {}
+    Queue<std::string> tasks;
+    std::unique_ptr<WorkerProcess> process;  // none: it could not be started
+    std::uint64_t serial = 0;
+    std::deque<std::uint64_t> assigned;
+    std::uint64_t finished = 0;
+    bool alive = false, ready = false, told_to_stop = false;
+  };
+
+  void collect();
+  void watch();
+  void wake();
+  // REQUIRES, of the rest: mutex_ is held. Jobs whose last chunk came go into `finished`, for finish() without it.
+  void start_worker(Worker& worker);
+  void start_missing_workers();
+  void take(const std::string& message, Finished& finished);
+  void worker_died(Worker& worker, Finished& finished);
+  void take_back(Worker& worker, Finished& finished);
+  void dispatch(Finished& finished);
+  void balance(Finished& finished);
+  void give(Worker& worker, const std::vector<std::uint64_t>& ids, const std::vector<std::string>& tasks,
+            Finished& finished);
+  void end_task(std::uint64_t id, Outcome outcome, Finished& finished);
+  void end_all_tasks(const Outcome& outcome, Finished& finished);
+  void break_down(Outcome outcome, Finished& finished);
+  std::size_t room_of(const Worker& worker) const;
+  bool has_ended();
+  Worker* worker_of(std::uint64_t serial);
+  static void finish(Finished& finished);
+
+  const pid_t made_by_;
+  const PoolOptions options_;
+  const std::size_t size_;
+  Manager manager_;
+  Queue<std::string> results_;
+  sigset_t signals_;
+  int epoll_ = -1, stop_watching_ = -1;
+  std::uint64_t finalizer_ = 0;
+
+  mutable std::mutex mutex_;
+  State state_ = State::kRunning;
+  Clock::time_point terminated_at_;
+  std::vector<Worker> workers_;
+  std::unordered_map<std::uint64_t, Task> tasks_;
+  std::deque<std::uint64_t> pending_;
+  std::uint64_t last_id_ = kStop, last_serial_ = 0;
+  std::optional<Outcome> broken_;  // what every task ends with, after a failed initializer
+  int early_deaths_ = 0;
+
+  std::mutex join_mutex_;
+  std::thread collector_, watcher_;
+};
+
+}  // namespace commonhold::detail

@@ -1,0 +1,65 @@
+// The process of a pool's worker, and what it and the pool say to each other.
+//
+// Each worker has a queue of tasks of its own, so that the pool knows, when one dies, which tasks were its: those still
+// in the queue were not begun. All workers put their results into one queue. A task is a TaskHead and what its function
+// reads; a result is a ResultHead and what `kind` says.
+#pragma once
+
+#include <commonhold/detail/pool_calls.h>
+#include <commonhold/process.h>
+#include <commonhold/queue.h>
+#include <signal.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace commonhold::detail {
+
+// The id of no task: the worker ends.
+inline constexpr std::uint64_t kStop = 0;
+
+enum class ResultKind : std::uint64_t {
+  kReady,       // the worker's initializer has returned
+  kInitFailed,  // a TaskFailure; the worker ends
+  kDone,        // the results
+  kFailed,      // a TaskFailure
+  kDied,        // from the pool itself: the worker has ended, and all that it put is before this
+  kWake,        // from the pool itself: look around
+};
+
+struct ResultHead {
+  std::uint64_t worker;  // its serial number
+  std::uint64_t id;
+  ResultKind kind;
+};
+
+template <typename Head>
+Head head_of(std::string_view bytes) {
+  return TaskReader(bytes).value<Head>();
+}
+std::string message_of(const ResultHead& head);
+
+struct WorkerPlan {
+  std::uint64_t serial = 0;
+  std::function<void()> initializer;
+  std::uint64_t most_tasks = 0;  // 0: no limit
+  sigset_t signals;              // that are blocked in tasks
+};
+
+class WorkerProcess final : public Process {
+ public:
+  WorkerProcess(std::string name, WorkerPlan plan, Queue<std::string> tasks, Queue<std::string> results);
+  void begin() { start_quietly(); }
+  void run() override;
+
+ private:
+  std::string result_of(std::string_view task) const;
+  void put(std::string message) const;
+
+  WorkerPlan plan_;
+  Queue<std::string> tasks_, results_;
+};
+
+}  // namespace commonhold::detail

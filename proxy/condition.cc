@@ -1,0 +1,97 @@
+#include <commonhold/condition.h>
+
+#include <ostream>
+
+#include "proxy/deadline.h"
+#include "proxy/errors.h"
+#include "proxy/lock_errors.h"
+#include "proxy/object.h"
+#include "shm/condition.h"
+
+namespace commonhold {
+
+std::ostream& operator<<(std::ostream& out, const Condition& condition) {
+  out << '<' << detail::description_of(*condition.handle_);
+  if (const int pid = detail::condition_holder(*condition.handle_)) {
+    out << " held by process " << pid;
+  } else {
+    out << " free";
+  }
+  return out << ", " << condition.n_waiting() << " waiting>";
+}
+
+namespace detail {
+
+using shm::Status;
+
+namespace {
+
+// Throws CorruptSegment when it names no lock.
+shm::Condition& of(Object& object) {
+  shm::Condition& structure = structure_of<shm::Condition>(object);
+  if (!structure.sound()) [[unlikely]]
+    throw_status(Status::kCorrupt, object, "use");
+  return structure;
+}
+
+}  // namespace
+
+bool condition_acquire(Object& condition, std::int64_t wait) {
+  const shm::Condition& structure = of(condition);
+  const Status status = structure.acquire(here(condition), deadline_after(wait));
+  if (status == Status::kOk) [[likely]]
+    return true;
+  if (status == Status::kTimedOut) return false;
+  if (status == Status::kPoisoned) throw_poisoned(condition, structure.base(), false);
+  throw_status(status, condition, "acquire");
+}
+
+void condition_release(Object& condition) {
+  const shm::Condition& structure = of(condition);
+  const Status status = structure.release(here(condition));
+  if (status != Status::kOk) [[unlikely]]
+    throw_not_held(condition, structure.base(), "release");
+}
+
+bool condition_is_mine(Object& condition) {
+  const shm::Condition& structure = of(condition);
+  return structure.held_by(here(condition));
+}
+
+int condition_holder(Object& condition) {
+  return static_cast<int>(of(condition).base().holder_pid());
+}
+
+int condition_take_died(Object& condition) {
+  return static_cast<int>(of(condition).base().take_died());
+}
+
+bool condition_wait(Object& condition, std::int64_t wait) {
+  const shm::Condition& structure = of(condition);
+  const Status status = structure.wait(here(condition), deadline_after(wait));
+  if (status == Status::kOk) [[likely]]
+    return true;
+  if (status == Status::kTimedOut) return false;
+  if (status == Status::kPoisoned) throw_poisoned(condition, structure.base(), true);
+  if (status == Status::kNotHeld) throw_not_held(condition, structure.base(), "wait for");
+  throw_status(status, condition, "wait for");
+}
+
+void condition_notify(Object& condition, std::uint64_t most) {
+  const shm::Condition& structure = of(condition);
+  const Status status = structure.notify(here(condition), most);
+  if (status != Status::kOk) [[unlikely]]
+    throw_not_held(condition, structure.base(), "notify");
+}
+
+std::uint64_t condition_waiting(Object& condition) {
+  return of(condition).waiting();
+}
+
+ObjectRequest condition_on(Object& lock) {
+  check(lock);
+  return {ObjectKind::kCondition, "condition", {lock.id.word(), lock.segment->header().nonce}};
+}
+
+}  // namespace detail
+}  // namespace commonhold

@@ -1,0 +1,49 @@
+// The lock that its owner may take again: a user lock that counts.
+//
+// INVARIANT: the owner alone writes `depth`, after it took the word and before it frees it: 0 on a free lock, at least
+// 1 on a held one, but for the few instructions in between. A death leaves any depth on a held word; recovery stores
+// 0 before it frees the word.
+#pragma once
+
+#include "shm/user_lock.h"
+
+namespace commonhold::shm {
+
+class RLock {
+ public:
+  explicit RLock(const ObjectAddress& where) : lock_(where) {}
+  RLock(Segment& segment, UserLockControl& control) : lock_(segment, control) {}
+
+  // kOk, kTimedOut, or kPoisoned (then the lock is not held).
+  Status acquire(ThreadContext& me, Deadline deadline = Deadline::never()) const {
+    if (lock_.held_by(me)) {
+      set_depth(depth() + 1);
+      return Status::kOk;
+    }
+    Status status = lock_.acquire(me, deadline);
+    if (status == Status::kOk) [[likely]]
+      set_depth(1);
+    return status;
+  }
+
+  // By the owner alone; kNotHeld for anybody else.
+  Status release(ThreadContext& me) const {
+    if (!lock_.held_by(me)) [[unlikely]]
+      return Status::kNotHeld;
+    std::uint64_t before = depth();
+    set_depth(before - 1);
+    return before > 1 ? Status::kOk : lock_.release(me);
+  }
+
+  // How often its owner holds it; 0 when free.
+  std::uint64_t depth() const { return lock_.control().depth.load(std::memory_order_relaxed); }
+
+  // What every user lock has: who holds it, who died with it.
+  const UserLock& base() const { return lock_; }
+
+ private:
+  void set_depth(std::uint64_t depth) const { lock_.control().depth.store(depth, std::memory_order_relaxed); }
+  UserLock lock_;
+};
+
+}  // namespace commonhold::shm

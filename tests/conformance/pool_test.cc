@@ -1,0 +1,543 @@
+// Pool and AsyncResult as the reference's users know them: the rows of docs/semantics/pool.md.
+#include <commonhold/commonhold.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <forward_list>
+#include <numeric>
+#include <set>
+#include <thread>
+
+#include "support/captured_output.h"
+#include "support/manager_home.h"
+
+using namespace commonhold;
+using namespace commonhold::test;
+using namespace std::chrono_literals;
+using Catch::Contains;
+
+namespace {
+
+int square(int n) {
+  return n * n;
+}
+int add(int a, int b) {
+  return a + b;
+}
+int pid_after_a_while(int milliseconds) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+  return getpid();
+}
+int refuse_odd(int n) {
+  if (n % 2 != 0) throw std::out_of_range("odd: " + std::to_string(n));
+  return n;
+}
+void nap(int milliseconds) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+}
+
+struct Person {
+  std::string name;
+  int age = 0;
+  int doubled() { return 2 * age; }
+};
+struct Refused {};  // its codec refuses
+
+class OwnError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+std::vector<int> numbers(int count) {
+  std::vector<int> all(static_cast<std::size_t>(count));
+  std::iota(all.begin(), all.end(), 0);
+  return all;
+}
+
+}  // namespace
+
+template <>
+struct commonhold::Codec<Person> {
+  static constexpr std::string_view name = "person";
+  static std::string encode(const Person& person) { return std::to_string(person.age) + " " + person.name; }
+  static Person decode(std::string_view bytes) {
+    const auto space = bytes.find(' ');
+    return {std::string(bytes.substr(space + 1)), std::stoi(std::string(bytes.substr(0, space)))};
+  }
+};
+template <>
+struct commonhold::Codec<Refused> {
+  static constexpr std::string_view name = "refused";
+  static std::string encode(const Refused&) { throw ValueError("this cannot be written"); }
+  static Refused decode(std::string_view) { return {}; }
+};
+
+TEST_CASE("apply runs a function in a worker and gives its result") {
+  Pool pool(2);
+  CHECK(pool.processes() == 2);
+  CHECK(pool.worker_pids().size() == 2);
+  CHECK(pool.apply(square, 7) == 49);
+  CHECK(pool.apply([] { return getpid(); }) != getpid());
+  CHECK(pool.apply([](std::string a, const std::vector<double>& b) { return a + std::to_string(b.size()); }, "text",
+                   std::vector<double>{1, 2}) == "text2");
+  CHECK(pool.apply(
+                [](Person person) {
+                  return Person{person.name + "!", person.age + 1};
+                },
+                Person{"Ann", 6})
+            .name == "Ann!");
+  CHECK(pool.apply(&Person::doubled, Person{"Ann", 6}) == 12);
+  CHECK(pool.apply(std::plus<int>(), 2, 3) == 5);
+  CHECK(pool.apply([](bool b, char c, float f) { return b && c == 'c' && f == 0.5f; }, true, 'c', 0.5f));
+  pool.apply([](int) {}, 1);
+}
+
+TEST_CASE("workers are daemonic children with the pool's names") {
+  Pool pool(2);
+  CHECK_THAT(pool.apply([] { return current_process().name(); }), Contains("PoolWorker-"));
+  CHECK(pool.apply([] { return current_process().daemon(); }));
+  CHECK(pool.apply([] { return getppid(); }) == getpid());
+  CHECK(active_children().size() == 2);
+}
+
+TEST_CASE("map keeps the order of the items, for every chunk size") {
+  Pool pool(3);
+  std::vector<int> expected;
+  for (const int n : numbers(1000)) expected.push_back(n * n);
+  for (const std::size_t chunk : {0, 1, 3, 7, 999, 1000, 5000})
+    CHECK(pool.map(square, numbers(1000), chunk) == expected);
+  CHECK(pool.map(square, std::vector<int>{}).empty());
+  CHECK(pool.map(square, std::forward_list<int>{1, 2, 3}) == std::vector<int>{1, 4, 9});
+  CHECK(pool.map([](const std::string& text) { return text + "!"; }, std::vector<const char*>{"a", "b"}) ==
+        std::vector<std::string>{"a!", "b!"});
+  CHECK(pool.map([](int n) { return n > 1; }, numbers(3)) == std::vector<bool>{false, false, true});
+  pool.map([](int) {}, numbers(10));
+}
+
+TEST_CASE("starmap unpacks each item as arguments") {
+  Pool pool(2);
+  CHECK(pool.starmap(add, std::vector<std::pair<int, int>>{{1, 2}, {3, 4}}) == std::vector<int>{3, 7});
+  using Item = std::tuple<std::string, int, double>;
+  CHECK(pool.starmap([](std::string a, int b, double c) { return a + std::to_string(b) + std::to_string(int(c)); },
+                     std::vector<Item>{{"x", 1, 2.0}, {"y", 3, 4.0}}) == std::vector<std::string>{"x12", "y34"});
+  CHECK(pool.starmap_async(add, std::vector<std::pair<int, int>>{{1, 2}}, 1).get() == std::vector<int>{3});
+}
+
+TEST_CASE("callables with values: with_state, by_value, inherited") {
+  ManagerHome home;
+  Manager manager;
+  auto sum = manager.value(0);
+  int offset = 100;
+  auto count = inherited([&sum, &offset](int n) {
+    sum += n;
+    return n + offset;
+  });
+  Pool pool(2);
+  offset = 0;  // the workers were forked before
+  CHECK(pool.map(count, std::vector{1, 2, 3}) == std::vector{101, 102, 103});
+  CHECK(sum == 6);
+  const std::map<std::string, int> ages{{"Ann", 6}};
+  CHECK(
+      pool.apply(with_state([](const std::map<std::string, int>& all, std::string name) { return all.at(name); }, ages),
+                 "Ann") == 6);
+  CHECK(pool.map(with_state(add, 10), std::vector{1, 2}) == std::vector{11, 12});
+  const int factor = 3;
+  CHECK(pool.map(by_value([factor](int n) { return factor * n; }), std::vector{1, 2}) == std::vector{3, 6});
+  auto late = inherited([](int n) { return n; });
+  CHECK_THROWS_AS(pool.apply(late, 1), UsageError);
+  CHECK_THROWS_WITH(pool.apply(late, 1), Contains("after the pool's workers were forked"));
+}
+
+TEST_CASE("shared objects are arguments, results and state") {
+  ManagerHome home;
+  Manager manager;
+  auto dict = manager.dict<std::string, int>({{"a", 1}});
+  auto lock = manager.lock();
+  Pool pool(2);
+  using Counts = Dict<std::string, int>;
+  pool.apply([](Counts counts, int n) { counts["a"] += n; }, dict, 4);
+  CHECK(dict["a"] == 5);
+  pool.map(with_state(
+               [](Counts counts, Lock guard, int n) {
+                 std::scoped_lock held(guard);
+                 counts["a"] = counts["a"] + n;
+               },
+               dict, lock),
+           numbers(10));
+  CHECK(dict["a"] == 50);
+  auto same = pool.apply([](Counts counts) { return counts; }, dict);
+  CHECK(same == dict);
+}
+
+TEST_CASE("a result tells whether it is ready, waits, and gives its value each time") {
+  Pool pool(1);
+  auto result = pool.apply_async(pid_after_a_while, 50);
+  CHECK(!result.ready());
+  CHECK_THROWS_AS(result.successful(), ValueError);
+  CHECK(!result.wait_for(1ms));
+  CHECK_THROWS_AS(result.get(1ms), commonhold::TimeoutError);
+  CHECK_THROWS_AS(result.get(-1s), commonhold::TimeoutError);
+  result.wait();
+  CHECK(result.ready());
+  CHECK(result.successful());
+  CHECK(result.get() == pool.worker_pids().at(0));
+  CHECK(result.get(0s) == result.get());
+}
+
+TEST_CASE("an error comes back with its type, its text and its origin, each time") {
+  register_exception<OwnError>();
+  Pool pool(1);
+  auto result = pool.apply_async(refuse_odd, 3);
+  result.wait();
+  CHECK(!result.successful());
+  for (int i = 0; i < 2; ++i) CHECK_THROWS_AS(result.get(), std::out_of_range);
+  CHECK_THROWS_WITH(result.get(), "odd: 3");
+  try {
+    result.get();
+  } catch (const TaskOrigin& origin) {
+    CHECK(origin.type() == "std::out_of_range");
+    CHECK(origin.pid() == pool.worker_pids().at(0));
+  }
+  CHECK_THROWS_AS(pool.apply([] { throw OwnError("mine"); }), OwnError);
+  CHECK_THROWS_AS(pool.apply([] { throw KeyError("no such key"); }), KeyError);
+  CHECK_THROWS_AS(pool.apply([] { throw std::bad_alloc(); }), std::bad_alloc);
+  try {
+    pool.apply([] { throw SystemError(7, "seven"); });
+    FAIL("nothing was thrown");
+  } catch (const SystemError& error) {
+    CHECK(error.code() == 7);
+  }
+  struct Odd : std::runtime_error {
+    using std::runtime_error::runtime_error;
+  };
+  CHECK_THROWS_WITH(pool.apply([] { throw Odd("very"); }), Contains("Odd") && Contains("very"));
+  CHECK_THROWS_AS(pool.apply([] { throw 5; }), TaskError);
+  CHECK(pool.apply(square, 2) == 4);
+}
+
+TEST_CASE("map waits for all chunks and throws what came first; the pool goes on") {
+  ManagerHome home;
+  Manager manager;
+  auto done = manager.value(0);
+  auto task = inherited([&](int n) {
+    if (n == 0) throw std::out_of_range("0");
+    if (n == 5) nap(30);
+    ++done;
+    return n;
+  });
+  Pool pool(2);
+  CHECK_THROWS_WITH(pool.map(task, numbers(6), 1), "0");
+  CHECK(done == 5);
+  done = 0;
+  CHECK_THROWS_AS(pool.map(task, numbers(6), 6), std::out_of_range);
+  CHECK(done == 0);  // a failure skips the rest of its chunk
+  CHECK(pool.apply(square, 2) == 4);
+}
+
+TEST_CASE("what cannot be written fails where it is, and the pool goes on") {
+  Pool pool(1);
+  CHECK_THROWS_WITH(pool.apply([](Refused) {}, Refused()), "this cannot be written");
+  CHECK_THROWS_WITH(pool.apply([] { return Refused(); }), "this cannot be written");
+  CHECK_THROWS_WITH(pool.map([](Refused) {}, std::vector<Refused>(3)), "this cannot be written");
+  CHECK(pool.worker_pids().size() == 1);
+  CHECK(pool.apply(square, 2) == 4);
+}
+
+TEST_CASE("imap gives results in order, imap_unordered as they come") {
+  Pool pool(4);
+  for (const std::size_t chunk : {1, 3}) {
+    std::vector<int> seen;
+    for (const int n : pool.imap(square, numbers(10), chunk)) seen.push_back(n);
+    CHECK(seen == pool.map(square, numbers(10)));
+    std::multiset<int> any;
+    for (const int n : pool.imap_unordered(square, numbers(10), chunk)) any.insert(n);
+    CHECK(any == std::multiset<int>(seen.begin(), seen.end()));
+  }
+  auto first = pool.imap_unordered(
+      [](int milliseconds) {
+        nap(milliseconds);
+        return milliseconds;
+      },
+      std::vector{200, 0});
+  CHECK(first.next() == std::optional<int>(0));
+  CHECK_THROWS_AS(pool.imap(square, numbers(3), 0), ValueError);
+}
+
+TEST_CASE("an iterator times out without losing the item, and ends for ever") {
+  Pool pool(1);
+  auto results = pool.imap(pid_after_a_while, std::vector{30});
+  CHECK_THROWS_AS(results.next(1ms), commonhold::TimeoutError);
+  CHECK(results.next(10s) == std::optional<int>(pool.worker_pids().at(0)));
+  for (int i = 0; i < 3; ++i) CHECK(!results.next());
+}
+
+TEST_CASE("a failed item throws at its place, and the iteration goes on") {
+  Pool pool(2);
+  auto results = pool.imap(refuse_odd, numbers(4));
+  CHECK(results.next() == std::optional<int>(0));
+  CHECK_THROWS_WITH(results.next(), "odd: 1");
+  CHECK(results.next() == std::optional<int>(2));
+  CHECK_THROWS_WITH(results.next(), "odd: 3");
+  CHECK(!results.next());
+  auto chunks = pool.imap(refuse_odd, std::vector{0, 1, 2, 4}, 2);
+  CHECK_THROWS_WITH(chunks.next(), "odd: 1");
+  CHECK(chunks.next() == std::optional<int>(2));
+  CHECK(chunks.next() == std::optional<int>(4));
+  CHECK(!chunks.next());
+}
+
+TEST_CASE("an input that throws: map at once, imap after the results before it") {
+  Pool pool(2);
+  auto failing = std::views::iota(0, 10) | std::views::transform([](int n) {
+                   if (n == 3) throw std::domain_error("three");
+                   return n;
+                 });
+  CHECK_THROWS_WITH(pool.map(square, failing), "three");
+  auto results = pool.imap(square, failing);
+  for (const int expected : {0, 1, 4}) CHECK(results.next() == std::optional<int>(expected));
+  CHECK_THROWS_AS(results.next(), std::domain_error);
+  CHECK(!results.next());
+}
+
+TEST_CASE("exactly one callback runs, in the parent, before the result is ready") {
+  Pool pool(2);
+  std::atomic<int> values{0}, errors{0}, pid{0}, sum{0};
+  auto good = pool.apply_async(then(
+                                   [&](int n) {
+                                     nap(20);
+                                     values += n;
+                                     pid = getpid();
+                                   },
+                                   [&](std::exception_ptr) { ++errors; }),
+                               square, 3);
+  good.wait();
+  CHECK(values == 9);
+  CHECK(pid == getpid());
+  CHECK(errors == 0);
+  auto bad = pool.apply_async(then([&](int) { ++values; },
+                                   [&](std::exception_ptr error) {
+                                     try {
+                                       std::rethrow_exception(error);
+                                     } catch (const std::out_of_range&) {
+                                       ++errors;
+                                     }
+                                   }),
+                              refuse_odd, 1);
+  bad.wait();
+  CHECK(errors == 1);
+  CHECK(values == 9);
+  pool.map_async(then([&](const std::vector<int>& all) { sum = std::accumulate(all.begin(), all.end(), 0); }), square,
+                 numbers(4))
+      .wait();
+  CHECK(sum == 14);
+  pool.map_async(then([&](const std::vector<int>&) { sum = -1; }), square, numbers(0)).wait();
+  CHECK(sum == 14);
+  pool.apply_async(then([&] { sum = 1; }), nap, 0).wait();
+  CHECK(sum == 1);
+}
+
+TEST_CASE("a callback that throws is reported, and the pool goes on") {
+  Pool pool(1);
+  const std::string said = output_of(STDERR_FILENO, [&] {
+    auto result = pool.apply_async(then([](int) { throw std::runtime_error("bad callback"); }), square, 3);
+    CHECK(result.get(20s) == 9);
+  });
+  CHECK_THAT(said, Contains("bad callback"));
+  CHECK(pool.apply(square, 2) == 4);
+}
+
+TEST_CASE("a callback may give the pool another task") {
+  Pool pool(1);
+  std::atomic<int> seen{0};
+  std::optional<AsyncResult<int>> second;
+  pool.apply_async(then([&](int n) { second = pool.apply_async(then([&](int m) { seen = m; }), square, n); }), square,
+                   2)
+      .wait();
+  CHECK(second->get() == 16);
+  CHECK(seen == 16);
+}
+
+TEST_CASE("the initializer runs once in each worker") {
+  ManagerHome home;
+  Manager manager;
+  auto started = manager.value(0);
+  Pool pool({.processes = 3, .initializer = [&] { ++started; }});
+  CHECK(eventually([&] { return started == 3; }));
+  CHECK(pool.apply(square, 2) == 4);
+}
+
+TEST_CASE("an initializer that throws fails every task with its error, and nothing hangs") {
+  Pool pool({.processes = 2, .initializer = [] { throw std::domain_error("no database"); }});
+  CHECK_THROWS_WITH(pool.apply(square, 2), Contains("no database"));
+  CHECK_THROWS_AS(pool.map(square, numbers(10)), std::domain_error);
+  pool.close();
+  pool.join();
+}
+
+TEST_CASE("an initializer that kills its worker fails the tasks") {
+  Pool pool({.processes = 2, .initializer = [] { raise(SIGKILL); }});
+  CHECK_THROWS_AS(pool.apply(square, 2), WorkerDied);
+  CHECK_THROWS_AS(pool.map(square, numbers(10)), WorkerDied);
+}
+
+TEST_CASE("a worker is replaced after its tasks; a chunk is one task; closing goes on until all is done") {
+  Pool pool({.processes = 1, .max_tasks_per_child = 2});
+  std::vector<int> pids;
+  for (int i = 0; i < 6; ++i) pids.push_back(pool.apply([] { return getpid(); }));
+  CHECK(std::set<int>(pids.begin(), pids.end()).size() == 3);
+  CHECK(pids[0] == pids[1]);
+  CHECK(pids[1] != pids[2]);
+  const auto in_chunks = pool.map([](int) { return getpid(); }, numbers(8), 4);
+  CHECK(std::set<int>(in_chunks.begin(), in_chunks.end()).size() == 1);
+  auto rest = pool.map_async([](int) { return getpid(); }, numbers(7), 1);
+  pool.close();
+  const auto all = rest.get();
+  CHECK(std::set<int>(all.begin(), all.end()).size() >= 3);
+  pool.join();
+}
+
+TEST_CASE("a closed pool finishes what it was given, and takes no more") {
+  Pool pool(2);
+  auto results = pool.map_async(pid_after_a_while, std::vector<int>(20, 1), 1);
+  pool.close();
+  pool.close();
+  CHECK_THROWS_AS(pool.apply(square, 2), Closed);
+  CHECK_THROWS_WITH(pool.map(square, numbers(3)), Contains("Pool not running"));
+  pool.join();
+  pool.join();
+  CHECK(results.ready());
+  CHECK(results.get().size() == 20);
+  CHECK(pool.worker_pids().empty());
+  CHECK(active_children().empty());
+}
+
+TEST_CASE("a pool that runs is not joined") {
+  Pool pool(1);
+  CHECK_THROWS_AS(pool.join(), UsageError);
+}
+
+TEST_CASE("terminate ends the workers, and what is not ready fails with PoolTerminated") {
+  Pool pool(2);
+  auto slow = pool.apply_async(nap, 60'000);
+  std::atomic<int> told{0};
+  auto many = pool.map_async(then([](const std::vector<int>&) {}, [&](std::exception_ptr) { ++told; }),
+                             pid_after_a_while, std::vector<int>(10'000, 10), 1);
+  auto items = pool.imap(pid_after_a_while, std::vector<int>(100, 1000));
+  pool.terminate();
+  pool.terminate();
+  CHECK_THROWS_AS(slow.get(), PoolTerminated);
+  CHECK_THROWS_AS(many.get(), PoolTerminated);
+  CHECK_THROWS_AS(items.next(), PoolTerminated);
+  CHECK(told == 1);
+  CHECK_THROWS_AS(pool.apply(square, 2), Closed);
+  pool.join();
+  CHECK(active_children().empty());
+}
+
+TEST_CASE("terminate after close is allowed, and a worker that ignores SIGTERM ends as well") {
+  Pool pool({.processes = 2, .initializer = [] { signal(SIGTERM, SIG_IGN); }});
+  auto slow = pool.apply_async(nap, 60'000);
+  CHECK(pool.apply(square, 3) == 9);
+  pool.close();
+  pool.terminate();
+  pool.join();
+  CHECK_THROWS_AS(slow.get(), PoolTerminated);
+}
+
+TEST_CASE("a pool is terminated when it goes, and its results stay") {
+  std::optional<AsyncResult<int>> ready, pending;
+  {
+    Pool pool(1);
+    ready = pool.apply_async(square, 3);
+    ready->wait();
+    pending = pool.apply_async(pid_after_a_while, 60'000);
+    Pool moved(std::move(pool));
+    pool = std::move(moved);
+  }
+  CHECK(ready->get() == 9);
+  CHECK_THROWS_AS(pending->get(), PoolTerminated);
+  CHECK(active_children().empty());
+}
+
+TEST_CASE("what a pool cannot be made of is refused") {
+  CHECK_THROWS_AS(Pool(0), ValueError);
+  CHECK_THROWS_AS(Pool(-1), ValueError);
+  CHECK_THROWS_AS(Pool({.processes = 1, .max_tasks_per_child = 0}), ValueError);
+  CHECK_THROWS_AS(Pool({.processes = 1, .retries = -1}), ValueError);
+  CHECK(Pool().processes() == static_cast<std::size_t>(usable_cpu_count()));
+}
+
+TEST_CASE("a program that never closes its pool ends") {
+  Process program([] {
+    auto* pool = new Pool(2);
+    pool->apply_async(nap, 60'000);
+    if (pool->apply(square, 3) != 9) throw Exit(1);
+  });
+  program.start();
+  CHECK(program.join_for(20s));
+  CHECK(program.exitcode() == std::optional<int>(0));
+}
+
+TEST_CASE("a forked child uses a pool of its own, not its parent's") {
+  Pool pool(1);
+  Process child([&] {
+    try {
+      pool.apply(square, 2);
+    } catch (const UsageError&) {
+      Pool own(1);
+      throw Exit(own.apply(square, 6));
+    }
+  });
+  child.start();
+  child.join();
+  CHECK(child.exitcode() == std::optional<int>(36));
+  CHECK(pool.apply(square, 2) == 4);
+}
+
+TEST_CASE("many threads give tasks at once") {
+  Pool pool(2);
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong{0};
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 50; ++i) {
+        if (pool.apply(add, t, i) != t + i) ++wrong;
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("tasks spread over the workers, and short ones do not wait behind a long one") {
+  Pool pool(4);
+  CHECK(eventually([&] {
+    const auto pids = pool.map(pid_after_a_while, std::vector<int>(4, 50), 1);
+    return std::set<int>(pids.begin(), pids.end()).size() == 4;
+  }));
+  auto slow = pool.apply_async(nap, 60'000);
+  auto short_ones = pool.map_async(square, numbers(1000), 1);
+  CHECK(short_ones.wait_for(30s));
+  CHECK(!slow.ready());
+}
+
+TEST_CASE("arguments and results of many sizes pass") {
+  Pool pool(2);
+  for (const std::size_t size : {0u, 1u, 100'000u, 5'000'000u}) {
+    const std::string text(size, 'x');
+    CHECK(pool.apply([](std::string given) { return given + "!"; }, text) == text + "!");
+  }
+}
+
+TEST_CASE("a pool may use the program's manager") {
+  ManagerHome home;
+  Manager manager;
+  {
+    Pool pool({.processes = 2, .manager = manager});
+    CHECK(pool.map(square, numbers(5)) == std::vector{0, 1, 4, 9, 16});
+    CHECK(manager.objects().size() == 3);
+  }
+  CHECK(eventually([&] { return manager.objects().empty(); }));
+}
