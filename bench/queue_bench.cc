@@ -18,8 +18,20 @@ constexpr std::size_t kBulk = 256;  // items of 8 bytes in one call
 // The receiver's clock runs from its 2001st item on, when both are at it, until the end.
 constexpr std::uint64_t kWarmUp = 2000;
 
+// The sender's process stays until everything has come: ZeroMQ sends from a thread of its own.
+class Arrival {
+ public:
+  void tell() { told_->store(true); }
+  void wait() {
+    while (!told_->load()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+
+ private:
+  Shared<std::atomic<bool>> told_;
+};
+
 template <typename Channel>
-void send_items(Channel& channel, Worker& worker, const Plan& plan) {
+void send_items(Channel& channel, Worker& worker, const Plan& plan, Arrival& arrived) {
   typename Channel::Item item{};
   worker.meet();
   std::int64_t number = 0;
@@ -31,11 +43,13 @@ void send_items(Channel& channel, Worker& worker, const Plan& plan) {
   }
   item.words[0] = kEnd;
   channel.send(item);
+  arrived.wait();
 }
 
 template <typename Channel>
-void receive_items(Channel& channel, Worker& worker) {
+void receive_items(Channel& channel, Worker& worker, Arrival& arrived) {
   typename Channel::Item item{};
+  channel.prepare();
   worker.meet();
   std::int64_t expected = 0, start = 0;
   for (;; ++expected) {
@@ -47,14 +61,16 @@ void receive_items(Channel& channel, Worker& worker) {
     }
   }
   worker.record({static_cast<double>(expected) - kWarmUp, seconds_since(start)});
+  arrived.tell();
 }
 
 template <typename Channel>
 Contender stream(std::string name, Lazy<Channel> lazy) {
   return {std::move(name), [lazy](const Plan& plan) -> std::vector<double> {
             Channel& channel = *lazy;
+            Arrival arrived;
             auto work = run_workers(2, plan, [&](Worker& worker) {
-              worker.index() == 0 ? send_items(channel, worker, plan) : receive_items(channel, worker);
+              worker.index() == 0 ? send_items(channel, worker, plan, arrived) : receive_items(channel, worker, arrived);
             });
             return {work[1].operations / work[1].seconds * 1e-6};
           }};
@@ -68,6 +84,7 @@ struct OurBulk {
     return items.size();
   }
   void send(const std::vector<std::int64_t>& items) { queue.put_many(items); }
+  void prepare() {}
   Manager manager;
   Queue<std::int64_t> queue = manager.queue<std::int64_t>(8192);
 };
@@ -79,6 +96,7 @@ struct PipeBulk {
     return kBulk;
   }
   void send(const std::vector<std::int64_t>& items) { pipe.send_bytes(items.data(), items.size() * 8); }
+  void prepare() {}
   PipeChannel pipe;
 };
 
@@ -89,6 +107,7 @@ struct ZeroMqBulk {
     return kBulk;
   }
   void send(const std::vector<std::int64_t>& items) { channel.send_bytes(items.data(), items.size() * 8); }
+  void prepare() { channel.prepare(); }
   ZeroMqChannel channel;
 };
 
@@ -96,8 +115,10 @@ template <typename Channel>
 Contender bulk_stream(std::string name, Lazy<Channel> lazy) {
   return {std::move(name), [lazy](const Plan& plan) -> std::vector<double> {
             Channel& channel = *lazy;
+            Arrival arrived;
             auto work = run_workers(2, plan, [&](Worker& worker) {
               std::vector<std::int64_t> items(kBulk);
+              if (worker.index() == 1) channel.prepare();
               worker.meet();
               if (worker.index() == 0) {
                 std::int64_t number = 0;
@@ -107,6 +128,7 @@ Contender bulk_stream(std::string name, Lazy<Channel> lazy) {
                 }
                 for (auto& item : items) item = kEnd;
                 channel.send(items);
+                arrived.wait();
                 return;
               }
               std::int64_t expected = 0, start = 0, first = 0;
@@ -122,6 +144,7 @@ Contender bulk_stream(std::string name, Lazy<Channel> lazy) {
                 }
               }
               worker.record({static_cast<double>(expected - first), seconds_since(start)});
+              arrived.tell();
             });
             return {work[1].operations / work[1].seconds * 1e-6};
           }};
@@ -146,14 +169,17 @@ Contender round_trip(std::string name, Lazy<BothWays<Channel>> lazy, std::chrono
               double ns[kMost];
             };
             Shared<Times> times;
+            Arrival arrived;
             run_workers(2, plan, [&](Worker& worker) {
               typename Channel::Item item{};
+              (worker.index() == 0 ? channel.back : channel.there).prepare();
               worker.meet();
               if (worker.index() == 1) {
                 for (int i = 0; i < trips + 100; ++i) {
                   channel.there.receive(item);
                   channel.back.send(item);
                 }
+                arrived.wait();
                 return;
               }
               for (int i = -100; i < trips; ++i) {
@@ -163,6 +189,7 @@ Contender round_trip(std::string name, Lazy<BothWays<Channel>> lazy, std::chrono
                 channel.back.receive(item);
                 if (i >= 0) times->ns[i] = static_cast<double>(now_ns() - start);
               }
+              arrived.tell();
             });
             return {times->ns, times->ns + trips};
           }};

@@ -103,8 +103,11 @@ void ZeroMqChannel::send_bytes(const void* bytes, std::size_t size) {
 }
 
 void ZeroMqChannel::receive_bytes(void* bytes, std::size_t size) {
-  if (!end_) end_ = std::make_unique<End>(address_, false);
   if (zmq_recv(end_->socket, bytes, size, 0) < 0) throw std::runtime_error(zmq_strerror(zmq_errno()));
+}
+
+void ZeroMqChannel::prepare() {
+  end_ = std::make_unique<End>(address_, false);
 }
 
 #else
@@ -116,6 +119,7 @@ ZeroMqChannel::ZeroMqChannel() {
 ZeroMqChannel::~ZeroMqChannel() = default;
 void ZeroMqChannel::send_bytes(const void*, std::size_t) {}
 void ZeroMqChannel::receive_bytes(void*, std::size_t) {}
+void ZeroMqChannel::prepare() {}
 
 #endif
 

@@ -22,6 +22,7 @@ struct OurChannel {
   using Item = Message<kBytes>;
   void send(const Item& item) { queue.put(item); }
   void receive(Item& item) { item = queue.get(); }
+  void prepare() {}
   Manager manager;
   Queue<Item> queue = manager.queue<Item>(8192);
 };
@@ -34,6 +35,7 @@ class PipeChannel {
   PipeChannel& operator=(const PipeChannel&) = delete;
   void send_bytes(const void* bytes, std::size_t size);
   void receive_bytes(void* bytes, std::size_t size);
+  void prepare() {}  // by the receiver, before anybody sends
 
  private:
   int ends_[2];
@@ -47,6 +49,7 @@ class BoostChannel {
   BoostChannel& operator=(const BoostChannel&) = delete;
   void send_bytes(const void* bytes, std::size_t size);
   void receive_bytes(void* bytes, std::size_t size);
+  void prepare() {}  // by the receiver, before anybody sends
 
  private:
   std::string name_;
@@ -63,6 +66,7 @@ class ZeroMqChannel {
   ZeroMqChannel& operator=(const ZeroMqChannel&) = delete;
   void send_bytes(const void* bytes, std::size_t size);
   void receive_bytes(void* bytes, std::size_t size);
+  void prepare();  // by the receiver, before anybody sends
 
  private:
   struct End;
@@ -76,6 +80,7 @@ struct ChannelOf {
   using Item = Message<kBytes>;
   void send(const Item& item) { bytes.send_bytes(&item, kBytes); }
   void receive(Item& item) { bytes.receive_bytes(&item, kBytes); }
+  void prepare() { bytes.prepare(); }
   Bytes bytes;
 };
 template <std::size_t kBytes>
@@ -83,6 +88,7 @@ struct BoostChannelOf {
   using Item = Message<kBytes>;
   void send(const Item& item) { bytes.send_bytes(&item, kBytes); }
   void receive(Item& item) { bytes.receive_bytes(&item, kBytes); }
+  void prepare() { bytes.prepare(); }
   BoostChannel bytes{kBytes};
 };
 

@@ -120,6 +120,26 @@ bool queue_get_fixed(Object& queue, void* item, std::size_t size, std::int64_t w
   return in_time(status, queue, "take from");
 }
 
+bool queue_peek(Object& queue, StoredItem& item, std::int64_t wait) {
+  const shm::AnyQueue& structure = open_queue(queue);
+  shm::ItemKind kind = shm::ItemKind::kNull;
+  const Status status = structure.visit(
+      [&](auto& found) { return found.peek(here(queue), kind, item.bytes, deadline_after(wait)); });
+  item.kind = static_cast<ItemKind>(kind);
+  return in_time(status, queue, "take from");
+}
+
+bool queue_take_if_equal(Object& queue, const Item& expected, Word* priority) {
+  const shm::AnyQueue& structure = open_queue(queue);
+  const Status status = structure.is_ring()
+                            ? structure.ring().take_if_equal(here(queue), to_shm(expected))
+                            : structure.ordered().take_if_equal(here(queue), to_shm(expected), priority);
+  if (status == Status::kMismatch) return false;
+  if (!in_time(status, queue, "take from")) return false;
+  tell_of_removal(queue);
+  return true;
+}
+
 std::vector<std::string> queue_get_many(Object& queue, std::uint64_t most, std::int64_t wait) {
   const shm::AnyQueue& structure = open_queue(queue);
   std::vector<std::string> items;

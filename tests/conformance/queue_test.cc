@@ -170,6 +170,40 @@ TEST_CASE("items of every kind of type come out as they went in") {
   REQUIRE(small.get_many(3) == std::vector<std::int8_t>{-1, 0, 1});
 }
 
+TEST_CASE("a proxy that is put comes out as a proxy of the same object, which the queue keeps meanwhile") {
+  ManagerHome home;
+  Manager manager;
+  using Counts = Dict<std::string, int>;
+  for (bool redeliver : {false, true}) {
+    auto queue = manager.queue<Counts>({.redeliver = redeliver});
+    auto kept = manager.dict<std::string, int>({{"a", 1}});
+    queue.put(kept);
+    queue.put(manager.dict<std::string, int>({{"b", 2}}));  // nobody else has it
+    REQUIRE(runs(Process([&] {
+      auto first = queue.get();
+      first["a"] += 10;
+      queue.task_done();
+    })));
+    REQUIRE(kept.at("a") == 11);
+    std::this_thread::sleep_for(50ms);  // time for the server to look what is no longer used
+    auto other = queue.get();
+    REQUIRE(other.at("b") == 2);
+    queue.task_done();
+    queue.put_many(std::vector<Counts>{kept, other});
+    auto both = queue.get_many(5);
+    REQUIRE(both.size() == 2);
+    REQUIRE(both[0].same_as(kept));
+    REQUIRE(both[1].same_as(other));
+    REQUIRE_THROWS_AS(queue.get(1ms), Empty);
+  }
+  auto jobs = manager.priority_queue<Counts>();
+  jobs.put(2, manager.dict<std::string, int>({{"two", 2}}));
+  jobs.put(1, manager.dict<std::string, int>({{"one", 1}}));
+  auto [priority, first] = jobs.get();
+  REQUIRE(priority == 1);
+  REQUIRE(first.contains("one"));
+}
+
 TEST_CASE("each get returns a copy of its own") {
   ManagerHome home;
   Manager manager;

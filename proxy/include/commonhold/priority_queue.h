@@ -124,19 +124,13 @@ class PriorityQueue {
   explicit PriorityQueue(detail::ObjectHandle handle) : handle_(std::move(handle)) {}
 
   bool put_within(P priority, ValueArg value, std::int64_t wait) const {
-    return detail::queue_put(*handle_, detail::Encoded<T>(value).item(), wait, detail::ordered_word(priority));
+    return detail::queue_put(*handle_, detail::Encoded<T>(*handle_, value).item(), wait, detail::ordered_word(priority));
   }
   std::optional<Entry> get_within(std::int64_t wait) const {
     detail::Word priority = 0;
-    if constexpr (detail::kIsFixed<T>) {
-      detail::FixedBuffer<T> buffer;
-      if (!detail::queue_get_fixed(*handle_, buffer.data(), buffer.size(), wait, &priority)) return std::nullopt;
-      return Entry{detail::priority_of<P>(priority), buffer.value()};
-    } else {
-      std::string bytes;
-      if (!detail::queue_get(*handle_, bytes, wait, &priority)) return std::nullopt;
-      return Entry{detail::priority_of<P>(priority), detail::decode<T>(bytes)};
-    }
+    auto value = detail::take_value<T>(*handle_, wait, &priority);
+    if (!value) return std::nullopt;
+    return Entry{detail::priority_of<P>(priority), *std::move(value)};
   }
   Entry or_empty(std::optional<Entry> entry) const {
     if (!entry) detail::throw_nothing_to_get(*handle_);
