@@ -45,6 +45,7 @@ Rows all_rows() {
   add_dict_rows(rows);
   add_dict_growth_rows(rows);
   add_lock_rows(rows);
+  add_sync_rows(rows);
   add_semaphore_rows(rows);
   add_death_rows(rows);
   add_value_rows(rows);

@@ -45,6 +45,7 @@ struct Unavailable {
 void add_dict_rows(Rows& rows);         // dict_bench.cc
 void add_dict_growth_rows(Rows& rows);  // dict_growth_bench.cc
 void add_lock_rows(Rows& rows);         // lock_bench.cc
+void add_sync_rows(Rows& rows);         // sync_bench.cc
 void add_semaphore_rows(Rows& rows);    // semaphore_bench.cc
 void add_death_rows(Rows& rows);        // death_bench.cc
 void add_value_rows(Rows& rows);        // value_bench.cc

@@ -12,6 +12,7 @@
 #include "proxy/errors.h"
 #include "proxy/fork_guard.h"
 #include "proxy/queue_object.h"
+#include "proxy/watch_hub.h"
 #include "shm/array.h"
 #include "shm/barrier.h"
 #include "shm/condition.h"
@@ -209,6 +210,7 @@ void attend(Object& object) {
 }
 
 void leave_all_sessions() noexcept {
+  WatchHub::instance().stop();
   ForkGuard& guard = ForkGuard::instance();
   std::lock_guard hold(guard.mutex);
   for (auto& weak : LiveObjects::instance().segments) {

@@ -11,12 +11,14 @@ HEAD = """// Made from {page} by guide_program.py.
 #undef NDEBUG
 #include <commonhold/commonhold.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <cassert>
 #include <chrono>
 #include <cstdio>
 #include <map>
 #include <mutex>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <vector>

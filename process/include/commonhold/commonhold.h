@@ -30,3 +30,4 @@
 #include <commonhold/value.h>
 #include <commonhold/version.h>
 #include <commonhold/wait.h>
+#include <commonhold/watch.h>

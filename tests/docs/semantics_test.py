@@ -1,0 +1,59 @@
+"""Every rule of docs/semantics/ names a test that exists, or says why it does not apply.
+
+usage: semantics_test.py REPOSITORY
+"""
+
+import pathlib
+import re
+import sys
+
+
+def test_names(repository: pathlib.Path) -> set:
+    names = set()
+    for path in (repository / "tests").rglob("*.cc"):
+        text = path.read_text(encoding="utf-8")
+        for match in re.finditer(r'\bTEST_CASE\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)', text):
+            names.add("".join(re.findall(r'"((?:[^"\\]|\\.)*)"', match.group(1))))
+    return names
+
+
+def rows(page: pathlib.Path):
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        if line.startswith("|") and not re.match(r"^\|[-| ]+\|$", line) and not line.startswith("| row"):
+            cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            yield number, cells
+
+
+def problems(repository: pathlib.Path):
+    known = test_names(repository)
+    pages = sorted((repository / "docs" / "semantics").glob("*.md"))
+    if not pages:
+        yield "docs/semantics/ has no page"
+    for page in pages:
+        count = 0
+        for number, cells in rows(page):
+            count += 1
+            where = f"docs/semantics/{page.name}:{number}"
+            if len(cells) != 3:
+                yield f"{where}: {len(cells)} cells, not 3"
+                continue
+            claims = re.findall(r'"([^"]+)"', cells[2])
+            if not claims and not cells[1].startswith("not applicable"):
+                yield f"{where}: no test, and it is not said to be not applicable"
+            if not re.match(r"(same|better|not applicable)\b", cells[1]):
+                yield f'{where}: "{cells[1]}" says neither same, nor better, nor not applicable'
+            for claim in claims:
+                if claim not in known:
+                    yield f'{where}: there is no test "{claim}"'
+        if count == 0:
+            yield f"docs/semantics/{page.name}: no row"
+
+
+def main() -> int:
+    found = list(problems(pathlib.Path(sys.argv[1])))
+    print("\n".join(found) if found else "every rule has its test")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
