@@ -110,7 +110,8 @@ Object* make(const FoundObject& found, shm::Offset control) {
     case ObjectKind::kBarrier:
       return make<shm::Barrier>(found, control);
     case ObjectKind::kQueue:
-      return make<shm::Queue>(found, control);
+    case ObjectKind::kPriorityQueue:
+      return make<shm::AnyQueue>(found, control);
     case ObjectKind::kSemaphore:
       return make<shm::Semaphore>(found, control);
     case ObjectKind::kRwLock:

@@ -52,6 +52,7 @@
 #include <commonhold/lock.h>
 #include <commonhold/name_space.h>
 #include <commonhold/named.h>
+#include <commonhold/priority_queue.h>
 #include <commonhold/queue.h>
 #include <commonhold/rlock.h>
 #include <commonhold/rwlock.h>
@@ -264,6 +265,27 @@ class Manager {
   }
   // The manager of the server that runs the calling constructor or method. UsageError outside of these.
   static Manager serving() { return Manager(detail::serving_manager()); }
+
+  template <detail::Storable T>
+  SimpleQueue<T> simple_queue(const Named& name) const {
+    return open_or_create<SimpleQueue<T>>(name.name());
+  }
+  template <detail::Storable T>
+  LifoQueue<T> lifo_queue(const QueueOptions& options = {}) const {
+    return anonymous<LifoQueue<T>>(options);
+  }
+  template <detail::Storable T>
+  LifoQueue<T> lifo_queue(const Named& name, const QueueOptions& options = {}) const {
+    return open_or_create<LifoQueue<T>>(name.name(), options);
+  }
+  template <detail::Storable T, detail::Priority P = std::int64_t>
+  PriorityQueue<T, P> priority_queue(const QueueOptions& options = {}) const {
+    return anonymous<PriorityQueue<T, P>>(options);
+  }
+  template <detail::Storable T, detail::Priority P = std::int64_t>
+  PriorityQueue<T, P> priority_queue(const Named& name, const QueueOptions& options = {}) const {
+    return open_or_create<PriorityQueue<T, P>>(name.name(), options);
+  }
 
   // ---- names
 
