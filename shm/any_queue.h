@@ -43,6 +43,10 @@ class AnyQueue {
   static void owner_ended(const ObjectAddress& where, std::uint32_t owner) {
     if (!is_ring(where)) OrderedQueue::owner_ended(where, owner);
   }
+  static bool each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline, const LinkVisitor& visit) {
+    return is_ring(where) ? Queue::each_link(me, where, deadline, visit)
+                          : OrderedQueue::each_link(me, where, deadline, visit);
+  }
   struct Audit {
     std::string error;
     std::uint64_t lost_blocks = 0, lost_chunks = 0;

@@ -102,7 +102,7 @@ struct ThreadRecord {
   AtomicWord sleeps_at;  // offset of the futex that the thread sleeps on, or is about to; 0 none (see sleep_notice.h)
   Word unused_after[1];
   AtomicWord took_items;  // 1: it may have items in flight, which are delivered again when it ends (queue_flights.h)
-  Word unused_last[1];
+  AtomicWord taking;      // links.h: 1: it may have taken links out of a queue that it has not noted yet
 };
 static_assert(sizeof(ThreadRecord) == 256);
 

@@ -22,24 +22,6 @@ void note_link(const Segment& segment, ObjectId id) {
   set_mark(object_record(segment, id.index).stored);
 }
 
-// A lock that is given up when a live owner keeps it too long.
-class HeldInTime {
- public:
-  HeldInTime(ThreadContext& me, LockWord& word, Deadline deadline)
-      : me_(me), word_(word), held_(lock(me, word, deadline) == Status::kOk) {}
-  ~HeldInTime() {
-    if (held_) (void)unlock(me_, word_);
-  }
-  HeldInTime(const HeldInTime&) = delete;
-  HeldInTime& operator=(const HeldInTime&) = delete;
-  explicit operator bool() const { return held_; }
-
- private:
-  ThreadContext& me_;
-  LockWord& word_;
-  bool held_;
-};
-
 }  // namespace
 
 void note_links_slowly(const Segment& segment, std::uint32_t container, const Item& item) {

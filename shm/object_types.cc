@@ -65,10 +65,10 @@ constexpr ObjectType kTypes[] = {
        return UserLock::create(me, object, plan.arguments[0] != 0, control);
      },
      UserLock::repair, UserLock::each_lock},
-    {ObjectKind::kQueue, "queue", AnyQueue::create, AnyQueue::repair, AnyQueue::each_lock, audit<AnyQueue>, nullptr,
+    {ObjectKind::kQueue, "queue", AnyQueue::create, AnyQueue::repair, AnyQueue::each_lock, audit<AnyQueue>, AnyQueue::each_link,
      AnyQueue::wake, AnyQueue::owner_ended},
     {ObjectKind::kPriorityQueue, "priority_queue", AnyQueue::create, AnyQueue::repair, AnyQueue::each_lock,
-     audit<AnyQueue>, nullptr, AnyQueue::wake, AnyQueue::owner_ended},
+     audit<AnyQueue>, AnyQueue::each_link, AnyQueue::wake, AnyQueue::owner_ended},
     {ObjectKind::kRLock, "rlock",
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        return UserLock::create(me, object, plan.arguments[0] != 0, control);

@@ -4,6 +4,7 @@
 #include "shm/extents.h"
 #include "shm/liveness.h"
 #include "shm/lock_word.h"
+#include "shm/object_table.h"
 #include "shm/queue_turn.h"
 #include "shm/spin.h"
 #include "shm/words.h"
@@ -15,6 +16,7 @@ namespace commonhold::shm {
 // REQUIRES: the lock.
 Status OrderedQueue::put_locked(ThreadContext& me, const Item& item, Word priority) const {
   if (item.size > kMaxItemBytes) return Status::kTooLarge;
+  note_links(segment(), where_.object, item);
   Heap memory = heap(me);
   Offset box = OrderedHeap::make_box(segment(), memory, item);
   if (box == 0) return Status::kOutOfMemory;
@@ -170,8 +172,12 @@ Status OrderedQueue::get_with(ThreadContext& me, Deadline deadline, Word* priori
     Status status = take_turn(me, control.changing, deadline);
     if (status != Status::kOk) return status;
     auto end = static_cast<QueueEnd>(own(control.ended));
+    const bool links = object_record(segment(), where_.object).refers.load(std::memory_order_relaxed) != 0;
+    if (links) [[unlikely]]
+      begin_taking(me.record());
     status = end == QueueEnd::kNow ? Status::kClosed : take_locked(me, priority, room);
     if (status == Status::kTimedOut && end != QueueEnd::kOpen) status = Status::kClosed;
+    if (links && status != Status::kOk) end_taking(me.record());
     end_turn(me, control.changing, [&] {
       if (status == Status::kOk) open_gate(control.room, 1);
     });

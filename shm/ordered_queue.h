@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "shm/links.h"
 #include "shm/object_address.h"
 #include "shm/ordered_heap.h"
 #include "shm/queue_flights.h"
@@ -76,6 +77,7 @@ class OrderedQueue {
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
   static void wake(const ObjectAddress& where);
+  static bool each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline, const LinkVisitor& visit);
   static void owner_ended(const ObjectAddress& where, std::uint32_t owner);
   struct Audit {
     std::string error;

@@ -80,6 +80,28 @@ void OrderedQueue::repair(ThreadContext& me, const ObjectAddress& where, LockWor
   for (Offset chunk : lost) give_chunk(me, chunk, sizeof(FlightPage));
 }
 
+bool OrderedQueue::each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline,
+                             const LinkVisitor& visit) {
+  OrderedQueue queue(where);
+  Segment& segment = *where.segment;
+  HeldInTime held(me, queue.control_->changing, deadline);
+  if (!held) return false;
+  auto visit_box = [&](Offset box) {
+    ItemKind kind;
+    Offset bytes;
+    std::uint64_t size;
+    if (!OrderedHeap::find_box(segment, box, kind, bytes, size)) return;
+    visit_links(kind, segment.at<std::byte>(bytes), size, visit);
+  };
+  (void)OrderedHeap::each_node(segment, own(queue.control_->root),
+                               [&](Offset, const OrderedNode& node) { visit_box(node.box); });
+  // What is in flight may be delivered again.
+  each_flight(segment, queue.control_->flights, [&](Flight& flight) {
+    if (flight.owner.load(std::memory_order_acquire) != 0) visit_box(own(flight.box));
+  });
+  return true;
+}
+
 void OrderedQueue::owner_ended(const ObjectAddress& where, std::uint32_t owner) {
   OrderedQueue queue(where);
   OrderedControl& control = *queue.control_;

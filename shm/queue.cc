@@ -122,6 +122,8 @@ Status Queue::get_with(ThreadContext& me, std::uint64_t wanted, Deadline deadlin
       Offset from = cursor_at(own(control.get_cursor)), at = from;
       status = take(at, available, taken);
       if (status == Status::kOk) [[likely]] {
+        if (gives_links()) [[unlikely]]
+          begin_taking(me.record());
         control.head.store(head + taken, std::memory_order_release);  // SYNC POINT: item taken. The commit point
         control.get_cursor.store(cursor_word(at, head + taken), std::memory_order_release);  // SYNC POINT: chunk left
         left_chunk = ring_.chunk_of(from) != ring_.chunk_of(at);
@@ -272,6 +274,24 @@ void Queue::help_reclaim(ThreadContext& me) const {
 }
 
 // ---- waiting
+
+// Under the consumers' lock alone: producers only add, and what they add while this reads is kept by them.
+bool Queue::each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline, const LinkVisitor& visit) {
+  Queue queue(where);
+  if (!queue.ring_.sound() || queue.ring_.item_bytes() != 0) return true;
+  QueueControl& control = queue.ring_.control();
+  HeldInTime held(me, control.getting, deadline);
+  if (!held) return false;
+  Offset at = cursor_at(own(control.get_cursor));
+  const Word tail = control.tail.load(std::memory_order_acquire);  // SYNC POINT: item put
+  for (Word i = own(control.head); i != tail; ++i) {
+    ItemPlace place;
+    if (queue.ring_.find_item(at, place) != Status::kOk) return true;
+    visit_links(static_cast<ItemKind>(place.kind), where.segment->at<std::byte>(place.at), place.size, visit);
+    at = place.after;
+  }
+  return true;
+}
 
 bool Queue::has_items() const {
   QueueControl& control = ring_.control();

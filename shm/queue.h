@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "shm/object_table.h"
 #include "shm/queue_ring.h"
 
 namespace commonhold::shm {
@@ -63,6 +64,7 @@ class Queue {
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
   static void wake(const ObjectAddress& where);
+  static bool each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline, const LinkVisitor& visit);
   struct Audit {
     std::string error;  // the first broken invariant, empty when sound
     std::uint64_t items = 0, lost_blocks = 0, lost_chunks = 0;
@@ -79,6 +81,11 @@ class Queue {
   template <typename Take>
   Status get_with(ThreadContext& me, std::uint64_t wanted, Deadline deadline, Take&& take) const;
   bool has_items() const;  // or was shut down
+  // Whether items may link to objects: then who takes them marks itself (links.h).
+  bool gives_links() const {
+    return ring_.item_bytes() == 0 &&
+           object_record(*where_.segment, where_.object).refers.load(std::memory_order_relaxed) != 0;
+  }
   bool wait_for_items(ThreadContext& me, Deadline deadline) const;
   bool wait_for_room(ThreadContext& me, Deadline deadline) const;
   Status take_fixed_run(Offset& at, std::byte* to, std::uint64_t count, std::uint64_t stride) const;

@@ -60,6 +60,7 @@ Status QueueRing::find_item(Offset at, ItemPlace& item) const {
   Word header = load_word(segment().at<Word>(at));
   item.size = item_size(header);
   item.large = (header & kLargeItem) != 0;
+  item.kind = static_cast<std::uint8_t>(header >> 56);
   std::uint64_t bytes = item.large ? sizeof(Word) : round_up(item.size, 8);
   if (header == kSkipRest || bytes > usable_ || at + sizeof(Word) + bytes > end_of(at)) return Status::kCorrupt;
   item.after = at + sizeof(Word) + bytes;
@@ -119,6 +120,7 @@ Status QueueRing::append(ThreadContext& me, Offset& at, const Item& item) const 
   bool large = stride_ == 0 && item.size > inline_limit();
   std::uint64_t bytes = stride_ != 0 ? stride_ : sizeof(Word) + (large ? sizeof(Word) : round_up(item.size, 8));
   if (stride_ != 0 && item.size != item_bytes_) return Status::kMismatch;
+  note_links(segment(), where_.object, item);
   if (at + bytes > end_of(at)) {
     if (stride_ == 0 && at != end_of(at)) store_word(segment().at<Word>(at), kSkipRest);
     Status status = next_chunk(me, at);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "shm/item.h"
+#include "shm/links.h"
 #include "shm/object_address.h"
 #include "shm/queue_layout.h"
 #include "shm/segment.h"
@@ -21,6 +22,7 @@ struct ItemPlace {
   Offset after = 0;  // of what follows
   std::uint64_t size = 0;
   bool large = false;  // `at` is a chunk of its own
+  std::uint8_t kind = 0;  // ItemKind, of items of any size
 };
 
 class QueueRing {

@@ -229,6 +229,7 @@ void recover_thread(Segment& segment, ThreadContext& me, std::uint32_t thread) {
     record.took_items.store(0, std::memory_order_release);
   }
   for (auto& pinned : record.pinned) pinned.store(0, std::memory_order_relaxed);
+  record.taking.store(0, std::memory_order_release);
   record.claim.store(claim >> 32 << 32, std::memory_order_release);
 }
 

@@ -164,6 +164,11 @@ Status add_reference(Segment& segment, ObjectId id, Offset* cell) {
   return Status::kOk;
 }
 
+Status note_taken(Segment& segment, ObjectId id, Offset& cell) {
+  ThreadContext* me = segment.here();
+  return me == nullptr ? segment.join_failure() : store_cell(*me, segment.session_index(), id.word(), cell);
+}
+
 void drop_reference(Segment& segment, ObjectId id, Offset cell) {
   if (!segment.joined()) return;
   for (;;) {

@@ -48,6 +48,10 @@ Status add_reference(Segment& segment, ObjectId id, Offset* cell = nullptr);
 // then.
 void drop_reference(Segment& segment, ObjectId id, Offset cell = 0);
 
+// Notes a reference to an object that was just taken out of a container and that the sweep cannot destroy yet (links.h).
+// It does not wait for a doubt: add_reference() must follow before the object is used. kOutOfMemory.
+Status note_taken(Segment& segment, ObjectId id, Offset& cell);
+
 // Marks in `referred` (indexed by object) every object that a live session refers to.
 void mark_referred(const Segment& segment, std::vector<bool>& referred);
 

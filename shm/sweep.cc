@@ -1,6 +1,8 @@
 #include "shm/sweep.h"
 
+#include <algorithm>
 #include <chrono>
+#include <thread>
 #include <vector>
 
 #include "shm/object_table.h"
@@ -162,7 +164,27 @@ class Sweep {
       if (is_doubted_[index] || !object_is_live(state(index)) || !refers(index)) continue;
       if (!each_link(index, visit)) return false;
     }
+    if (!follow_pending(visit) || !takers_have_noted()) return false;
+    std::vector<bool> taken(count_, false);
+    mark_referred(segment_, taken);
+    for (std::uint32_t index : doubted_) {
+      if (taken[index]) keep(index);
+    }
     return follow_pending(visit);
+  }
+
+  // False: a process was stopped between taking an item and noting its links.
+  bool takers_have_noted() const {
+    const Deadline deadline = Deadline::after(kPatience);
+    const Word threads = std::min<Word>(segment_.header().threads_used.load(std::memory_order_acquire), kMaxThreads);
+    for (std::uint32_t thread = 0; thread < threads; ++thread) {
+      // SYNC POINT: taking
+      while (segment_.thread(thread).taking.load(std::memory_order_seq_cst) != 0) {
+        if (deadline.passed()) return false;
+        std::this_thread::yield();
+      }
+    }
+    return true;
   }
 
   int destroy_doubted() {

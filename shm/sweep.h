@@ -16,7 +16,9 @@
 // meanwhile. Each container that is not doubted is read after that moment under its locks, and so is each doubted one
 // that turns out to be kept. A link to X that is still there is therefore met; one that went, went for good.
 // A process that takes an item out of a container notes its reference first and then removes the item if it is still the
-// same; if the object was doubted it waits, and looks again if the object went.
+// same; if the object was doubted it waits, and looks again if the object went. Queues give what they have: their takers
+// mark themselves before the item is gone and until they noted its links (links.h). After the containers the sweep waits
+// for those marks and reads the sessions once more: what was gone from a queue when it was read is noted by then.
 //
 // Objects are destroyed whole, their memory given back without walking them. What only they kept is found by the next
 // sweep. A server that dies here leaves doubts, which its successor declares live, and kEnding, which it completes.

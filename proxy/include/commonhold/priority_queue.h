@@ -124,7 +124,7 @@ class PriorityQueue {
   explicit PriorityQueue(detail::ObjectHandle handle) : handle_(std::move(handle)) {}
 
   bool put_within(P priority, ValueArg value, std::int64_t wait) const {
-    return detail::queue_put(*handle_, detail::Encoded<T>(value).item(), wait, detail::ordered_word(priority));
+    return detail::queue_put(*handle_, detail::EncodedInQueue<T>(*handle_, value).item(), wait, detail::ordered_word(priority));
   }
   std::optional<Entry> get_within(std::int64_t wait) const {
     detail::Word priority = 0;
@@ -134,8 +134,12 @@ class PriorityQueue {
       return Entry{detail::priority_of<P>(priority), buffer.value()};
     } else {
       std::string bytes;
+      detail::HeldLinks held;
       if (!detail::queue_get(*handle_, bytes, wait, &priority)) return std::nullopt;
-      return Entry{detail::priority_of<P>(priority), detail::decode<T>(bytes)};
+      if constexpr (detail::kMayLink<T>) {
+        held.hold(*handle_, detail::kIsLinked<T> ? detail::ItemKind::kLinked : detail::ItemKind::kReference, bytes);
+      }
+      return Entry{detail::priority_of<P>(priority), detail::decode_in_queue<T>(*handle_, bytes)};
     }
   }
   Entry or_empty(std::optional<Entry> entry) const {

@@ -183,7 +183,7 @@ class BasicQueue {
       kFixedBytes == sizeof(T) && std::has_unique_object_representations_v<T> && !std::is_same_v<T, bool>;
 
   bool put_within(ValueArg value, std::int64_t wait) const {
-    return detail::queue_put(*handle_, detail::Encoded<T>(value).item(), wait);
+    return detail::queue_put(*handle_, detail::EncodedInQueue<T>(*handle_, value).item(), wait);
   }
   template <typename Values>
   size_type put_all(const Values& values, std::int64_t wait) const;

@@ -250,4 +250,34 @@ T decode(Object& from, const StoredItem& item) {
   return decode<T>(from, item.kind, item.bytes);
 }
 
+// As queues store values that may hold references: their items do not say of which kind they are.
+template <typename T>
+class EncodedLinks {
+ public:
+  EncodedLinks(Object& into, const T& value) {
+    Packer out(into);
+    pack(out, value);
+    bytes_ = out.take_linked();
+  }
+  Item item() const { return {ItemKind::kLinked, bytes_.data(), bytes_.size()}; }
+
+ private:
+  std::string bytes_;
+};
+template <typename T>
+inline constexpr bool kIsLinked = kMayLink<T>&& kShape<T> != Shape::kReference;
+template <typename T>
+using EncodedInQueue = std::conditional_t<kIsLinked<T>, EncodedLinks<T>, Encoded<T>>;
+template <typename T>
+T decode_in_queue(Object& from, std::string_view bytes) {
+  if constexpr (kIsLinked<T>) {
+    Unpacker in(bytes, from, true);
+    T value = unpack<T>(in);
+    in.end();
+    return value;
+  } else {
+    return decode<T>(from, kKind<T>, bytes);
+  }
+}
+
 }  // namespace commonhold::detail

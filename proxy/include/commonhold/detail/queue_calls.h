@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <commonhold/detail/call.h>
@@ -32,6 +34,22 @@ COMMONHOLD_CALL bool queue_get_fixed(Object& queue, void* item, std::size_t size
 COMMONHOLD_CALL std::vector<std::string> queue_get_many(Object& queue, std::uint64_t most, std::int64_t wait);
 COMMONHOLD_CALL std::uint64_t queue_get_many_fixed(Object& queue, void* items, std::size_t size, std::uint64_t most,
                                                    std::uint64_t stride, std::int64_t wait);
+
+// References to the objects of an item that was taken, until they are this process's otherwise.
+class HeldLinks {
+ public:
+  HeldLinks() = default;
+  ~HeldLinks() { drop(); }
+  HeldLinks(const HeldLinks&) = delete;
+  HeldLinks& operator=(const HeldLinks&) = delete;
+  // REQUIRES: the calling thread took the item. Throws OutOfMemory.
+  void hold(Object& queue, ItemKind kind, std::string_view bytes);
+
+ private:
+  void drop();
+  Object* queue_ = nullptr;
+  std::vector<std::pair<Word, std::uint64_t>> cells_;
+};
 
 COMMONHOLD_CALL std::uint64_t queue_size(Object& queue);
 COMMONHOLD_CALL std::uint64_t queue_limit(Object& queue);  // 0 for none

@@ -21,7 +21,7 @@ auto BasicQueue<T, kOrder, kSimple>::put_all(const Values& values, std::int64_t 
     return detail::queue_put_many_fixed(*handle_, words.data(), words.size(), sizeof(detail::Word), wait,
                                         detail::kKind<T>);
   } else {
-    return detail::queue_put_many(*handle_, detail::Batch<T>(values).items(), wait);
+    return detail::queue_put_many(*handle_, detail::Batch<T, detail::EncodedInQueue<T>>(values, *handle_).items(), wait);
   }
 }
 
@@ -31,6 +31,12 @@ auto BasicQueue<T, kOrder, kSimple>::get_within(std::int64_t wait) const -> std:
     detail::FixedBuffer<T> buffer;
     if (!detail::queue_get_fixed(*handle_, buffer.data(), buffer.size(), wait)) return std::nullopt;
     return buffer.value();
+  } else if constexpr (detail::kMayLink<T>) {
+    std::string bytes;
+    detail::HeldLinks held;
+    if (!detail::queue_get(*handle_, bytes, wait)) return std::nullopt;
+    held.hold(*handle_, detail::kIsLinked<T> ? detail::ItemKind::kLinked : detail::ItemKind::kReference, bytes);
+    return detail::decode_in_queue<T>(*handle_, bytes);
   } else {
     std::string bytes;
     if (!detail::queue_get(*handle_, bytes, wait)) return std::nullopt;
@@ -64,6 +70,13 @@ auto BasicQueue<T, kOrder, kSimple>::get_all(size_type most, std::int64_t wait) 
         for (std::uint64_t i = 0; i < got; ++i) values.push_back(stored[i].value());
       }
       if (!rest) break;
+    }
+  } else if constexpr (detail::kMayLink<T>) {
+    while (values.size() < most) {
+      auto value = get_within(values.empty() ? wait : 0);
+      if (!value) break;
+      values.push_back(*std::move(value));
+      if (empty()) break;
     }
   } else {
     for (const std::string& bytes : detail::queue_get_many(*handle_, most, wait)) {
