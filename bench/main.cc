@@ -51,6 +51,7 @@ Rows all_rows() {
   add_value_rows(rows);
   add_array_rows(rows);
   add_queue_rows(rows);
+  add_pool_rows(rows);
   add_start_rows(rows);
   add_machine_rows(rows);
   return rows;

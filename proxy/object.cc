@@ -109,13 +109,13 @@ Object* make(const FoundObject& found, shm::Offset control) {
       return make<shm::Event>(found, control);
     case ObjectKind::kBarrier:
       return make<shm::Barrier>(found, control);
-    case ObjectKind::kQueue:
-    case ObjectKind::kPriorityQueue:
-      return make<shm::AnyQueue>(found, control);
     case ObjectKind::kSemaphore:
       return make<shm::Semaphore>(found, control);
     case ObjectKind::kRwLock:
       return make<shm::RwLock>(found, control);
+    case ObjectKind::kQueue:
+    case ObjectKind::kPriorityQueue:
+      return make<shm::AnyQueue>(found, control);
     default:
       break;
   }

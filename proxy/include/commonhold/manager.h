@@ -228,6 +228,27 @@ class Manager {
     return anonymous<SimpleQueue<T>>();
   }
 
+  template <detail::Storable T>
+  SimpleQueue<T> simple_queue(const Named& name) const {
+    return open_or_create<SimpleQueue<T>>(name.name());
+  }
+  template <detail::Storable T>
+  LifoQueue<T> lifo_queue(const QueueOptions& options = {}) const {
+    return anonymous<LifoQueue<T>>(options);
+  }
+  template <detail::Storable T>
+  LifoQueue<T> lifo_queue(const Named& name, const QueueOptions& options = {}) const {
+    return open_or_create<LifoQueue<T>>(name.name(), options);
+  }
+  template <detail::Storable T, detail::Priority P = std::int64_t>
+  PriorityQueue<T, P> priority_queue(const QueueOptions& options = {}) const {
+    return anonymous<PriorityQueue<T, P>>(options);
+  }
+  template <detail::Storable T, detail::Priority P = std::int64_t>
+  PriorityQueue<T, P> priority_queue(const Named& name, const QueueOptions& options = {}) const {
+    return open_or_create<PriorityQueue<T, P>>(name.name(), options);
+  }
+
   // `start` permits, 0 to 2^31 - 1, else ValueError.
   Semaphore semaphore(std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
     return anonymous<Semaphore>(start, options);
@@ -265,27 +286,6 @@ class Manager {
   }
   // The manager of the server that runs the calling constructor or method. UsageError outside of these.
   static Manager serving() { return Manager(detail::serving_manager()); }
-
-  template <detail::Storable T>
-  SimpleQueue<T> simple_queue(const Named& name) const {
-    return open_or_create<SimpleQueue<T>>(name.name());
-  }
-  template <detail::Storable T>
-  LifoQueue<T> lifo_queue(const QueueOptions& options = {}) const {
-    return anonymous<LifoQueue<T>>(options);
-  }
-  template <detail::Storable T>
-  LifoQueue<T> lifo_queue(const Named& name, const QueueOptions& options = {}) const {
-    return open_or_create<LifoQueue<T>>(name.name(), options);
-  }
-  template <detail::Storable T, detail::Priority P = std::int64_t>
-  PriorityQueue<T, P> priority_queue(const QueueOptions& options = {}) const {
-    return anonymous<PriorityQueue<T, P>>(options);
-  }
-  template <detail::Storable T, detail::Priority P = std::int64_t>
-  PriorityQueue<T, P> priority_queue(const Named& name, const QueueOptions& options = {}) const {
-    return open_or_create<PriorityQueue<T, P>>(name.name(), options);
-  }
 
   // ---- names
 
