@@ -161,8 +161,7 @@ TEST_CASE("a condition keeps its lock as long as it lives itself") {
   REQUIRE(shm::sweep_unreferred_objects(me) == 0);
   REQUIRE(shm::object_control(*segment, lock) != 0);
   shm::drop_reference(*segment, condition);
-  REQUIRE(shm::sweep_unreferred_objects(me) == 1);
-  REQUIRE(shm::sweep_unreferred_objects(me) == 1);
+  REQUIRE(shm::sweep_unreferred_objects(me) == 2);
   REQUIRE(shm::object_control(*segment, lock) == 0);
 }
 

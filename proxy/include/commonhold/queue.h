@@ -81,7 +81,8 @@ class BasicQueue {
   bool try_put_until(ValueArg value, const std::chrono::time_point<Clock, Duration>& when) const {
     return put_within(value, detail::to_wait(when));
   }
-  // All of them in their order, in one step where they fit at once, else as room comes.
+  // All of them in their order: in one step where they fit at once, else as room comes. A LifoQueue, and one that
+  // redelivers, moves many items one by one.
   template <std::ranges::input_range Values = std::initializer_list<T>>
   void put_many(Values&& values) const {
     (void)put_all(values, detail::kForever);
@@ -201,6 +202,9 @@ using Queue = BasicQueue<T, detail::QueueOrder::kFifo, false>;
 // As in Python's manager: every queue can be joined.
 template <detail::Storable T>
 using JoinableQueue = Queue<T>;
+// Last in, first out.
+template <detail::Storable T>
+using LifoQueue = BasicQueue<T, detail::QueueOrder::kLifo, false>;
 // Without tasks.
 template <detail::Storable T>
 using SimpleQueue = BasicQueue<T, detail::QueueOrder::kFifo, true>;

@@ -13,12 +13,13 @@ auto BasicQueue<T, kOrder, kSimple>::put_all(const Values& values, std::int64_t 
   if constexpr (kStoredAsIs && std::ranges::contiguous_range<const Values> &&
                 std::is_same_v<std::ranges::range_value_t<const Values>, T>) {
     return detail::queue_put_many_fixed(*handle_, std::ranges::data(values), std::ranges::size(values), sizeof(T),
-                                        wait);
+                                        wait, detail::kKind<T>);
   } else if constexpr (detail::kShape<T> == detail::Shape::kWord) {
     std::vector<detail::Word> words;
     if constexpr (std::ranges::sized_range<const Values>) words.reserve(std::ranges::size(values));
     for (const auto& value : values) words.push_back(detail::to_word(static_cast<T>(value)));
-    return detail::queue_put_many_fixed(*handle_, words.data(), words.size(), sizeof(detail::Word), wait);
+    return detail::queue_put_many_fixed(*handle_, words.data(), words.size(), sizeof(detail::Word), wait,
+                                        detail::kKind<T>);
   } else {
     return detail::queue_put_many(*handle_, detail::Batch<T>(values).items(), wait);
   }
