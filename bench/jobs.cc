@@ -90,7 +90,7 @@ int run_job(const std::string& name) {
   if (name == kStartJob) return start();
   if (name == kHundredJob) return hundred();
   if (name == kHundredBareJob) return hundred_bare();
-  return 2;
+  return run_pool_job(name);
 }
 
 }  // namespace commonhold::bench

@@ -50,6 +50,8 @@ Rows all_rows() {
   add_death_rows(rows);
   add_value_rows(rows);
   add_array_rows(rows);
+  add_queue_rows(rows);
+  add_pool_rows(rows);
   add_start_rows(rows);
   add_machine_rows(rows);
   return rows;

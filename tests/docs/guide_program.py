@@ -11,12 +11,16 @@ HEAD = """// Made from {page} by guide_program.py.
 #undef NDEBUG
 #include <commonhold/commonhold.h>
 #include <signal.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <cassert>
 #include <chrono>
 #include <cstdio>
 #include <map>
 #include <mutex>
+#include <shared_mutex>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>

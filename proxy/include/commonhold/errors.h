@@ -149,10 +149,15 @@ class ServerGone : public Error {
   using Error::Error;
 };
 
-// The server failed to do what was asked, for a reason of its own.
+// The server failed to do what was asked, for a reason of its own; or a method of a custom object threw.
 class RemoteError : public Error {
  public:
-  using Error::Error;
+  explicit RemoteError(const std::string& message, std::string type = {}) : Error(message), type_(std::move(type)) {}
+  // Of the exception that a method threw, as C++ writes it: "std::out_of_range". Empty for all else.
+  const std::string& type() const noexcept { return type_; }
+
+ private:
+  std::string type_;
 };
 
 // The authkey is missing or wrong.
