@@ -208,7 +208,8 @@ void add_sync_rows(Rows& rows) {
   add("event", "is_set",
       beside(alone("", event, look), alone("pthread mutex, condition and a flag", pthread_event, look)), false);
   add("event", "set and clear, nobody waits",
-      beside(alone("", event, set_and_clear), alone("pthread mutex, condition and a flag", pthread_event, set_and_clear)),
+      beside(alone("", event, set_and_clear),
+             alone("pthread mutex, condition and a flag", pthread_event, set_and_clear)),
       false);
   const auto exchange = [](auto& signals, int me) { signals.exchange(me); };
   add("event", "set for each other, 2 processes",
@@ -223,7 +224,8 @@ void add_sync_rows(Rows& rows) {
     any.notify();
   };
   add("condition", "lock, notify nobody, unlock",
-      beside(alone("", condition, tell_nobody), alone("pthread condition, process-shared", pthread_condition, tell_nobody)),
+      beside(alone("", condition, tell_nobody),
+             alone("pthread condition, process-shared", pthread_condition, tell_nobody)),
       false);
   const auto play = [](auto& game, int me) { game.play(me); };
   add("condition", "handed to and fro, 2 processes",

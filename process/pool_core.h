@@ -60,6 +60,7 @@ class PoolCore {
     bool alive = false, ready = false, told_to_stop = false;
   };
 
+  void require_mine(const char* call) const;
   void collect();
   void watch();
   void wake();

@@ -157,8 +157,9 @@ ObjectHandle open_object(const std::shared_ptr<ManagerState>& manager, Opening o
 
 void require_own(const ManagerState& manager, Object& object, const char* use) {
   if (object.segment == manager.segment) return;
-  throw UsageError(fmt::format("{} in the manager \"{}\" cannot use {}, which is in the manager of {}: make both in one",
-                               use, manager.address.name, description_of(object), object.segment->folder()));
+  throw UsageError(
+      fmt::format("{} in the manager \"{}\" cannot use {}, which is in the manager of {}: make both in one", use,
+                  manager.address.name, description_of(object), object.segment->folder()));
 }
 
 void remove_name(ManagerState& manager, std::string_view name) {

@@ -162,7 +162,8 @@ void swap_roots(ThreadContext& me, const ObjectAddress& where, DictControl& cont
   (void)apply_redo(segment, redo);
   end_redo(me);
   for (std::uint64_t i = 0; i < dict_shards(control); ++i) {
-    note_all_dict_changes(control, dict_shard(control, i));
+    DictShard& shard = dict_shard(control, i);
+    if (shard.watched.load(std::memory_order_relaxed) != 0) note_all_dict_changes(control, shard);
     dict_derive_shard(me, where, control, i);
   }
 }

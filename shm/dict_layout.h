@@ -27,7 +27,7 @@
 
 namespace commonhold::shm {
 
-inline constexpr std::uint64_t kNotesKept = 4;
+inline constexpr std::uint64_t kNotesKept = 3;
 
 struct DictShard {
   // Guarded by `writing`.
@@ -41,6 +41,7 @@ struct DictShard {
   // Watching (watch.h), guarded by `writing`. A writer looks at `watched`, on a line that it has looked at already.
   AtomicWord watched;                // bit 63: the whole dict; bits 0-62: keys with such a hash; 0 nobody
   AtomicWord notes;                  // changes of watched keys that were noted
+  AtomicWord looked_at;              // the notes that there were at the last look of any watcher of a key
   AtomicWord noted[kNotesKept];      // hash of the key of note n at n % kNotesKept
 };
 static_assert(sizeof(DictShard) == 448);

@@ -12,12 +12,10 @@
 namespace commonhold::shm {
 namespace {
 
-// The shard's notes of keys rose by `by`. The futex rises before the flags are cleared: a death in between leaves a flag,
-// and the repair notes once more.
-void made_notes(DictControl& control, DictShard& shard, Word by, Word clears) {
-  shard.notes.store(shard.notes.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+// SYNC POINT: dict noted; the flags first: a watcher of the whole dict that has the new count sees them cleared.
+void made_note(DictControl& control, DictShard& shard, Word watched) {
+  shard.watched.store(watched, std::memory_order_seq_cst);
   control.notes_made.fetch_add(1, std::memory_order_seq_cst);
-  shard.watched.store(shard.watched.load(std::memory_order_relaxed) & ~clears, std::memory_order_release);
 }
 
 class DictKeyWatch final : public Watcher {
@@ -36,6 +34,7 @@ class DictKeyWatch final : public Watcher {
       changed = shard_.noted[n % kNotesKept].load(std::memory_order_relaxed) == hash_;
     }
     seen_ = notes;
+    shard_.looked_at.store(notes, std::memory_order_relaxed);
     shard_.watched.store(shard_.watched.load(std::memory_order_relaxed) | dict_watch_bit(hash_),
                          std::memory_order_release);
     expected_ = control_.notes_made.load(std::memory_order_seq_cst);
@@ -53,7 +52,7 @@ class DictWatch final : public Watcher {
  public:
   explicit DictWatch(DictControl& control) : control_(control) { futex_ = &control.notes_made; }
   Status look(ThreadContext& me, bool& changed) override {
-    std::uint32_t now = control_.notes_made.load(std::memory_order_seq_cst);
+    std::uint32_t now = control_.notes_made.load(std::memory_order_seq_cst);  // SYNC POINT: dict noted
     for (std::uint64_t i = 0; i < dict_shards(control_); ++i) {
       DictShard& shard = dict_shard(control_, i);
       // Set already, so whoever changes the shard from now on finds it.
@@ -128,17 +127,24 @@ void WatchersToWake::wake() const {
 }
 
 void note_dict_change(DictControl& control, DictShard& shard, std::uint64_t hash, WatchersToWake& later) {
-  bool key = (shard.watched.load(std::memory_order_relaxed) & dict_watch_bit(hash)) != 0;
-  if (key) {
-    shard.noted[shard.notes.load(std::memory_order_relaxed) % kNotesKept].store(hash, std::memory_order_relaxed);
+  Word watched = shard.watched.load(std::memory_order_relaxed);
+  bool wakes = (watched & kWatchedWhole) != 0;
+  if ((watched & dict_watch_bit(hash)) != 0) {
+    Word notes = shard.notes.load(std::memory_order_relaxed);
+    shard.noted[notes % kNotesKept].store(hash, std::memory_order_relaxed);
+    shard.notes.store(++notes, std::memory_order_relaxed);
+    // The first since a look wakes; with one more than are kept, all who watch know enough.
+    Word since = notes - shard.looked_at.load(std::memory_order_relaxed);
+    wakes = wakes || since == 1;
+    if (since > kNotesKept) watched = 0;
   }
-  made_notes(control, shard, key ? 1 : 0, dict_watch_bit(hash) | kWatchedWhole);
-  later.futex = &control.notes_made;
+  made_note(control, shard, watched & ~kWatchedWhole);
+  if (wakes) later.futex = &control.notes_made;
 }
 
 void note_all_dict_changes(DictControl& control, DictShard& shard) {
-  if (shard.watched.load(std::memory_order_relaxed) == 0) return;
-  made_notes(control, shard, kNotesKept + 1, ~Word{0});
+  shard.notes.store(shard.notes.load(std::memory_order_relaxed) + kNotesKept + 1, std::memory_order_relaxed);
+  made_note(control, shard, 0);
   futex_wake_all(control.notes_made);
 }
 

@@ -1,11 +1,14 @@
 // Waiting for a change of a dict, one of its keys, a list or a value. A writer pays a look at a flag on a cache line that
 // it touches anyway; nobody else pays.
 //
-// Dict and list: a watcher sets the flag under the structure's lock (of a dict: the shard's). A writer that finds it set,
-// still under that lock, notes the change (counts it; of a key also its hash), clears the flag, wakes. So a change either
-// came before the flag was set, and whoever reads after that sees it, or is noted. The flags of a dict's shard are one for
-// the whole dict and 63 chosen by the key's hash, and the last notes keep whole hashes: other keys' changes wake nobody,
-// and are told only where more than kNotesKept watched keys of one shard changed between two looks.
+// List and whole dict: a watcher sets the flag under the structure's lock (of a dict: each shard's). A writer that finds it
+// set, still under that lock, counts the change, clears the flag and wakes. So a change either came before the flag was
+// set, and whoever reads after that sees it, or is counted.
+//
+// Key: its shard has 63 flags, chosen by the key's hash. A change that finds its flag set is noted with its whole hash; the
+// first note after any watcher's look wakes. The flags stay until kNotesKept + 1 notes came without a look, which clears
+// them all. INVARIANT: between a watcher's looks its key's changes are among the last kNotesKept notes, or there were more;
+// in the latter case it takes its key for changed.
 //
 // Value: the watcher sets the flag, then looks at the value; a writer changes the value, then looks at the flag (value.h).
 //

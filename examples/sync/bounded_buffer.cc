@@ -57,7 +57,7 @@ int main() {
   eaten.sort();
   int in_order = 0;
   for (int item : eaten) in_order += item == in_order ? 1 : 0;
-  std::cout << "made " << kProducers * kEach << ", eaten " << eaten.size() << ", each once: "
-            << (in_order == kProducers * kEach ? "yes" : "no") << ", never more than " << kPlaces << " in the buffer: "
-            << (fullest <= kPlaces ? "yes" : "no") << '\n';
+  std::cout << "made " << kProducers * kEach << ", eaten " << eaten.size()
+            << ", each once: " << (in_order == kProducers * kEach ? "yes" : "no") << ", never more than " << kPlaces
+            << " in the buffer: " << (fullest <= kPlaces ? "yes" : "no") << '\n';
 }

@@ -1,5 +1,5 @@
-// Three workers print lines, a word at a time. Without a lock their words end up in each other's lines; with one, a line
-// is a line. It teaches that a lock guards whatever its users agree on, here the terminal.
+// Three workers print lines, a word at a time. Without a lock their words end up in each other's lines; with one, a
+// line is a line. It teaches that a lock guards whatever its users agree on, here the terminal.
 #include <commonhold/commonhold.h>
 #include <unistd.h>
 

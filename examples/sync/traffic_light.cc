@@ -1,5 +1,5 @@
-// A traffic light is an event: green is set, red is cleared. Cars wait for it as long as it takes; police cars wait half
-// a moment and then go anyway. It teaches wait() with and without a time, and that set() wakes all who wait.
+// A traffic light is an event: green is set, red is cleared. Cars wait for it as long as it takes; police cars wait
+// half a moment and then go anyway. It teaches wait() with and without a time, and that set() wakes all who wait.
 #include <commonhold/commonhold.h>
 
 #include <chrono>

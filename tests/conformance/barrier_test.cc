@@ -117,10 +117,10 @@ TEST_CASE("the action runs once for each passing, in the last party's process, b
   Manager manager;
   auto runs = manager.value(0), ran_in = manager.value(0), early = manager.value(0);
   auto barrier = manager.barrier(3, {.action = [&] {
-    ran_in = getpid();
-    std::this_thread::sleep_for(5ms);
-    ++runs;
-  }});
+                                   ran_in = getpid();
+                                   std::this_thread::sleep_for(5ms);
+                                   ++runs;
+                                 }});
   for (int round = 1; round <= 3; ++round) {
     std::vector<Process> others;
     for (int i = 0; i < 2; ++i) {

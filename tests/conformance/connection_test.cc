@@ -1,4 +1,4 @@
-// Pipe, Connection, wait, Listener and Client as the reference's users know them: the rows of
+// Pipe and Connection as the reference's users know them: the rows of
 // docs/semantics/connection.md.
 #include <commonhold/commonhold.h>
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/channels.h"
 #include "support/manager_home.h"
 
 using namespace commonhold;
@@ -37,36 +38,9 @@ int system_code(Call&& call) {
   return 0;
 }
 
-// Both ends of one channel of each kind: a pipe, a Unix stream, TCP.
-struct Channel {
-  std::string kind;
-  Connection a, b;
-};
-
-Channel over(const Address& address, const std::string& kind) {
-  Listener listener(address);
-  Client client(listener.address());
-  return {kind, std::move(client), listener.accept()};
-}
-
-std::vector<Channel> channels() {
-  std::vector<Channel> all;
-  Pipe pipe;
-  all.push_back({"pipe", std::move(pipe.first), std::move(pipe.second)});
-  all.push_back(over({}, "unix"));
-  all.push_back(over({"127.0.0.1", 0}, "tcp"));
-  return all;
-}
-
 std::span<std::byte> bytes_of(std::string& text) {
   return std::as_writable_bytes(std::span(text.data(), text.size()));
 }
-
-// A path for a socket that is this test's own.
-struct SocketPath {
-  std::string path = "/tmp/commonhold-test-" + std::to_string(getpid()) + ".socket";
-  ~SocketPath() { unlink(path.c_str()); }
-};
 
 }  // namespace
 
@@ -317,65 +291,6 @@ TEST_CASE("one thread may send while another one receives") {
   }
 }
 
-TEST_CASE("a connection is sent, works at the receiver, and the sender may close its own") {
-  Pipe carrier, cargo;
-  Process child([&] {
-    carrier.first.close();
-    cargo.first.close();
-    cargo.second.close();
-    auto received = carrier.second.recv<Connection>();
-    received.send(received.recv<int>() + 1);
-  });
-  child.start();
-  carrier.first.send(cargo.second);
-  cargo.second.close();
-  cargo.first.send(41);
-  CHECK(cargo.first.recv<int>() == 42);
-  child.join();
-  CHECK_THROWS_AS(cargo.first.recv<int>(), EndOfFile);
-}
-
-TEST_CASE("a sent connection keeps its direction") {
-  for (auto& [kind, a, b] : channels()) {
-    if (kind == "tcp") continue;
-    INFO(kind);
-    Pipe cargo(false);
-    a.send(cargo.second);
-    auto received = b.recv<Connection>();
-    CHECK(!received.readable());
-    CHECK(received.writable());
-    CHECK(fcntl(received.fileno(), F_GETFD) == FD_CLOEXEC);
-    received.send("hello");
-    CHECK(cargo.first.recv<std::string>() == "hello");
-  }
-}
-
-TEST_CASE("a descriptor is passed, and a descriptor and a value are told apart") {
-  for (auto& [kind, a, b] : channels()) {
-    if (kind == "tcp") continue;
-    INFO(kind);
-    int ends[2];
-    REQUIRE(::pipe(ends) == 0);
-    a.send_descriptor(ends[1]);
-    const int received = b.recv_descriptor();
-    CHECK(received != ends[1]);
-    CHECK(write(received, "x", 1) == 1);
-    char byte = 0;
-    CHECK(read(ends[0], &byte, 1) == 1);
-    close(received);
-    a.send_descriptor(ends[0]);
-    CHECK_THROWS_AS(b.recv<int>(), TypeMismatch);
-    a.send(1);
-    CHECK_THROWS_AS(b.recv_descriptor(), TypeMismatch);
-    a.send_descriptor(ends[0]);
-    CHECK_THROWS_AS(b.recv<Connection>(), TypeMismatch);
-    a.send(2);
-    CHECK(b.recv<int>() == 2);
-    close(ends[0]);
-    close(ends[1]);
-  }
-}
-
 TEST_CASE("an end inside a message is an error, not an end of file") {
   int ends[2];
   REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
@@ -398,186 +313,4 @@ TEST_CASE("a message over a stream has a 32-bit big-endian length, and goes out 
   REQUIRE(write(ends[1], "\x80\0\0\0", 4) == 4);
   CHECK(system_code([&] { connection.recv_bytes(); }) == EBADMSG);
   close(ends[1]);
-}
-
-TEST_CASE("wait names what is ready: messages, ends of file, ends of processes, descriptors") {
-  Pipe a, b, c;
-  int ends[2];
-  REQUIRE(::pipe(ends) == 0);
-  Process process([&] {
-    c.second.close();
-    pause();
-  });
-  process.start();
-  const std::vector<Waitable> all{a.first, b.first, c.first, process, ends[0]};
-  CHECK(wait_for(all, 0s).empty());
-  CHECK(wait_for(all, -1s).empty());
-  const auto start = std::chrono::steady_clock::now();
-  CHECK(wait_for(all, 20ms).empty());
-  CHECK(std::chrono::steady_clock::now() - start >= 20ms);
-  b.second.send(1);
-  CHECK(wait(all) == std::vector<std::size_t>{1});
-  c.second.close();
-  CHECK(wait(all) == std::vector<std::size_t>{1, 2});
-  process.kill();
-  process.join();
-  REQUIRE(write(ends[1], "x", 1) == 1);
-  CHECK(wait(all) == std::vector<std::size_t>{1, 2, 3, 4});
-  CHECK(wait({b.first, a.first, b.first}) == std::vector<std::size_t>{0, 2});
-  CHECK(b.first.recv<int>() == 1);
-  const auto before = std::chrono::steady_clock::now();
-  CHECK(wait_for({}, 20ms).empty());
-  CHECK(std::chrono::steady_clock::now() - before >= 20ms);
-  close(ends[0]);
-  close(ends[1]);
-  CHECK_THROWS_AS(wait({ends[0]}), Closed);
-  b.first.close();
-  CHECK_THROWS_AS(wait({b.first}), Closed);
-}
-
-TEST_CASE("a listener tells its real address and the peer's") {
-  Listener tcp({"127.0.0.1", 0});
-  CHECK(tcp.address().port() != 0);
-  CHECK(!tcp.last_accepted());
-  Client client(tcp.address());
-  Connection accepted = tcp.accept();
-  REQUIRE(tcp.last_accepted());
-  CHECK(tcp.last_accepted()->host() == "127.0.0.1");
-  CHECK(tcp.last_accepted()->port() != tcp.address().port());
-  CHECK_THAT(tcp.address().to_string(), Contains("tcp:127.0.0.1:"));
-  Listener local;
-  CHECK(!local.address().path().empty());
-  Client other(local.address());
-  local.accept();
-  CHECK(local.last_accepted() == Address());
-}
-
-TEST_CASE("addresses may be hosts by name, paths, and abstract names") {
-  SocketPath place;
-  const std::string abstract = std::string(1, '\0') + place.path;
-  for (const Address& address : {Address("localhost", 0), Address(place.path), Address(abstract)}) {
-    Listener listener(address);
-    INFO(listener.address().to_string());
-    CHECK(wait_for({listener}, 0s).empty());
-    Client client(listener.address());
-    CHECK(wait({listener}).size() == 1);
-    Connection accepted = listener.accept();
-    client.send(address.to_string());
-    CHECK(accepted.recv<std::string>() == address.to_string());
-  }
-}
-
-TEST_CASE("a socket file goes with its listener, in the process that made it") {
-  SocketPath place;
-  struct stat status {};
-  {
-    Listener listener(place.path);
-    CHECK(stat(place.path.c_str(), &status) == 0);
-    Process child([&] { listener.close(); });
-    child.start();
-    child.join();
-    CHECK(stat(place.path.c_str(), &status) == 0);
-    Client client(place.path);
-    listener.close();
-    listener.close();
-    CHECK_THROWS_AS(listener.accept(), Closed);
-    CHECK_THROWS_AS(listener.fileno(), Closed);
-    CHECK(listener.address() == Address(place.path));
-  }
-  CHECK(stat(place.path.c_str(), &status) != 0);
-}
-
-TEST_CASE("an address in use is refused, one that a killed listener left is taken over") {
-  SocketPath place;
-  Process killed([&] {
-    Listener listener(place.path);
-    raise(SIGKILL);
-  });
-  killed.start();
-  killed.join();
-  struct stat status {};
-  REQUIRE(stat(place.path.c_str(), &status) == 0);
-  CHECK(system_code([&] { Client client(place.path); }) == ECONNREFUSED);
-  Listener listener(place.path);
-  CHECK(system_code([&] { Listener second(place.path); }) == EADDRINUSE);
-  Client client(place.path);
-  Listener tcp({"127.0.0.1", 0});
-  CHECK(system_code([&] { Listener second(tcp.address()); }) == EADDRINUSE);
-}
-
-TEST_CASE("nobody listening is refused by the system's word") {
-  CHECK(system_code([] { Client client("/nonexistent/commonhold"); }) == ENOENT);
-  Address gone;
-  {
-    Listener listener({"127.0.0.1", 0});
-    gone = listener.address();
-  }
-  CHECK(system_code([&] { Client client(gone); }) == ECONNREFUSED);
-  CHECK_THROWS_AS(Client(Address("no such host", 1)), ValueError);
-  CHECK_THROWS_AS(Listener(std::string(200, 'x')), ValueError);
-}
-
-TEST_CASE("both ends prove that they know the key") {
-  for (const Address& address : {Address(), Address("127.0.0.1", 0)}) {
-    Listener listener(address, {.authkey = "secret"});
-    Process client([&] {
-      Client connection(listener.address(), {.authkey = "secret"});
-      connection.send(connection.recv<int>() + 1);
-    });
-    client.start();
-    Connection connection = listener.accept();
-    connection.send(41);
-    CHECK(connection.recv<int>() == 42);
-    client.join();
-  }
-}
-
-TEST_CASE("a wrong key fails at both ends, and the listener goes on") {
-  Listener listener({}, {.authkey = "secret"});
-  const auto client_with = [&](std::optional<std::string> key) {
-    return Process([&listener, key] {
-      try {
-        Client connection(listener.address(), {.authkey = key});
-        connection.send_bytes(std::string_view("I know no key"));
-        connection.recv_bytes();
-        connection.recv_bytes();
-      } catch (const AuthenticationError&) {
-        throw Exit(42);
-      } catch (const EndOfFile&) {
-        throw Exit(43);
-      } catch (const SystemError&) {
-        throw Exit(43);
-      }
-    });
-  };
-  for (const auto& [key, status] : std::map<std::string, int>{{"wrong", 42}, {"", 42}, {"none", 43}}) {
-    INFO(key);
-    Process client = client_with(key == "none" ? std::nullopt : std::optional<std::string>(key));
-    client.start();
-    CHECK_THROWS_AS(listener.accept(), AuthenticationError);
-    client.join();
-    CHECK(client.exitcode() == std::optional<int>(status));
-  }
-  Process client([&] { Client(listener.address(), {.authkey = "secret"}).send(1); });
-  client.start();
-  CHECK(listener.accept().recv<int>() == 1);
-  client.join();
-}
-
-TEST_CASE("a listener with an empty key asks nobody, and a client with a key insists") {
-  Listener open({}, {.authkey = ""});
-  Client plain(open.address());
-  open.accept().close();
-  Process insisting([&] {
-    try {
-      Client client(open.address(), {.authkey = "secret"});
-    } catch (const AuthenticationError&) {
-      throw Exit(42);
-    }
-  });
-  insisting.start();
-  Connection accepted = open.accept();
-  accepted.send("not a challenge");
-  insisting.join();
-  CHECK(insisting.exitcode() == std::optional<int>(42));
 }

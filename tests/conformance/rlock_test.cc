@@ -177,6 +177,6 @@ TEST_CASE("an rlock has a name, a token, and prints who holds it") {
   out << lock;
   std::scoped_lock a(lock), b(lock);
   out << lock;
-  CHECK(out.str() == "<rlock \"stock\" free><rlock \"stock\" held by process " + std::to_string(getpid()) +
-                         ", depth 2>");
+  CHECK(out.str() ==
+        "<rlock \"stock\" free><rlock \"stock\" held by process " + std::to_string(getpid()) + ", depth 2>");
 }

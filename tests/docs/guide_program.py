@@ -13,12 +13,14 @@ HEAD = """// Made from {page} by guide_program.py.
 #include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cassert>
 #include <chrono>
 #include <cstdio>
 #include <map>
 #include <mutex>
 #include <shared_mutex>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>

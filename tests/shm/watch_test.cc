@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <catch2/catch.hpp>
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <random>
@@ -119,6 +120,35 @@ TEST_CASE("many changes of other keys hide nothing and wake nobody") {
   require_ok(stage.dict.put(me, text("k"), text("v")));
   for (std::int64_t i = 0; i < 50; ++i) require_ok(stage.dict.put(me, text(fmt::format("key {}", i)), integer(i)));
   REQUIRE(changed(stage.segment, *watcher));
+}
+
+TEST_CASE("watched keys that share a flag hide none of each other's changes") {
+  Stage stage;
+  auto& me = stage.segment.me();
+  auto where = stage.segment.make_dict(1);  // one shard: 300 keys on 63 flags
+  shm::Dict dict(where);
+  std::vector<std::unique_ptr<Watcher>> watchers;
+  for (int i = 0; i < 300; ++i) {
+    watchers.push_back(shm::watch_dict_key(me, where, text(fmt::format("key {}", i)), stage.status));
+  }
+  auto all = shm::watch_dict(me, where, stage.status);
+  std::mt19937_64 random(Catch::rngSeed());
+  for (std::int64_t round = 0; round < 300; ++round) {
+    std::vector<std::size_t> due;
+    for (std::uint64_t count = 1 + random() % 8; count != 0; --count) {
+      due.push_back(random() % watchers.size());
+      require_ok(dict.put(me, text(fmt::format("key {}", due.back())), integer(round)));
+      std::size_t other = random() % watchers.size();  // looks in between, as they come
+      if (random() % 4 == 0 && std::find(due.begin(), due.end(), other) == due.end()) {
+        (void)changed(stage.segment, *watchers[other]);
+      }
+    }
+    std::sort(due.begin(), due.end());
+    due.erase(std::unique(due.begin(), due.end()), due.end());
+    for (std::size_t i : due) REQUIRE(changed(stage.segment, *watchers[i]));
+    REQUIRE(changed(stage.segment, *all));
+    for (auto& watcher : watchers) (void)changed(stage.segment, *watcher);
+  }
 }
 
 TEST_CASE("a watched list and a watched value tell their changes") {

@@ -30,7 +30,9 @@
 #include <type_traits>
 #include <utility>
 
+#include <commonhold/attach.h>
 #include <commonhold/detail/encoded.h>
+#include <commonhold/detail/is_proxy.h>
 #include <commonhold/detail/lock_calls.h>
 #include <commonhold/errors.h>
 
@@ -51,6 +53,8 @@ class Connection {
   void send(const T& value) {
     if constexpr (std::is_same_v<T, Connection>) {
       send_connection(value);
+    } else if constexpr (detail::IsProxy<T>) {
+      send_item(detail::Encoded<std::string>(value.token()).item());
     } else if constexpr (std::is_convertible_v<const T&, std::string_view>) {
       send_item(detail::Encoded<std::string>(std::string_view(value)).item());
     } else {
@@ -63,6 +67,8 @@ class Connection {
   T recv() {
     if constexpr (std::is_same_v<T, Connection>) {
       return recv_connection();
+    } else if constexpr (detail::IsProxy<T>) {
+      return attach<T>(recv<std::string>());
     } else {
       static_assert(detail::Storable<T>, "this type needs a specialisation of commonhold::Codec to be received");
       const std::string message = recv_item(detail::kKind<T>);

@@ -101,8 +101,8 @@ class LockError : public Error {
   using Error::Error;
 };
 
-// Release of a lock that is free, or of an RLock that another holds; wait and notify of a condition whose lock the caller
-// does not hold.
+// Release of a lock that is free, or of an RLock that another holds; wait and notify of a condition whose lock the
+// caller does not hold.
 class NotHeld : public LockError {
  public:
   using LockError::LockError;

@@ -14,15 +14,9 @@
 
 #include <commonhold/attach.h>
 #include <commonhold/detail/encoded.h>
+#include <commonhold/detail/is_proxy.h>
 
 namespace commonhold::detail {
-
-// A proxy of a shared object.
-template <typename T>
-concept IsProxy = requires(const T& proxy) {
-  { proxy.token() } -> std::same_as<std::string>;
-  { T::request() } -> std::same_as<ObjectRequest>;
-};
 
 template <typename T>
 inline constexpr bool kIsTuple = false;

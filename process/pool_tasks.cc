@@ -1,0 +1,146 @@
+// Which worker gets which task.
+#include <fmt/format.h>
+#include <string.h>
+
+#include <algorithm>
+
+#include "process/pool_core.h"
+
+namespace commonhold::detail {
+
+namespace {
+
+// Tasks that a worker has at once, so that it need not wait for the pool between short ones. An idle worker gets some
+// of a busy one's.
+constexpr std::size_t kDepth = 64;
+
+}  // namespace
+
+std::shared_ptr<Job> PoolCore::submit(JobPlan plan) {
+  require_mine("a task");
+  std::vector<std::string> given = std::move(plan.tasks);
+  const int retries = plan.retries.value_or(options_.retries);
+  auto job = std::make_shared<Job>(std::move(plan), given.size());
+  Finished finished;
+  if (given.empty()) finished.push_back(job);
+  {
+    std::scoped_lock guard(mutex_);
+    if (state_ != State::kRunning) {
+      throw Closed(fmt::format("Pool not running: it was {}", state_ == State::kClosed ? "closed" : "terminated"));
+    }
+    tasks_.reserve(tasks_.size() + given.size());
+    for (std::size_t chunk = 0; chunk < given.size(); ++chunk) {
+      const std::uint64_t id = ++last_id_;
+      memcpy(given[chunk].data() + offsetof(TaskHead, id), &id, sizeof id);
+      tasks_.emplace(id, Task{job, chunk, retries, std::move(given[chunk])});
+      pending_.push_back(id);
+    }
+    if (broken_) end_all_tasks(*broken_, finished);
+    dispatch(finished);
+  }
+  finish(finished);
+  return job;
+}
+
+std::size_t PoolCore::room_of(const Worker& worker) const {
+  if (!worker.alive || worker.told_to_stop) return 0;
+  std::size_t room = kDepth;
+  if (options_.max_tasks_per_child) {
+    const auto most = static_cast<std::uint64_t>(*options_.max_tasks_per_child);
+    room = std::min<std::size_t>(room, most - std::min(most, worker.finished));
+  }
+  return room - std::min(room, worker.assigned.size());
+}
+
+// Each pending task goes to the worker that has the fewest.
+void PoolCore::dispatch(Finished& finished) {
+  if (pending_.empty() || state_ == State::kTerminated) return;
+  struct Share {
+    Worker* worker;
+    std::size_t room;
+    std::vector<std::uint64_t> ids;
+    std::vector<std::string> tasks;
+    std::size_t load() const { return worker->assigned.size() + ids.size(); }
+  };
+  std::vector<Share> shares;
+  for (Worker& worker : workers_) {
+    if (const std::size_t room = room_of(worker); room != 0) shares.push_back({&worker, room, {}, {}});
+  }
+  while (!pending_.empty() && !shares.empty()) {
+    const auto to = std::min_element(shares.begin(), shares.end(), [](const Share& a, const Share& b) {
+      return std::pair(a.ids.size() == a.room, a.load()) < std::pair(b.ids.size() == b.room, b.load());
+    });
+    if (to->ids.size() == to->room) break;
+    const std::uint64_t id = pending_.front();
+    pending_.pop_front();
+    Task& task = tasks_.at(id);
+    to->ids.push_back(id);
+    to->tasks.push_back(task.retries > 0 ? task.bytes : std::move(task.bytes));
+  }
+  for (const Share& share : shares) give(*share.worker, share.ids, share.tasks, finished);
+}
+
+void PoolCore::give(Worker& worker, const std::vector<std::uint64_t>& ids, const std::vector<std::string>& tasks,
+                    Finished& finished) {
+  if (ids.empty()) return;
+  try {
+    worker.tasks.put_many(tasks);
+    worker.assigned.insert(worker.assigned.end(), ids.begin(), ids.end());
+  } catch (const Error&) {
+    Outcome outcome;
+    outcome.error = std::current_exception();
+    for (const std::uint64_t id : ids) end_task(id, outcome, finished);
+  }
+}
+
+// A worker without tasks gets half of those that the busiest one has not begun.
+void PoolCore::balance(Finished& finished) {
+  if (!pending_.empty() || tasks_.size() < 2) return;
+  for (Worker& idle : workers_) {
+    if (!idle.assigned.empty() || !idle.ready || room_of(idle) == 0) continue;
+    Worker& busy = *std::max_element(workers_.begin(), workers_.end(), [](const Worker& a, const Worker& b) {
+      return a.assigned.size() < b.assigned.size();
+    });
+    const std::size_t wanted = std::min(busy.assigned.size() / 2, room_of(idle));
+    std::vector<std::uint64_t> ids;
+    std::vector<std::string> tasks;
+    try {
+      while (ids.size() < wanted) {
+        auto bytes = busy.tasks.try_get();
+        if (!bytes) break;
+        const auto id = head_of<TaskHead>(*bytes).id;
+        std::erase(busy.assigned, id);
+        if (!tasks_.contains(id)) continue;
+        ids.push_back(id);
+        tasks.push_back(std::move(*bytes));
+      }
+    } catch (const Error&) {
+      // The queue says so again when its worker is looked after.
+    }
+    give(idle, ids, tasks, finished);
+  }
+}
+
+void PoolCore::end_task(std::uint64_t id, Outcome outcome, Finished& finished) {
+  const auto found = tasks_.find(id);
+  if (found == tasks_.end()) return;
+  if (found->second.job->put(found->second.chunk, std::move(outcome))) {
+    finished.push_back(std::move(found->second.job));
+  }
+  tasks_.erase(found);
+}
+
+void PoolCore::end_all_tasks(const Outcome& outcome, Finished& finished) {
+  std::vector<std::uint64_t> ids;
+  for (const auto& [id, task] : tasks_) ids.push_back(id);
+  std::sort(ids.begin(), ids.end());
+  for (const std::uint64_t id : ids) end_task(id, outcome, finished);
+  pending_.clear();
+}
+
+void PoolCore::break_down(Outcome outcome, Finished& finished) {
+  if (!broken_) broken_ = std::move(outcome);
+  end_all_tasks(*broken_, finished);
+}
+
+}  // namespace commonhold::detail
