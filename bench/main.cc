@@ -45,10 +45,12 @@ Rows all_rows() {
   add_dict_rows(rows);
   add_dict_growth_rows(rows);
   add_lock_rows(rows);
+  add_sync_rows(rows);
   add_semaphore_rows(rows);
   add_death_rows(rows);
   add_value_rows(rows);
   add_array_rows(rows);
+  add_queue_rows(rows);
   add_pool_rows(rows);
   add_start_rows(rows);
   add_machine_rows(rows);

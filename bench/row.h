@@ -45,10 +45,12 @@ struct Unavailable {
 void add_dict_rows(Rows& rows);         // dict_bench.cc
 void add_dict_growth_rows(Rows& rows);  // dict_growth_bench.cc
 void add_lock_rows(Rows& rows);         // lock_bench.cc
+void add_sync_rows(Rows& rows);         // sync_bench.cc
 void add_semaphore_rows(Rows& rows);    // semaphore_bench.cc
 void add_death_rows(Rows& rows);        // death_bench.cc
 void add_value_rows(Rows& rows);        // value_bench.cc
 void add_array_rows(Rows& rows);        // array_bench.cc
+void add_queue_rows(Rows& rows);        // queue_bench.cc
 void add_pool_rows(Rows& rows);         // pool_bench.cc
 void add_start_rows(Rows& rows);        // start_bench.cc
 void add_machine_rows(Rows& rows);      // machine_bench.cc

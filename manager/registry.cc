@@ -68,9 +68,17 @@ Refusal not_found(std::string_view name) {
 
 Registry::Registry(std::shared_ptr<shm::Segment> segment) : segment_(std::move(segment)) {
   hint_.name_is_free = true;  // we look into the index first
+  std::vector<ObjectId> ended;
   shm::for_each_object(*segment_, [&](const shm::ObjectInfo& info) {
-    if (!info.name.empty()) names_.emplace(info.name, info.id);
+    if (info.name.empty()) return;
+    // What lived in a former server's process ended with it: its name is free for another.
+    if (info.kind == ObjectKind::kCustom) return ended.push_back(info.id);
+    names_.emplace(info.name, info.id);
   });
+  shm::ThreadContext* me = segment_->here();
+  for (ObjectId id : ended) {
+    if (me != nullptr) (void)shm::unname_object(*me, id);
+  }
 }
 
 Refusal Registry::refuse(Status status, const shm::ObjectPlan& plan) const {
@@ -143,6 +151,7 @@ Result<Opened> Registry::open_locked(ObjectId id, const std::string& called, Obj
                                called)};
   }
   bool any = kind == ObjectKind::kNone && signature.empty();
+  any = any || (kind == ObjectKind::kCustom && info.kind == kind && signature == "custom");  // of whatever type
   if (!any && (info.kind != kind || info.signature != signature)) {
     return Refusal{FailureCode::TYPE_MISMATCH,
                    fmt::format("{} is a {}, and was opened as a {}; open it as what it is, or choose another name",
@@ -203,9 +212,14 @@ int Registry::sweep_locked(shm::ThreadContext& me, bool* unfinished) {
 }
 
 int Registry::sweep(bool* unfinished) {
-  std::lock_guard guard(mutex_);
-  shm::ThreadContext* me = segment_->here();
-  return me == nullptr ? 0 : sweep_locked(*me, unfinished);
+  int destroyed = 0;
+  {
+    std::lock_guard guard(mutex_);
+    shm::ThreadContext* me = segment_->here();
+    if (me != nullptr) destroyed = sweep_locked(*me, unfinished);
+  }
+  if (destroyed != 0 && after_destroying_) after_destroying_();
+  return destroyed;
 }
 
 void Registry::count_links() {

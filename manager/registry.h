@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -47,6 +48,9 @@ class Registry {
   // Destroys what nobody can reach; returns how many. `unfinished`: a process held it up, it is to be done again.
   int sweep(bool* unfinished = nullptr);
 
+  // Called after a sweep that destroyed something, on the sweeping thread. Set before others use the registry.
+  void after_destroying(std::function<void()> call) { after_destroying_ = std::move(call); }
+
   // Counts the links to each object, as ObjectInfo gives them.
   void count_links();
 
@@ -61,6 +65,7 @@ class Registry {
   Refusal refuse(shm::Status status, const shm::ObjectPlan& plan) const;
 
   std::shared_ptr<shm::Segment> segment_;
+  std::function<void()> after_destroying_;
   mutable std::mutex mutex_;
   // Guarded by mutex_.
   std::unordered_map<std::string, shm::ObjectId> names_;

@@ -47,6 +47,8 @@ ServerCore::ServerCore(CoreOptions options) : options_(std::move(options)) {
   try {
     key_ = or_server_error([&]() { return rpc::key_for_server(options_.address, options_.authkey); });
     registry_ = std::make_unique<Registry>(tenure_->segment());
+    custom_objects_ = std::make_unique<CustomObjects>(tenure_->segment(), options_.authkey);
+    registry_->after_destroying([this]() { custom_objects_->collect(); });
     listener_ = or_server_error([&]() { return rpc::listen_in_folder(options_.address.folder); });
   } catch (...) {
     if (!tenure_->adopted()) tenure_->close();
@@ -97,6 +99,7 @@ void ServerCore::finish() {
   accept_loop_.reset();
   if (listener_ >= 0) close(std::exchange(listener_, -1));
   housekeeper_.reset();
+  custom_objects_.reset();
   {
     std::lock_guard guard(end_mutex_);
     end_fulfiller_ = nullptr;

@@ -18,6 +18,7 @@
 
 #include "commonhold/server.h"
 #include "manager/adoption.h"
+#include "manager/custom_objects.h"
 #include "manager/housekeeper.h"
 #include "manager/registry.h"
 #include "rpc/accept_loop.h"
@@ -57,6 +58,7 @@ class ServerCore {
   const rpc::Authkey& key() const { return *key_; }
   shm::Segment& segment() const { return *tenure_->segment(); }
   Registry& registry() { return *registry_; }
+  CustomObjects& custom_objects() { return *custom_objects_; }
   const Housekeeper* housekeeper() const { return housekeeper_.get(); }
   std::uint32_t connections() const { return accept_loop_ == nullptr ? 0 : accept_loop_->connections(); }
   std::chrono::nanoseconds uptime() const { return std::chrono::steady_clock::now() - started_; }
@@ -70,6 +72,7 @@ class ServerCore {
   std::unique_ptr<Tenure> tenure_;
   std::optional<rpc::Authkey> key_;
   std::unique_ptr<Registry> registry_;
+  std::unique_ptr<CustomObjects> custom_objects_;
   int listener_ = -1;  // until serve_on
   std::unique_ptr<Housekeeper> housekeeper_;
   std::unique_ptr<rpc::AcceptLoop> accept_loop_;

@@ -87,6 +87,7 @@ class SessionServer final : public schema::Session::Server {
 
  private:
   kj::Promise<void> create(CreateContext context) override {
+    if (context.getParams().getPlan().getKind() == schema::ObjectKind::CUSTOM) return create_custom(context);
     write(core_.registry().create(plan_of(context.getParams().getPlan())), context.getResults().initResult());
     return kj::READY_NOW;
   }
@@ -99,6 +100,16 @@ class SessionServer final : public schema::Session::Server {
   }
 
   kj::Promise<void> openOrCreate(OpenOrCreateContext context) override {
+    if (context.getParams().getPlan().getKind() == schema::ObjectKind::CUSTOM) {
+      auto plan = plan_of(context.getParams().getPlan());
+      auto present = core_.registry().open(plan.name, plan.kind, plan.signature);
+      auto* refusal = std::get_if<Refusal>(&present);
+      if (refusal == nullptr || refusal->code != FailureCode::NOT_FOUND || plan.name.empty()) {
+        write(present, context.getResults().initResult());
+        return kj::READY_NOW;
+      }
+      return create_custom(context);
+    }
     write(core_.registry().open_or_create(plan_of(context.getParams().getPlan())), context.getResults().initResult());
     return kj::READY_NOW;
   }
@@ -165,6 +176,73 @@ class SessionServer final : public schema::Session::Server {
       stats.setDestroyedObjects(housekeeper->destroyed_objects());
     }
     stats.setUptimeNs(static_cast<std::uint64_t>(core_.uptime().count()));
+    return kj::READY_NOW;
+  }
+
+  // The constructor runs elsewhere; what it made becomes an object when it is ready, unless another one of the name was
+  // faster.
+  template <typename Context>
+  kj::Promise<void> create_custom(Context context) {
+    auto plan = plan_of(context.getParams().getPlan());
+    auto data = context.getParams().getPlan().getData();
+    std::string arguments(reinterpret_cast<const char*>(data.begin()), data.size());
+    return core_.custom_objects()
+        .construct(plan.signature, std::move(arguments))
+        .then([this, context, plan = std::move(plan)](kj::Own<CustomObjects::Constructed>&& made) mutable {
+          auto result = context.getResults().initResult();
+          if (made->refusal) return write_failure(result.initFailure(), *made->refusal);
+          constexpr bool kMayExist = std::is_same_v<Context, OpenOrCreateContext>;
+          if (auto known = core_.custom_objects().find(made->instance); known && plan.name.empty()) {
+            return write(core_.registry().open_by_id(*known, plan.kind, plan.signature), result);
+          }
+          auto opened = kMayExist ? core_.registry().open_or_create(plan) : core_.registry().create(plan);
+          if (auto* object = std::get_if<Opened>(&opened); object != nullptr && object->created) {
+            core_.custom_objects().add(object->id, std::move(made->instance));
+          }
+          write(opened, result);
+        });
+  }
+
+  kj::Promise<void> call(CallContext context) override {
+    auto params = context.getParams();
+    shm::ObjectId id{params.getObject().getIndex(), params.getObject().getGeneration()};
+    auto data = params.getArguments();
+    std::string arguments(reinterpret_cast<const char*>(data.begin()), data.size());
+    return core_.custom_objects()
+        .call(id, std::string(text_of(params.getMethod())), std::move(arguments))
+        .then([this, context](kj::Own<CustomObjects::Reply>&& reply) mutable {
+          auto result = context.getResults().initResult();
+          if (reply->refusal) return write_failure(result.initFailure(), *reply->refusal);
+          if (reply->raised) {
+            auto raised = result.initRaised();
+            raised.setType(reply->raised->type);
+            raised.setMessage(reply->raised->message);
+            return;
+          }
+          auto ok = result.initOk();
+          const std::string& value = reply->result.value;
+          ok.setValue(kj::arrayPtr(reinterpret_cast<const kj::byte*>(value.data()), value.size()));
+          auto holds = ok.initHolds(static_cast<capnp::uint>(reply->result.links.size()));
+          for (capnp::uint i = 0; i < holds.size(); ++i) {
+            auto opened = core_.registry().open_by_id(shm::ObjectId::from_word(reply->result.links[i]),
+                                                      shm::ObjectKind::kNone, {});
+            if (auto* object = std::get_if<Opened>(&opened)) holds.set(i, kj::heap<HoldServer>(core_, object->id));
+          }
+        });
+  }
+
+  kj::Promise<void> methods(MethodsContext context) override {
+    auto params = context.getParams();
+    shm::ObjectId id{params.getObject().getIndex(), params.getObject().getGeneration()};
+    auto found = core_.custom_objects().methods(id);
+    auto result = context.getResults().initResult();
+    if (auto* refusal = std::get_if<Refusal>(&found)) {
+      write_failure(result.initFailure(), *refusal);
+      return kj::READY_NOW;
+    }
+    auto& names = std::get<std::vector<std::string>>(found);
+    auto list = result.initOk(static_cast<capnp::uint>(names.size()));
+    for (capnp::uint i = 0; i < list.size(); ++i) list.set(i, names[i]);
     return kj::READY_NOW;
   }
 

@@ -57,7 +57,7 @@ void Any::mismatch(const std::string& wanted) const {
 
 bool Any::refers_to(const detail::ObjectRequest& request) const {
   const detail::Object& object = *std::get<detail::ObjectHandle>(value_);
-  return object.kind == request.kind && object.signature == request.signature;
+  return detail::matches(request, object.kind, object.signature);
 }
 
 detail::ObjectHandle Any::opened(const detail::ObjectRequest& request) const {
@@ -341,8 +341,9 @@ void detail::Encoded<Any>::encode(Object* into, const Any& value) {
     case Any::Type::kMap: {
       Packer out = into == nullptr ? Packer() : Packer(*into);
       value.pack(out);
-      kind_ = out.has_links() ? ItemKind::kLinked : ItemKind::kCompound;
-      bytes_ = out.has_links() ? out.take_linked() : out.take();
+      const bool links = !out.links().empty();
+      kind_ = links ? ItemKind::kLinked : ItemKind::kCompound;
+      bytes_ = links ? out.take_linked() : out.take();
       return;
     }
   }

@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <mutex>
+
 #include "proxy/errors.h"
 #include "proxy/fork_guard.h"
 #include "proxy/manager_state.h"
@@ -65,13 +67,17 @@ void revive(ManagerState& manager) {
   manager.reviving = 0;
 }
 
-void give_link(ManagerState& manager) {
+std::unique_ptr<ServerLink> make_link(ManagerState& manager) {
   ServerLink::Options options;
   options.address = manager.address;
   options.authkey = manager.plan.authkey;
   options.patience = kPatience;
   if (manager.anonymous) options.revive = [&manager] { revive(manager); };
-  manager.link = std::make_unique<ServerLink>(std::move(options));
+  return std::make_unique<ServerLink>(std::move(options));
+}
+
+void give_link(ManagerState& manager) {
+  manager.link = make_link(manager);
 }
 
 ServerLink& link_of(ManagerState& manager) {
@@ -80,6 +86,23 @@ ServerLink& link_of(ManagerState& manager) {
 }
 
 }  // namespace
+
+BorrowedLink::BorrowedLink(ManagerState& manager) : manager_(manager) {
+  (void)link_of(manager);
+  {
+    std::lock_guard hold(ForkGuard::instance().mutex);
+    if (!manager.idle_links.empty()) {
+      link_ = std::move(manager.idle_links.back());
+      manager.idle_links.pop_back();
+    }
+  }
+  if (link_ == nullptr) link_ = make_link(manager);
+}
+
+BorrowedLink::~BorrowedLink() {
+  std::lock_guard hold(ForkGuard::instance().mutex);
+  manager_.idle_links.push_back(std::move(link_));
+}
 
 std::shared_ptr<ManagerState> start_manager(const StartOptions& options) {
   if (options.authkey && (options.authkey->empty() || options.authkey->find('\0') != std::string::npos)) {
@@ -120,17 +143,23 @@ std::shared_ptr<ManagerState> connect_manager(std::string_view name_or_folder, c
 ObjectHandle open_object(const std::shared_ptr<ManagerState>& manager, Opening opening, std::string_view name,
                          const ObjectRequest& request, bool& created) {
   std::shared_ptr<Object> object;
-  link_of(*manager).open(opening, name, request, [&](const OpenedObject& opened) {
+  const auto note = [&](const OpenedObject& opened) {
     object = find_or_add_object({manager->segment, manager, opened.id, opened.kind, opened.signature});
     created = opened.created;
-  });
+  };
+  if (request.kind == ObjectKind::kCustom) {
+    BorrowedLink(*manager)->open(opening, name, request, note);
+  } else {
+    link_of(*manager).open(opening, name, request, note);
+  }
   return ObjectHandle(std::move(object));
 }
 
 void require_own(const ManagerState& manager, Object& object, const char* use) {
   if (object.segment == manager.segment) return;
-  throw UsageError(fmt::format("{} in the manager \"{}\" cannot use {}, which is in the manager of {}: make both in one",
-                               use, manager.address.name, description_of(object), object.segment->folder()));
+  throw UsageError(
+      fmt::format("{} in the manager \"{}\" cannot use {}, which is in the manager of {}: make both in one", use,
+                  manager.address.name, description_of(object), object.segment->folder()));
 }
 
 void remove_name(ManagerState& manager, std::string_view name) {

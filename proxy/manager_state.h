@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "proxy/server_link.h"
 #include "proxy/server_process.h"
@@ -25,6 +26,22 @@ struct ManagerState {
   std::atomic<unsigned> reviving{0};  // the process generation in which a thread starts the server again; 0: none
   std::atomic<bool> ended{false};     // by shutdown()
   std::unique_ptr<ServerLink> link;
+  // For calls that may take long: each uses one of these alone. Guarded by the fork guard's mutex.
+  std::vector<std::unique_ptr<ServerLink>> idle_links;
+};
+
+// A line to the manager's server for one call that may take long; the others go on meanwhile.
+class BorrowedLink {
+ public:
+  explicit BorrowedLink(ManagerState& manager);
+  ~BorrowedLink();
+  BorrowedLink(const BorrowedLink&) = delete;
+  BorrowedLink& operator=(const BorrowedLink&) = delete;
+  ServerLink* operator->() const { return link_.get(); }
+
+ private:
+  ManagerState& manager_;
+  std::unique_ptr<ServerLink> link_;
 };
 
 }  // namespace commonhold::detail

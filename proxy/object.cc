@@ -12,6 +12,7 @@
 #include "proxy/errors.h"
 #include "proxy/fork_guard.h"
 #include "proxy/queue_object.h"
+#include "proxy/watch_hub.h"
 #include "shm/array.h"
 #include "shm/barrier.h"
 #include "shm/condition.h"
@@ -74,6 +75,11 @@ void end_object(Object* object) {
   delete object;  // outside: the last use of a manager ends with it
 }
 
+// What has no structure in the segment.
+struct InServer {
+  explicit InServer(const shm::ObjectAddress&) {}
+};
+
 template <typename Structure>
 Object* make(const FoundObject& found, shm::Offset control) {
   return new ObjectOf<Structure>({found.segment.get(), found.id.index, control});
@@ -91,6 +97,8 @@ Object* make(const FoundObject& found, shm::Offset control) {
       return make<shm::Value>(found, control);
     case ObjectKind::kArray:
       return make<shm::Array>(found, control);
+    case ObjectKind::kCustom:
+      return make<InServer>(found, control);
     case ObjectKind::kLock:
       return make<shm::UserLock>(found, control);
     case ObjectKind::kRLock:
@@ -101,12 +109,13 @@ Object* make(const FoundObject& found, shm::Offset control) {
       return make<shm::Event>(found, control);
     case ObjectKind::kBarrier:
       return make<shm::Barrier>(found, control);
-    case ObjectKind::kQueue:
-      return make<shm::Queue>(found, control);
     case ObjectKind::kSemaphore:
       return make<shm::Semaphore>(found, control);
     case ObjectKind::kRwLock:
       return make<shm::RwLock>(found, control);
+    case ObjectKind::kQueue:
+    case ObjectKind::kPriorityQueue:
+      return make<shm::AnyQueue>(found, control);
     default:
       break;
   }
@@ -167,8 +176,7 @@ std::shared_ptr<Object> find_object_of_process(const shm::Segment& segment, shm:
 }
 
 void check_link_type(Object& from, const FoundObject& found, const ObjectRequest& request) {
-  if (request.kind == ObjectKind::kNone) return;
-  if (found.kind == request.kind && found.signature == request.signature) return;
+  if (request.kind == ObjectKind::kNone || matches(request, found.kind, found.signature)) return;
   throw TypeMismatch(fmt::format("{} refers to a {}, and it was read as a {}", description_of(from), found.signature,
                                  request.signature));
 }
@@ -203,6 +211,7 @@ void attend(Object& object) {
 }
 
 void leave_all_sessions() noexcept {
+  WatchHub::instance().stop();
   ForkGuard& guard = ForkGuard::instance();
   std::lock_guard hold(guard.mutex);
   for (auto& weak : LiveObjects::instance().segments) {

@@ -98,6 +98,12 @@ struct FoundObject {
   std::string signature;
 };
 
+// Whether an object of that type is what was asked for. A request for "custom" takes custom objects of every type.
+inline bool matches(const ObjectRequest& request, ObjectKind kind, std::string_view signature) {
+  return kind == request.kind &&
+         (signature == request.signature || (kind == ObjectKind::kCustom && request.signature == "custom"));
+}
+
 // This process's Object of that id, if it has one.
 std::shared_ptr<Object> find_object_of_process(const shm::Segment& segment, shm::ObjectId id);
 

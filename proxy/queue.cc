@@ -19,18 +19,23 @@ namespace {
 // What the next get allocates before it takes the lock.
 constexpr std::uint32_t kLongestHint = 4096;
 
+shm::QueueEnd end_of(Object& queue) {
+  return queue_of(queue).visit([](auto& structure) { return structure.ended(); });
+}
+
 [[noreturn]] void throw_closed(Object& queue) {
-  if (queue_of(queue).ended() == shm::QueueEnd::kOpen) {
+  const shm::QueueEnd end = end_of(queue);
+  if (end == shm::QueueEnd::kOpen) {
     throw Closed(fmt::format("{} is closed: this process called close() and puts and takes no more",
                              description_of(queue)));
   }
   throw Closed(fmt::format("{} is closed: it was shut down{}", description_of(queue),
-                           queue_of(queue).ended() == shm::QueueEnd::kNow ? "" : ", and nothing is left in it"));
+                           end == shm::QueueEnd::kNow ? "" : ", and nothing is left in it"));
 }
 
 // The queue, unless this process closed it.
-const shm::Queue& open_queue(Object& queue) {
-  const shm::Queue& structure = queue_of(queue);
+const shm::AnyQueue& open_queue(Object& queue) {
+  const shm::AnyQueue& structure = queue_of(queue);
   if (aside_of(queue).closed.load(std::memory_order_relaxed)) [[unlikely]]
     throw_closed(queue);
   return structure;
@@ -47,95 +52,159 @@ bool in_time(Status status, Object& queue, const char* operation) {
 
 // When a process that was stopped holds the queue, its being full or empty is not the reason.
 std::string holder_of(Object& queue, bool putting) {
-  const std::uint32_t pid = queue_of(queue).holder_pid(putting);
+  const shm::AnyQueue& structure = queue_of(queue);
+  const std::uint32_t pid =
+      structure.is_ring() ? structure.ring().holder_pid(putting) : structure.ordered().holder_pid();
   return pid == 0 ? "" : fmt::format("; process {} holds it just now, which may be stopped", pid);
 }
 
 }  // namespace
 
-bool queue_put(Object& queue, const Item& item, std::int64_t wait, Word) {
-  const shm::Queue& structure = open_queue(queue);
-  return in_time(structure.put(here(queue), to_shm(item), deadline_after(wait)), queue, "put into");
+bool queue_put(Object& queue, const Item& item, std::int64_t wait, Word priority) {
+  const shm::AnyQueue& structure = open_queue(queue);
+  const Status status = structure.is_ring()
+                            ? structure.ring().put(here(queue), to_shm(item), deadline_after(wait))
+                            : structure.ordered().put(here(queue), to_shm(item), priority, deadline_after(wait));
+  return in_time(status, queue, "put into");
 }
 
 std::uint64_t queue_put_many(Object& queue, std::span<const Item> items, std::int64_t wait) {
-  const shm::Queue& structure = open_queue(queue);
+  const shm::AnyQueue& structure = open_queue(queue);
+  const shm::Deadline deadline = deadline_after(wait);
   std::uint64_t done = 0;
-  (void)in_time(structure.put_many(here(queue), to_shm(items), deadline_after(wait), done), queue, "put into");
+  if (structure.is_ring()) {
+    (void)in_time(structure.ring().put_many(here(queue), to_shm(items), deadline, done), queue, "put into");
+    return done;
+  }
+  for (; done < items.size(); ++done) {
+    if (!in_time(structure.ordered().put(here(queue), to_shm(items[done]), 0, deadline), queue, "put into")) break;
+  }
   return done;
 }
 
 std::uint64_t queue_put_many_fixed(Object& queue, const void* items, std::uint64_t count, std::uint64_t stride,
-                                   std::int64_t wait) {
-  const shm::Queue& structure = open_queue(queue);
+                                   std::int64_t wait, ItemKind kind) {
+  const shm::AnyQueue& structure = open_queue(queue);
+  const shm::Deadline deadline = deadline_after(wait);
   std::uint64_t done = 0;
-  (void)in_time(structure.put_fixed(here(queue), items, count, stride, deadline_after(wait), done), queue, "put into");
+  if (structure.is_ring()) {
+    (void)in_time(structure.ring().put_fixed(here(queue), items, count, stride, deadline, done), queue, "put into");
+    return done;
+  }
+  for (; done < count; ++done) {
+    const shm::Item item{to_shm(kind), static_cast<const std::byte*>(items) + done * stride, stride};
+    if (!in_time(structure.ordered().put(here(queue), item, 0, deadline), queue, "put into")) break;
+  }
   return done;
 }
 
-bool queue_get(Object& queue, std::string& item, std::int64_t wait, Word*) {
-  const shm::Queue& structure = open_queue(queue);
+bool queue_get(Object& queue, std::string& item, std::int64_t wait, Word* priority) {
+  const shm::AnyQueue& structure = open_queue(queue);
   auto& hint = aside_of(queue).usual_size;
   item.reserve(hint.load(std::memory_order_relaxed));
-  if (!in_time(structure.get(here(queue), item, deadline_after(wait)), queue, "take from")) return false;
+  const Status status = structure.is_ring()
+                            ? structure.ring().get(here(queue), item, deadline_after(wait))
+                            : structure.ordered().get(here(queue), item, priority, deadline_after(wait));
+  if (!in_time(status, queue, "take from")) return false;
   if (item.size() > hint.load(std::memory_order_relaxed) && item.size() <= kLongestHint) {
     hint.store(static_cast<std::uint32_t>(item.size()), std::memory_order_relaxed);
   }
   return true;
 }
 
-bool queue_get_fixed(Object& queue, void* item, std::size_t size, std::int64_t wait, Word*) {
-  const shm::Queue& structure = open_queue(queue);
-  return in_time(structure.get_fixed(here(queue), item, size, deadline_after(wait)), queue, "take from");
+bool queue_get_fixed(Object& queue, void* item, std::size_t size, std::int64_t wait, Word* priority) {
+  const shm::AnyQueue& structure = open_queue(queue);
+  const Status status =
+      structure.is_ring() ? structure.ring().get_fixed(here(queue), item, size, deadline_after(wait))
+                          : structure.ordered().get_fixed(here(queue), item, size, priority, deadline_after(wait));
+  return in_time(status, queue, "take from");
+}
+
+bool queue_peek(Object& queue, StoredItem& item, std::int64_t wait) {
+  const shm::AnyQueue& structure = open_queue(queue);
+  shm::ItemKind kind = shm::ItemKind::kNull;
+  const Status status = structure.visit(
+      [&](auto& found) { return found.peek(here(queue), kind, item.bytes, deadline_after(wait)); });
+  item.kind = static_cast<ItemKind>(kind);
+  return in_time(status, queue, "take from");
+}
+
+bool queue_take_if_equal(Object& queue, const Item& expected, Word* priority) {
+  const shm::AnyQueue& structure = open_queue(queue);
+  const Status status = structure.is_ring()
+                            ? structure.ring().take_if_equal(here(queue), to_shm(expected))
+                            : structure.ordered().take_if_equal(here(queue), to_shm(expected), priority);
+  if (status == Status::kMismatch) return false;
+  if (!in_time(status, queue, "take from")) return false;
+  tell_of_removal(queue);
+  return true;
 }
 
 std::vector<std::string> queue_get_many(Object& queue, std::uint64_t most, std::int64_t wait) {
-  const shm::Queue& structure = open_queue(queue);
+  const shm::AnyQueue& structure = open_queue(queue);
   std::vector<std::string> items;
-  (void)in_time(structure.get_many(here(queue), most, items, deadline_after(wait)), queue, "take from");
+  if (structure.is_ring()) {
+    (void)in_time(structure.ring().get_many(here(queue), most, items, deadline_after(wait)), queue, "take from");
+    return items;
+  }
+  for (std::string item; items.size() < most && queue_get(queue, item, items.empty() ? wait : 0);) {
+    items.push_back(std::move(item));
+    if (end_of(queue) != shm::QueueEnd::kOpen && queue_size(queue) == 0) break;
+  }
   return items;
 }
 
 std::uint64_t queue_get_many_fixed(Object& queue, void* items, std::size_t size, std::uint64_t most,
                                    std::uint64_t stride, std::int64_t wait) {
-  const shm::Queue& structure = open_queue(queue);
+  const shm::AnyQueue& structure = open_queue(queue);
   std::uint64_t got = 0;
-  (void)in_time(structure.get_many_fixed(here(queue), items, size, most, stride, deadline_after(wait), got), queue,
-                "take from");
+  if (structure.is_ring()) {
+    (void)in_time(structure.ring().get_many_fixed(here(queue), items, size, most, stride, deadline_after(wait), got),
+                  queue, "take from");
+    return got;
+  }
+  while (got < most &&
+         queue_get_fixed(queue, static_cast<std::byte*>(items) + got * stride, size, got == 0 ? wait : 0)) {
+    ++got;
+    if (end_of(queue) != shm::QueueEnd::kOpen && queue_size(queue) == 0) break;
+  }
   return got;
 }
 
 std::uint64_t queue_size(Object& queue) {
-  return queue_of(queue).size();
+  return queue_of(queue).visit([](auto& structure) { return structure.size(); });
 }
 
 std::uint64_t queue_limit(Object& queue) {
-  const std::uint64_t limit = queue_of(queue).limit();
+  const std::uint64_t limit = queue_of(queue).visit([](auto& structure) { return structure.limit(); });
   return limit == ~std::uint64_t{0} ? 0 : limit;
 }
 
 bool queue_is_empty(Object& queue) {
-  return open_queue(queue).size() == 0;
+  (void)open_queue(queue);
+  return queue_size(queue) == 0;
 }
 
 void queue_task_done(Object& queue) {
-  const shm::Queue& structure = queue_of(queue);
-  const Status status = structure.task_done(here(queue));
-  if (status == Status::kOk) return;
+  const Status status =
+      queue_of(queue).visit([&](auto& structure) { return structure.task_done(here(queue)); });
+  if (status == Status::kOk) [[likely]]
+    return;
   if (status == Status::kNotHeld) {
-    throw ValueError(fmt::format("task_done of {}, which has no unfinished item: call it once for each item taken",
-                                 description_of(queue)));
+    throw ValueError(fmt::format("task_done of {}, which has no unfinished item{}: call it once for each item taken",
+                                 description_of(queue), queue_unfinished(queue) == 0 ? "" : " of this process"));
   }
   throw_status(status, queue, "mark an item done in");
 }
 
 std::uint64_t queue_unfinished(Object& queue) {
-  return queue_of(queue).unfinished();
+  return queue_of(queue).visit([](auto& structure) { return structure.unfinished(); });
 }
 
 bool queue_join(Object& queue, std::int64_t wait) {
-  const shm::Queue& structure = queue_of(queue);
-  return in_time(structure.join(here(queue), deadline_after(wait)), queue, "join");
+  return in_time(
+      queue_of(queue).visit([&](auto& structure) { return structure.join(here(queue), deadline_after(wait)); }), queue,
+      "join");
 }
 
 void queue_close(Object& queue) {
@@ -144,12 +213,12 @@ void queue_close(Object& queue) {
 }
 
 bool queue_is_closed(Object& queue) {
-  return queue_of(queue).ended() != shm::QueueEnd::kOpen || aside_of(queue).closed.load(std::memory_order_relaxed);
+  return end_of(queue) != shm::QueueEnd::kOpen || aside_of(queue).closed.load(std::memory_order_relaxed);
 }
 
 void queue_shut_down(Object& queue, bool now) {
-  const shm::Queue& structure = queue_of(queue);
-  (void)in_time(structure.shut_down(here(queue), now), queue, "shut down");
+  (void)in_time(queue_of(queue).visit([&](auto& structure) { return structure.shut_down(here(queue), now); }), queue,
+                "shut down");
 }
 
 void throw_full(Object& queue) {

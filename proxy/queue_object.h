@@ -5,22 +5,22 @@
 #include <cstdint>
 
 #include "proxy/object.h"
-#include "shm/queue.h"
+#include "shm/any_queue.h"
 
 namespace commonhold::detail {
 
 // What this process keeps beside a queue. A forked child inherits it, closed queues included.
 template <>
-struct Aside<shm::Queue> {
+struct Aside<shm::AnyQueue> {
   std::atomic<bool> closed{false};
   std::atomic<std::uint32_t> usual_size{64};  // of items, for allocating before the lock is taken
 };
 
-inline shm::Queue& queue_of(Object& queue) {
-  return structure_of<shm::Queue>(queue);
+inline shm::AnyQueue& queue_of(Object& queue) {
+  return structure_of<shm::AnyQueue>(queue);
 }
-inline Aside<shm::Queue>& aside_of(Object& queue) {
-  return static_cast<ObjectOf<shm::Queue>&>(queue).aside;
+inline Aside<shm::AnyQueue>& aside_of(Object& queue) {
+  return static_cast<ObjectOf<shm::AnyQueue>&>(queue).aside;
 }
 
 }  // namespace commonhold::detail

@@ -3,6 +3,7 @@
 #include <capnp/rpc-twoparty.h>
 #include <errno.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <rpc/commonhold.capnp.h>
 #include <string.h>
 
@@ -60,6 +61,8 @@ struct Refusal {
       throw ServerGone(message);
     case Code::INTERNAL:
     case Code::UNSUPPORTED:
+    case Code::UNKNOWN_TYPE:
+    case Code::UNKNOWN_METHOD:
       break;
   }
   throw RemoteError(message);
@@ -74,11 +77,16 @@ std::optional<Refusal> to_refusal(schema::Outcome::Reader outcome) {
   return std::nullopt;
 }
 
+kj::ArrayPtr<const kj::byte> to_data(std::string_view bytes) {
+  return kj::arrayPtr(reinterpret_cast<const kj::byte*>(bytes.data()), bytes.size());
+}
+
 void write_plan(schema::ObjectPlan::Builder plan, std::string_view name, const ObjectRequest& request) {
   plan.setKind(static_cast<schema::ObjectKind>(request.kind));
   plan.setName(std::string(name));
   plan.setSignature(request.signature);
   plan.setArguments(kj::arrayPtr(request.arguments, std::size(request.arguments)));
+  if (!request.data.empty()) plan.setData(to_data(request.data));
 }
 
 OpenedObject to_object(schema::OpenedObject::Reader opened) {
@@ -151,7 +159,14 @@ struct ServerLink::Connection {
   }
 
   const unsigned generation;
+  // True when the server closed its end while nobody looked: what is sent now cannot arrive.
+  bool is_closed() const {
+    pollfd end{socket, POLLIN | POLLRDHUP, 0};
+    return poll(&end, 1, 0) == 1 && (end.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+  }
+
   std::unique_ptr<rpc::CallLoop> loop;
+  int socket = -1;  // the stream's
   Parts* parts = nullptr;
   ServerFacts facts;
 };
@@ -217,6 +232,7 @@ std::shared_ptr<ServerLink::Connection> ServerLink::knock(int socket) {
   auto made = std::make_shared<Connection>();
   std::optional<Refusal> refusal;
   made->loop->run([&](kj::WaitScope& scope) {
+    made->socket = owned.get();
     made->parts = new Connection::Parts(*made->loop, owned.release());
     auto said = made->await(rpc::knock(made->parts->door(), *key, program_invocation_short_name), scope);
     if (auto* denied = std::get_if<rpc::Denied>(said.get())) {
@@ -247,6 +263,10 @@ auto ServerLink::call(bool repeatable, Call&& use) {
   constexpr int kTries = 5;
   for (int attempt = 1;; ++attempt) {
     auto connection = this->connection(options_.patience);
+    if (!repeatable && connection->is_closed()) {
+      drop(connection);
+      connection = this->connection(options_.patience);
+    }
     try {
       return connection->loop->run([&](kj::WaitScope& scope) { return use(*connection, scope); });
     } catch (const kj::Exception& error) {
@@ -297,7 +317,9 @@ void ServerLink::open(Opening opening, std::string_view name, const ObjectReques
     return message.send().then(read);
   };
   const auto refusal = call(repeatable, [&](Connection& connection, kj::WaitScope& scope) -> std::optional<Refusal> {
-    const OpenReply reply = connection.await(ask(connection.session()), scope);
+    // A constructor of the program's own may take its time.
+    const OpenReply reply = request.kind == ObjectKind::kCustom ? ask(connection.session()).wait(scope)
+                                                                : connection.await(ask(connection.session()), scope);
     if (!reply.refusal) note(reply.object);
     return reply.refusal;
   });
@@ -335,6 +357,43 @@ std::vector<ObjectInfo> ServerLink::objects() {
     });
   } while (after != 0);
   return all;
+}
+
+MethodReply ServerLink::call_method(shm::ObjectId id, const std::string& method, std::string_view arguments,
+                                    const std::function<void(std::string_view)>& note) {
+  using Answer = std::pair<std::optional<Refusal>, MethodReply>;
+  auto [refusal, reply] = call(false, [&](Connection& connection, kj::WaitScope& scope) -> Answer {
+    auto message = connection.session().callRequest();
+    message.initObject().setIndex(id.index);
+    message.getObject().setGeneration(id.generation);
+    message.setMethod(method);
+    message.setArguments(to_data(arguments));
+    auto response = message.send().wait(scope);
+    auto result = response.getResult();
+    if (result.isFailure()) return {to_refusal(result.getFailure()), {}};
+    if (result.isRaised()) return {std::nullopt, {true, result.getRaised().getType(), result.getRaised().getMessage()}};
+    auto value = result.getOk().getValue();
+    note({reinterpret_cast<const char*>(value.begin()), value.size()});
+    return {};
+  });
+  if (refusal) throw_refusal(*refusal, {});
+  return std::move(reply);
+}
+
+std::vector<std::string> ServerLink::methods(shm::ObjectId id) {
+  std::vector<std::string> names;
+  const auto refusal = call(true, [&](Connection& connection, kj::WaitScope& scope) -> std::optional<Refusal> {
+    auto message = connection.session().methodsRequest();
+    message.initObject().setIndex(id.index);
+    message.getObject().setGeneration(id.generation);
+    auto response = connection.await(message.send(), scope);
+    if (response.getResult().isFailure()) return to_refusal(response.getResult().getFailure());
+    names.clear();
+    for (auto name : response.getResult().getOk()) names.emplace_back(name.cStr());
+    return std::nullopt;
+  });
+  if (refusal) throw_refusal(*refusal, {});
+  return names;
 }
 
 void ServerLink::shut_down() {

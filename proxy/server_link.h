@@ -34,6 +34,12 @@ struct OpenedObject {
   bool created = false;
 };
 
+// What a method threw, if it did.
+struct MethodReply {
+  bool raised = false;
+  std::string type, message;
+};
+
 class ServerLink {
  public:
   struct Options {
@@ -57,6 +63,11 @@ class ServerLink {
             const std::function<void(const OpenedObject&)>& note);
   void remove(std::string_view name);
   std::vector<ObjectInfo> objects();
+  // Calls a method of a custom object and waits as long as it takes. `note` gets the result while the server keeps for
+  // us what it refers to.
+  MethodReply call_method(shm::ObjectId id, const std::string& method, std::string_view arguments,
+                          const std::function<void(std::string_view)>& note);
+  std::vector<std::string> methods(shm::ObjectId id);
   void shut_down();
 
  private:

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/auxv.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -14,14 +15,19 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
+#include <atomic>
+#include <iterator>
 #include <fstream>
 #include <string_view>
 #include <vector>
 
 #include <commonhold/errors.h>
+#include <commonhold/type.h>
 
 #include "rpc/authentication.h"
 #include "rpc/call_loop.h"
+#include "rpc/custom_types.h"
 #include "rpc/spawn.h"
 #include "shm/segment_registry.h"
 
@@ -74,9 +80,15 @@ std::string find_command() {
 struct Command {
   std::string path;
   bool own_image = false;  // executed again, with the request in the environment
+  bool late = false;       // it takes the request when it calls serve_if_asked
 };
 
+// Set once this program has called serve_if_asked: executed again, it will serve there.
+std::atomic<bool> serves_when_asked{false};
+
 Command choose_command() {
+  // No other image knows this program's types.
+  if (rpc::has_custom_types() && serves_when_asked) return {"/proc/self/exe", true, true};
   if (const char* given = std::getenv(rpc::kServerVariable); given != nullptr && *given != '\0') {
     if (access(given, X_OK) != 0) {
       throw UsageError(
@@ -138,12 +150,23 @@ pid_t spawn(const Command& command, const Actions& actions, std::vector<std::str
   return pid;
 }
 
+// The threads of this process now: glibc's mark stays once there was a second one.
+bool has_one_thread() {
+  if (__libc_single_threaded) return true;
+  std::error_code error;
+  std::filesystem::directory_iterator tasks("/proc/self/task", error);
+  return !error && std::distance(tasks, std::filesystem::directory_iterator()) == 1;
+}
+
 // True when a fork of this program can become a server as it is, which saves the 3 ms of executing another image: it
 // has one thread, no KJ loop, and so little memory of its own that a server may keep a copy of it.
+// With types of its own the program is forked however large it is: another image would not know them.
 bool can_fork_server() {
   constexpr unsigned long kMostPages = 16384 / 4;  // 16 MiB
-  if (rpc::serve_in_this_image == nullptr || !__libc_single_threaded) return false;
+  if (rpc::serve_in_this_image == nullptr) return false;
   if (!shm::SegmentRegistry::instance().empty() || rpc::thread_has_loop()) return false;
+  if (rpc::has_custom_types()) return has_one_thread();
+  if (!__libc_single_threaded) return false;
   std::ifstream file("/proc/self/statm");
   unsigned long size = 0, resident = 0, shared = 0;
   return file >> size >> resident >> shared && resident - shared < kMostPages;
@@ -205,6 +228,24 @@ std::vector<std::string> key_setting(const ServerPlan& plan) {
 
 }  // namespace
 
+}  // namespace commonhold::detail
+
+void commonhold::serve_if_asked() {
+  namespace rpc = commonhold::rpc;
+  commonhold::detail::serves_when_asked = rpc::serve_in_this_image != nullptr;
+  const char* value = getenv(rpc::kLateBootstrapVariable);
+  if (value == nullptr || getauxval(AT_SECURE) != 0) return;
+  const std::string words(value);
+  unsetenv(rpc::kLateBootstrapVariable);
+  if (rpc::serve_in_this_image == nullptr) return;
+  if (const auto request = rpc::SpawnRequest::from_environment(words)) _exit(rpc::serve_in_this_image(*request));
+  fprintf(stderr, "commonhold: %s is \"%s\", which is no request; it is set by the library alone, unset it\n",
+          rpc::kLateBootstrapVariable, words.c_str());
+  _exit(2);
+}
+
+namespace commonhold::detail {
+
 OwnedFd& OwnedFd::operator=(OwnedFd&& other) noexcept {
   if (this != &other) {
     close();
@@ -232,7 +273,7 @@ namespace {
 // Starts a server and waits for its ready line; gives its folder. `lifeline` is the read end, -1 for none.
 std::string start(rpc::SpawnRequest request, const ServerPlan& plan, int lifeline) {
   const char* given = std::getenv(rpc::kServerVariable);
-  const bool forks = (given == nullptr || *given == '\0') && can_fork_server();
+  const bool forks = (given == nullptr || *given == '\0' || rpc::has_custom_types()) && can_fork_server();
   const Command command = forks ? Command{"a fork of this program"} : choose_command();
   Pipe ready = make_pipe();
   // Above all descriptors that the child gets, so that the two dup2 below cannot run into each other. dup2 clears
@@ -259,7 +300,8 @@ std::string start(rpc::SpawnRequest request, const ServerPlan& plan, int lifelin
     std::vector<std::string> arguments{"commonhold"};
     std::vector<std::string> settings = key_setting(plan);
     if (command.own_image) {
-      settings.push_back(fmt::format("{}={}", rpc::kBootstrapVariable, request.environment()));
+      const char* variable = command.late ? rpc::kLateBootstrapVariable : rpc::kBootstrapVariable;
+      settings.push_back(fmt::format("{}={}", variable, request.environment()));
     } else {
       for (std::string& word : request.arguments()) arguments.push_back(std::move(word));
     }

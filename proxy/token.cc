@@ -73,7 +73,7 @@ ObjectHandle attach_token(std::string_view text, const ObjectRequest& request) {
                     "proxy until the other side has attached",
                     text));
   }
-  if (static_cast<ObjectKind>(info.kind) != request.kind || info.signature != request.signature) {
+  if (!matches(request, static_cast<ObjectKind>(info.kind), info.signature)) {
     throw TypeMismatch(fmt::format("the object of the token \"{}\" is a {} ({}); it was attached as a {} ({})", text,
                                    shm::to_string(info.kind), info.signature, word_for(request.kind),
                                    request.signature));

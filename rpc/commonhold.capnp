@@ -74,6 +74,8 @@ struct Failure {
     tooLarge @9;        # a name of more than 95 bytes, a signature of more than 255
     shuttingDown @10;   # the server was asked to end
     unsupported @11;    # this server does not know the kind of object or the version of the protocol
+    unknownType @12;    # no type of that name was registered in the server's program
+    unknownMethod @13;  # the type has no such method
   }
 }
 
@@ -154,12 +156,13 @@ struct SegmentInfo {
 # None of them waits for another client.
 interface Session {
   create @0 (plan :ObjectPlan) -> (result :OpenResult);
+  # Of kind custom: the constructor runs on a thread of its own, and what it throws is a failure `internal`.
   # Makes an object. `exists` when its name is taken. Without a name it is anonymous: it lives as long as it is
   # referred to.
 
   open @1 (name :Text, kind :ObjectKind, signature :Text) -> (result :OpenResult);
   # The object of that name. `typeMismatch` unless its kind and signature are those given; `none` with an empty
-  # signature accepts any.
+  # signature accepts any; `custom` with the signature "custom" accepts every custom type.
 
   openOrCreate @2 (plan :ObjectPlan) -> (result :OpenResult);
   # The object of the plan's name, made from the plan when there is none. Of several clients that call this at once
@@ -179,6 +182,16 @@ interface Session {
   # (0, or above 1000: 1000). `next` is the `after` of the next call, 0 when there are no more.
 
   stats @6 () -> (stats :Stats);
+
+  call @8 (object :ObjectId, method :Text, arguments :Data) -> (result :CallResult);
+  # Calls a method of an object of kind custom: the one thing that lives in the server's process and not in the segment.
+  # `arguments` is a MessagePack array; its references (extension 3) are to objects that the caller keeps until the
+  # reply. The method runs on a thread of its own beside all other calls, so that it may take as long as it likes: a
+  # call that waits holds up nobody else. When the connection closes the method runs on and its result is dropped.
+  # `gone` when the object was destroyed, or ended with a server before this one; `unknownMethod`.
+
+  methods @9 (object :ObjectId) -> (result :MethodsResult);
+  # The names of the methods of a custom object, sorted.
 
   shutdown @7 () -> (result :Outcome);
   # Ends the server: new sessions are refused, the reply is sent, the folder's files are removed, the process ends
@@ -202,11 +215,35 @@ struct ObjectPlan {
   #   barrier      [0] parties, [1] nanoseconds that those wait who say nothing else; 2^63 - 1: for ever
   #   semaphore  [0] its start, [1] 1: it never rises above that, [2] 1: what the dead acquired does not come back
   #   rwlock  nothing
+  #   custom  none; the signature is "custom<TYPE>", TYPE a name that was registered in the server's program
+
+  data @4 :Data;       # custom: the constructor's arguments, a MessagePack array as in Session.call
 }
 
 struct OpenResult {
   union {
     ok @0 :OpenedObject;
+    failure @1 :Failure;
+  }
+}
+
+struct CallResult {
+  union {
+    ok :group {
+      value @0 :Data;          # MessagePack; null where the method returns nothing
+      holds @1 :List(Hold);    # keep the objects that `value` refers to until the caller noted its own references
+    }
+    failure @2 :Failure;       # the method was not called
+    raised :group {            # the method, or what makes its arguments and result, threw
+      type @3 :Text;           # of the exception, as its language writes it: "std::out_of_range"
+      message @4 :Text;
+    }
+  }
+}
+
+struct MethodsResult {
+  union {
+    ok @0 :List(Text);
     failure @1 :Failure;
   }
 }

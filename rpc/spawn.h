@@ -27,6 +27,9 @@ namespace commonhold::rpc {
 inline constexpr char kServerVariable[] = "COMMONHOLD_SERVER";        // path of a `commonhold` command to start
 inline constexpr char kBootstrapVariable[] = "COMMONHOLD_BOOTSTRAP";  // a request, for the program's own image
 
+// The same for a program that serves when it has registered its types (proxy/include/commonhold/type.h).
+inline constexpr char kLateBootstrapVariable[] = "COMMONHOLD_BOOTSTRAP_WITH_TYPES";
+
 struct SpawnRequest {
   int lifeline_fd = -1;            // read end, as numbered in the server
   int ready_fd = -1;               // write end, as numbered in the server

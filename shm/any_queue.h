@@ -40,6 +40,10 @@ class AnyQueue {
     is_ring(where) ? Queue::each_lock(where, context, visit) : OrderedQueue::each_lock(where, context, visit);
   }
   static void wake(const ObjectAddress& where) { is_ring(where) ? Queue::wake(where) : OrderedQueue::wake(where); }
+  static bool each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline, const LinkVisitor& visit) {
+    return is_ring(where) ? Queue::each_link(me, where, deadline, visit)
+                          : OrderedQueue::each_link(me, where, deadline, visit);
+  }
   static void owner_ended(const ObjectAddress& where, std::uint32_t owner) {
     if (!is_ring(where)) OrderedQueue::owner_ended(where, owner);
   }

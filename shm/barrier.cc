@@ -41,9 +41,7 @@ struct Barrier::State {
   State next(Phase other) const { return {other, (generation + 1) & kGenerationMask, 0, 0}; }
 
   // Somebody has said how the generation ends, and not everybody inside knows.
-  bool unsettled() const {
-    return phase == Phase::kPassing || phase == Phase::kBreaking || phase == Phase::kResetting;
-  }
+  bool unsettled() const { return phase == Phase::kPassing || phase == Phase::kBreaking || phase == Phase::kResetting; }
 };
 
 Barrier::Barrier(const ObjectAddress& where)
@@ -167,8 +165,7 @@ Status Barrier::wait_inside(ThreadContext& me, Deadline deadline, std::uint32_t 
 }
 
 void Barrier::sleep(ThreadContext& me, const State& state, Deadline deadline, Deadline& check) const {
-  (void)futex_wait(low_half(control_->state), state.futex(),
-                   deadline.left_ns(check.left_ns(wait_check_ns())));
+  (void)futex_wait(low_half(control_->state), state.futex(), deadline.left_ns(check.left_ns(wait_check_ns())));
   if (!check.passed()) return;
   look_after(me, state);
   check = Deadline::after(std::chrono::nanoseconds(wait_check_ns()));

@@ -55,8 +55,8 @@ class Barrier {
   explicit Barrier(const ObjectAddress& where);
 
   struct Arrival {
-    std::uint32_t index = 0;      // in the order of arrival
-    bool must_act = false;        // the caller is the last party: it runs its action, then calls finish_action()
+    std::uint32_t index = 0;  // in the order of arrival
+    bool must_act = false;    // the caller is the last party: it runs its action, then calls finish_action()
     std::uint32_t generation = 0;
   };
 

@@ -67,8 +67,8 @@ class Condition {
   std::uint32_t waiting() const;
 
   // ---- for the catalogue of types and recovery
-  // `lock` is the ObjectId of a lock or rlock in the segment with that nonce; 0: an RLock of its own. kOutOfRange: there
-  // is no such lock here.
+  // `lock` is the ObjectId of a lock or rlock in the segment with that nonce; 0: an RLock of its own. kOutOfRange:
+  // there is no such lock here.
   static Status create(ThreadContext& me, std::uint32_t object, Word lock, Word nonce, Offset& control);
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));

@@ -47,23 +47,26 @@ Status add_entry(Segment& segment, DictShardParts& shard, const DictKey& key, co
   Word mark = slot->load(std::memory_order_relaxed) & kSlotOverflow;
   slot->store(slot_word(hash_tag(key.hash), entry) | mark, std::memory_order_release);
   shard.add_to_count(1);
+  shard.tell_watchers(key.hash);
   return Status::kOk;
 }
 
 // Puts another value in the place of one. The commit point is one store: of the word, or of the slot.
-Status replace_value(Segment& segment, DictShardParts& shard, const DictPlace& place, const Item& key,
+Status replace_value(Segment& segment, DictShardParts& shard, const DictPlace& place, const DictKey& key,
                      const Item& value) {
   if (is_scalar(value.kind) && place.header.value_kind() == value.kind) {
     Word word;
     std::memcpy(&word, value.data, sizeof word);
     store_word(const_cast<std::byte*>(place.entry) + place.header.value_at(), word);
+    shard.tell_watchers(key.hash);
     return Status::kOk;
   }
-  Offset entry = shard.write_entry(segment, place.header.sequence(), key, value);
+  Offset entry = shard.write_entry(segment, place.header.sequence(), *key.item, value);
   if (entry == 0) return Status::kOutOfMemory;
   Word mark = place.slot_value & ~kSlotEntry;
   place.slot->store(mark | entry >> 4, std::memory_order_release);
   shard.heap.retire(slot_entry(place.slot_value), place.header.bytes());
+  shard.tell_watchers(key.hash);
   return Status::kOk;
 }
 
@@ -90,7 +93,7 @@ Status Dict::try_put(ThreadContext& me, const Item& key, const Item& value, PutM
   if (at.found == Status::kOk) {
     if (before != nullptr) copy_value(at.place, *before);
     if (mode == PutMode::kInsertOnly) return Status::kExists;
-    return replace_value(*segment_, at.shard, at.place, key, value);
+    return replace_value(*segment_, at.shard, at.place, at.key, value);
   }
   if (mode == PutMode::kReplaceOnly) return Status::kNotFound;
   return add_entry(*segment_, at.shard, at.key, value);
@@ -104,6 +107,7 @@ Status Dict::erase(ThreadContext& me, const Item& key, std::string* before, cons
   at.place.slot->store(at.place.slot_value & kSlotOverflow, std::memory_order_release);
   at.shard.heap.retire(slot_entry(at.place.slot_value), at.place.header.bytes());
   at.shard.add_to_count(-1);
+  at.shard.tell_watchers(at.key.hash);
   at.shard.table.shrink(at.shard.entries());
   return Status::kOk;
 }
@@ -122,7 +126,7 @@ Status Dict::try_compare_exchange(ThreadContext& me, const Item& key, const Item
     if (actual != nullptr) copy_value(at.place, *actual);
     return Status::kMismatch;
   }
-  return replace_value(*segment_, at.shard, at.place, key, desired);
+  return replace_value(*segment_, at.shard, at.place, at.key, desired);
 }
 
 Status Dict::change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,
@@ -139,6 +143,7 @@ Status Dict::try_change_word(ThreadContext& me, const Item& key, ItemKind kind, 
     Word was = load_word(value);
     if (before != nullptr) *before = was;
     store_word(value, change(was, operand));
+    at.shard.tell_watchers(at.key.hash);
     return Status::kOk;
   }
   if (at.found != Status::kNotFound || start == nullptr) return at.found;

@@ -161,7 +161,11 @@ void swap_roots(ThreadContext& me, const ObjectAddress& where, DictControl& cont
   commit_redo(me, redo);
   (void)apply_redo(segment, redo);
   end_redo(me);
-  for (std::uint64_t i = 0; i < dict_shards(control); ++i) dict_derive_shard(me, where, control, i);
+  for (std::uint64_t i = 0; i < dict_shards(control); ++i) {
+    DictShard& shard = dict_shard(control, i);
+    if (shard.watched.load(std::memory_order_relaxed) != 0) note_all_dict_changes(control, shard);
+    dict_derive_shard(me, where, control, i);
+  }
 }
 
 bool all_fit(std::span<const DictPair> pairs) {
@@ -208,6 +212,7 @@ Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
     std::int64_t added = 0;
     for (std::size_t i = begin; i < end; ++i) {
       added += changes[i].adds;
+      shard.tell_watchers(keys[i].key.hash);
       if (changes[i].retired != 0) shard.heap.retire(changes[i].retired, changes[i].retired_bytes);
     }
     if (added != 0) shard.add_to_count(added);

@@ -102,6 +102,7 @@ Status Dict::pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& p
       slot->store(value & kSlotOverflow, std::memory_order_release);
       shard.heap.retire(slot_entry(value), header.bytes());
       shard.add_to_count(-1);
+      shard.tell_watchers(hash);
       shard.table.shrink(shard.entries());
       return Status::kOk;
     }

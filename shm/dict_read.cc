@@ -37,7 +37,8 @@ Status read_entry(Segment& segment, const ObjectAddress& where, DictControl& con
   return use(place) ? Status::kOk : Status::kMismatch;
 }
 
-// Tries use(memory, entry, header) once, on the straight way, with the key's entry. False: read_entry.
+// Tries use(memory, entry, header, undisturbed) once, on the straight way, with the key's entry. A use that believes
+// the sizes in the header asks undisturbed() first. False: read_entry.
 template <typename Use>
 [[gnu::always_inline]] inline bool read_straight(const Segment& segment, DictControl& control, const Item& key,
                                                  Use&& use) {
@@ -50,12 +51,12 @@ template <typename Use>
   const Segment::Backed memory = segment.backed();
   DictHome home;
   auto undisturbed = [&] { return shard.recycle.load(std::memory_order_acquire) == recycle; };
-  // Once before the sizes in the header are believed, once after the copy.
-  return probe_home(memory, shard, hash, ShortKey(key), home) && undisturbed() &&
-         use(memory, home.entry, home.header) && undisturbed();
+  return probe_home(memory, shard, hash, ShortKey(key), home) && use(memory, home.entry, home.header, undisturbed) &&
+         undisturbed();
 }
 
-Status get_slowly(Segment& segment, const ObjectAddress& where, DictControl& control, const Item& key, Sink value) {
+[[gnu::noinline, gnu::cold]] Status get_slowly(Segment& segment, const ObjectAddress& where, DictControl& control,
+                                               const Item& key, Sink value) {
   return read_entry(segment, where, control, key, [&](const DictPlace& place) {
     void* to = value.room(value.context, place.header.value_kind(), place.header.value_size());
     if (to != nullptr) read_words(to, place.entry + place.header.value_at(), place.header.value_size());
@@ -63,8 +64,8 @@ Status get_slowly(Segment& segment, const ObjectAddress& where, DictControl& con
   });
 }
 
-Status get_fixed_slowly(Segment& segment, const ObjectAddress& where, DictControl& control, const Item& key,
-                        void* value, std::size_t size) {
+[[gnu::noinline, gnu::cold]] Status get_fixed_slowly(Segment& segment, const ObjectAddress& where, DictControl& control,
+                                                     const Item& key, void* value, std::size_t size) {
   return read_entry(segment, where, control, key, [&](const DictPlace& place) {
     if (place.header.value_size() != size) return false;
     read_words(value, place.entry + place.header.value_at(), size);
@@ -75,8 +76,8 @@ Status get_fixed_slowly(Segment& segment, const ObjectAddress& where, DictContro
 }  // namespace
 
 Status Dict::get(const Item& key, Sink value) const {
-  auto copy = [&](const Segment::Backed& memory, Offset at, const EntryHeader& header) {
-    if (!memory.holds_unit(at + header.bytes() - 1)) return false;
+  auto copy = [&](const Segment::Backed& memory, Offset at, const EntryHeader& header, auto&& undisturbed) {
+    if (!undisturbed() || !memory.holds_unit(at + header.bytes() - 1)) return false;
     void* to = value.room(value.context, header.value_kind(), header.value_size());
     if (to != nullptr) read_words(to, memory.at<std::byte>(at + header.value_at()), header.value_size());
     return true;
@@ -89,9 +90,9 @@ Status Dict::get(const Item& key, Sink value) const {
 Status Dict::get_fixed(const Item& key, void* value, std::size_t size) const {
   // As header.value_at() will say, but known without waiting for the header.
   const std::uint64_t value_at = sizeof(EntryHeader) + round_up(key.size, 8);
-  auto copy = [=](const Segment::Backed& memory, Offset at, const EntryHeader& header) {
+  auto copy = [=](const Segment::Backed& memory, Offset at, const EntryHeader& header, auto&&) {
     if (header.value_size() != size || !memory.holds_unit(at + value_at + size - 1)) return false;
-    read_words(value, memory.at<std::byte>(at + value_at), size);
+    copy_words(value, memory.at<std::byte>(at + value_at), size);
     return true;
   };
   if (read_straight(*segment_, *control_, Item(key), copy)) [[likely]]

@@ -22,7 +22,9 @@ void dict_derive_shard(ThreadContext& me, const ObjectAddress& where, DictContro
 void Dict::repair(ThreadContext& me, const ObjectAddress& where, LockWord& held) {
   auto* control = where.segment->at<DictControl>(where.control);
   for (std::uint64_t i = 0; i < dict_shards(*control); ++i) {
-    if (&dict_shard(*control, i).writing == &held) dict_derive_shard(me, where, *control, i);
+    if (&dict_shard(*control, i).writing != &held) continue;
+    note_all_dict_changes(*control, dict_shard(*control, i));  // the dead one may have changed anything and told nobody
+    dict_derive_shard(me, where, *control, i);
   }
 }
 

@@ -4,6 +4,7 @@
 #include "shm/dict_table.h"
 #include "shm/lock_word.h"
 #include "shm/object_address.h"
+#include "shm/watch.h"
 
 namespace commonhold::shm {
 
@@ -24,10 +25,17 @@ struct DictShardParts {
     Word entries = (before + static_cast<Word>(change)) & kCountMask;
     shard.count.store(((before >> 40) + 1) << 40 | entries, std::memory_order_release);
   }
+  // After each change of a key's entry, before the lock is freed: tells those who watch the key.
+  void tell_watchers(std::uint64_t hash) {
+    Word watched = shard.watched.load(std::memory_order_relaxed);
+    if ((watched & (dict_watch_bit(hash) | kWatchedWhole)) != 0) [[unlikely]]
+      note_dict_change(control, shard, hash, watchers);
+  }
   std::uint64_t entries() const { return shard.count.load(std::memory_order_relaxed) & kCountMask; }
 
   static constexpr Word kCountMask = (Word{1} << 40) - 1;
 
+  WatchersToWake watchers;
   std::uint32_t object;
   DictControl& control;
   DictShard& shard;

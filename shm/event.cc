@@ -51,8 +51,8 @@ Status Event::wait(Deadline deadline) const {
   for (;;) {
     if ((seen & kSet) != 0 || (seen & kCount) != count) return Status::kOk;
     if (deadline.passed()) return Status::kTimedOut;
-    if ((seen & kWaiters) == 0 && !word.compare_exchange_weak(seen, seen | kWaiters, std::memory_order_acq_rel,
-                                                              std::memory_order_acquire)) {
+    if ((seen & kWaiters) == 0 &&
+        !word.compare_exchange_weak(seen, seen | kWaiters, std::memory_order_acq_rel, std::memory_order_acquire)) {
       continue;
     }
     // Not for longer: nobody may recover a setter that died, or was stopped, before its wake-up.

@@ -95,9 +95,9 @@ struct ThreadRecord {
   AtomicWord announced[kAnnouncements];  // lock words about to be taken, held, or being freed; kind in bits 0-2
   AtomicWord pinned[4];                  // blocks that must not be reused while they are read in place
   AtomicWord kernel_id;                  // gettid, for people
-  AtomicWord waits_on;    // waiting.h: control block of the condition or barrier it waits in, 0 for none
-  AtomicWord wait_state;  // waiting.h: whether it was told; others change it, and its low half is a futex
-  AtomicWord wait_turn;   // waiting.h: which turn it waits for
+  AtomicWord waits_on;                   // the condition or barrier that it waits in, 0 for none (waiting.h)
+  AtomicWord wait_state;                 // whether it was told; others change it, its low half is a futex
+  AtomicWord wait_turn;                  // which turn of that it waits for
   Word unused;
   AtomicWord sleeps_at;  // offset of the futex that the thread sleeps on, or is about to; 0 none (see sleep_notice.h)
   Word unused_after[1];

@@ -39,6 +39,9 @@ struct ListControl {
   alignas(64) AtomicWord recycle;
   AtomicWord root;     // commit point; offset of the ListRoot, 0 = empty
   AtomicWord changes;  // raised just before every commit, for optimistic retry loops (sort, update)
+  // Watching (watch.h), guarded by `writing`; on a line that every commit writes to.
+  std::atomic<std::uint32_t> watched;  // 1: somebody watches
+  std::atomic<std::uint32_t> notes;    // futex: changes that were noted because somebody watched
 };
 static_assert(sizeof(ListControl) <= kGranule);
 

@@ -97,6 +97,7 @@ Status List::create(ThreadContext& me, std::uint32_t object, bool boxed, Offset&
 
 void List::repair(ThreadContext& me, const ObjectAddress& where, LockWord&) {
   auto& control = *where.segment->at<ListControl>(where.control);
+  note_list_change(control);
   std::vector<BlockRange> reachable;
   std::string error;
   std::uint64_t elements;

@@ -16,6 +16,7 @@
 
 #include "shm/heap.h"
 #include "shm/list.h"
+#include "shm/watch.h"
 
 namespace commonhold::shm {
 
@@ -156,6 +157,9 @@ class ListEdit {
 // Before each commit: a death between them leaves an extra raise, which is harmless, never a change unseen.
 inline void raise_changes(ListControl& control) {
   control.changes.store(control.changes.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  // Watchers look under the lock, so after the commit.
+  if (control.watched.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    note_list_change(control);
 }
 
 // ---- boxes

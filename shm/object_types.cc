@@ -4,6 +4,7 @@
 #include "shm/array.h"
 #include "shm/barrier.h"
 #include "shm/condition.h"
+#include "shm/control_block.h"
 #include "shm/dict.h"
 #include "shm/event.h"
 #include "shm/list.h"
@@ -52,15 +53,22 @@ constexpr ObjectType kTypes[] = {
        return Array::create(me, object, plan.arguments[0], plan.arguments[1], control);
      },
      Array::repair, Array::each_lock},
+    // It lives in the server's process; the segment knows that it exists and who refers to it.
+    {ObjectKind::kCustom, "custom",
+     [](ThreadContext& me, std::uint32_t object, const ObjectPlan&, Offset& control) {
+       return take_control_block(me, object, kGranule, control);
+     },
+     [](ThreadContext&, const ObjectAddress&, LockWord&) {},
+     [](const ObjectAddress&, void*, void (*)(void*, LockWord&)) {}},
     {ObjectKind::kLock, "lock",
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        return UserLock::create(me, object, plan.arguments[0] != 0, control);
      },
      UserLock::repair, UserLock::each_lock},
-    {ObjectKind::kQueue, "queue", AnyQueue::create, AnyQueue::repair, AnyQueue::each_lock, audit<AnyQueue>, nullptr,
-     AnyQueue::wake, AnyQueue::owner_ended},
+    {ObjectKind::kQueue, "queue", AnyQueue::create, AnyQueue::repair, AnyQueue::each_lock, audit<AnyQueue>,
+     AnyQueue::each_link, AnyQueue::wake, AnyQueue::owner_ended},
     {ObjectKind::kPriorityQueue, "priority_queue", AnyQueue::create, AnyQueue::repair, AnyQueue::each_lock,
-     audit<AnyQueue>, nullptr, AnyQueue::wake, AnyQueue::owner_ended},
+     audit<AnyQueue>, AnyQueue::each_link, AnyQueue::wake, AnyQueue::owner_ended},
     {ObjectKind::kRLock, "rlock",
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        return UserLock::create(me, object, plan.arguments[0] != 0, control);

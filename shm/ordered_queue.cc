@@ -15,6 +15,7 @@ namespace commonhold::shm {
 // REQUIRES: the lock.
 Status OrderedQueue::put_locked(ThreadContext& me, const Item& item, Word priority) const {
   if (item.size > kMaxItemBytes) return Status::kTooLarge;
+  note_links(segment(), where_.object, item);
   Heap memory = heap(me);
   Offset box = OrderedHeap::make_box(segment(), memory, item);
   if (box == 0) return Status::kOutOfMemory;
@@ -53,17 +54,14 @@ Status OrderedQueue::put(ThreadContext& me, const Item& item, Word priority, Dea
 
 // ---- taking
 
-// Copies what a box holds to where room(size) says; kRetry when there is no room.
-template <typename Room>
-Status OrderedQueue::copy_out(Offset box, Room&& room) const {
+// Gives what a box holds to copy(kind, bytes, size), which says whether it is taken.
+template <typename Copy>
+Status OrderedQueue::copy_out(Offset box, Copy&& copy) const {
   ItemKind kind;
   Offset bytes;
   std::uint64_t size;
   if (!OrderedHeap::find_box(segment(), box, kind, bytes, size)) return Status::kCorrupt;
-  void* to = nullptr;
-  Status status = room(size, to);
-  if (status == Status::kOk) read_words(to, segment().at<std::byte>(bytes), size);
-  return status;
+  return copy(kind, segment().at<std::byte>(bytes), size);
 }
 
 // A free flight, in a new page where there is none.
@@ -87,8 +85,8 @@ Status OrderedQueue::free_flight(ThreadContext& me, Flight*& found) const {
 }
 
 // An item whose consumer died: the one that comes first among them. kNotFound.
-template <typename Room>
-Status OrderedQueue::take_returned(ThreadContext& me, Word* priority, Room&& room) const {
+template <typename Copy>
+Status OrderedQueue::take_returned(ThreadContext& me, Word* priority, Copy&& copy) const {
   if (control_->returned.exchange(0, std::memory_order_acq_rel) == 0) return Status::kNotFound;
   Flight* first = nullptr;
   int found = 0;
@@ -103,7 +101,7 @@ Status OrderedQueue::take_returned(ThreadContext& me, Word* priority, Room&& roo
     }
   });
   if (first == nullptr) return Status::kNotFound;
-  Status status = copy_out(own(first->box), room);
+  Status status = copy_out(own(first->box), copy);
   if (found > 1 || status != Status::kOk) control_->returned.store(1, std::memory_order_release);
   if (status != Status::kOk) return status;
   if (priority != nullptr) *priority = own(first->priority);
@@ -114,11 +112,11 @@ Status OrderedQueue::take_returned(ThreadContext& me, Word* priority, Room&& roo
 }
 
 // REQUIRES: the lock. kTimedOut: there is nothing.
-template <typename Room>
-Status OrderedQueue::take_locked(ThreadContext& me, Word* priority, Room&& room) const {
+template <typename Copy>
+Status OrderedQueue::take_locked(ThreadContext& me, Word* priority, Copy&& copy) const {
   const bool redeliver = control_->redeliver != 0;
   if (redeliver) {
-    Status status = take_returned(me, priority, room);
+    Status status = take_returned(me, priority, copy);
     if (status != Status::kNotFound) return status;
   }
   Offset root = own(control_->root);
@@ -128,7 +126,7 @@ Status OrderedQueue::take_locked(ThreadContext& me, Word* priority, Room&& room)
   const OrderedNode* found = items.node(root);
   if (found == nullptr) return Status::kCorrupt;
   const OrderedNode first = *found;
-  Status status = copy_out(first.box, room);
+  Status status = copy_out(first.box, copy);
   if (status != Status::kOk) return status;
   Flight* flight = nullptr;
   if (redeliver && (status = free_flight(me, flight)) != Status::kOk) return status;
@@ -161,8 +159,8 @@ bool OrderedQueue::has_items() const {
          control_->returned.load(std::memory_order_seq_cst) != 0 || own(control_->ended) != 0;
 }
 
-template <typename Room>
-Status OrderedQueue::get_with(ThreadContext& me, Deadline deadline, Word* priority, Room&& room) const {
+template <typename Copy>
+Status OrderedQueue::get_with(ThreadContext& me, Deadline deadline, Word* priority, Copy&& copy) const {
   OrderedControl& control = *control_;
   // Whom recovery looks for when this thread ends.
   if (control.redeliver != 0) me.record().took_items.store(1, std::memory_order_release);
@@ -170,7 +168,7 @@ Status OrderedQueue::get_with(ThreadContext& me, Deadline deadline, Word* priori
     Status status = take_turn(me, control.changing, deadline);
     if (status != Status::kOk) return status;
     auto end = static_cast<QueueEnd>(own(control.ended));
-    status = end == QueueEnd::kNow ? Status::kClosed : take_locked(me, priority, room);
+    status = end == QueueEnd::kNow ? Status::kClosed : take_locked(me, priority, copy);
     if (status == Status::kTimedOut && end != QueueEnd::kOpen) status = Status::kClosed;
     end_turn(me, control.changing, [&] {
       if (status == Status::kOk) open_gate(control.room, 1);
@@ -182,11 +180,11 @@ Status OrderedQueue::get_with(ThreadContext& me, Deadline deadline, Word* priori
 
 Status OrderedQueue::get(ThreadContext& me, std::string& taken, Word* priority, Deadline deadline) const {
   for (std::uint64_t need = 0;;) {
-    Status status = get_with(me, deadline, priority, [&](std::uint64_t size, void*& to) {
+    Status status = get_with(me, deadline, priority, [&](ItemKind, const std::byte* bytes, std::uint64_t size) {
       need = size;
       if (size > taken.capacity()) return Status::kRetry;  // memory is allocated outside of the lock
       taken.resize(size);
-      to = taken.data();
+      read_words(taken.data(), bytes, size);
       return Status::kOk;
     });
     if (status != Status::kRetry) return status;
@@ -196,10 +194,36 @@ Status OrderedQueue::get(ThreadContext& me, std::string& taken, Word* priority, 
 
 Status OrderedQueue::get_fixed(ThreadContext& me, void* taken, std::uint64_t size, Word* priority,
                                Deadline deadline) const {
-  return get_with(me, deadline, priority, [&](std::uint64_t found, void*& to) {
-    to = taken;
-    return found == size ? Status::kOk : Status::kMismatch;
+  return get_with(me, deadline, priority, [&](ItemKind, const std::byte* bytes, std::uint64_t found) {
+    if (found != size) return Status::kMismatch;
+    read_words(taken, bytes, size);
+    return Status::kOk;
   });
+}
+
+Status OrderedQueue::peek(ThreadContext& me, ItemKind& kind, std::string& item, Deadline deadline) const {
+  for (std::uint64_t need = 0;;) {
+    Status status = get_with(me, deadline, nullptr, [&](ItemKind found, const std::byte* bytes, std::uint64_t size) {
+      need = size;
+      if (size > item.capacity()) return Status::kRetry;
+      item.resize(size);
+      read_words(item.data(), bytes, size);
+      kind = found;
+      return Status::kExists;  // seen, and not taken
+    });
+    if (status != Status::kRetry) return status == Status::kExists ? Status::kOk : status;
+    item.reserve(need);
+  }
+}
+
+Status OrderedQueue::take_if_equal(ThreadContext& me, const Item& expected, Word* priority) const {
+  Status status = get_with(me, Deadline::already(), priority,
+                           [&](ItemKind kind, const std::byte* bytes, std::uint64_t size) {
+                             bool equal = kind == expected.kind && size == expected.size &&
+                                          equal_words(bytes, expected.data, size);
+                             return equal ? Status::kOk : Status::kMismatch;
+                           });
+  return status == Status::kTimedOut || status == Status::kClosed ? Status::kMismatch : status;
 }
 
 // ---- tasks

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "shm/links.h"
 #include "shm/object_address.h"
 #include "shm/ordered_heap.h"
 #include "shm/queue_flights.h"
@@ -57,6 +58,10 @@ class OrderedQueue {
   Status get(ThreadContext& me, std::string& taken, Word* priority, Deadline deadline) const;
   Status get_fixed(ThreadContext& me, void* taken, std::uint64_t size, Word* priority, Deadline deadline) const;
 
+  // As Queue's.
+  Status peek(ThreadContext& me, ItemKind& kind, std::string& item, Deadline deadline) const;
+  Status take_if_equal(ThreadContext& me, const Item& expected, Word* priority) const;
+
   std::uint64_t size() const;  // returned ones too
   std::uint64_t limit() const { return control_->limit; }
 
@@ -76,6 +81,7 @@ class OrderedQueue {
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
   static void wake(const ObjectAddress& where);
+  static bool each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline, const LinkVisitor& visit);
   static void owner_ended(const ObjectAddress& where, std::uint32_t owner);
   struct Audit {
     std::string error;
@@ -86,22 +92,21 @@ class OrderedQueue {
   std::vector<std::string> items_for_test() const;
 
  private:
-  struct Taking;
   QueueMode mode() const { return static_cast<QueueMode>(control_->mode & 3); }
   Segment& segment() const { return *where_.segment; }
   Heap heap(ThreadContext& me) const {
     return Heap(me, ChunkOwner(where_.object, kItemArena), control_->heap, control_->recycle);
   }
   Status put_locked(ThreadContext& me, const Item& item, Word priority) const;
-  template <typename Room>
-  Status get_with(ThreadContext& me, Deadline deadline, Word* priority, Room&& room) const;
-  template <typename Room>
-  Status take_locked(ThreadContext& me, Word* priority, Room&& room) const;
-  template <typename Room>
-  Status take_returned(ThreadContext& me, Word* priority, Room&& room) const;
+  template <typename Copy>
+  Status get_with(ThreadContext& me, Deadline deadline, Word* priority, Copy&& copy) const;
+  template <typename Copy>
+  Status take_locked(ThreadContext& me, Word* priority, Copy&& copy) const;
+  template <typename Copy>
+  Status take_returned(ThreadContext& me, Word* priority, Copy&& copy) const;
   Status free_flight(ThreadContext& me, Flight*& found) const;
-  template <typename Room>
-  Status copy_out(Offset box, Room&& room) const;
+  template <typename Copy>
+  Status copy_out(Offset box, Copy&& copy) const;
   Status finish_flight(ThreadContext& me) const;
   bool collect(std::vector<BlockRange>& reached, std::vector<Offset>& boxes, Word& count, Word& next) const;
   bool has_items() const;

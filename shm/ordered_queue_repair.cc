@@ -105,6 +105,25 @@ void OrderedQueue::wake(const ObjectAddress& where) {
   wake_all(control->all_done);
 }
 
+bool OrderedQueue::each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline,
+                             const LinkVisitor& visit) {
+  OrderedQueue queue(where);
+  if (lock(me, queue.control_->changing, deadline) != Status::kOk) return false;
+  auto visit_box = [&](Offset box) {
+    ItemKind kind;
+    Offset bytes;
+    std::uint64_t size;
+    if (OrderedHeap::find_box(*where.segment, box, kind, bytes, size)) {
+      visit_links(kind, where.segment->at<std::byte>(bytes), size, visit);
+    }
+  };
+  (void)OrderedHeap::each_node(*where.segment, own(queue.control_->root),
+                               [&](Offset, const OrderedNode& node) { visit_box(node.box); });
+  each_flight(*where.segment, queue.control_->flights, [&](Flight& flight) { visit_box(own(flight.box)); });
+  (void)unlock(me, queue.control_->changing);
+  return true;
+}
+
 OrderedQueue::Audit OrderedQueue::audit(ThreadContext& me) const {
   Audit found;
   HeldLock held(me, control_->changing);

@@ -71,6 +71,7 @@ Status Queue::put_fixed(ThreadContext& me, const void* items, std::uint64_t coun
   const std::uint64_t size = ring_.item_bytes(), step = ring_.stride();
   return put_with(me, count, deadline, done, [&](Offset& at, std::uint64_t left) {
     if (size == 0) return Status::kMismatch;
+    ring_.fetch_ahead(at);
     const std::byte* from = source + done * stride;
     for (;;) {
       std::uint64_t fit = std::min(left, (ring_.end_of(at) - at) / step);
@@ -111,7 +112,9 @@ Status Queue::get_with(ThreadContext& me, std::uint64_t wanted, Deadline deadlin
     if (available < wanted) {
       // SYNC POINT: item put
       control.tail_seen.store(control.tail.load(std::memory_order_acquire), std::memory_order_relaxed);
+      const bool was_empty = available == 0;
       available = own(control.tail_seen) - head;
+      if (was_empty) control.pause.store(next_pause(own(control.pause), available), std::memory_order_relaxed);
     }
     std::uint64_t taken = 0;
     bool left_chunk = false;
@@ -229,6 +232,41 @@ Status Queue::get_many(ThreadContext& me, std::uint64_t most, std::vector<std::s
   }
 }
 
+Status Queue::peek(ThreadContext& me, ItemKind& kind, std::string& item, Deadline deadline) const {
+  for (;;) {
+    std::size_t need = 0;
+    Status status = get_with(me, 1, deadline, [&](Offset& at, std::uint64_t, std::uint64_t&) {
+      ItemPlace place;
+      Status found = ring_.find_item(at, place);
+      if (found != Status::kOk) return found;
+      need = place.size;
+      if (need > item.capacity()) return Status::kRetry;
+      item.resize(need);
+      read_words(item.data(), ring_.segment().at<std::byte>(place.at), place.size);
+      kind = place.kind;
+      return Status::kExists;  // seen, and not taken
+    });
+    if (status != Status::kRetry) return status == Status::kExists ? Status::kOk : status;
+    item.reserve(need);
+  }
+}
+
+Status Queue::take_if_equal(ThreadContext& me, const Item& expected) const {
+  Status status = get_with(me, 1, Deadline::already(), [&](Offset& at, std::uint64_t, std::uint64_t& taken) {
+    ItemPlace place;
+    Status found = ring_.find_item(at, place);
+    if (found != Status::kOk) return found;
+    auto* bytes = ring_.segment().at<std::byte>(place.at);
+    if (place.size != expected.size || place.kind != expected.kind || !equal_words(bytes, expected.data, place.size)) {
+      return Status::kMismatch;
+    }
+    at = place.after;
+    taken = 1;
+    return Status::kOk;
+  });
+  return status == Status::kTimedOut || status == Status::kClosed ? Status::kMismatch : status;
+}
+
 Status Queue::take_fixed_run(Offset& at, std::byte* to, std::uint64_t count, std::uint64_t stride) const {
   const std::uint64_t size = ring_.item_bytes(), step = ring_.stride();
   while (count != 0) {
@@ -281,7 +319,8 @@ bool Queue::has_items() const {
 
 bool Queue::wait_for_items(ThreadContext& me, Deadline deadline) const {
   QueueControl& control = ring_.control();
-  return wait_at(me, control.items, control.getting, deadline, [&] { return has_items(); });
+  std::uint64_t pause = std::clamp(own(control.pause), kLookEvery, 8 * kLookEvery);
+  return wait_at(me, control.items, control.getting, deadline, [&] { return has_items(); }, pause);
 }
 
 bool Queue::wait_for_room(ThreadContext& me, Deadline deadline) const {
@@ -369,6 +408,22 @@ void Queue::wake(const ObjectAddress& where) {
   wake_all(control->items);
   wake_all(control->room);
   wake_all(control->all_done);
+}
+
+bool Queue::each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline, const LinkVisitor& visit) {
+  Queue queue(where);
+  if (!queue.ring_.sound() || queue.item_bytes() != 0) return true;  // fixed items are words and structs
+  QueueControl& control = queue.ring_.control();
+  if (lock(me, control.putting, deadline) != Status::kOk) return false;
+  bool held = lock(me, control.getting, deadline) == Status::kOk;
+  if (held) {
+    (void)queue.ring_.each_waiting([&](const ItemPlace& item) {
+      visit_links(item.kind, where.segment->at<std::byte>(item.at), item.size, visit);
+    });
+    (void)unlock(me, control.getting);
+  }
+  (void)unlock(me, control.putting);
+  return held;
 }
 
 Queue::Audit Queue::audit(ThreadContext& me) const {

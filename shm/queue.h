@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "shm/links.h"
 #include "shm/queue_ring.h"
 
 namespace commonhold::shm {
@@ -37,6 +38,11 @@ class Queue {
   Status get_many(ThreadContext& me, std::uint64_t most, std::vector<std::string>& items, Deadline deadline) const;
   Status get_many_fixed(ThreadContext& me, void* items, std::uint64_t size, std::uint64_t most, std::uint64_t stride,
                         Deadline deadline, std::uint64_t& got) const;
+
+  // For items that refer to objects: a copy of the first one, which stays; then it is taken if it is still the first.
+  // kMismatch: it is not.
+  Status peek(ThreadContext& me, ItemKind& kind, std::string& item, Deadline deadline) const;
+  Status take_if_equal(ThreadContext& me, const Item& expected) const;
 
   std::uint64_t size() const;
   std::uint64_t limit() const { return ring_.limit(); }  // ~0 for none
@@ -63,6 +69,7 @@ class Queue {
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
   static void wake(const ObjectAddress& where);
+  static bool each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline, const LinkVisitor& visit);
   struct Audit {
     std::string error;  // the first broken invariant, empty when sound
     std::uint64_t items = 0, lost_blocks = 0, lost_chunks = 0;

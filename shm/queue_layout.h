@@ -57,6 +57,7 @@ struct QueueControl {
   alignas(128) LockWord getting;
   AtomicWord get_cursor;  // read by producers too. SYNC POINT: chunk left
   AtomicWord tail_seen;   // a copy of `tail`, behind it or equal
+  AtomicWord pause;       // ticks between two looks at an empty queue (spin.h); a hint, any value will do
 
   alignas(128) AtomicWord head;  // commit point of get. SYNC POINT: item taken
 

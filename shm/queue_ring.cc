@@ -6,6 +6,7 @@
 
 #include "shm/control_block.h"
 #include "shm/extents.h"
+#include "shm/links.h"
 #include "shm/words.h"
 
 namespace commonhold::shm {
@@ -54,11 +55,12 @@ Status QueueRing::find_item(Offset at, ItemPlace& item) const {
     if (at == 0) return Status::kCorrupt;
   }
   if (stride_ != 0) {
-    item = {at, at + stride_, item_bytes_, false};
+    item = {at, at + stride_, item_bytes_, ItemKind::kNull, false};
     return Status::kOk;
   }
   Word header = load_word(segment().at<Word>(at));
   item.size = item_size(header);
+  item.kind = static_cast<ItemKind>(header >> 56);
   item.large = (header & kLargeItem) != 0;
   std::uint64_t bytes = item.large ? sizeof(Word) : round_up(item.size, 8);
   if (header == kSkipRest || bytes > usable_ || at + sizeof(Word) + bytes > end_of(at)) return Status::kCorrupt;
@@ -69,17 +71,6 @@ Status QueueRing::find_item(Offset at, ItemPlace& item) const {
   return item.at % 8 == 0 && item.size <= kMaxItemBytes && segment().holds(item.at, round_up(item.size, 8))
              ? Status::kOk
              : Status::kCorrupt;
-}
-
-template <typename Visit>
-bool QueueRing::each_item(Offset at, Offset until, Visit&& visit) const {
-  while (at != until) {
-    ItemPlace item;
-    if (find_item(at, item) != Status::kOk) return false;
-    visit(item);
-    at = item.after;
-  }
-  return true;
 }
 
 // ---- chunks
@@ -116,6 +107,7 @@ Status QueueRing::next_chunk(ThreadContext& me, Offset& at) const {
 
 Status QueueRing::append(ThreadContext& me, Offset& at, const Item& item) const {
   if (item.size > kMaxItemBytes) return Status::kTooLarge;
+  if (stride_ == 0) note_links(segment(), where_.object, item);
   bool large = stride_ == 0 && item.size > inline_limit();
   std::uint64_t bytes = stride_ != 0 ? stride_ : sizeof(Word) + (large ? sizeof(Word) : round_up(item.size, 8));
   if (stride_ != 0 && item.size != item_bytes_) return Status::kMismatch;
@@ -124,6 +116,7 @@ Status QueueRing::append(ThreadContext& me, Offset& at, const Item& item) const 
     Status status = next_chunk(me, at);
     if (status != Status::kOk) return status;
   }
+  fetch_ahead(at);
   if (stride_ != 0) {
     write_words(segment().at<std::byte>(at), item.data, item.size);
   } else if (!large) {

@@ -20,6 +20,7 @@ struct ItemPlace {
   Offset at = 0;     // of its bytes
   Offset after = 0;  // of what follows
   std::uint64_t size = 0;
+  ItemKind kind = ItemKind::kNull;  // of an item with a header
   bool large = false;  // `at` is a chunk of its own
 };
 
@@ -46,6 +47,9 @@ class QueueRing {
   Status find_item(Offset at, ItemPlace& item) const;
   std::uint64_t inline_limit() const { return shm::inline_limit(chunk_bytes_); }
 
+  // The lines that a producer will write soon, which a consumer has read meanwhile.
+  void fetch_ahead(Offset at) const { __builtin_prefetch(segment().at<std::byte>(at + 256), 1); }
+
   // ---- producers: REQUIRES: `putting` is held by `me`
 
   // Moves `at` to the beginning of the next chunk, making one where there is none.
@@ -64,6 +68,13 @@ class QueueRing {
 
   void repair_putting(ThreadContext& me) const;
   void repair_getting() const;
+
+  // Calls visit(item) for each item that was not taken; false when the chain breaks off. REQUIRES: both locks.
+  template <typename Visit>
+  bool each_waiting(Visit&& visit) const {
+    return each_item(cursor_at(control_->get_cursor.load(std::memory_order_acquire)),
+                     cursor_at(control_->put_cursor.load(std::memory_order_acquire)), visit);
+  }
 
   // What is wrong with the chain, "" for nothing; counts chunks that nothing leads to. REQUIRES: both locks.
   std::string check(Word head, Word tail, std::uint64_t& lost_chunks) const;
@@ -87,7 +98,15 @@ class QueueRing {
   Word caught_up(Word cursor, Word count) const;
   // Calls visit(item) for each item from `at` to `until`; false when the chain breaks off.
   template <typename Visit>
-  bool each_item(Offset at, Offset until, Visit&& visit) const;
+  bool each_item(Offset at, Offset until, Visit&& visit) const {
+    while (at != until) {
+      ItemPlace item;
+      if (find_item(at, item) != Status::kOk) return false;
+      visit(item);
+      at = item.after;
+    }
+    return true;
+  }
 
   ObjectAddress where_;
   QueueControl* control_;

@@ -34,9 +34,10 @@ void end_turn(ThreadContext& me, LockWord& word, Wake&& wake) {
 // Waits until ready() may be true; false when the deadline has passed. One who waits announces the lock that he will
 // take: when he dies recovery wakes the others, so that a wake-up that he had swallowed is not lost.
 template <typename Ready>
-bool wait_at(ThreadContext& me, Gate& gate, LockWord& word, Deadline deadline, Ready&& ready) {
+bool wait_at(ThreadContext& me, Gate& gate, LockWord& word, Deadline deadline, Ready&& ready,
+             std::uint64_t look_every = kLookEvery) {
   if (deadline.is_already()) return false;
-  if (spin_until(ready)) return true;
+  if (spin_until(ready, look_every)) return true;
   if (deadline.passed()) return false;
   me.announce(word);
   sleep_at(gate, deadline, ready);

@@ -32,7 +32,8 @@ class RLock {
       return Status::kNotHeld;
     std::uint64_t before = depth();
     set_depth(before - 1);
-    return before > 1 ? Status::kOk : lock_.release(me);
+    if (before <= 1) free_own_lock(me, lock_.control().word);
+    return Status::kOk;
   }
 
   // How often its owner holds it; 0 when free.

@@ -15,23 +15,6 @@ constexpr Word kDied = Word{1} << 63;
 UserLock::UserLock(const ObjectAddress& where)
     : segment_(where.segment), control_(where.segment->at<UserLockControl>(where.control)) {}
 
-Status UserLock::acquire(ThreadContext& me, Deadline deadline) const {
-  Status status = lock(me, control_->word, deadline);
-  if (status != Status::kOk) [[unlikely]]
-    return status;
-  if (control_->poisons != 0 && control_->died.load(std::memory_order_relaxed) != 0) [[unlikely]] {
-    (void)unlock(me, control_->word);
-    return Status::kPoisoned;
-  }
-  // Only the holder writes it.
-  control_->fence.store(control_->fence.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  return Status::kOk;
-}
-
-Status UserLock::release(ThreadContext& me) const {
-  return unlock(me, control_->word);
-}
-
 Status UserLock::reacquire(ThreadContext& me) const {
   Status status = lock(me, control_->word);
   if (status != Status::kOk) return status;
@@ -42,10 +25,6 @@ Status UserLock::reacquire(ThreadContext& me) const {
 
 bool UserLock::locked() const {
   return (control_->word.state.load(std::memory_order_acquire) & ~kLockWaiters) != 0;
-}
-
-bool UserLock::held_by(const ThreadContext& me) const {
-  return (control_->word.state.load(std::memory_order_acquire) & ~kLockWaiters) == me.owner();
 }
 
 std::uint32_t UserLock::holder_pid() const {

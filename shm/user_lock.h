@@ -5,12 +5,11 @@
 
 #include "shm/deadline.h"
 #include "shm/layout.h"
+#include "shm/lock_fast.h"
 #include "shm/object_address.h"
 #include "shm/status.h"
 
 namespace commonhold::shm {
-
-class ThreadContext;
 
 struct UserLockControl {
   LockWord word;
@@ -28,14 +27,31 @@ class UserLock {
   UserLock(Segment& segment, UserLockControl& control) : segment_(&segment), control_(&control) {}
 
   // kOk, kTimedOut, or kPoisoned (then the lock is not held).
-  Status acquire(ThreadContext& me, Deadline deadline = Deadline::never()) const;
+  Status acquire(ThreadContext& me, Deadline deadline = Deadline::never()) const {
+    if (!take_free_lock(me, control_->word)) [[unlikely]] {
+      Status status = lock(me, control_->word, deadline);
+      if (status != Status::kOk) return status;
+    }
+    if (control_->poisons != 0 && control_->died.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+      (void)unlock(me, control_->word);
+      return Status::kPoisoned;
+    }
+    // Only the holder writes it.
+    control_->fence.store(control_->fence.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    return Status::kOk;
+  }
   // By anybody; kNotHeld when free.
-  Status release(ThreadContext& me) const;
+  Status release(ThreadContext& me) const {
+    if (!owns_lock(me, control_->word)) [[unlikely]]
+      return unlock(me, control_->word);
+    free_own_lock(me, control_->word);
+    return Status::kOk;
+  }
   // Takes it whatever happened to its owners: after kPoisoned it is held as after kOk.
   Status reacquire(ThreadContext& me) const;
 
   bool locked() const;
-  bool held_by(const ThreadContext& me) const;
+  bool held_by(const ThreadContext& me) const { return owns_lock(me, control_->word); }
   std::uint32_t holder_pid() const;  // 0 when free
   // The pid of the last owner that died holding the lock, 0 for none. Kept until take_died(), or for a lock that
   // poisons until mark_consistent().

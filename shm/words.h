@@ -53,8 +53,8 @@ inline void write_words(void* shared, const void* source, std::size_t size) {
   }
 }
 
-// Copies `size` bytes out of 8-byte aligned shared memory.
-inline void read_words(void* target, const void* shared, std::size_t size) {
+// Copies `size` bytes out of 8-byte aligned shared memory. copy_words: into the caller, for hot paths.
+[[gnu::always_inline]] inline void copy_words(void* target, const void* shared, std::size_t size) {
   auto* to = static_cast<std::byte*>(target);
   auto* from = static_cast<const std::byte*>(shared);
   for (; size >= 32; size -= 32, to += 32, from += 32) {
@@ -73,6 +73,10 @@ inline void read_words(void* target, const void* shared, std::size_t size) {
     Word word = load_word(from);
     std::memcpy(to, &word, size);
   }
+}
+
+inline void read_words(void* target, const void* shared, std::size_t size) {
+  copy_words(target, shared, size);
 }
 
 // True when `size` private bytes equal those in 8-byte aligned, zero-padded shared memory.

@@ -19,6 +19,7 @@ HEAD = """// Made from {page} by guide_program.py.
 #include <cstdio>
 #include <map>
 #include <mutex>
+#include <shared_mutex>
 #include <stdexcept>
 #include <string>
 #include <string_view>

@@ -168,6 +168,66 @@ TEST_CASE("values may contain objects anywhere inside") {
   REQUIRE(objects_left(manager, 3) == 3);
 }
 
+TEST_CASE("queues of every order pass objects on, and keep them meanwhile") {
+  Manager manager;
+  auto fifo = manager.queue<List<int>>();
+  auto lifo = manager.lifo_queue<std::pair<std::string, List<int>>>();
+  auto by_priority = manager.priority_queue<Any>();
+  auto again = manager.queue<List<int>>(QueueOptions{.redeliver = true});
+  Process maker([=] {
+    fifo.put(manager.list<int>({1}));
+    fifo.put_many({manager.list<int>({2}), manager.list<int>({3})});
+    lifo.put({"name", manager.list<int>({4})});
+    by_priority.put(1, Any::list("x", manager.list<int>({5})));
+    by_priority.put(0, 7);
+    again.put(manager.list<int>({6}));
+  });
+  maker.start();
+  maker.join();
+  REQUIRE(maker.exitcode() == 0);
+  REQUIRE(objects_left(manager, 10) == 10);
+  REQUIRE(fifo.get() == std::vector<int>{1});
+  REQUIRE(fifo.get_many(5).at(1) == std::vector<int>{3});
+  REQUIRE(lifo.get().second == std::vector<int>{4});
+  REQUIRE(by_priority.get().value == 7);
+  REQUIRE(by_priority.get().value.at(1).as<List<int>>() == std::vector<int>{5});
+  REQUIRE(again.get() == std::vector<int>{6});
+  again.task_done();
+  REQUIRE(objects_left(manager, 4) == 4);
+}
+
+TEST_CASE("objects that processes pass through queues without a pause are never lost and never leak") {
+  Manager manager;
+  auto there = manager.queue<Row>(), back = manager.queue<Row>();
+  auto ordered = manager.lifo_queue<Row>();
+  constexpr int kRows = 20;
+  for (int i = 0; i < kRows; ++i) there.put(manager.dict<std::string, int>({{"passed", 0}}));
+  std::vector<Process> movers;
+  for (int m = 0; m < 3; ++m) {
+    movers.emplace_back([=] {
+      for (int i = 0; i < 400; ++i) {
+        auto row = there.get();
+        row["passed"] += 1;
+        if (i % 2 == 0) {
+          ordered.put(std::move(row));
+          there.put(ordered.get());
+        } else {
+          back.put(std::move(row));
+          there.put(back.get());
+        }
+        auto other = manager.list<int>({i});  // something to sweep
+      }
+    });
+  }
+  for (auto& mover : movers) mover.start();
+  for (auto& mover : movers) mover.join();
+  for (auto& mover : movers) REQUIRE(mover.exitcode() == 0);
+  int passed = 0;
+  for (int i = 0; i < kRows; ++i) passed += there.get().at("passed");
+  REQUIRE(passed == 1200);
+  REQUIRE(objects_left(manager, 3) == 3);
+}
+
 TEST_CASE("an object of another manager is refused with the names of both") {
   Manager one, other;
   auto rows = one.list<Row>();

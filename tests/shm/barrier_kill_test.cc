@@ -22,8 +22,7 @@ void ignore(Status) {}
 // A barrier with one who came first.
 struct Scene {
   explicit Scene(shm::Word parties)
-      : where(segment.make({shm::ObjectKind::kBarrier, "", "barrier", {parties, ~shm::Word{0} >> 1}})),
-        barrier(where) {
+      : where(segment.make({shm::ObjectKind::kBarrier, "", "barrier", {parties, ~shm::Word{0} >> 1}})), barrier(where) {
     first.come_first_to(where);
   }
   std::string observe() const {
@@ -35,8 +34,8 @@ struct Scene {
   }
   void kill_everywhere(const std::string& name, std::function<void(ThreadContext&)> op,
                        std::function<std::string()> seen = {}) {
-    kill_everywhere_in(segment, {name, [this, op] { op(segment.me()); },
-                                 seen ? seen : [this] { return observe(); }, [this] { return audit(); }});
+    kill_everywhere_in(segment, {name, [this, op] { op(segment.me()); }, seen ? seen : [this] { return observe(); },
+                                 [this] { return audit(); }});
   }
 
   TestSegment segment{8u << 20};
@@ -50,9 +49,8 @@ struct Scene {
 
 TEST_CASE("the last party killed anywhere has let the others go, or not come", "[kill]") {
   Scene scene(2);
-  scene.kill_everywhere("come last", [&](ThreadContext& me) {
-    ignore(scene.barrier.wait(me, Deadline::never(), false, scene.arrival));
-  });
+  scene.kill_everywhere(
+      "come last", [&](ThreadContext& me) { ignore(scene.barrier.wait(me, Deadline::never(), false, scene.arrival)); });
 }
 
 TEST_CASE("a party whose time passes killed anywhere has broken the barrier, or not come", "[kill]") {
@@ -97,7 +95,8 @@ TEST_CASE("who sets or clears an event killed anywhere has done so, or not", "[k
   auto audit = [] { return std::string(); };
   for (std::uint32_t state : {0u, 1u, 2u}) {
     word = state;
-    kill_everywhere_in(segment, {"set from " + std::to_string(state), [&] { event.set(segment.me()); }, observe, audit});
+    kill_everywhere_in(segment,
+                       {"set from " + std::to_string(state), [&] { event.set(segment.me()); }, observe, audit});
     kill_everywhere_in(segment, {"clear from " + std::to_string(state), [&] { event.clear(); }, observe, audit});
   }
 }

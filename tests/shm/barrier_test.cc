@@ -32,7 +32,7 @@ struct Stage {
       shm::Barrier::Arrival arrival;
       Status status = barrier.wait(segment.me(), Deadline::never(), has_action, arrival);
       if (status == Status::kOk && arrival.must_act) status = barrier.finish_action(segment.me(), arrival, true);
-      _exit(status == Status::kOk ? static_cast<int>(arrival.index) + (arrival.must_act ? 50 : 0)
+      _exit(status == Status::kOk       ? static_cast<int>(arrival.index) + (arrival.must_act ? 50 : 0)
             : status == Status::kBroken ? 100
                                         : 101);
     });
@@ -272,4 +272,28 @@ TEST_CASE("a stopped party holds nobody up once all have come") {
   stage.barrier.abort(me);
   kill(stopped, SIGCONT);
   REQUIRE(wait_for(stopped) == 0);  // it had passed
+}
+
+TEST_CASE("what was written before a barrier is seen behind it, and the action sees it all") {
+  Stage stage(3);
+  int written[3] = {}, sum = 0;
+  auto run = [&](int number) {
+    auto& me = stage.segment.me();
+    for (int i = 1; i <= 200; ++i) {
+      written[number] = i;
+      shm::Barrier::Arrival arrival;
+      if (stage.barrier.wait(me, Deadline::never(), i % 2 == 0, arrival) != Status::kOk) abort();
+      if (arrival.must_act) {
+        sum = written[0] + written[1] + written[2];
+        if (stage.barrier.finish_action(me, arrival, true) != Status::kOk) abort();
+      }
+      if (i % 2 == 0 && sum != 3 * i) abort();
+      if (written[0] + written[1] + written[2] != 3 * i) abort();
+      if (stage.barrier.wait(me, Deadline::never(), false, arrival) != Status::kOk) abort();
+    }
+  };
+  std::thread a([&] { run(0); }), b([&] { run(1); });
+  run(2);
+  a.join();
+  b.join();
 }

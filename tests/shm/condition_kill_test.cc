@@ -66,8 +66,8 @@ struct Scene {
     return {};
   }
   void kill_everywhere(const std::string& name, std::function<void(ThreadContext&)> op) {
-    kill_everywhere_in(segment, {name, [this, op] { op(segment.me()); }, [this] { return observe(); },
-                                 [this] { return audit(); }});
+    kill_everywhere_in(
+        segment, {name, [this, op] { op(segment.me()); }, [this] { return observe(); }, [this] { return audit(); }});
   }
 };
 
@@ -222,9 +222,8 @@ TEST_CASE("a recovery that hands a notification on may be killed anywhere itself
   kill(doomed, SIGKILL);
   (void)wait_for(doomed);
   stage.save();
-  KillPlan plan = stage.plan("recovery of one who was told", [&](ThreadContext&) {
-    (void)shm::recover_all_dead(*stage.segment, stage.me());
-  });
+  KillPlan plan = stage.plan("recovery of one who was told",
+                             [&](ThreadContext&) { (void)shm::recover_all_dead(*stage.segment, stage.me()); });
   plan.verify = [&](pid_t, std::size_t) -> std::string {
     if (shm::recover_all_dead(*stage.segment, stage.me()) < 1) return "no death was found";
     if (next.state() != 't') return "the notification was lost";

@@ -161,8 +161,7 @@ TEST_CASE("a condition keeps its lock as long as it lives itself") {
   REQUIRE(shm::sweep_unreferred_objects(me) == 0);
   REQUIRE(shm::object_control(*segment, lock) != 0);
   shm::drop_reference(*segment, condition);
-  REQUIRE(shm::sweep_unreferred_objects(me) == 1);
-  REQUIRE(shm::sweep_unreferred_objects(me) == 1);
+  REQUIRE(shm::sweep_unreferred_objects(me) == 2);
   REQUIRE(shm::object_control(*segment, lock) == 0);
 }
 
@@ -315,4 +314,42 @@ TEST_CASE("a wait under a lock that was poisoned meanwhile says so, and holds it
   REQUIRE(condition.release(me) == Status::kOk);
   REQUIRE(condition.acquire(me) == Status::kPoisoned);
   REQUIRE(wait_for(holder) == -SIGKILL);
+}
+
+TEST_CASE("threads hand things to each other under a condition") {
+  Stage stage;
+  std::vector<int> things;  // under the condition's lock
+  std::uint64_t taken = 0, sum = 0;
+  constexpr int kThings = 2000;
+  auto consume = [&] {
+    auto& me = stage.segment.me();
+    must(stage.condition.acquire(me));
+    for (;;) {
+      while (things.empty()) must(stage.condition.wait(me));
+      if (things.back() < 0) break;
+      sum += static_cast<std::uint64_t>(things.back());
+      things.pop_back();
+      ++taken;
+    }
+    must(stage.condition.release(me));
+  };
+  std::thread a(consume), b(consume);
+  auto& me = stage.segment.me();
+  for (int i = 1; i <= kThings; ++i) {
+    must(stage.condition.acquire(me));
+    things.push_back(i);
+    must(stage.condition.notify(me, 1));
+    must(stage.condition.release(me));
+  }
+  for (bool done = false; !done; std::this_thread::yield()) {
+    must(stage.condition.acquire(me));
+    done = things.empty();
+    if (done) things.push_back(-1);
+    must(stage.condition.notify(me, done ? 2 : 0));
+    must(stage.condition.release(me));
+  }
+  a.join();
+  b.join();
+  REQUIRE(taken == kThings);
+  REQUIRE(sum == std::uint64_t{kThings} * (kThings + 1) / 2);
 }

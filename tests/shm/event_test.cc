@@ -109,3 +109,26 @@ TEST_CASE("an event passes between two processes as often as they like") {
   }
   REQUIRE(wait_for(other) == 0);
 }
+
+TEST_CASE("what was written before an event was set is seen by those who waited for it") {
+  Flag flag;
+  shm::Event back(flag.segment.make({shm::ObjectKind::kEvent, "", "event", {}}));
+  std::uint64_t plain = 0;
+  std::thread reader([&] {
+    auto& me = flag.segment.me();
+    for (std::uint64_t i = 1; i <= 500; ++i) {
+      if (flag.event.wait(Deadline::never()) != Status::kOk || plain != i) abort();
+      flag.event.clear();
+      plain = 0;
+      back.set(me);
+    }
+  });
+  for (std::uint64_t i = 1; i <= 500; ++i) {
+    plain = i;
+    flag.set();
+    while (!back.is_set()) (void)back.wait(Deadline::after(1ms));
+    back.clear();
+    if (plain != 0) abort();
+  }
+  reader.join();
+}

@@ -37,7 +37,8 @@ struct Ground {
     std::mt19937_64 random(seed);
     auto& me = segment.me();
     for (;;) {
-      auto deadline = random() % 4 == 0 ? Deadline::never() : Deadline::after(std::chrono::microseconds(random() % 300));
+      auto deadline =
+          random() % 4 == 0 ? Deadline::never() : Deadline::after(std::chrono::microseconds(random() % 300));
       shm::Barrier::Arrival arrival;
       switch (random() % 8) {
         case 0:

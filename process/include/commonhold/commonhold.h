@@ -1,6 +1,7 @@
 // Commonhold: objects that processes hold in common. This header brings all of it; manager.h is the place to start.
 #pragma once
 
+#include <commonhold/any.h>
 #include <commonhold/array.h>
 #include <commonhold/attach.h>
 #include <commonhold/barrier.h>
@@ -8,6 +9,7 @@
 #include <commonhold/condition.h>
 #include <commonhold/connection.h>
 #include <commonhold/current_process.h>
+#include <commonhold/custom.h>
 #include <commonhold/dict.h>
 #include <commonhold/errors.h>
 #include <commonhold/event.h>
@@ -16,12 +18,16 @@
 #include <commonhold/listener.h>
 #include <commonhold/lock.h>
 #include <commonhold/manager.h>
+#include <commonhold/name_space.h>
 #include <commonhold/pool.h>
 #include <commonhold/process.h>
 #include <commonhold/queue.h>
 #include <commonhold/rlock.h>
 #include <commonhold/rwlock.h>
 #include <commonhold/semaphore.h>
+#include <commonhold/set.h>
+#include <commonhold/type.h>
 #include <commonhold/value.h>
 #include <commonhold/version.h>
 #include <commonhold/wait.h>
+#include <commonhold/watch.h>

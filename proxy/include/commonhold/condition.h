@@ -165,9 +165,7 @@ class Condition {
  private:
   friend struct detail::Access;
   explicit Condition(detail::ObjectHandle handle) : handle_(std::move(handle)) {}
-  static detail::ObjectRequest on(const detail::ObjectHandle& lock) {
-    return detail::condition_on(*lock);
-  }
+  static detail::ObjectRequest on(const detail::ObjectHandle& lock) { return detail::condition_on(*lock); }
   template <typename Predicate>
   auto wait_by(Predicate&& predicate, std::int64_t wait) const {
     auto result = std::invoke(predicate);

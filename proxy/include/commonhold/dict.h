@@ -39,6 +39,7 @@
 #include <commonhold/detail/snapshot.h>
 #include <commonhold/errors.h>
 #include <commonhold/pinned.h>
+#include <commonhold/watch.h>
 
 namespace commonhold {
 
@@ -222,6 +223,17 @@ class Dict {
     }
     return out << (*between == '{' ? "{}" : "}");
   }
+
+  // ---- waiting for changes (watch.h)
+
+  // Of one key, there or not: stored, overwritten, erased.
+  Watch watch(KeyArg key) const {
+    const detail::EncodedKey<K> encoded(key);
+    const detail::Item item = encoded.item();
+    return Watch(detail::watch_object(handle_, &item));
+  }
+  // Of any key.
+  Watch watch() const { return Watch(detail::watch_object(handle_, nullptr)); }
 
   // ---- the object
 

@@ -101,8 +101,8 @@ class LockError : public Error {
   using Error::Error;
 };
 
-// Release of a lock that is free, or of an RLock that another holds; wait and notify of a condition whose lock the caller
-// does not hold.
+// Release of a lock that is free, or of an RLock that another holds; wait and notify of a condition whose lock the
+// caller does not hold.
 class NotHeld : public LockError {
  public:
   using LockError::LockError;
@@ -149,10 +149,15 @@ class ServerGone : public Error {
   using Error::Error;
 };
 
-// The server failed to do what was asked, for a reason of its own.
+// The server failed to do what was asked, for a reason of its own; or a method of a custom object threw.
 class RemoteError : public Error {
  public:
-  using Error::Error;
+  explicit RemoteError(const std::string& message, std::string type = {}) : Error(message), type_(std::move(type)) {}
+  // Of the exception that a method threw, as C++ writes it: "std::out_of_range". Empty for all else.
+  const std::string& type() const noexcept { return type_; }
+
+ private:
+  std::string type_;
 };
 
 // The authkey is missing or wrong.

@@ -42,6 +42,7 @@
 #include <commonhold/detail/signature.h>
 #include <commonhold/detail/snapshot.h>
 #include <commonhold/errors.h>
+#include <commonhold/watch.h>
 
 namespace commonhold {
 
@@ -166,6 +167,10 @@ class List {
   }
   // [1, 2, 3]
   friend std::ostream& operator<<(std::ostream& out, const List& list) { return detail::print(out, list.items()); }
+
+  // ---- waiting for changes (watch.h)
+
+  Watch watch() const { return Watch(detail::watch_object(handle_, nullptr)); }
 
   // ---- the object
 

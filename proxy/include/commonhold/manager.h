@@ -44,6 +44,7 @@
 #include <commonhold/array.h>
 #include <commonhold/barrier.h>
 #include <commonhold/condition.h>
+#include <commonhold/custom.h>
 #include <commonhold/detail/manager_calls.h>
 #include <commonhold/dict.h>
 #include <commonhold/event.h>
@@ -51,11 +52,12 @@
 #include <commonhold/lock.h>
 #include <commonhold/name_space.h>
 #include <commonhold/named.h>
+#include <commonhold/priority_queue.h>
 #include <commonhold/queue.h>
-#include <commonhold/set.h>
 #include <commonhold/rlock.h>
 #include <commonhold/rwlock.h>
 #include <commonhold/semaphore.h>
+#include <commonhold/set.h>
 #include <commonhold/value.h>
 
 namespace commonhold {
@@ -226,6 +228,27 @@ class Manager {
     return anonymous<SimpleQueue<T>>();
   }
 
+  template <detail::Storable T>
+  SimpleQueue<T> simple_queue(const Named& name) const {
+    return open_or_create<SimpleQueue<T>>(name.name());
+  }
+  template <detail::Storable T>
+  LifoQueue<T> lifo_queue(const QueueOptions& options = {}) const {
+    return anonymous<LifoQueue<T>>(options);
+  }
+  template <detail::Storable T>
+  LifoQueue<T> lifo_queue(const Named& name, const QueueOptions& options = {}) const {
+    return open_or_create<LifoQueue<T>>(name.name(), options);
+  }
+  template <detail::Storable T, detail::Priority P = std::int64_t>
+  PriorityQueue<T, P> priority_queue(const QueueOptions& options = {}) const {
+    return anonymous<PriorityQueue<T, P>>(options);
+  }
+  template <detail::Storable T, detail::Priority P = std::int64_t>
+  PriorityQueue<T, P> priority_queue(const Named& name, const QueueOptions& options = {}) const {
+    return open_or_create<PriorityQueue<T, P>>(name.name(), options);
+  }
+
   // `start` permits, 0 to 2^31 - 1, else ValueError.
   Semaphore semaphore(std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
     return anonymous<Semaphore>(start, options);
@@ -243,6 +266,26 @@ class Manager {
 
   RWLock rwlock() const { return anonymous<RWLock>(); }
   RWLock rwlock(const Named& name) const { return open_or_create<RWLock>(name.name()); }
+
+  // An object of a type that the server's program registered (type.h); the arguments are its constructor's.
+  template <typename... Arguments>
+  Custom custom(std::string_view type, const Arguments&... arguments) const {
+    return Custom(detail::open_custom(state_, detail::Opening::kAnonymous, {}, type,
+                                      [&](detail::Packer& out) { detail::pack_arguments(out, arguments...); }));
+  }
+  template <typename... Arguments>
+  Custom custom(const Named& name, std::string_view type, const Arguments&... arguments) const {
+    return Custom(detail::open_custom(state_, detail::Opening::kOpenOrCreate, name.name(), type,
+                                      [&](detail::Packer& out) { detail::pack_arguments(out, arguments...); }));
+  }
+  // The same for a class that this program knows, and that it has registered too.
+  template <typename T, typename... Arguments>
+  requires std::is_class_v<T>
+  Remote<T> make(const Arguments&... arguments) const {
+    return Remote<T>(custom(detail::registered_name(typeid(T)), arguments...));
+  }
+  // The manager of the server that runs the calling constructor or method. UsageError outside of these.
+  static Manager serving() { return Manager(detail::serving_manager()); }
 
   // ---- names
 

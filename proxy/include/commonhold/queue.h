@@ -48,6 +48,12 @@
 
 namespace commonhold {
 
+namespace detail {
+// queue_inline.h
+template <typename T>
+std::optional<T> take_value(Object& queue, std::int64_t wait, Word* priority = nullptr);
+}  // namespace detail
+
 struct QueueOptions {
   std::int64_t maxsize = 0;  // 0 or less: as many items as memory holds
   // An item whose consumer dies before it called task_done() is delivered again. A consumer is a thread.
@@ -81,7 +87,8 @@ class BasicQueue {
   bool try_put_until(ValueArg value, const std::chrono::time_point<Clock, Duration>& when) const {
     return put_within(value, detail::to_wait(when));
   }
-  // All of them in their order, in one step where they fit at once, else as room comes.
+  // All of them in their order: in one step where they fit at once, else as room comes. A LifoQueue, and one that
+  // redelivers, moves many items one by one.
   template <std::ranges::input_range Values = std::initializer_list<T>>
   void put_many(Values&& values) const {
     (void)put_all(values, detail::kForever);
@@ -169,7 +176,7 @@ class BasicQueue {
   explicit BasicQueue(detail::ObjectHandle handle) : handle_(std::move(handle)) {}
 
   static constexpr std::size_t fixed_bytes() {
-    if constexpr (detail::kIsFixed<T>) {
+    if constexpr (detail::kIsFixed<T> && !detail::kMayLink<T>) {
       constexpr std::size_t kBytes = detail::FixedBuffer<T>::size();
       return kBytes <= detail::kMostFixedQueueItem ? kBytes : 0;
     } else {
@@ -182,11 +189,11 @@ class BasicQueue {
       kFixedBytes == sizeof(T) && std::has_unique_object_representations_v<T> && !std::is_same_v<T, bool>;
 
   bool put_within(ValueArg value, std::int64_t wait) const {
-    return detail::queue_put(*handle_, detail::Encoded<T>(value).item(), wait);
+    return detail::queue_put(*handle_, detail::Encoded<T>(*handle_, value).item(), wait);
   }
   template <typename Values>
   size_type put_all(const Values& values, std::int64_t wait) const;
-  std::optional<T> get_within(std::int64_t wait) const;
+  std::optional<T> get_within(std::int64_t wait) const { return detail::take_value<T>(*handle_, wait); }
   std::vector<T> get_all(size_type most, std::int64_t wait) const;
   T or_empty(std::optional<T> value) const {
     if (!value) detail::throw_nothing_to_get(*handle_);
@@ -201,6 +208,9 @@ using Queue = BasicQueue<T, detail::QueueOrder::kFifo, false>;
 // As in Python's manager: every queue can be joined.
 template <detail::Storable T>
 using JoinableQueue = Queue<T>;
+// Last in, first out.
+template <detail::Storable T>
+using LifoQueue = BasicQueue<T, detail::QueueOrder::kLifo, false>;
 // Without tasks.
 template <detail::Storable T>
 using SimpleQueue = BasicQueue<T, detail::QueueOrder::kFifo, true>;

@@ -33,6 +33,7 @@
 #include <commonhold/detail/word_change.h>
 #include <commonhold/errors.h>
 #include <commonhold/lock.h>
+#include <commonhold/watch.h>
 
 namespace commonhold {
 
@@ -91,6 +92,11 @@ class Value {
   bool wait_until(T old, const std::chrono::time_point<Clock, Duration>& when) const {
     return wait_until_changed(old, detail::to_wait(when));
   }
+
+  // ---- waiting for changes (watch.h)
+
+  // Tells also a value that changed and changed back, which wait(old) may miss.
+  Watch watch() const { return Watch(detail::watch_object(handle_, nullptr)); }
 
   // ---- the value's lock
 

@@ -41,7 +41,7 @@ class Packer {
   void link(const ObjectHandle& object);
 
   std::string take() { return std::move(out_); }
-  bool has_links() const { return !links_.empty(); }
+  const std::vector<Word>& links() const { return links_; }
   // The links before what was packed.
   std::string take_linked();
 

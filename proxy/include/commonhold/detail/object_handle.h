@@ -57,6 +57,7 @@ struct ObjectRequest {
   ObjectKind kind = ObjectKind::kNone;
   std::string signature;
   std::uint64_t arguments[4] = {};  // as in rpc/commonhold.capnp, ObjectPlan
+  std::string data = {};            // likewise
 };
 
 // Text that another program of the same user turns into a handle of the same object (attach.h).

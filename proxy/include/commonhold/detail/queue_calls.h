@@ -24,11 +24,14 @@ inline constexpr std::size_t kMostFixedQueueItem = 2048;
 COMMONHOLD_CALL bool queue_put(Object& queue, const Item& item, std::int64_t wait, Word priority = 0);
 COMMONHOLD_CALL std::uint64_t queue_put_many(Object& queue, std::span<const Item> items, std::int64_t wait);
 COMMONHOLD_CALL std::uint64_t queue_put_many_fixed(Object& queue, const void* items, std::uint64_t count,
-                                                   std::uint64_t stride, std::int64_t wait);
+                                                   std::uint64_t stride, std::int64_t wait, ItemKind kind);
 
 COMMONHOLD_CALL bool queue_get(Object& queue, std::string& item, std::int64_t wait, Word* priority = nullptr);
 COMMONHOLD_CALL bool queue_get_fixed(Object& queue, void* item, std::size_t size, std::int64_t wait,
                                      Word* priority = nullptr);
+// For items that refer to objects: the first one, which stays until it is taken as it is. False: it is another by now.
+COMMONHOLD_CALL bool queue_peek(Object& queue, StoredItem& item, std::int64_t wait);
+COMMONHOLD_CALL bool queue_take_if_equal(Object& queue, const Item& expected, Word* priority = nullptr);
 COMMONHOLD_CALL std::vector<std::string> queue_get_many(Object& queue, std::uint64_t most, std::int64_t wait);
 COMMONHOLD_CALL std::uint64_t queue_get_many_fixed(Object& queue, void* items, std::size_t size, std::uint64_t most,
                                                    std::uint64_t stride, std::int64_t wait);

@@ -1,0 +1,99 @@
+#include <commonhold/watch.h>
+
+#include <errno.h>
+#include <fmt/format.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include <commonhold/errors.h>
+
+#include "proxy/deadline.h"
+#include "proxy/errors.h"
+#include "proxy/fork_guard.h"
+#include "proxy/items.h"
+#include "proxy/object.h"
+#include "proxy/watch_hub.h"
+#include "shm/futex.h"
+#include "shm/sleep_notice.h"
+
+namespace commonhold::detail {
+
+std::shared_ptr<WatchState> watch_object(const ObjectHandle& object, const Item* key) {
+  check(*object);
+  auto watch = std::make_shared<WatchState>();
+  watch->object = object.shared();
+  watch->generation = ForkGuard::instance().generation();
+  shm::ThreadContext& me = here(*object);
+  const shm::ObjectAddress where = object.shared()->address();
+  shm::Status status = shm::Status::kNotFound;
+  switch ((*object).kind) {
+    case ObjectKind::kDict:
+      watch->watcher = key != nullptr ? shm::watch_dict_key(me, where, to_shm(*key), status)
+                                      : shm::watch_dict(me, where, status);
+      break;
+    case ObjectKind::kList:
+      watch->watcher = shm::watch_list(me, where, status);
+      break;
+    case ObjectKind::kValue:
+      watch->watcher = shm::watch_value(me, where, status);
+      break;
+    default:
+      throw UsageError(fmt::format("{} cannot be watched", description_of(*object)));
+  }
+  if (watch->watcher == nullptr) throw_status(status, *object, "watch");
+  return watch;
+}
+
+bool watch_wait(WatchState& watch, std::int64_t wait) {
+  Object& object = *watch.object;
+  check(object);
+  watch.begin();
+  shm::ThreadContext& me = here(object);
+  const shm::Deadline deadline = deadline_after(wait);
+  const auto slice = [] { return shm::Deadline::after(std::chrono::nanoseconds(shm::sleeper_check_ns())); };
+  shm::SleepNotice notice(me, watch.watcher->futex());
+  for (shm::Deadline look_for_dead = slice();;) {
+    std::uint32_t expected = 0;
+    {
+      std::lock_guard guard(watch.mutex);
+      if (look_for_dead.passed()) {
+        watch.watcher->look_for_dead(me);
+        look_for_dead = slice();
+      }
+      if (watch.look()) {
+        watch.pending = false;
+        if (watch.fd < 0) return true;
+        // The descriptor's thread is told: it waits for this watch again.
+        std::uint64_t counted = 0;
+        if (watch.signalled && read(watch.fd, &counted, sizeof counted) < 0 && errno != EAGAIN) {
+          throw SystemError(errno, fmt::format("cannot read a watch's descriptor: {}", std::strerror(errno)));
+        }
+        watch.signalled = false;
+        break;
+      }
+      expected = watch.watcher->expected();
+    }
+    if (deadline.passed()) return false;
+    (void)shm::futex_wait(watch.watcher->futex(), expected,
+                          deadline.left_ns(look_for_dead.left_ns(shm::sleeper_check_ns())));
+  }
+  WatchHub::instance().kick();
+  return true;
+}
+
+int watch_fd(const std::shared_ptr<WatchState>& watch) {
+  check(*watch->object);
+  watch->begin();
+  {
+    std::lock_guard guard(watch->mutex);
+    if (watch->fd >= 0) return watch->fd;
+    watch->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (watch->fd < 0) throw SystemError(errno, fmt::format("cannot make a descriptor: {}", std::strerror(errno)));
+  }
+  WatchHub::instance().add(watch);
+  return watch->fd;
+}
+
+}  // namespace commonhold::detail

@@ -1,0 +1,148 @@
+#include "proxy/watch_hub.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <limits>
+#include <thread>
+
+#include "proxy/fork_guard.h"
+#include "shm/futex.h"
+
+namespace commonhold::detail {
+
+namespace {
+
+constexpr long kFutexWaitv = 449;  // the same number on every architecture
+constexpr std::size_t kMostFutexes = 128;
+constexpr std::int64_t kSliceNs = 1'000'000'000;
+constexpr std::int64_t kPollNs = 10'000'000;  // where the kernel cannot wait for all of them (before 5.16, or so many)
+
+struct WaitedFutex {  // as the kernel wants it
+  std::uint64_t value;
+  std::uint64_t address;
+  std::uint32_t flags;
+  std::uint32_t reserved;
+};
+constexpr std::uint32_t kFutex32 = 2;
+
+WaitedFutex waited(const std::atomic<std::uint32_t>& futex, std::uint32_t expected) {
+  return {expected, reinterpret_cast<std::uintptr_t>(&futex), kFutex32, 0};
+}
+
+void sleep_on(const std::vector<WaitedFutex>& futexes) {
+  const std::size_t count = std::min(futexes.size(), kMostFutexes);
+  timespec until{};
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  const std::int64_t ns = until.tv_nsec + (count < futexes.size() ? kPollNs : kSliceNs);
+  until.tv_sec += ns / 1'000'000'000;
+  until.tv_nsec = ns % 1'000'000'000;
+  if (syscall(kFutexWaitv, futexes.data(), count, 0, &until, CLOCK_MONOTONIC) < 0 && errno == ENOSYS) {
+    poll(nullptr, 0, kPollNs / 1'000'000);
+  }
+}
+
+}  // namespace
+
+WatchState::~WatchState() {
+  if (fd < 0) return;
+  close(fd);
+  WatchHub::instance().kick();
+}
+
+bool WatchState::look() {
+  if (!pending && watcher->look(here(*object), pending) != shm::Status::kOk) pending = true;  // wait() will say why
+  return pending;
+}
+
+void WatchState::begin() {
+  const unsigned now = ForkGuard::instance().generation();
+  if (generation == now) return;
+  new (&mutex) std::mutex;
+  if (fd >= 0) close(fd);  // the parent's too: this process's copy of it
+  fd = -1;
+  signalled = false;
+  generation = now;
+}
+
+WatchHub& WatchHub::instance() {
+  static WatchHub* hub = nullptr;  // leaked: its thread may outlive static destruction
+  static unsigned made_by = 0;
+  ForkGuard& guard = ForkGuard::instance();
+  std::lock_guard hold(guard.mutex);
+  if (made_by != guard.generation()) {
+    hub = new WatchHub;
+    made_by = guard.generation();
+  }
+  return *hub;
+}
+
+void WatchHub::add(const std::shared_ptr<WatchState>& watch) {
+  std::lock_guard guard(mutex_);
+  watches_.push_back(watch);
+  if (!running_ && !stopped_) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    std::thread([this] { run(); }).detach();
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    running_ = true;
+  }
+  kick();
+}
+
+void WatchHub::kick() {
+  kicks_.fetch_add(1, std::memory_order_seq_cst);
+  shm::futex_wake_all(kicks_);
+}
+
+void WatchHub::stop() {
+  std::lock_guard guard(mutex_);
+  stopped_ = true;
+  kick();
+}
+
+void WatchHub::run() {
+  prctl(PR_SET_NAME, "watches");
+  for (;;) {
+    std::vector<WaitedFutex> futexes;
+    {
+      // Given up after the mutex: the last reference to a watch may be among them.
+      std::vector<std::shared_ptr<WatchState>> all;
+      std::lock_guard guard(mutex_);
+      futexes.push_back(waited(kicks_, kicks_.load(std::memory_order_seq_cst)));
+      std::erase_if(watches_, [&](const auto& weak) {
+        auto watch = weak.lock();
+        if (watch == nullptr) return true;
+        all.push_back(std::move(watch));
+        return false;
+      });
+      if (stopped_ || all.empty()) {
+        running_ = false;
+        return;
+      }
+      for (auto& watch : all) {
+        std::lock_guard hold(watch->mutex);
+        shm::ThreadContext* me = watch->object->segment->here();
+        if (me != nullptr) watch->watcher->look_for_dead(*me);
+        if (me == nullptr || !watch->look()) {
+          futexes.push_back(waited(watch->watcher->futex(), watch->watcher->expected()));
+        } else if (!watch->signalled) {
+          const std::uint64_t one = 1;
+          watch->signalled = write(watch->fd, &one, sizeof one) == sizeof one;
+        }
+      }
+    }
+    sleep_on(futexes);
+  }
+}
+
+}  // namespace commonhold::detail

@@ -1,0 +1,35 @@
+// The uncontended paths of a lock word in their caller's code, for locks that are taken once in every call of a user:
+// the same steps as lock() and unlock(), without the calls.
+#pragma once
+
+#include "shm/futex.h"
+#include "shm/lock_word.h"
+#include "shm/thread_context.h"
+
+namespace commonhold::shm {
+
+// Takes the lock when it is free.
+inline bool take_free_lock(ThreadContext& me, LockWord& word) {
+  me.announce(word);
+  std::uint32_t free = 0;
+  // SYNC POINT: lock.
+  if (word.state.compare_exchange_strong(free, me.owner(), std::memory_order_acq_rel, std::memory_order_relaxed)) {
+    return true;
+  }
+  me.retract(word);
+  return false;
+}
+
+inline bool owns_lock(const ThreadContext& me, const LockWord& word) {
+  return (word.state.load(std::memory_order_relaxed) & ~kLockWaiters) == me.owner();
+}
+
+// REQUIRES: the caller owns it.
+inline void free_own_lock(ThreadContext& me, LockWord& word) {
+  std::uint32_t before = word.state.exchange(0, std::memory_order_release);
+  if ((before & kLockWaiters) != 0) [[unlikely]]
+    futex_wake(word.state, 1);
+  me.retract(word);
+}
+
+}  // namespace commonhold::shm

@@ -1,0 +1,190 @@
+#include "shm/watch.h"
+
+#include "shm/dict_layout.h"
+#include "shm/dict_table.h"
+#include "shm/futex.h"
+#include "shm/list.h"
+#include "shm/lock_word.h"
+#include "shm/recovery.h"
+#include "shm/sleep_notice.h"
+#include "shm/value.h"
+
+namespace commonhold::shm {
+namespace {
+
+// SYNC POINT: dict noted; the flags first: a watcher of the whole dict that has the new count sees them cleared.
+void made_note(DictControl& control, DictShard& shard, Word watched) {
+  shard.watched.store(watched, std::memory_order_seq_cst);
+  control.notes_made.fetch_add(1, std::memory_order_seq_cst);
+}
+
+class DictKeyWatch final : public Watcher {
+ public:
+  DictKeyWatch(DictControl& control, const Item& key)
+      : control_(control),
+        hash_(hash_key(key, control.seed)),
+        shard_(dict_shard(control, hash_shard(hash_, dict_shards(control)))) {
+    futex_ = &control.notes_made;
+  }
+  Status look(ThreadContext& me, bool& changed) override {
+    HeldLock held(me, shard_.writing);
+    Word notes = shard_.notes.load(std::memory_order_relaxed);
+    changed = notes - seen_ > kNotesKept;
+    for (Word n = seen_; n != notes && !changed; ++n) {
+      changed = shard_.noted[n % kNotesKept].load(std::memory_order_relaxed) == hash_;
+    }
+    seen_ = notes;
+    shard_.looked_at.store(notes, std::memory_order_relaxed);
+    shard_.watched.store(shard_.watched.load(std::memory_order_relaxed) | dict_watch_bit(hash_),
+                         std::memory_order_release);
+    expected_ = control_.notes_made.load(std::memory_order_seq_cst);
+    return Status::kOk;
+  }
+
+ private:
+  DictControl& control_;
+  std::uint64_t hash_;
+  DictShard& shard_;
+  Word seen_ = 0;
+};
+
+class DictWatch final : public Watcher {
+ public:
+  explicit DictWatch(DictControl& control) : control_(control) { futex_ = &control.notes_made; }
+  Status look(ThreadContext& me, bool& changed) override {
+    std::uint32_t now = control_.notes_made.load(std::memory_order_seq_cst);  // SYNC POINT: dict noted
+    for (std::uint64_t i = 0; i < dict_shards(control_); ++i) {
+      DictShard& shard = dict_shard(control_, i);
+      // Set already, so whoever changes the shard from now on finds it.
+      if ((shard.watched.load(std::memory_order_seq_cst) & kWatchedWhole) != 0) continue;
+      HeldLock held(me, shard.writing);
+      shard.watched.store(shard.watched.load(std::memory_order_relaxed) | kWatchedWhole, std::memory_order_release);
+    }
+    changed = now != expected_;
+    expected_ = now;
+    return Status::kOk;
+  }
+  void look_for_dead(ThreadContext& me) override {
+    for (std::uint64_t i = 0; i < dict_shards(control_); ++i) {
+      (void)recover_dead_holder(me, dict_shard(control_, i).writing);
+    }
+  }
+
+ private:
+  DictControl& control_;
+};
+
+class ListWatch final : public Watcher {
+ public:
+  explicit ListWatch(ListControl& control) : control_(control) { futex_ = &control.notes; }
+  Status look(ThreadContext& me, bool& changed) override {
+    HeldLock held(me, control_.writing);
+    std::uint32_t now = control_.notes.load(std::memory_order_relaxed);
+    control_.watched.store(1, std::memory_order_release);
+    changed = now != expected_;
+    expected_ = now;
+    return Status::kOk;
+  }
+
+ private:
+  ListControl& control_;
+};
+
+class ValueWatch final : public Watcher {
+ public:
+  explicit ValueWatch(ValueControl& control) : control_(control) { futex_ = &control.changes; }
+  Status look(ThreadContext&, bool& changed) override {
+    control_.watched.store(1, std::memory_order_seq_cst);  // SYNC POINT: watched; before the look at the value
+    std::uint32_t now = control_.changes.load(std::memory_order_seq_cst);
+    // The version of a large value. A writer that died before it looked at the flag has changed this alone.
+    AtomicWord& word = control_.size <= 8 ? control_.word : control_.version;
+    Word value = word.load(std::memory_order_seq_cst);
+    changed = now != expected_ || value != value_;
+    expected_ = now;
+    value_ = value;
+    return Status::kOk;
+  }
+
+ private:
+  ValueControl& control_;
+  Word value_ = 0;
+};
+
+template <typename Watch, typename Control, typename... Arguments>
+std::unique_ptr<Watcher> begin(ThreadContext& me, const ObjectAddress& where, Status& status,
+                               const Arguments&... arguments) {
+  auto watch = std::make_unique<Watch>(*where.segment->at<Control>(where.control), arguments...);
+  bool ignored;
+  status = watch->look(me, ignored);
+  if (status != Status::kOk) return nullptr;
+  return watch;
+}
+
+}  // namespace
+
+void WatchersToWake::wake() const {
+  futex_wake_all(*futex);
+}
+
+void note_dict_change(DictControl& control, DictShard& shard, std::uint64_t hash, WatchersToWake& later) {
+  Word watched = shard.watched.load(std::memory_order_relaxed);
+  bool wakes = (watched & kWatchedWhole) != 0;
+  if ((watched & dict_watch_bit(hash)) != 0) {
+    Word notes = shard.notes.load(std::memory_order_relaxed);
+    shard.noted[notes % kNotesKept].store(hash, std::memory_order_relaxed);
+    shard.notes.store(++notes, std::memory_order_relaxed);
+    // The first since a look wakes; with one more than are kept, all who watch know enough.
+    Word since = notes - shard.looked_at.load(std::memory_order_relaxed);
+    wakes = wakes || since == 1;
+    if (since > kNotesKept) watched = 0;
+  }
+  made_note(control, shard, watched & ~kWatchedWhole);
+  if (wakes) later.futex = &control.notes_made;
+}
+
+void note_all_dict_changes(DictControl& control, DictShard& shard) {
+  shard.notes.store(shard.notes.load(std::memory_order_relaxed) + kNotesKept + 1, std::memory_order_relaxed);
+  made_note(control, shard, 0);
+  futex_wake_all(control.notes_made);
+}
+
+void note_list_change(ListControl& control) {
+  if (control.watched.load(std::memory_order_relaxed) == 0) return;
+  control.notes.fetch_add(1, std::memory_order_seq_cst);
+  control.watched.store(0, std::memory_order_release);
+  futex_wake_all(control.notes);
+}
+
+std::unique_ptr<Watcher> watch_dict(ThreadContext& me, const ObjectAddress& where, Status& status) {
+  return begin<DictWatch, DictControl>(me, where, status);
+}
+
+std::unique_ptr<Watcher> watch_dict_key(ThreadContext& me, const ObjectAddress& where, const Item& key,
+                                        Status& status) {
+  return begin<DictKeyWatch, DictControl>(me, where, status, key);
+}
+
+std::unique_ptr<Watcher> watch_list(ThreadContext& me, const ObjectAddress& where, Status& status) {
+  return begin<ListWatch, ListControl>(me, where, status);
+}
+
+std::unique_ptr<Watcher> watch_value(ThreadContext& me, const ObjectAddress& where, Status& status) {
+  return begin<ValueWatch, ValueControl>(me, where, status);
+}
+
+Status wait_for_change(ThreadContext& me, Watcher& watcher, Deadline deadline) {
+  SleepNotice notice(me, watcher.futex());
+  for (Deadline check = Deadline::after(std::chrono::nanoseconds(sleeper_check_ns()));;) {
+    bool changed = false;
+    Status status = watcher.look(me, changed);
+    if (status != Status::kOk || changed) return status;
+    if (deadline.passed()) return Status::kTimedOut;
+    (void)futex_wait(watcher.futex(), watcher.expected(), deadline.left_ns(check.left_ns(sleeper_check_ns())));
+    if (check.passed()) {
+      watcher.look_for_dead(me);
+      check = Deadline::after(std::chrono::nanoseconds(sleeper_check_ns()));
+    }
+  }
+}
+
+}  // namespace commonhold::shm

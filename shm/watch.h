@@ -1,0 +1,85 @@
+// Waiting for a change of a dict, one of its keys, a list or a value. A writer pays a look at a flag on a cache line that
+// it touches anyway; nobody else pays.
+//
+// List and whole dict: a watcher sets the flag under the structure's lock (of a dict: each shard's). A writer that finds it
+// set, still under that lock, counts the change, clears the flag and wakes. So a change either came before the flag was
+// set, and whoever reads after that sees it, or is counted.
+//
+// Key: its shard has 63 flags, chosen by the key's hash. A change that finds its flag set is noted with its whole hash; the
+// first note after any watcher's look wakes. The flags stay until kNotesKept + 1 notes came without a look, which clears
+// them all. INVARIANT: between a watcher's looks its key's changes are among the last kNotesKept notes, or there were more;
+// in the latter case it takes its key for changed.
+//
+// Value: the watcher sets the flag, then looks at the value; a writer changes the value, then looks at the flag (value.h).
+//
+// INVARIANT: after look() every later change raises the futex. A death: a writer's repair notes a change of everything
+// that its lock guards (a value's watcher compares the value as well); a watcher that dies leaves a flag, which costs one
+// writer one needless wake-up. Sleepers are woken by every death (sleep_notice.h).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "shm/deadline.h"
+#include "shm/item.h"
+#include "shm/object_address.h"
+#include "shm/status.h"
+
+namespace commonhold::shm {
+
+class ThreadContext;
+struct DictControl;
+struct DictShard;
+struct ListControl;
+
+// In a shard's `watched`: the whole dict is, or keys with such a hash are.
+inline constexpr std::uint64_t kWatchedWhole = std::uint64_t{1} << 63;
+constexpr std::uint64_t dict_watch_bit(std::uint64_t hash) {
+  return std::uint64_t{1} << (hash >> 16) % 63;
+}
+
+// Wakes the watchers of a dict when it goes out of scope: after the shard's lock is free, which they ask for at once.
+struct WatchersToWake {
+  ~WatchersToWake() {
+    if (futex != nullptr) [[unlikely]]
+      wake();
+  }
+  void wake() const;
+  const std::atomic<std::uint32_t>* futex = nullptr;
+};
+
+// Notes a change of the key with this hash; of everything in the shard; of the list. REQUIRES: the structure's lock, the
+// caller's or a dead owner's.
+void note_dict_change(DictControl& control, DictShard& shard, std::uint64_t hash, WatchersToWake& later);
+void note_all_dict_changes(DictControl& control, DictShard& shard);
+void note_list_change(ListControl& control);
+
+// What one watcher remembers, in its own memory. One thread at a time.
+class Watcher {
+ public:
+  virtual ~Watcher() = default;
+  // Whether something changed since the last look, or since the watcher was made. Every change after the return raises
+  // the futex above expected().
+  virtual Status look(ThreadContext& me, bool& changed) = 0;
+  // Looks after dead owners that look() does not come by.
+  virtual void look_for_dead(ThreadContext&) {}
+
+  const std::atomic<std::uint32_t>& futex() const { return *futex_; }
+  std::uint32_t expected() const { return expected_; }
+
+ protected:
+  const std::atomic<std::uint32_t>* futex_ = nullptr;
+  std::uint32_t expected_ = 0;
+};
+
+// Everything after the return counts as a change. nullptr: `status` says why.
+std::unique_ptr<Watcher> watch_dict(ThreadContext& me, const ObjectAddress& where, Status& status);
+std::unique_ptr<Watcher> watch_dict_key(ThreadContext& me, const ObjectAddress& where, const Item& key, Status& status);
+std::unique_ptr<Watcher> watch_list(ThreadContext& me, const ObjectAddress& where, Status& status);
+std::unique_ptr<Watcher> watch_value(ThreadContext& me, const ObjectAddress& where, Status& status);
+
+// kOk: it changed; kTimedOut.
+Status wait_for_change(ThreadContext& me, Watcher& watcher, Deadline deadline);
+
+}  // namespace commonhold::shm

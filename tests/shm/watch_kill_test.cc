@@ -1,0 +1,217 @@
+// A SIGKILL at every instruction of a watched change, of watching, and of waiting.
+#include "shm/watch.h"
+
+#include <poll.h>
+#include <sys/prctl.h>
+
+#include "shm/dict.h"
+#include "shm/list.h"
+#include "shm/sleep_notice.h"
+#include "shm/value.h"
+#include "support/process_shared.h"
+#include "support/structure_kill.h"
+
+using namespace commonhold;
+using namespace commonhold::test;
+using shm::Status;
+using shm::Watcher;
+
+namespace {
+
+void ignore(Status) {}
+
+struct Stage : KillStage {
+  Stage() : KillStage(24) {
+    auto& own = me();
+    std::int64_t one = 1;
+    REQUIRE(dict.put(own, text("k"), integer(one)) == Status::kOk);
+    REQUIRE(dict.put(own, text("t"), text("a text of some length")) == Status::kOk);
+    REQUIRE(list.push_back(own, text("a")) == Status::kOk);
+    save();
+  }
+  shm::ObjectAddress dict_at = segment.make_dict(2);
+  shm::ObjectAddress list_at = segment.make({shm::ObjectKind::kList, "", "list<text>", {1}});
+  shm::ObjectAddress word_at = segment.make({shm::ObjectKind::kValue, "", "value<int64>", {8, 7}});
+  shm::ObjectAddress large_at = segment.make({shm::ObjectKind::kValue, "", "value<struct>", {40}});
+  shm::Dict dict{dict_at};
+  shm::List list{list_at};
+  shm::Value word{word_at}, large{large_at};
+
+  // All that the watchers look at, as text.
+  std::string contents(const std::string& what) {
+    if (what == "value") {
+      char bytes[48] = {};
+      ignore(word.load(me(), bytes));
+      ignore(large.load(me(), bytes + 8));
+      return std::string(bytes, sizeof bytes);
+    }
+    std::string all;
+    if (what == "list") {
+      std::vector<std::string> values;
+      ignore(list.snapshot(me(), 0, 1000, values));
+      for (auto& value : values) all += value + "|";
+      return all;
+    }
+    std::vector<shm::DictEntryCopy> entries;
+    ignore(dict.snapshot(me(), entries));
+    for (auto& entry : entries) all += entry.bytes + "|";
+    return all;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a change that happened is told, wherever the one who made it was killed", "[kill]") {
+  Stage stage;
+  Status status = Status::kOk;
+  const std::int64_t two = 2;
+  char bytes[40] = "large";
+  std::vector<shm::DictPair> pairs{{text("k"), integer(two)}, {text("new"), text("x")}};
+  auto key = [&](const char* name) {
+    return [&stage, &status, name] { return shm::watch_dict_key(stage.me(), stage.dict_at, text(name), status); };
+  };
+  auto whole = [&] { return shm::watch_dict(stage.me(), stage.dict_at, status); };
+  struct Case {
+    const char* name;
+    const char* what;
+    std::function<std::unique_ptr<Watcher>()> watch;
+    std::function<void(shm::ThreadContext&)> op;
+  };
+  std::vector<Case> cases{
+      {"overwrite a word", "dict", key("k"), [&](auto& me) { ignore(stage.dict.put(me, text("k"), integer(two))); }},
+      {"overwrite a text", "dict", key("t"), [&](auto& me) { ignore(stage.dict.put(me, text("t"), text("b"))); }},
+      {"insert, whole dict watched", "dict", whole, [&](auto& me) { ignore(stage.dict.put(me, text("n"), text("b"))); }},
+      {"erase", "dict", key("t"), [&](auto& me) { ignore(stage.dict.erase(me, text("t"))); }},
+      {"put_many", "dict", key("k"), [&](auto& me) { ignore(stage.dict.put_many(me, pairs)); }},
+      {"clear", "dict", key("t"), [&](auto& me) { ignore(stage.dict.clear(me)); }},
+      {"push_back", "list", [&] { return shm::watch_list(stage.me(), stage.list_at, status); },
+       [&](auto& me) { ignore(stage.list.push_back(me, text("b"))); }},
+      {"set", "list", [&] { return shm::watch_list(stage.me(), stage.list_at, status); },
+       [&](auto& me) { ignore(stage.list.set(me, 0, text("b"))); }},
+      {"store a word", "value", [&] { return shm::watch_value(stage.me(), stage.word_at, status); },
+       [&](auto& me) { ignore(stage.word.store(me, &two)); }},
+      {"store a large value", "value", [&] { return shm::watch_value(stage.me(), stage.large_at, status); },
+       [&](auto& me) { ignore(stage.large.store(me, bytes)); }},
+  };
+  for (Case& one : cases) {
+    stage.restore();
+    std::string before = stage.contents(one.what);
+    std::unique_ptr<Watcher> watcher;
+    int told = 0, untold = 0;
+    KillPlan plan = stage.plan(one.name, one.op);
+    plan.max_every = 3000;
+    plan.sample = 500;
+    plan.prepare = [&] {
+      stage.restore();
+      watcher = one.watch();
+    };
+    plan.verify = [&](pid_t, std::size_t) -> std::string {
+      if (shm::recover_all_dead(*stage.segment, stage.me()) != 1) return "no death was found";
+      bool changed = false;
+      ignore(watcher->look(stage.me(), changed));
+      ++(changed ? told : untold);
+      if (stage.contents(one.what) != before && !changed) return "a change was not told";
+      ignore(watcher->look(stage.me(), changed));
+      if (changed) return "it is told twice";
+      // The next change is told as well.
+      std::int64_t three = 3;
+      char later[40] = "later";
+      ignore(stage.dict.put(stage.me(), text("k"), integer(three)));
+      ignore(stage.dict.put(stage.me(), text("t"), text("c")));
+      ignore(stage.list.push_back(stage.me(), text("c")));
+      ignore(stage.word.store(stage.me(), &three));
+      ignore(stage.large.store(stage.me(), later));
+      ignore(watcher->look(stage.me(), changed));
+      return changed ? "" : "the next change is not told";
+    };
+    expect_clean(run_kill_plan(plan));
+    CHECK(told > 0);
+    CHECK(untold > 0);  // killed before it changed anything
+    stage.restore();
+  }
+}
+
+TEST_CASE("a watcher killed anywhere leaves structures that others watch and change", "[kill]") {
+  Stage stage;
+  Status status = Status::kOk;
+  for (int which = 0; which < 4; ++which) {
+    auto watch = [&](shm::ThreadContext& me) {
+      return which == 0   ? shm::watch_dict_key(me, stage.dict_at, text("k"), status)
+             : which == 1 ? shm::watch_dict(me, stage.dict_at, status)
+             : which == 2 ? shm::watch_list(me, stage.list_at, status)
+                          : shm::watch_value(me, stage.word_at, status);
+    };
+    KillPlan plan = stage.plan("watch, wait, number " + std::to_string(which), [&](shm::ThreadContext& me) {
+      auto watcher = watch(me);
+      if (watcher != nullptr) ignore(shm::wait_for_change(me, *watcher, shm::Deadline::already()));
+    });
+    plan.verify = [&](pid_t, std::size_t) -> std::string {
+      if (std::string wrong = stage.recover(); !wrong.empty()) return wrong;
+      auto watcher = watch(stage.me());
+      std::int64_t two = 2;
+      ignore(stage.dict.put(stage.me(), text("k"), integer(two)));
+      ignore(stage.list.push_back(stage.me(), text("b")));
+      ignore(stage.word.store(stage.me(), &two));
+      bool changed = false;
+      ignore(watcher->look(stage.me(), changed));
+      if (!changed) return "a change is not told";
+      if (auto wrong = stage.dict.audit(stage.me()).error; !wrong.empty()) return wrong;
+      return stage.list.audit(stage.me()).error;
+    };
+    expect_clean(run_kill_plan(plan));
+  }
+}
+
+TEST_CASE("who sleeps for a change is woken, wherever the one who made it is killed", "[kill]") {
+  Stage stage;
+  shm::set_sleeper_check_for_test(3600'000'000'000);  // nothing but a wake-up helps
+  Status status = Status::kOk;
+  pid_t waiter = 0;
+  Shared<std::atomic<pid_t>> waiting;
+  const std::int64_t two = 2;
+  auto end_waiter = [&] {
+    if (waiter == 0) return;
+    kill(waiter, SIGKILL);
+    (void)wait_for(std::exchange(waiter, 0));
+  };
+  for (bool of_value : {false, true}) {
+    stage.restore();
+    std::string what = of_value ? "value" : "dict", before = stage.contents(what);
+    KillPlan plan = stage.plan("a watched change of a " + what + " with a watcher asleep", [&](shm::ThreadContext& me) {
+      ignore(of_value ? stage.word.store(me, &two) : stage.dict.put(me, text("k"), integer(two)));
+    });
+    plan.prepare = [&] {
+      end_waiter();
+      stage.restore();
+      waiting->store(0);
+      waiter = spawn([&] {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        alarm(20);
+        auto& me = stage.me();
+        auto watcher = of_value ? shm::watch_value(me, stage.word_at, status)
+                                : shm::watch_dict_key(me, stage.dict_at, text("k"), status);
+        waiting->store(getpid());
+        if (shm::wait_for_change(me, *watcher, shm::Deadline::never()) != Status::kOk) throw std::runtime_error("no");
+        stage.segment->leave();
+      });
+    };
+    plan.enter = [&, join = plan.enter] {
+      while (waiting->load() == 0) poll(nullptr, 0, 1);
+      join();
+      for (int seen = 0; seen < 2; poll(nullptr, 0, 1)) seen = is_asleep(waiting->load()) ? seen + 1 : 0;
+    };
+    plan.verify = [&](pid_t, std::size_t) -> std::string {
+      (void)shm::recover_all_dead(*stage.segment, stage.me());
+      if (stage.contents(what) == before) {
+        end_waiter();  // nothing to tell
+        (void)shm::recover_all_dead(*stage.segment, stage.me());
+        return stage.leftovers();
+      }
+      if (int ended = wait_for(std::exchange(waiter, 0)); ended != 0) return "the watcher was not woken";
+      return stage.recover(0, 0);
+    };
+    expect_clean(run_kill_plan(plan));
+    end_waiter();
+  }
+  shm::set_sleeper_check_for_test(100'000'000);
+}
