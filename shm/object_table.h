@@ -50,7 +50,7 @@ enum class ObjectState : std::uint8_t {
 struct ObjectRecord {
   AtomicWord state;        // ObjectState in bits 0-7, ObjectKind in 8-15, generation in 32-63
   AtomicWord control;      // offset of the control block
-  AtomicWord held_inside;  // links to it that the server's last count found in containers: for people, nothing relies on it
+  AtomicWord held_inside;  // links to it in containers, as the server counted them last: for people alone
   AtomicWord created_ns;   // CLOCK_REALTIME
   AtomicWord refers;       // 1: its items may link to other objects. Set before the first such item, never cleared
   AtomicWord stored;       // 1: some container's item may link to it. Set before the first such item, never cleared
