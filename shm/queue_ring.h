@@ -99,9 +99,10 @@ class QueueRing {
   // Calls visit(item) for each item from `at` to `until`; false when the chain breaks off.
   template <typename Visit>
   bool each_item(Offset at, Offset until, Visit&& visit) const {
+    std::uint64_t most = segment().committed_extents() * (kExtent / sizeof(Word));  // a damaged chain may be a ring
     while (at != until) {
       ItemPlace item;
-      if (find_item(at, item) != Status::kOk) return false;
+      if (most-- == 0 || find_item(at, item) != Status::kOk) return false;
       visit(item);
       at = item.after;
     }

@@ -41,7 +41,7 @@ struct Stage {
     INFO(name << ", items of " << bytes << " bytes");
     KillCase one{name, std::move(op), [this] { return state_of(queue); }, [this] { return wrong(); }};
     one.kills_of_recovery = kills_of_recovery;
-    one.extents_watched = 8;
+    one.extents_watched = 2;
     kill_everywhere_in(segment, one);
   }
   // Sound, and of use: the next item comes out behind all others.

@@ -1,6 +1,8 @@
 // A SIGKILL at every instruction of taking, waiting for and returning permits.
 #include "shm/semaphore.h"
 
+#include <commonhold/detail/semaphore_calls.h>
+
 #include <poll.h>
 #include <sys/prctl.h>
 
@@ -53,6 +55,30 @@ TEST_CASE("a process killed anywhere in taking and returning permits leaves them
                                  },
                                  observe, audit});
   }
+}
+
+TEST_CASE("the path that programs have inline leaves permits as the library does", "[kill]") {
+  KillStage stage(20);
+  auto where = stage.segment.make(plan_of(3));
+  stage.save();
+  Semaphore semaphore(where);
+  detail::SemaphoreView view{stage.segment->at<detail::SemaphoreCell>(where.control),
+                             &stage.segment->session_number()};
+  REQUIRE_FALSE(view.take());  // nobody came yet
+  KillPlan plan = stage.plan("take, take, give, inline", [&](shm::ThreadContext&) {
+    bool all = view.take() && view.take() && view.give();
+    if (!all || semaphore.value() != 1) _exit(9);
+  });
+  plan.enter = [&, join = plan.enter] {
+    join();
+    ignore(semaphore.acquire(stage.me()));  // now it is the one that came last
+  };
+  plan.verify = [&](pid_t, std::size_t) -> std::string {
+    if (std::string wrong = stage.recover(); !wrong.empty()) return wrong;
+    if (semaphore.value() != 3) return "the value is " + std::to_string(semaphore.value());
+    return semaphore.held_by_all(stage.me()) == 0 ? "" : "the dead hold permits";
+  };
+  expect_clean(run_kill_plan(plan));
 }
 
 TEST_CASE("a release by one who holds nothing, killed anywhere, made its permits or did not", "[kill]") {
