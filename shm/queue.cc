@@ -93,8 +93,8 @@ Status Queue::put_fixed(ThreadContext& me, const void* items, std::uint64_t coun
 
 // ---- getting
 
-// take(at, available, taken) copies items from `at` on, `wanted` of them where there are so many, moves `at` behind them
-// and says how many it took.
+// take(at, available, taken) copies items from `at` on, `wanted` of them where there are so many, moves `at` behind
+// them and says how many it took.
 template <typename Take>
 Status Queue::get_with(ThreadContext& me, std::uint64_t wanted, Deadline deadline, Take&& take) const {
   if (!ring_.sound()) return Status::kCorrupt;
@@ -320,7 +320,8 @@ bool Queue::has_items() const {
 bool Queue::wait_for_items(ThreadContext& me, Deadline deadline) const {
   QueueControl& control = ring_.control();
   std::uint64_t pause = std::clamp(own(control.pause), kLookEvery, 8 * kLookEvery);
-  return wait_at(me, control.items, control.getting, deadline, [&] { return has_items(); }, pause);
+  return wait_at(
+      me, control.items, control.getting, deadline, [&] { return has_items(); }, pause);
 }
 
 bool Queue::wait_for_room(ThreadContext& me, Deadline deadline) const {

@@ -70,9 +70,8 @@ TEST_CASE("a full queue throws Full at once or after the timeout, and names itse
   queue.put_nowait("b");
   REQUIRE(queue.full());
   REQUIRE(queue.maxsize() == 2);
-  for (auto fn : std::vector<std::function<void()>>{
-           [&] { queue.put_nowait("c"); }, [&] { queue.put("c", 0s); }, [&] { queue.put("c", -1s); },
-           [&] { queue.put("c", 5ms); }}) {
+  for (auto fn : std::vector<std::function<void()>>{[&] { queue.put_nowait("c"); }, [&] { queue.put("c", 0s); },
+                                                    [&] { queue.put("c", -1s); }, [&] { queue.put("c", 5ms); }}) {
     std::string message = refusal<Full>(fn);
     CAPTURE(message);
     REQUIRE(message.find("\"orders\"") != std::string::npos);
@@ -492,10 +491,10 @@ TEST_CASE("a process that put an item can end at once: the item is there") {
   Manager manager;
   auto queue = manager.queue<std::string>();
   REQUIRE(runs(Process([&] {
-            queue.put("last words");
-            _exit(7);
-          }),
-          7));
+                 queue.put("last words");
+                 _exit(7);
+               }),
+               7));
   REQUIRE(queue.get_nowait() == "last words");
 }
 

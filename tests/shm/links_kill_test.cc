@@ -92,18 +92,14 @@ class Ground {
 
 TEST_CASE("a dict's writer killed anywhere loses no object that is linked to, and leaks none", "[kill]") {
   Ground ground;
-  ground.kill("put, first link ever of a dict", [](Ground& at, ThreadContext& me) {
-    ignore(at.dict->put(me, text("new"), Link(at.n).item()));
-  });
-  ground.kill("put a link over a link", [](Ground& at, ThreadContext& me) {
-    ignore(at.dict->put(me, text("b"), Link(at.n).item()));
-  });
-  ground.kill("put a link over a text", [](Ground& at, ThreadContext& me) {
-    ignore(at.dict->put(me, text("t"), Link(at.n).item()));
-  });
-  ground.kill("put a text over a link", [](Ground& at, ThreadContext& me) {
-    ignore(at.dict->put(me, text("a"), text("no link")));
-  });
+  ground.kill("put, first link ever of a dict",
+              [](Ground& at, ThreadContext& me) { ignore(at.dict->put(me, text("new"), Link(at.n).item())); });
+  ground.kill("put a link over a link",
+              [](Ground& at, ThreadContext& me) { ignore(at.dict->put(me, text("b"), Link(at.n).item())); });
+  ground.kill("put a link over a text",
+              [](Ground& at, ThreadContext& me) { ignore(at.dict->put(me, text("t"), Link(at.n).item())); });
+  ground.kill("put a text over a link",
+              [](Ground& at, ThreadContext& me) { ignore(at.dict->put(me, text("a"), text("no link"))); });
   ground.kill("put many links in one item", [](Ground& at, ThreadContext& me) {
     ignore(at.dict->put(me, text("m"), Links({at.n, at.b}).item()));
   });
@@ -157,9 +153,8 @@ TEST_CASE("a list's writer killed anywhere loses no object that is linked to, an
     std::string popped;
     ignore(at.list->pop_front(me, popped));
   });
-  ground.kill("erase_if_equal", [](Ground& at, ThreadContext& me) {
-    ignore(at.list->erase_if_equal(me, 1, Link(at.b).item()));
-  });
+  ground.kill("erase_if_equal",
+              [](Ground& at, ThreadContext& me) { ignore(at.list->erase_if_equal(me, 1, Link(at.b).item())); });
   ground.kill("pop_back_if_equal",
               [](Ground& at, ThreadContext& me) { ignore(at.list->pop_back_if_equal(me, text("text"))); });
   ground.kill("extend", [=](Ground& at, ThreadContext& me) {
