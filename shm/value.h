@@ -10,7 +10,7 @@
 // the new one; nothing needs repair.
 //
 // watch: a waiter sets `watched`, looks at the value again and sleeps on `changes`. A writer that finds `watched`
-// clears it and raises `changes` in one step, and wakes all: nobody pays when nobody watches, and a dead waiter costs one wake-up.
+// clears it, raising `changes` in one step, and wakes: nobody pays when nobody watches; a dead waiter costs a wake-up.
 #pragma once
 
 #include <cstddef>
