@@ -121,6 +121,7 @@ TEST_CASE("new readers wait once a writer waits, and get in after it") {
   Manager manager;
   auto lock = manager.rwlock();
   auto order = manager.list<std::string>();
+  auto shut_out = manager.value(false);
   lock.lock_shared();
   Process writer([&] {
     std::scoped_lock writing(lock);
@@ -129,11 +130,13 @@ TEST_CASE("new readers wait once a writer waits, and get in after it") {
   writer.start();
   Process reader([&] {
     while (lock.try_lock_shared()) lock.unlock_shared();  // until the writer waits
+    shut_out = true;
     std::shared_lock reading(lock);
     order.push_back("reader");
   });
   reader.start();
-  std::this_thread::sleep_for(20ms);
+  shut_out.wait(false);
+  std::this_thread::sleep_for(5ms);
   CHECK(order.empty());
   lock.unlock_shared();
   writer.join();
