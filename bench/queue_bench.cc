@@ -70,7 +70,8 @@ Contender stream(std::string name, Lazy<Channel> lazy) {
             Channel& channel = *lazy;
             Arrival arrived;
             auto work = run_workers(2, plan, [&](Worker& worker) {
-              worker.index() == 0 ? send_items(channel, worker, plan, arrived) : receive_items(channel, worker, arrived);
+              worker.index() == 0 ? send_items(channel, worker, plan, arrived)
+                                  : receive_items(channel, worker, arrived);
             });
             return {work[1].operations / work[1].seconds * 1e-6};
           }};

@@ -26,8 +26,8 @@ shm::QueueEnd end_of(Object& queue) {
 [[noreturn]] void throw_closed(Object& queue) {
   const shm::QueueEnd end = end_of(queue);
   if (end == shm::QueueEnd::kOpen) {
-    throw Closed(fmt::format("{} is closed: this process called close() and puts and takes no more",
-                             description_of(queue)));
+    throw Closed(
+        fmt::format("{} is closed: this process called close() and puts and takes no more", description_of(queue)));
   }
   throw Closed(fmt::format("{} is closed: it was shut down{}", description_of(queue),
                            end == shm::QueueEnd::kNow ? "" : ", and nothing is left in it"));
@@ -114,17 +114,17 @@ bool queue_get(Object& queue, std::string& item, std::int64_t wait, Word* priori
 
 bool queue_get_fixed(Object& queue, void* item, std::size_t size, std::int64_t wait, Word* priority) {
   const shm::AnyQueue& structure = open_queue(queue);
-  const Status status =
-      structure.is_ring() ? structure.ring().get_fixed(here(queue), item, size, deadline_after(wait))
-                          : structure.ordered().get_fixed(here(queue), item, size, priority, deadline_after(wait));
+  const Status status = structure.is_ring()
+                            ? structure.ring().get_fixed(here(queue), item, size, deadline_after(wait))
+                            : structure.ordered().get_fixed(here(queue), item, size, priority, deadline_after(wait));
   return in_time(status, queue, "take from");
 }
 
 bool queue_peek(Object& queue, StoredItem& item, std::int64_t wait) {
   const shm::AnyQueue& structure = open_queue(queue);
   shm::ItemKind kind = shm::ItemKind::kNull;
-  const Status status = structure.visit(
-      [&](auto& found) { return found.peek(here(queue), kind, item.bytes, deadline_after(wait)); });
+  const Status status =
+      structure.visit([&](auto& found) { return found.peek(here(queue), kind, item.bytes, deadline_after(wait)); });
   item.kind = static_cast<ItemKind>(kind);
   return in_time(status, queue, "take from");
 }
@@ -186,8 +186,7 @@ bool queue_is_empty(Object& queue) {
 }
 
 void queue_task_done(Object& queue) {
-  const Status status =
-      queue_of(queue).visit([&](auto& structure) { return structure.task_done(here(queue)); });
+  const Status status = queue_of(queue).visit([&](auto& structure) { return structure.task_done(here(queue)); });
   if (status == Status::kOk) [[likely]]
     return;
   if (status == Status::kNotHeld) {

@@ -217,12 +217,11 @@ Status OrderedQueue::peek(ThreadContext& me, ItemKind& kind, std::string& item, 
 }
 
 Status OrderedQueue::take_if_equal(ThreadContext& me, const Item& expected, Word* priority) const {
-  Status status = get_with(me, Deadline::already(), priority,
-                           [&](ItemKind kind, const std::byte* bytes, std::uint64_t size) {
-                             bool equal = kind == expected.kind && size == expected.size &&
-                                          equal_words(bytes, expected.data, size);
-                             return equal ? Status::kOk : Status::kMismatch;
-                           });
+  Status status =
+      get_with(me, Deadline::already(), priority, [&](ItemKind kind, const std::byte* bytes, std::uint64_t size) {
+        bool equal = kind == expected.kind && size == expected.size && equal_words(bytes, expected.data, size);
+        return equal ? Status::kOk : Status::kMismatch;
+      });
   return status == Status::kTimedOut || status == Status::kClosed ? Status::kMismatch : status;
 }
 

@@ -29,14 +29,14 @@ struct OrderedControl {
 
   // Guarded by `changing`.
   alignas(64) LockWord changing;
-  AtomicWord ended;    // QueueEnd
-  AtomicWord root;     // commit point; offset of the first node, 0 for no items
-  AtomicWord count;    // items below root; read by anybody
-  AtomicWord puts;     // items ever put; read by anybody
-  AtomicWord takes;    // a stamp for flights
-  AtomicWord flights;  // the first page of flights, 0 for none
-  AtomicWord returned; // 1: there may be returned flights. Set by recovery without the lock, after they were returned
-  AtomicWord recycle;  // the heap asks for it; nobody reads items without the lock
+  AtomicWord ended;     // QueueEnd
+  AtomicWord root;      // commit point; offset of the first node, 0 for no items
+  AtomicWord count;     // items below root; read by anybody
+  AtomicWord puts;      // items ever put; read by anybody
+  AtomicWord takes;     // a stamp for flights
+  AtomicWord flights;   // the first page of flights, 0 for none
+  AtomicWord returned;  // 1: there may be returned flights. Set by recovery without the lock, after they were returned
+  AtomicWord recycle;   // the heap asks for it; nobody reads items without the lock
   HeapState heap;
 
   alignas(64) Gate items;

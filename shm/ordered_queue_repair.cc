@@ -93,8 +93,7 @@ void OrderedQueue::owner_ended(const ObjectAddress& where, std::uint32_t owner) 
   wake_all(control.items);
 }
 
-void OrderedQueue::each_lock(const ObjectAddress& where, void* context,
-                             void (*visit)(void* context, LockWord& word)) {
+void OrderedQueue::each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word)) {
   visit(context, where.segment->at<OrderedControl>(where.control)->changing);
 }
 

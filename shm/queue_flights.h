@@ -5,9 +5,9 @@
 //                              | next | flight | flight | ...  --->  | 0    | ...      flight: owner, box, priority,
 //                              +------+--------+--------+-----       +------+-----              sequence, taken
 //
-// INVARIANT: a flight is whole before its `owner` is stored, and free (owner 0) means nothing. Pages are linked once and
-// stay. Under the queue's lock flights are filled and freed; without a lock recovery turns those of a dead owner into
-// returned ones, each by one compare-and-swap, so that it can do so again after a recoverer's death.
+// INVARIANT: a flight is whole before its `owner` is stored, and free (owner 0) means nothing. Pages are linked once
+// and stay. Under the queue's lock flights are filled and freed; without a lock recovery turns those of a dead owner
+// into returned ones, each by one compare-and-swap, so that it can do so again after a recoverer's death.
 #pragma once
 
 #include "shm/layout.h"
@@ -16,11 +16,11 @@
 namespace commonhold::shm {
 
 struct Flight {
-  AtomicWord owner;     // 0 free, kReturned, else as in lock words. Commit point of delivering again, and of task_done
+  AtomicWord owner;  // 0 free, kReturned, else as in lock words. Commit point of delivering again, and of task_done
   AtomicWord box;
   AtomicWord priority;
   AtomicWord sequence;
-  AtomicWord taken;     // a stamp that tells which was taken first
+  AtomicWord taken;  // a stamp that tells which was taken first
 };
 
 inline constexpr Word kReturned = Word{1} << 32;

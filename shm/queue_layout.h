@@ -45,11 +45,11 @@ struct QueueControl {
 
   // Producers', guarded by `putting`.
   alignas(128) LockWord putting;
-  AtomicWord put_cursor;     // where the next item goes
-  AtomicWord head_seen;      // a copy of `head`, behind it or equal
-  AtomicWord oldest;         // first chunk of the chain
+  AtomicWord put_cursor;      // where the next item goes
+  AtomicWord head_seen;       // a copy of `head`, behind it or equal
+  AtomicWord oldest;          // first chunk of the chain
   AtomicWord reclaim_cursor;  // chunks of items before it were given back; between oldest and get_cursor
-  AtomicWord has_large;      // 1 once an item had a chunk of its own
+  AtomicWord has_large;       // 1 once an item had a chunk of its own
 
   alignas(128) AtomicWord tail;  // commit point of put. SYNC POINT: item put
 

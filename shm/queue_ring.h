@@ -21,7 +21,7 @@ struct ItemPlace {
   Offset after = 0;  // of what follows
   std::uint64_t size = 0;
   ItemKind kind = ItemKind::kNull;  // of an item with a header
-  bool large = false;  // `at` is a chunk of its own
+  bool large = false;               // `at` is a chunk of its own
 };
 
 class QueueRing {

@@ -1,6 +1,6 @@
 // Ten producers and five consumers. The consumers are daemons that would work for ever; join() tells when every task is
-// done, and then the program simply ends. One consumer dies in the middle of a task: the queue was made to deliver such a
-// task again.
+// done, and then the program simply ends. One consumer dies in the middle of a task: the queue was made to deliver such
+// a task again.
 #include <commonhold/commonhold.h>
 #include <signal.h>
 

@@ -1,5 +1,5 @@
-// Queues in a segment that somebody wrote over: their operations may fail or give wrong items, but they end, and touch no
-// memory but the segment's.
+// Queues in a segment that somebody wrote over: their operations may fail or give wrong items, but they end, and touch
+// no memory but the segment's.
 #include <signal.h>
 
 #include <random>
@@ -15,7 +15,8 @@ using shm::Status;
 
 namespace {
 
-// Overwrites words of the queue's chunks, but for its locks: that another one holds them is no damage that could be seen.
+// Overwrites words of the queue's chunks, but for its locks: that another one holds them is no damage that could be
+// seen.
 void damage(const TestSegment& segment, const shm::ObjectAddress& where, std::mt19937_64& random) {
   std::vector<shm::Offset> granules;
   for (std::uint32_t arena : {shm::kControlArena, 0u, 1u, 2u, 3u}) {

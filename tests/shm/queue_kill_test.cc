@@ -29,7 +29,8 @@ struct Stage {
   }
   // Up to where the next put needs another chunk.
   void fill_chunk() {
-    for (std::uint64_t room; (room = room_in_chunk()) != 0;) put(bytes == 0 && room > 1100 ? std::string(1000, 'f') : "fill");
+    for (std::uint64_t room; (room = room_in_chunk()) != 0;)
+      put(bytes == 0 && room > 1100 ? std::string(1000, 'f') : "fill");
   }
   std::uint64_t room_in_chunk() {
     auto& control = *segment->at<shm::QueueControl>(where.control);
@@ -148,7 +149,8 @@ TEST_CASE("items with a chunk of their own are neither lost nor leaked by a deat
   stage.put("small");
   stage.put(big);
   stage.kill("put of a large item", [&] { stage.put(big); });
-  stage.kill("put of a very large item", [&] { stage.put(bigger); }, 1);
+  stage.kill(
+      "put of a very large item", [&] { stage.put(bigger); }, 1);
   stage.kill("get of a large item, and its memory given back", [&] { (void)stage.get(); });
   std::vector<shm::Item> items{text(big), text("small"), text(big)};
   stage.kill("put_many of large items", [&] {

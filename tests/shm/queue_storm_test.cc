@@ -81,8 +81,8 @@ struct Storm {
     std::vector<std::int64_t> last(kLives, -1);
     for (;;) {
       std::vector<std::string> values(1);
-      Status status = bulk ? queue.get_many(me, 5, values, Deadline::after(50ms))
-                           : queue.get(me, values[0], Deadline::after(50ms));
+      Status status =
+          bulk ? queue.get_many(me, 5, values, Deadline::after(50ms)) : queue.get(me, values[0], Deadline::after(50ms));
       if (status == Status::kOk) {
         for (auto& value : values) note(value, last);
       } else if (log.stop) {

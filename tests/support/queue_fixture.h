@@ -1,9 +1,9 @@
 // What the tests of queues share: making one, and its state as its users see it.
 #pragma once
 
-#include <catch2/catch.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <catch2/catch.hpp>
 
 #include <string>
 #include <vector>

@@ -5,8 +5,9 @@
 //   jobs.put(1, "fire!");
 //   auto [priority, job] = jobs.get();                     // 1, "fire!"
 //
-// P is a number. Everything else as Queue: limits, waits, tasks, redelivery (a redelivered item comes before all others),
-// the end, and what a death leaves. A put or a take costs some hundred nanoseconds more, by the logarithm of the size.
+// P is a number. Everything else as Queue: limits, waits, tasks, redelivery (a redelivered item comes before all
+// others), the end, and what a death leaves. A put or a take costs some hundred nanoseconds more, by the logarithm of
+// the size.
 //
 // Thread safety: any thread of any process.
 #pragma once
@@ -124,7 +125,8 @@ class PriorityQueue {
   explicit PriorityQueue(detail::ObjectHandle handle) : handle_(std::move(handle)) {}
 
   bool put_within(P priority, ValueArg value, std::int64_t wait) const {
-    return detail::queue_put(*handle_, detail::Encoded<T>(*handle_, value).item(), wait, detail::ordered_word(priority));
+    return detail::queue_put(*handle_, detail::Encoded<T>(*handle_, value).item(), wait,
+                             detail::ordered_word(priority));
   }
   std::optional<Entry> get_within(std::int64_t wait) const {
     detail::Word priority = 0;

@@ -10,14 +10,14 @@
 // exact at their moment.
 //
 // put and get wait as long as it takes; with a duration they throw Full or Empty when it has passed; the _nowait forms
-// try once; the try_ forms tell instead of throwing. put_many and get_many move many items in one step, which is several
-// times faster.
+// try once; the try_ forms tell instead of throwing. put_many and get_many move many items in one step, which is
+// several times faster.
 //
 // Tasks: a producer can wait for its items to be not only taken but worked off. Each consumer calls task_done() after
 // each item; join() returns when it was called as often as items were put.
 //
-// The end: close() ends this process's use of the queue; shutdown() ends everybody's: no more items can be put, and when
-// the last one is taken get() throws Closed.
+// The end: close() ends this process's use of the queue; shutdown() ends everybody's: no more items can be put, and
+// when the last one is taken get() throws Closed.
 //
 // When a process dies: an item was put when its put() had returned, and at some moment shortly before; it is taken when
 // get() is about to return. A producer that dies puts its item or does not; a consumer that dies between taking an item
@@ -154,7 +154,8 @@ class BasicQueue {
   // <queue<text> "orders" with 3 items>
   friend std::ostream& operator<<(std::ostream& out, const BasicQueue& queue) {
     const std::size_t size = queue.size();
-    return out << '<' << detail::description_of(*queue.handle_) << " with " << size << (size == 1 ? " item>" : " items>");
+    return out << '<' << detail::description_of(*queue.handle_) << " with " << size
+               << (size == 1 ? " item>" : " items>");
   }
   friend bool operator==(const BasicQueue& a, const BasicQueue& b) { return a.handle_ == b.handle_; }
 
@@ -163,8 +164,9 @@ class BasicQueue {
   std::string name() const { return detail::name_of(*handle_); }
   std::string token() const { return detail::token_of(*handle_); }
   static detail::ObjectRequest request(const QueueOptions& options = {}) {
-    constexpr const char* kPrefix =
-        kSimple ? "simple_queue<" : kOrder == detail::QueueOrder::kLifo ? "lifo_queue<" : "queue<";
+    constexpr const char* kPrefix = kSimple                               ? "simple_queue<"
+                                    : kOrder == detail::QueueOrder::kLifo ? "lifo_queue<"
+                                                                          : "queue<";
     return {detail::ObjectKind::kQueue,
             detail::fitted_signature(detail::joined({kPrefix, detail::type_name<T>(), ">"})),
             {kFixedBytes, options.maxsize > 0 ? static_cast<std::uint64_t>(options.maxsize) : 0,

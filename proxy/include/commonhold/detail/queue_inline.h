@@ -55,8 +55,8 @@ template <typename Values>
 auto BasicQueue<T, kOrder, kSimple>::put_all(const Values& values, std::int64_t wait) const -> size_type {
   if constexpr (kStoredAsIs && std::ranges::contiguous_range<const Values> &&
                 std::is_same_v<std::ranges::range_value_t<const Values>, T>) {
-    return detail::queue_put_many_fixed(*handle_, std::ranges::data(values), std::ranges::size(values), sizeof(T),
-                                        wait, detail::kKind<T>);
+    return detail::queue_put_many_fixed(*handle_, std::ranges::data(values), std::ranges::size(values), sizeof(T), wait,
+                                        detail::kKind<T>);
   } else if constexpr (detail::kShape<T> == detail::Shape::kWord) {
     std::vector<detail::Word> words;
     if constexpr (std::ranges::sized_range<const Values>) words.reserve(std::ranges::size(values));
