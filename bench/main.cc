@@ -47,6 +47,7 @@ Rows all_rows() {
   add_lock_rows(rows);
   add_sync_rows(rows);
   add_semaphore_rows(rows);
+  add_watch_rows(rows);
   add_death_rows(rows);
   add_value_rows(rows);
   add_array_rows(rows);

@@ -47,6 +47,7 @@ void add_dict_growth_rows(Rows& rows);  // dict_growth_bench.cc
 void add_lock_rows(Rows& rows);         // lock_bench.cc
 void add_sync_rows(Rows& rows);         // sync_bench.cc
 void add_semaphore_rows(Rows& rows);    // semaphore_bench.cc
+void add_watch_rows(Rows& rows);        // watch_bench.cc
 void add_death_rows(Rows& rows);        // death_bench.cc
 void add_value_rows(Rows& rows);        // value_bench.cc
 void add_array_rows(Rows& rows);        // array_bench.cc

@@ -110,10 +110,10 @@ void add_semaphore_rows(Rows& rows) {
     int workers;
     Way way;
   };
-  for (const Case& one : {Case{"share and unshare, free", 1, Way::kRead}, Case{"write and unlock, free", 1, Way::kWrite},
-                          Case{"share and unshare, 2 processes", 2, Way::kRead},
-                          Case{"write and unlock, 2 processes", 2, Way::kWrite},
-                          Case{"63 shared : 1 written, 2 processes", 2, Way::kMostlyRead}}) {
+  for (const Case& one :
+       {Case{"share and unshare, free", 1, Way::kRead}, Case{"write and unlock, free", 1, Way::kWrite},
+        Case{"share and unshare, 2 processes", 2, Way::kRead}, Case{"write and unlock, 2 processes", 2, Way::kWrite},
+        Case{"63 shared : 1 written, 2 processes", 2, Way::kMostlyRead}}) {
     rows.push_back({.family = "rwlock",
                     .name = one.name,
                     .unit = "M/s",

@@ -58,7 +58,8 @@ std::string type_in(const std::string& signature) {
 
 }  // namespace
 
-kj::Promise<kj::Own<CustomObjects::Constructed>> CustomObjects::construct(const std::string& signature, std::string arguments) {
+kj::Promise<kj::Own<CustomObjects::Constructed>> CustomObjects::construct(const std::string& signature,
+                                                                          std::string arguments) {
   auto type = rpc::find_custom_type(type_in(signature));
   if (type == nullptr) {
     auto refused = kj::heap<Constructed>();
@@ -70,17 +71,17 @@ kj::Promise<kj::Own<CustomObjects::Constructed>> CustomObjects::construct(const 
                     signature)};
     return kj::mv(refused);
   }
-  return on_a_thread<Constructed>(
-      [type = std::move(type), segment = segment_, authkey = authkey_, arguments = std::move(arguments)](Constructed& made) {
-        made.instance = std::make_shared<Instance>();
-        made.instance->type = type;
-        auto raised = caught([&]() { made.instance->object = type->construct({segment, authkey, arguments}); });
-        if (!raised && made.instance->object == nullptr) raised = Raised{"nothing", "it gave no object"};
-        if (raised) {
-          made.refusal = Refusal{FailureCode::INTERNAL, fmt::format("the constructor of {} raised {}: {}", type->name,
-                                                                    raised->type, raised->message)};
-        }
-      });
+  return on_a_thread<Constructed>([type = std::move(type), segment = segment_, authkey = authkey_,
+                                   arguments = std::move(arguments)](Constructed& made) {
+    made.instance = std::make_shared<Instance>();
+    made.instance->type = type;
+    auto raised = caught([&]() { made.instance->object = type->construct({segment, authkey, arguments}); });
+    if (!raised && made.instance->object == nullptr) raised = Raised{"nothing", "it gave no object"};
+    if (raised) {
+      made.refusal = Refusal{FailureCode::INTERNAL, fmt::format("the constructor of {} raised {}: {}", type->name,
+                                                                raised->type, raised->message)};
+    }
+  });
 }
 
 void CustomObjects::add(shm::ObjectId id, std::shared_ptr<Instance> instance) {
@@ -108,7 +109,8 @@ Result<std::shared_ptr<CustomObjects::Instance>> CustomObjects::instance_of(shm:
                              id.index, id.generation)};
 }
 
-kj::Promise<kj::Own<CustomObjects::Reply>> CustomObjects::call(shm::ObjectId id, std::string method, std::string arguments) {
+kj::Promise<kj::Own<CustomObjects::Reply>> CustomObjects::call(shm::ObjectId id, std::string method,
+                                                               std::string arguments) {
   auto found = instance_of(id);
   auto refused = kj::heap<Reply>();
   if (auto* refusal = std::get_if<Refusal>(&found)) {
@@ -119,9 +121,9 @@ kj::Promise<kj::Own<CustomObjects::Reply>> CustomObjects::call(shm::ObjectId id,
   if (instance->type->methods.count(method) == 0) {
     std::string known;
     for (auto& [name, body] : instance->type->methods) known += known.empty() ? name : fmt::format(", {}", name);
-    refused->refusal = Refusal{FailureCode::UNKNOWN_METHOD, fmt::format("{} has no method \"{}\"; it has {}",
-                                                                       instance->type->name, method,
-                                                                       known.empty() ? "none" : known)};
+    refused->refusal =
+        Refusal{FailureCode::UNKNOWN_METHOD, fmt::format("{} has no method \"{}\"; it has {}", instance->type->name,
+                                                         method, known.empty() ? "none" : known)};
     return kj::mv(refused);
   }
   return on_a_thread<Reply>([instance = std::move(instance), method = std::move(method), segment = segment_,

@@ -1,5 +1,6 @@
-// The objects of a program's own types (rpc/custom_types.h): the one thing that lives in the server's process and not in
-// the segment. There each has a record of kind custom, by which it is referred to, named and destroyed like all others.
+// The objects of a program's own types (rpc/custom_types.h): the one thing that lives in the server's process and not
+// in the segment. There each has a record of kind custom, by which it is referred to, named and destroyed like all
+// others.
 //
 // Constructors, methods and destructors are user code: they run on threads of their own, never under a lock of ours and
 // never on the event loop, so that one that waits holds up its caller alone. A method that runs keeps its object.

@@ -46,6 +46,16 @@ std::exception_ptr death_of(const WorkerProcess& worker, std::optional<int> code
       WorkerDied(pid, signal, status, fmt::format("worker {} of the pool {} {}", pid, how, when)));
 }
 
+// What a dead worker left in its queue. It may have died holding the queue: then the wait is until that is repaired.
+std::optional<std::string> next_left(const Queue<std::string>& tasks) {
+  for (int tries = 0; tries < 10; ++tries) {
+    if (auto bytes = tasks.try_get()) return bytes;
+    if (tasks.size() == 0) return std::nullopt;
+    if (auto bytes = tasks.try_get_for(kPatience)) return bytes;
+  }
+  return std::nullopt;
+}
+
 class AllSignalsBlocked {
  public:
   AllSignalsBlocked() {
@@ -190,7 +200,7 @@ void PoolCore::worker_died(Worker& worker, Finished& finished) {
 void PoolCore::take_back(Worker& worker, Finished& finished) {
   std::vector<std::uint64_t> back;
   try {
-    while (auto bytes = worker.tasks.try_get()) {
+    while (auto bytes = next_left(worker.tasks)) {
       const auto id = head_of<TaskHead>(*bytes).id;
       const auto found = tasks_.find(id);
       if (found == tasks_.end()) continue;

@@ -213,7 +213,7 @@ Message receive_packet(int socket, std::uint64_t most, char* buffer) {
   } else if (buffer[0] == kDescriptorPacket && size == 2 && descriptor.fd >= 0) {
     message.is_descriptor = true;
     message.descriptor = std::move(descriptor);
-    message.bytes.assign(buffer + 1, 1);
+    message.bytes.push_back(buffer[1]);
   } else if (buffer[0] != kInline) {
     throw SystemError(EBADMSG, "a packet arrived that no Connection sent");
   } else if (size - 1 > most) {

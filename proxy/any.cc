@@ -52,7 +52,8 @@ void Any::refuse_number(std::uint64_t value) {
 }
 
 void Any::mismatch(const std::string& wanted) const {
-  throw TypeMismatch(fmt::format("the value {} is of type {}, and was asked for as {}", shown(*this), type_name(), wanted));
+  throw TypeMismatch(
+      fmt::format("the value {} is of type {}, and was asked for as {}", shown(*this), type_name(), wanted));
 }
 
 bool Any::refers_to(const detail::ObjectRequest& request) const {
@@ -135,11 +136,12 @@ std::weak_ordering operator<=>(const Any& a, const Any& b) {
     case Any::Type::kMap: {
       const auto& x = *std::get<std::shared_ptr<const Any::Map>>(a.value_);
       const auto& y = *std::get<std::shared_ptr<const Any::Map>>(b.value_);
-      return std::lexicographical_compare_three_way(
-          x.begin(), x.end(), y.begin(), y.end(), [](const auto& m, const auto& n) -> std::weak_ordering {
-            if (const auto order = m.first <=> n.first; order != 0) return order;
-            return m.second <=> n.second;
-          });
+      return std::lexicographical_compare_three_way(x.begin(), x.end(), y.begin(), y.end(),
+                                                    [](const auto& m, const auto& n) -> std::weak_ordering {
+                                                      if (const auto order = m.first <=> n.first; order != 0)
+                                                        return order;
+                                                      return m.second <=> n.second;
+                                                    });
     }
     case Any::Type::kReference: {
       const detail::Object& x = *std::get<detail::ObjectHandle>(a.value_);

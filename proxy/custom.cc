@@ -40,7 +40,7 @@ struct Serving {
 struct Known {
   struct Type {
     rpc::CustomType type;
-    std::map<std::size_t, ConstructorBody> constructors;  // by the number of arguments
+    std::map<std::size_t, ConstructorBody> constructors;        // by the number of arguments
     std::vector<std::pair<std::string, std::string>> pointers;  // bytes of a pointer to member, its method's name
   };
   std::mutex mutex;
@@ -132,8 +132,8 @@ std::string registered_name(const std::type_info& type) {
   std::lock_guard hold(known.mutex);
   auto found = known.names.find(type.name());
   if (found != known.names.end()) return found->second;
-  throw UsageError(fmt::format("this program has not registered {}: make a commonhold::Type<{}> first",
-                               demangled(type), demangled(type)));
+  throw UsageError(fmt::format("this program has not registered {}: make a commonhold::Type<{}> first", demangled(type),
+                               demangled(type)));
 }
 
 std::string registered_method(const std::type_info& type, const void* pointer, std::size_t size) {

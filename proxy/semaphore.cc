@@ -53,16 +53,17 @@ bool semaphore_acquire(Object& semaphore, std::int64_t wait) {
 void semaphore_release(Object& semaphore, std::int64_t permits) {
   const shm::Semaphore& structure = of(semaphore);
   if (permits < 1) {
-    throw ValueError(fmt::format("cannot release {} permits to {}: give 1 or more", permits, description_of(semaphore)));
+    throw ValueError(
+        fmt::format("cannot release {} permits to {}: give 1 or more", permits, description_of(semaphore)));
   }
   const Status status = structure.release(here(semaphore), static_cast<shm::Word>(permits));
   if (status == Status::kOk) [[likely]]
     return;
   if (status != Status::kOutOfRange) throw_status(status, semaphore, "release");
-  throw ValueError(fmt::format("cannot release {} permit{} to {}: its value, {}, would rise above {}. It is unchanged; "
-                               "release only what was acquired",
-                               permits, permits == 1 ? "" : "s", description_of(semaphore), structure.value(),
-                               structure.limit()));
+  throw ValueError(
+      fmt::format("cannot release {} permit{} to {}: its value, {}, would rise above {}. It is unchanged; "
+                  "release only what was acquired",
+                  permits, permits == 1 ? "" : "s", description_of(semaphore), structure.value(), structure.limit()));
 }
 
 std::int64_t semaphore_value(Object& semaphore) {

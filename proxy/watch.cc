@@ -30,8 +30,8 @@ std::shared_ptr<WatchState> watch_object(const ObjectHandle& object, const Item*
   shm::Status status = shm::Status::kNotFound;
   switch ((*object).kind) {
     case ObjectKind::kDict:
-      watch->watcher = key != nullptr ? shm::watch_dict_key(me, where, to_shm(*key), status)
-                                      : shm::watch_dict(me, where, status);
+      watch->watcher =
+          key != nullptr ? shm::watch_dict_key(me, where, to_shm(*key), status) : shm::watch_dict(me, where, status);
       break;
     case ObjectKind::kList:
       watch->watcher = shm::watch_list(me, where, status);

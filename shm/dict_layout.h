@@ -39,10 +39,10 @@ struct DictShard {
   alignas(64) AtomicWord recycle;  // see heap.h
   AtomicWord root;                 // 0 empty, or table offset | size code 1-3, or directory offset | 32 | depth
   // Watching (watch.h), guarded by `writing`. A writer looks at `watched`, on a line that it has looked at already.
-  AtomicWord watched;                // bit 63: the whole dict; bits 0-62: keys with such a hash; 0 nobody
-  AtomicWord notes;                  // changes of watched keys that were noted
-  AtomicWord looked_at;              // the notes that there were at the last look of any watcher of a key
-  AtomicWord noted[kNotesKept];      // hash of the key of note n at n % kNotesKept
+  AtomicWord watched;            // bit 63: the whole dict; bits 0-62: keys with such a hash; 0 nobody
+  AtomicWord notes;              // changes of watched keys that were noted
+  AtomicWord looked_at;          // the notes that there were at the last look of any watcher of a key
+  AtomicWord noted[kNotesKept];  // hash of the key of note n at n % kNotesKept
 };
 static_assert(sizeof(DictShard) == 448);
 
@@ -51,8 +51,8 @@ inline constexpr std::uint64_t kDefaultShards = 16;
 inline constexpr std::uint64_t kMaxShards = 128;
 
 struct DictControl {
-  Word shards;                           // power of two; written once
-  Word seed;                             // of the key hash; written once
+  Word shards;                            // power of two; written once
+  Word seed;                              // of the key hash; written once
   std::atomic<std::uint32_t> notes_made;  // futex of all watchers (watch.h): raised with each note of any shard
   std::uint32_t unused;
   alignas(64) AtomicWord next_sequence;  // drawn by each insertion of a new key

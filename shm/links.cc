@@ -90,7 +90,8 @@ bool List::each_link(ThreadContext& me, const ObjectAddress& where, Deadline dea
       const AtomicWord* box = box_at(segment, cells[i].load(std::memory_order_relaxed));
       if (box == nullptr) continue;
       const Word header = box->load(std::memory_order_relaxed);
-      visit_links(static_cast<ItemKind>(header & 0xff), reinterpret_cast<const std::byte*>(box + 1), header >> 8, visit);
+      visit_links(static_cast<ItemKind>(header & 0xff), reinterpret_cast<const std::byte*>(box + 1), header >> 8,
+                  visit);
     }
   }
   return true;

@@ -1,9 +1,9 @@
 // Items that keep other objects alive: which objects they are, and the marks that tell the sweep where to look.
 //
-// INVARIANT: whoever stores an item that links to an object holds a reference of its session to that object, from before
-// the item is written until after it can be seen. And before it can be seen, the container's record says that it refers
-// to others, and the object's that it was stored. The sweep (sweep.h) relies on both. A death in between leaves marks
-// that nothing needs, which costs a look.
+// INVARIANT: whoever stores an item that links to an object holds a reference of its session to that object, from
+// before the item is written until after it can be seen. And before it can be seen, the container's record says that it
+// refers to others, and the object's that it was stored. The sweep (sweep.h) relies on both. A death in between leaves
+// marks that nothing needs, which costs a look.
 #pragma once
 
 #include <cstdint>

@@ -48,12 +48,13 @@ enum class ObjectState : std::uint8_t {
 };
 
 struct ObjectRecord {
-  AtomicWord state;        // ObjectState in bits 0-7, ObjectKind in 8-15, generation in 32-63
-  AtomicWord control;      // offset of the control block
-  AtomicWord held_inside;  // links to it that the server's last count found in containers: for people, nothing relies on it
-  AtomicWord created_ns;   // CLOCK_REALTIME
-  AtomicWord refers;       // 1: its items may link to other objects. Set before the first such item, never cleared
-  AtomicWord stored;       // 1: some container's item may link to it. Set before the first such item, never cleared
+  AtomicWord state;    // ObjectState in bits 0-7, ObjectKind in 8-15, generation in 32-63
+  AtomicWord control;  // offset of the control block
+  AtomicWord
+      held_inside;  // links to it that the server's last count found in containers: for people, nothing relies on it
+  AtomicWord created_ns;  // CLOCK_REALTIME
+  AtomicWord refers;      // 1: its items may link to other objects. Set before the first such item, never cleared
+  AtomicWord stored;      // 1: some container's item may link to it. Set before the first such item, never cleared
   Word unused[2];
   char name[kMaxNameBytes + 1];            // NUL-terminated; empty for anonymous. Words are written by write_words
   char signature[kMaxSignatureBytes + 1];  // "dict<text,int64>"
@@ -89,7 +90,8 @@ struct ObjectPlan {
   // [1] element bytes. kLock: [0] 1 = poison when the owner dies.
   // kQueue, kPriorityQueue: [0] bytes of fixed items (0 = any size), [1] limit (0 = none), [2] 0 first in first out,
   // 2 last in first out, 3 by priority, [3] 1 = items are delivered again when their consumer dies.
-  // kSemaphore: [0] start, [1] 1 = never above it, [2] 1 = what a dead process acquired does not come back. kRwLock: none.
+  // kSemaphore: [0] start, [1] 1 = never above it, [2] 1 = what a dead process acquired does not come back. kRwLock:
+  // none.
   std::uint64_t arguments[4] = {};
 };
 

@@ -27,11 +27,15 @@ std::string audit(ThreadContext& me, const ObjectAddress& where) {
 
 // A dict, or what has its structure.
 constexpr ObjectType dict_like(ObjectKind kind, const char* name) {
-  return {kind, name,
+  return {kind,
+          name,
           [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
             return Dict::create(me, object, plan.arguments[0], control);
           },
-          Dict::repair, Dict::each_lock, audit<Dict>, Dict::each_link};
+          Dict::repair,
+          Dict::each_lock,
+          audit<Dict>,
+          Dict::each_link};
 }
 
 constexpr ObjectType kTypes[] = {

@@ -25,8 +25,7 @@ inline void relax() {
 
 }  // namespace
 
-RwLock::RwLock(const ObjectAddress& where)
-    : where_(where), control_(where.segment->at<RwLockControl>(where.control)) {}
+RwLock::RwLock(const ObjectAddress& where) : where_(where), control_(where.segment->at<RwLockControl>(where.control)) {}
 
 bool RwLock::is_mine(const ThreadContext& me) const {
   return (control_->word.state.load(std::memory_order_relaxed) & ~kLockWaiters) == me.owner();

@@ -4,16 +4,16 @@
 //                        ^ looked through by a writer
 //   RwLockControl { word, readers_seen, drained, draining, exclusive, died }
 //
-// A reader announces the lock, then looks at `word`; a writer takes `word`, then looks through the slots: one of the two
-// sees the other, and a reader that sees a writer takes its announcement back. INVARIANT: whoever shares the lock is
-// announced; while `exclusive` is 1 nobody shares it. A dead reader is released by the emptying of its slot, a dead
+// A reader announces the lock, then looks at `word`; a writer takes `word`, then looks through the slots: one of the
+// two sees the other, and a reader that sees a writer takes its announcement back. INVARIANT: whoever shares the lock
+// is announced; while `exclusive` is 1 nobody shares it. A dead reader is released by the emptying of its slot, a dead
 // writer by the recovery of `word`: there is nothing to repair.
 //
-// Fairness: readers that find `word` taken wait for it like a writer does and announce themselves while they hold it. So
-// new readers wait as soon as a writer does, and queue with writers on equal terms.
+// Fairness: readers that find `word` taken wait for it like a writer does and announce themselves while they hold it.
+// So new readers wait as soon as a writer does, and queue with writers on equal terms.
 //
-// `readers_seen` spares writers the look through the slots. A reader that finds it 0 sets it and looks at `word` again; a
-// writer that found no announcement clears it.
+// `readers_seen` spares writers the look through the slots. A reader that finds it 0 sets it and looks at `word` again;
+// a writer that found no announcement clears it.
 #pragma once
 
 #include "shm/deadline.h"

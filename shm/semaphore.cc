@@ -109,8 +109,7 @@ Status Semaphore::release(ThreadContext& me, Word permits) const {
     do {
       seen = control_->state.load(std::memory_order_relaxed);
       if (!released(switched(seen, session), permits, limit_, next)) return Status::kOutOfRange;
-    } while (
-        !control_->state.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed));
+    } while (!control_->state.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed));
   }
   if ((seen & kWaiters) != 0) [[unlikely]]
     futex_wake(futex_of(control_->state), static_cast<int>(permits));

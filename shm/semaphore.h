@@ -14,8 +14,8 @@
 // A release takes away from what the releasing process holds; beyond that it makes new permits. A death gives back what
 // the dead process acquired and did not release itself. A session that ends in order gives nothing back.
 //
-// Waiting: a waiter sets W before it sleeps. A release that finds W clears it and wakes; who slept takes its permit with
-// W set again, and wakes one more while permits are left. A death wakes all sleepers (sleep_notice.h).
+// Waiting: a waiter sets W before it sleeps. A release that finds W clears it and wakes; who slept takes its permit
+// with W set again, and wakes one more while permits are left. A death wakes all sleepers (sleep_notice.h).
 #pragma once
 
 #include "shm/deadline.h"

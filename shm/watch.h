@@ -1,20 +1,21 @@
-// Waiting for a change of a dict, one of its keys, a list or a value. A writer pays a look at a flag on a cache line that
-// it touches anyway; nobody else pays.
+// Waiting for a change of a dict, one of its keys, a list or a value. A writer pays a look at a flag on a cache line
+// that it touches anyway; nobody else pays.
 //
-// List and whole dict: a watcher sets the flag under the structure's lock (of a dict: each shard's). A writer that finds it
-// set, still under that lock, counts the change, clears the flag and wakes. So a change either came before the flag was
-// set, and whoever reads after that sees it, or is counted.
+// List and whole dict: a watcher sets the flag under the structure's lock (of a dict: each shard's). A writer that
+// finds it set, still under that lock, counts the change, clears the flag and wakes. So a change either came before the
+// flag was set, and whoever reads after that sees it, or is counted.
 //
-// Key: its shard has 63 flags, chosen by the key's hash. A change that finds its flag set is noted with its whole hash; the
-// first note after any watcher's look wakes. The flags stay until kNotesKept + 1 notes came without a look, which clears
-// them all. INVARIANT: between a watcher's looks its key's changes are among the last kNotesKept notes, or there were more;
-// in the latter case it takes its key for changed.
+// Key: its shard has 63 flags, chosen by the key's hash. A change that finds its flag set is noted with its whole hash;
+// the first note after any watcher's look wakes. The flags stay until kNotesKept + 1 notes came without a look, which
+// clears them all. INVARIANT: between a watcher's looks its key's changes are among the last kNotesKept notes, or there
+// were more; in the latter case it takes its key for changed.
 //
-// Value: the watcher sets the flag, then looks at the value; a writer changes the value, then looks at the flag (value.h).
+// Value: the watcher sets the flag, then looks at the value; a writer changes the value, then looks at the flag
+// (value.h).
 //
 // INVARIANT: after look() every later change raises the futex. A death: a writer's repair notes a change of everything
-// that its lock guards (a value's watcher compares the value as well); a watcher that dies leaves a flag, which costs one
-// writer one needless wake-up. Sleepers are woken by every death (sleep_notice.h).
+// that its lock guards (a value's watcher compares the value as well); a watcher that dies leaves a flag, which costs
+// one writer one needless wake-up. Sleepers are woken by every death (sleep_notice.h).
 #pragma once
 
 #include <atomic>
@@ -49,8 +50,8 @@ struct WatchersToWake {
   const std::atomic<std::uint32_t>* futex = nullptr;
 };
 
-// Notes a change of the key with this hash; of everything in the shard; of the list. REQUIRES: the structure's lock, the
-// caller's or a dead owner's.
+// Notes a change of the key with this hash; of everything in the shard; of the list. REQUIRES: the structure's lock,
+// the caller's or a dead owner's.
 void note_dict_change(DictControl& control, DictShard& shard, std::uint64_t hash, WatchersToWake& later);
 void note_all_dict_changes(DictControl& control, DictShard& shard);
 void note_list_change(ListControl& control);

@@ -59,7 +59,8 @@ int main() {
   std::vector<commonhold::Process> bidders;
   for (int i = 1; i <= 5; ++i) {
     bidders.emplace_back([=] {
-      for (int amount = 10; amount <= 100; amount += 10) auction.call<bool>("bid", "bidder " + std::to_string(i), amount);
+      for (int amount = 10; amount <= 100; amount += 10)
+        auction.call<bool>("bid", "bidder " + std::to_string(i), amount);
     });
   }
   for (auto& bidder : bidders) bidder.start();

@@ -1,5 +1,5 @@
-// A catalogue that many read and few change: readers share the lock, a writer has it alone, and one that is killed in the
-// middle of a change is noticed by the next.
+// A catalogue that many read and few change: readers share the lock, a writer has it alone, and one that is killed in
+// the middle of a change is noticed by the next.
 #include <commonhold/commonhold.h>
 #include <signal.h>
 

@@ -1,6 +1,6 @@
 // Objects inside of objects: a shop's shelves are a dict of lists of dicts, each of them shared.
-// It teaches that what is read out of a container is the object itself, that a whole tree outlives the process that made
-// it, that taking a branch out frees all of it, and that circles are no leak.
+// It teaches that what is read out of a container is the object itself, that a whole tree outlives the process that
+// made it, that taking a branch out frees all of it, and that circles are no leak.
 #include <commonhold/commonhold.h>
 
 #include <chrono>

@@ -138,10 +138,10 @@ TEST_CASE("a wait whose time passes gets the lock before it returns") {
   ManagerHome home;
   Manager manager;
   auto condition = manager.condition();
-  std::atomic<bool> over{false};
+  std::atomic<bool> over{false}, told{true};
   std::thread waiting([&] {
     std::scoped_lock guard(condition);
-    CHECK(!condition.wait(5ms));
+    told = condition.wait(5ms);
     over = true;
   });
   REQUIRE(eventually([&] { return condition.n_waiting() == 1; }));
@@ -152,6 +152,7 @@ TEST_CASE("a wait whose time passes gets the lock before it returns") {
   }
   waiting.join();
   CHECK(over);
+  CHECK(!told);
 }
 
 TEST_CASE("notify wakes so many that wait now, in their order; nobody waiting: nothing is remembered") {

@@ -1,6 +1,7 @@
 // How a pool and its workers begin and end: rows of docs/semantics/pool.md.
 #include <commonhold/commonhold.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -148,6 +149,25 @@ TEST_CASE("what a pool cannot be made of is refused") {
   CHECK_THROWS_AS(Pool({.processes = 1, .max_tasks_per_child = 0}), ValueError);
   CHECK_THROWS_AS(Pool({.processes = 1, .retries = -1}), ValueError);
   CHECK(Pool().processes() == static_cast<std::size_t>(usable_cpu_count()));
+}
+
+TEST_CASE("a pool that cannot start all its workers leaves none") {
+  Process program([] {
+    Manager manager;
+    const auto warm = manager.queue<int>();  // what the manager opens is open
+    const int next = dup(STDIN_FILENO);
+    close(next);
+    const rlimit few{static_cast<rlim_t>(next) + 5, static_cast<rlim_t>(next) + 5};
+    setrlimit(RLIMIT_NOFILE, &few);
+    try {
+      Pool pool({.processes = 16, .manager = manager});
+    } catch (const SystemError&) {
+      throw Exit(active_children().empty() ? 42 : 1);
+    }
+  });
+  program.start();
+  program.join();
+  CHECK(program.exitcode() == std::optional<int>(42));
 }
 
 TEST_CASE("a program that never closes its pool ends") {

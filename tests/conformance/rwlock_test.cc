@@ -201,8 +201,9 @@ TEST_CASE("a readers-writer lock says who holds it, and is found by its name") {
   lock.unlock_shared();
   lock.lock();
   out << lock;
-  CHECK(out.str() == "<rwlock \"table\" free><rwlock \"table\" shared by 1 thread><rwlock \"table\" written by process " +
-                         std::to_string(getpid()) + ">");
+  CHECK(out.str() ==
+        "<rwlock \"table\" free><rwlock \"table\" shared by 1 thread><rwlock \"table\" written by process " +
+            std::to_string(getpid()) + ">");
   CHECK(manager.open<RWLock>("table") == lock);
   CHECK(attach<RWLock>(lock.token()).held());
   CHECK_THROWS_AS(manager.open<Lock>("table"), TypeMismatch);

@@ -162,6 +162,34 @@ TEST_CASE("workers killed at random: every task ends, with its own result or wit
   CHECK(died <= kills);  // no more than the task that each had in its hands
 }
 
+TEST_CASE("workers killed at random in short tasks and between them: no task runs twice, and each result ran once") {
+  constexpr int kTasks = 20'000;
+  ManagerHome home;
+  Manager manager;
+  auto runs = manager.array<int>(kTasks);
+  auto task = inherited([&](int n) {
+    runs[n] += 1;
+    return n;
+  });
+  Pool pool(3);
+  Killer killer(pool, Catch::rngSeed() + 4, 4000);
+  auto results = pool.imap(task, numbers(kTasks));
+  std::vector<bool> done(kTasks);
+  int died = 0;
+  for (int place = 0; place < kTasks; ++place) {
+    try {
+      done.at(static_cast<std::size_t>(results.next().value())) = true;
+    } catch (const WorkerDied&) {
+      ++died;
+    }
+  }
+  CHECK(!results.next());
+  CHECK(died <= killer.stop());
+  int wrong = 0;
+  for (int n = 0; n < kTasks; ++n) wrong += runs[n] > 1 || (done[static_cast<std::size_t>(n)] && runs[n] != 1);
+  CHECK(wrong == 0);
+}
+
 TEST_CASE("workers killed at random while tasks may run again: all results are there") {
   for (const std::size_t chunk : {1, 50}) {
     Pool pool({.processes = 3, .retries = 1000});

@@ -85,12 +85,24 @@ TEST_CASE("nested objects go with the last that contains them") {
   add("a");
   add("b");
   REQUIRE(objects_left(manager, 5) == 5);
-  SECTION("erased") { tables.erase("a"); }
-  SECTION("overwritten with another") { tables.put("a", tables.at("b")); }
-  SECTION("popped") { REQUIRE(tables.pop("a").size() == 1); }
-  SECTION("popped last") { REQUIRE(tables.popitem().first == "b"); }
-  SECTION("assigned") { tables.assign({{"b", tables.at("b")}}); }
-  SECTION("exchanged") { REQUIRE(tables.exchange("a", tables.at("b"))); }
+  SECTION("erased") {
+    tables.erase("a");
+  }
+  SECTION("overwritten with another") {
+    tables.put("a", tables.at("b"));
+  }
+  SECTION("popped") {
+    REQUIRE(tables.pop("a").size() == 1);
+  }
+  SECTION("popped last") {
+    REQUIRE(tables.popitem().first == "b");
+  }
+  SECTION("assigned") {
+    tables.assign({{"b", tables.at("b")}});
+  }
+  SECTION("exchanged") {
+    REQUIRE(tables.exchange("a", tables.at("b")));
+  }
   REQUIRE(objects_left(manager, 3) == 3);
   tables.clear();
   REQUIRE(objects_left(manager, 1) == 1);
@@ -102,12 +114,24 @@ TEST_CASE("a list's nested objects go with the last that contains them") {
   for (int i = 0; i < 3; ++i) rows.push_back(manager.dict<std::string, int>({{"i", i}}));
   REQUIRE(objects_left(manager, 4) == 4);
   std::size_t left = 3;
-  SECTION("erased") { rows.erase(1); }
-  SECTION("popped at the back") { REQUIRE(rows.pop_back().at("i") == 2); }
-  SECTION("popped at the front") { REQUIRE(rows.pop_front().at("i") == 0); }
-  SECTION("popped in the middle") { REQUIRE(rows.pop(-2).at("i") == 1); }
-  SECTION("overwritten") { rows.set(0, rows.at(1)); }
-  SECTION("removed") { rows.remove(rows.at(2)); }
+  SECTION("erased") {
+    rows.erase(1);
+  }
+  SECTION("popped at the back") {
+    REQUIRE(rows.pop_back().at("i") == 2);
+  }
+  SECTION("popped at the front") {
+    REQUIRE(rows.pop_front().at("i") == 0);
+  }
+  SECTION("popped in the middle") {
+    REQUIRE(rows.pop(-2).at("i") == 1);
+  }
+  SECTION("overwritten") {
+    rows.set(0, rows.at(1));
+  }
+  SECTION("removed") {
+    rows.remove(rows.at(2));
+  }
   SECTION("cut out") {
     rows.erase_slice(0, 2);
     left = 2;

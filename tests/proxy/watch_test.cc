@@ -4,8 +4,8 @@
 #include <signal.h>
 #include <sys/epoll.h>
 
-#include <catch2/catch.hpp>
 #include <array>
+#include <catch2/catch.hpp>
 #include <filesystem>
 #include <thread>
 

@@ -2,6 +2,7 @@
 // after a sweep none lives that nothing keeps. And the sweep itself, killed everywhere.
 #include <optional>
 
+#include "shm/any_queue.h"
 #include "shm/dict_layout.h"
 #include "support/link_ground.h"
 #include "support/structure_kill.h"
@@ -91,18 +92,14 @@ class Ground {
 
 TEST_CASE("a dict's writer killed anywhere loses no object that is linked to, and leaks none", "[kill]") {
   Ground ground;
-  ground.kill("put, first link ever of a dict", [](Ground& at, ThreadContext& me) {
-    ignore(at.dict->put(me, text("new"), Link(at.n).item()));
-  });
-  ground.kill("put a link over a link", [](Ground& at, ThreadContext& me) {
-    ignore(at.dict->put(me, text("b"), Link(at.n).item()));
-  });
-  ground.kill("put a link over a text", [](Ground& at, ThreadContext& me) {
-    ignore(at.dict->put(me, text("t"), Link(at.n).item()));
-  });
-  ground.kill("put a text over a link", [](Ground& at, ThreadContext& me) {
-    ignore(at.dict->put(me, text("a"), text("no link")));
-  });
+  ground.kill("put, first link ever of a dict",
+              [](Ground& at, ThreadContext& me) { ignore(at.dict->put(me, text("new"), Link(at.n).item())); });
+  ground.kill("put a link over a link",
+              [](Ground& at, ThreadContext& me) { ignore(at.dict->put(me, text("b"), Link(at.n).item())); });
+  ground.kill("put a link over a text",
+              [](Ground& at, ThreadContext& me) { ignore(at.dict->put(me, text("t"), Link(at.n).item())); });
+  ground.kill("put a text over a link",
+              [](Ground& at, ThreadContext& me) { ignore(at.dict->put(me, text("a"), text("no link"))); });
   ground.kill("put many links in one item", [](Ground& at, ThreadContext& me) {
     ignore(at.dict->put(me, text("m"), Links({at.n, at.b}).item()));
   });
@@ -156,9 +153,8 @@ TEST_CASE("a list's writer killed anywhere loses no object that is linked to, an
     std::string popped;
     ignore(at.list->pop_front(me, popped));
   });
-  ground.kill("erase_if_equal", [](Ground& at, ThreadContext& me) {
-    ignore(at.list->erase_if_equal(me, 1, Link(at.b).item()));
-  });
+  ground.kill("erase_if_equal",
+              [](Ground& at, ThreadContext& me) { ignore(at.list->erase_if_equal(me, 1, Link(at.b).item())); });
   ground.kill("pop_back_if_equal",
               [](Ground& at, ThreadContext& me) { ignore(at.list->pop_back_if_equal(me, text("text"))); });
   ground.kill("extend", [=](Ground& at, ThreadContext& me) {
@@ -178,6 +174,51 @@ TEST_CASE("a list's writer killed anywhere loses no object that is linked to, an
   });
   ground.kill("clear", [](Ground& at, ThreadContext& me) { ignore(at.list->clear(me)); });
   ground.kill("reverse", [](Ground& at, ThreadContext& me) { ignore(at.list->reverse(me)); });
+}
+
+TEST_CASE("a writer or taker of a queue killed anywhere loses no object that is linked to, and leaks none", "[kill]") {
+  // A ring, a queue of the last in first out, and one that delivers again.
+  for (std::uint64_t order : {0, 2, 3}) {
+    Ground ground;
+    auto& me = ground.segment.me();
+    ObjectId id;
+    REQUIRE(create_object(me, {ObjectKind::kQueue, "queue", "queue", {0, 0, order % 3, order == 3 ? 1u : 0u}}, id) ==
+            Status::kOk);
+    const shm::AnyQueue queue(address_of(ground.segment, id));
+    auto put = [&](const Item& item) {
+      queue.is_ring() ? ignore(queue.ring().put(ground.segment.me(), item, shm::Deadline::already()))
+                      : ignore(queue.ordered().put(ground.segment.me(), item, 0, shm::Deadline::already()));
+    };
+    ObjectId in_queue = make_object(ground.segment, ObjectKind::kLock);
+    put(Links({ground.c, in_queue}).item());
+    put(text("plain"));
+    put(Link(ground.b).item());
+    REQUIRE(wrong_after_sweep(ground.segment) == "");
+    REQUIRE(is_alive(ground.segment, in_queue));
+    auto audit = [&]() -> std::string {
+      auto found = queue.audit(ground.segment.me());
+      if (!found.error.empty()) return found.error;
+      if (!is_alive(ground.segment, ground.n)) return "an object that is referred to was lost";
+      return wrong_after_sweep(ground.segment);
+    };
+    auto observe = [&] { return std::to_string(queue.visit([](auto& either) { return either.size(); })); };
+    auto kill = [&](const std::string& name, const std::function<void()>& op) {
+      INFO(name << ", order " << order);
+      kill_everywhere_in(ground.segment, {name,
+                                          [&] {
+                                            if (add_reference(*ground.segment, ground.n) == Status::kOk) op();
+                                          },
+                                          observe, audit, 64, 1});
+    };
+    kill("put", [&] { put(Link(ground.n).item()); });
+    kill("put of many links", [&] { put(Links({ground.n, ground.a}).item()); });
+    // With redelivery what a dead one took comes back: then nothing changes, which is the state before.
+    kill("get", [&] {
+      std::string item;
+      queue.is_ring() ? ignore(queue.ring().get(ground.segment.me(), item, shm::Deadline::already()))
+                      : ignore(queue.ordered().get(ground.segment.me(), item, nullptr, shm::Deadline::already()));
+    });
+  }
 }
 
 TEST_CASE("a sweep killed anywhere destroys only what nothing keeps, and the next one destroys all of it", "[kill]") {

@@ -121,23 +121,39 @@ TEST_CASE("random graphs lose exactly what cannot be reached") {
       if (info.kind == ObjectKind::kDict) {
         Dict dict(address_of(segment, from));
         switch (random() % 5) {
-          case 0: (void)dict.erase(me, text(key)); break;
-          case 1: (void)dict.clear(me); break;
-          case 2: REQUIRE(dict.put(me, text(key), Links({to, other}).item()) == Status::kOk); break;
-          default: REQUIRE(dict.put(me, text(key), Link(to).item()) == Status::kOk);
+          case 0:
+            (void)dict.erase(me, text(key));
+            break;
+          case 1:
+            (void)dict.clear(me);
+            break;
+          case 2:
+            REQUIRE(dict.put(me, text(key), Links({to, other}).item()) == Status::kOk);
+            break;
+          default:
+            REQUIRE(dict.put(me, text(key), Link(to).item()) == Status::kOk);
         }
       } else {
         List list(address_of(segment, from));
         std::string popped;
         switch (random() % 7) {
-          case 0: (void)list.pop_back(me, popped); break;
-          case 1: (void)list.pop_front(me, popped); break;
-          case 2: (void)list.reverse(me); break;
-          case 3: (void)list.set(me, 0, Links({other}).item()); break;
+          case 0:
+            (void)list.pop_back(me, popped);
+            break;
+          case 1:
+            (void)list.pop_front(me, popped);
+            break;
+          case 2:
+            (void)list.reverse(me);
+            break;
+          case 3:
+            (void)list.set(me, 0, Links({other}).item());
+            break;
           case 4:
             if (list.size() > 12) (void)list.clear(me);
             break;
-          default: REQUIRE(list.push_back(me, Link(to).item()) == Status::kOk);
+          default:
+            REQUIRE(list.push_back(me, Link(to).item()) == Status::kOk);
         }
       }
     }

@@ -120,7 +120,8 @@ TEST_CASE("a lock that another shares or writes stays his, wherever one who asks
   auto try_both = [&] {
     // In the recording run this is the caller itself, who is told; its victims are strangers.
     ignore(lock.acquire(segment.me(), Deadline::already()));
-    if (lock.acquire_shared(segment.me(), Deadline::already()) == Status::kOk) ignore(lock.release_shared(segment.me()));
+    if (lock.acquire_shared(segment.me(), Deadline::already()) == Status::kOk)
+      ignore(lock.release_shared(segment.me()));
   };
   REQUIRE(lock.acquire_shared(me) == Status::kOk);
   kill_everywhere_in(segment, {"attempts on a shared lock", try_both, observe, audit});

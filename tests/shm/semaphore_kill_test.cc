@@ -1,6 +1,8 @@
 // A SIGKILL at every instruction of taking, waiting for and returning permits.
 #include "shm/semaphore.h"
 
+#include <commonhold/detail/semaphore_calls.h>
+
 #include <poll.h>
 #include <sys/prctl.h>
 
@@ -39,14 +41,16 @@ TEST_CASE("a process killed anywhere in taking and returning permits leaves them
       auto* control = segment->at<shm::SemaphoreControl>(where.control);
       if (control->switching.state.load() != 0) return "the lock of switching stayed locked";
       // The first audit is of the caller's own run, which holds what the operation took.
-      if (std::exchange(recovered, true) == false) return semaphore.value() == 6 - taken - 1 ? "" : "the run went wrong";
+      if (std::exchange(recovered, true) == false)
+        return semaphore.value() == 6 - taken - 1 ? "" : "the run went wrong";
       Word mine = semaphore.held(segment.me()), all = semaphore.held_by_all(segment.me());
       if (mine != taken || all != taken || semaphore.value() != 6 - taken) {
         return fmt::format("value {}, held here {}, by all {}", semaphore.value(), mine, all);
       }
       return "";
     };
-    kill_everywhere_in(segment, {"acquire, acquire, release", [&] {
+    kill_everywhere_in(segment, {"acquire, acquire, release",
+                                 [&] {
                                    ignore(semaphore.acquire(segment.me()));
                                    ignore(semaphore.acquire(segment.me()));
                                    ignore(semaphore.release(segment.me()));
@@ -55,13 +59,38 @@ TEST_CASE("a process killed anywhere in taking and returning permits leaves them
   }
 }
 
+TEST_CASE("the path that programs have inline leaves permits as the library does", "[kill]") {
+  KillStage stage(20);
+  auto where = stage.segment.make(plan_of(3));
+  stage.save();
+  Semaphore semaphore(where);
+  detail::SemaphoreView view{stage.segment->at<detail::SemaphoreCell>(where.control), &stage.segment->session_number()};
+  REQUIRE_FALSE(view.take());  // nobody came yet
+  KillPlan plan = stage.plan("take, take, give, inline", [&](shm::ThreadContext&) {
+    bool all = view.take() && view.take() && view.give();
+    if (!all || semaphore.value() != 1) _exit(9);
+  });
+  plan.enter = [&, join = plan.enter] {
+    join();
+    ignore(semaphore.acquire(stage.me()));  // now it is the one that came last
+  };
+  plan.verify = [&](pid_t, std::size_t) -> std::string {
+    if (std::string wrong = stage.recover(); !wrong.empty()) return wrong;
+    if (semaphore.value() != 3) return "the value is " + std::to_string(semaphore.value());
+    return semaphore.held_by_all(stage.me()) == 0 ? "" : "the dead hold permits";
+  };
+  expect_clean(run_kill_plan(plan));
+}
+
 TEST_CASE("a release by one who holds nothing, killed anywhere, made its permits or did not", "[kill]") {
   TestSegment segment(8u << 20);
   Semaphore semaphore(segment.make(plan_of(1)));
   REQUIRE(semaphore.acquire(segment.me()) == Status::kOk);
   REQUIRE(semaphore.release(segment.me()) == Status::kOk);
   auto observe = [&] { return std::to_string(semaphore.value()); };
-  auto audit = [&]() -> std::string { return semaphore.held_by_all(segment.me()) == 0 ? "" : "somebody holds permits"; };
+  auto audit = [&]() -> std::string {
+    return semaphore.held_by_all(segment.me()) == 0 ? "" : "somebody holds permits";
+  };
   kill_everywhere_in(segment, {"release 2", [&] { ignore(semaphore.release(segment.me(), 2)); }, observe, audit});
 }
 
@@ -86,8 +115,8 @@ TEST_CASE("who sleeps for a permit gets it, wherever the one who returns it is k
     kill(waiter, SIGKILL);
     (void)wait_for(std::exchange(waiter, 0));
   };
-  KillPlan plan = stage.plan("release with a waiter asleep",
-                             [&](shm::ThreadContext& me) { ignore(semaphore.release(me)); });
+  KillPlan plan =
+      stage.plan("release with a waiter asleep", [&](shm::ThreadContext& me) { ignore(semaphore.release(me)); });
   plan.prepare = [&] {
     end_waiter();
     stage.restore();
@@ -161,7 +190,8 @@ TEST_CASE("who sleeps for a permit gets it, wherever the one who was woken first
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         alarm(20);
         auto& me = stage.me();
-        if (semaphore.acquire(me) != Status::kOk || semaphore.release(me) != Status::kOk) throw std::runtime_error("no");
+        if (semaphore.acquire(me) != Status::kOk || semaphore.release(me) != Status::kOk)
+          throw std::runtime_error("no");
         stage.segment->leave();
       });
       await_sleeper(waiter);

@@ -80,7 +80,8 @@ TEST_CASE("a change that happened is told, wherever the one who made it was kill
   std::vector<Case> cases{
       {"overwrite a word", "dict", key("k"), [&](auto& me) { ignore(stage.dict.put(me, text("k"), integer(two))); }},
       {"overwrite a text", "dict", key("t"), [&](auto& me) { ignore(stage.dict.put(me, text("t"), text("b"))); }},
-      {"insert, whole dict watched", "dict", whole, [&](auto& me) { ignore(stage.dict.put(me, text("n"), text("b"))); }},
+      {"insert, whole dict watched", "dict", whole,
+       [&](auto& me) { ignore(stage.dict.put(me, text("n"), text("b"))); }},
       {"erase", "dict", key("t"), [&](auto& me) { ignore(stage.dict.erase(me, text("t"))); }},
       {"put_many", "dict", key("k"), [&](auto& me) { ignore(stage.dict.put_many(me, pairs)); }},
       {"clear", "dict", key("t"), [&](auto& me) { ignore(stage.dict.clear(me)); }},

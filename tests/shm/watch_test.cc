@@ -3,8 +3,8 @@
 
 #include <signal.h>
 
-#include <catch2/catch.hpp>
 #include <algorithm>
+#include <catch2/catch.hpp>
 #include <chrono>
 #include <functional>
 #include <random>
@@ -157,10 +157,14 @@ TEST_CASE("a watched list and a watched value tell their changes") {
   auto list = shm::watch_list(me, stage.list_at, stage.status);
   std::string out;
   std::vector<std::function<Status()>> changes{
-      [&] { return stage.list.push_back(me, text("a")); },  [&] { return stage.list.push_front(me, text("b")); },
-      [&] { return stage.list.set(me, 1, text("c")); },     [&] { return stage.list.reverse(me); },
-      [&] { return stage.list.pop_back(me, out); },         [&] { return stage.list.insert(me, 0, text("d")); },
-      [&] { return stage.list.erase(me, 0); },              [&] { return stage.list.clear(me); },
+      [&] { return stage.list.push_back(me, text("a")); },
+      [&] { return stage.list.push_front(me, text("b")); },
+      [&] { return stage.list.set(me, 1, text("c")); },
+      [&] { return stage.list.reverse(me); },
+      [&] { return stage.list.pop_back(me, out); },
+      [&] { return stage.list.insert(me, 0, text("d")); },
+      [&] { return stage.list.erase(me, 0); },
+      [&] { return stage.list.clear(me); },
   };
   for (auto& change : changes) {
     REQUIRE_FALSE(changed(stage.segment, *list));

@@ -61,7 +61,8 @@ class Any {
   // Containers, tuples and optionals of such values.
   template <typename T>
   requires(detail::kShape<T> >= detail::Shape::kSequence && detail::kShape<T> < detail::Shape::kNone &&
-           !std::is_same_v<T, List> && !std::is_same_v<T, Map>) Any(const T& value) : Any(from(value)) {}
+           !std::is_same_v<T, List> && !std::is_same_v<T, Map>) Any(const T& value)
+      : Any(from(value)) {}
   // A reference to a shared object.
   template <detail::Proxy T>
   Any(const T& object) : value_(detail::Access::handle(object)) {}
@@ -119,8 +120,8 @@ class Any {
 
  private:
   friend class detail::Encoded<Any>;
-  using Value = std::variant<std::nullptr_t, bool, std::int64_t, double, std::string, Bytes, std::shared_ptr<const List>,
-                             std::shared_ptr<const Map>, detail::ObjectHandle>;
+  using Value = std::variant<std::nullptr_t, bool, std::int64_t, double, std::string, Bytes,
+                             std::shared_ptr<const List>, std::shared_ptr<const Map>, detail::ObjectHandle>;
 
   template <typename T>
   static std::int64_t fitted(T value) {
@@ -154,7 +155,9 @@ class Encoded<Any> {
  private:
   void encode(Object* into, const Any& value);
   const void* data() const { return is_word_ ? static_cast<const void*>(&word_) : bytes_.data(); }
-  std::size_t size() const { return kind_ == ItemKind::kText ? text_->size() : is_word_ ? sizeof word_ : bytes_.size(); }
+  std::size_t size() const {
+    return kind_ == ItemKind::kText ? text_->size() : is_word_ ? sizeof word_ : bytes_.size();
+  }
 
   ItemKind kind_ = ItemKind::kNull;
   bool is_word_ = false;

@@ -61,7 +61,8 @@ class List {
 
   T at(Index index) const;
   void set(Index index, ValueArg value) const {
-    if (!detail::list_set(*handle_, position(index), detail::Encoded<T>(*handle_, value).item(), nullptr)) outside(index);
+    if (!detail::list_set(*handle_, position(index), detail::Encoded<T>(*handle_, value).item(), nullptr))
+      outside(index);
   }
   // A place to read, assign and count on: l[i], l[i] = v, l[i] += n, ++l[i]. The arithmetic is one step.
   reference operator[](size_type index) const { return reference(*this, static_cast<Index>(index)); }
@@ -83,7 +84,9 @@ class List {
   // ---- growing and shrinking
 
   void push_back(ValueArg value) const { detail::list_push_back(*handle_, detail::Encoded<T>(*handle_, value).item()); }
-  void push_front(ValueArg value) const { detail::list_push_front(*handle_, detail::Encoded<T>(*handle_, value).item()); }
+  void push_front(ValueArg value) const {
+    detail::list_push_front(*handle_, detail::Encoded<T>(*handle_, value).item());
+  }
   void append(ValueArg value) const { push_back(value); }
   // Removes and gives an element; IndexError when there is none.
   T pop_back() const;

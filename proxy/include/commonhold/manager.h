@@ -16,8 +16,8 @@
 //   taken
 //   auto opened = manager.open<Dict<std::string, int>>("scores");                  // NameError when unknown
 //
-// create, open and open_or_create take every type. An object opened as another type than its own is a TypeMismatch that
-// names both.
+// create, open and open_or_create take every type. An object opened as another type than its own is a TypeMismatch
+// that names both.
 //
 // A Manager is a reference to the server: copy it, capture it, use it after fork. An anonymous server ends,
 // and leaves no file behind, when nobody has a Manager or an object of it any more; a forked child counts
@@ -280,10 +280,8 @@ class Manager {
   }
   // The same for a class that this program knows, and that it has registered too.
   template <typename T, typename... Arguments>
-  requires std::is_class_v<T>
-  Remote<T> make(const Arguments&... arguments) const {
-    return Remote<T>(custom(detail::registered_name(typeid(T)), arguments...));
-  }
+  requires std::is_class_v<T> Remote<T> make(const Arguments&... arguments)
+  const { return Remote<T>(custom(detail::registered_name(typeid(T)), arguments...)); }
   // The manager of the server that runs the calling constructor or method. UsageError outside of these.
   static Manager serving() { return Manager(detail::serving_manager()); }
 

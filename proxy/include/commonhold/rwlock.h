@@ -7,17 +7,19 @@
 //   }
 //   std::scoped_lock writing(lock);       // lock, try_lock_for, acquire ... unlock, release: as Lock
 //
-// An RWLock is a reference: copies mean the same lock, and const ones can be locked. The owner is the thread: it alone
-// unlocks, else NotHeld. It may share the lock again while it shares it. Asking to write while sharing, or for anything while
-// writing, is a UsageError: the thread would wait for itself for ever (try_lock and try_lock_shared just give false).
+// An RWLock is a reference: copies mean the same lock, and const ones can be locked. The owner is the thread: it
+// alone unlocks, else NotHeld. It may share the lock again while it shares it. Asking to write while sharing, or for
+// anything while writing, is a UsageError: the thread would wait for itself for ever (try_lock and try_lock_shared
+// just give false).
 //
 // Fair: new readers wait once a writer waits, and writers and readers who wait are served alike.
 //
-// When a reader or writer dies (or its thread ends): it no longer holds the lock, within milliseconds, and the next writer
-// can ask whether a writer died: `if (auto pid = lock.owner_died()) repair();`. A stopped one (SIGSTOP) keeps it.
+// When a reader or writer dies (or its thread ends): it no longer holds the lock, within milliseconds, and the next
+// writer can ask whether a writer died: `if (auto pid = lock.owner_died()) repair();`. A stopped one (SIGSTOP) keeps
+// it.
 //
-// Thread safety: any thread of any process; a thread shares at most 16 locks. Uncontended locking makes no system call, and
-// readers touch no common cache line.
+// Thread safety: any thread of any process; a thread shares at most 16 locks. Uncontended locking makes no system call,
+// and readers touch no common cache line.
 #pragma once
 
 #include <chrono>

@@ -5,19 +5,19 @@
 //   ...
 //   booths.release();
 //
-// Names as in Python (acquire, release, get_value) and as in std::counting_semaphore (try_acquire_for, release(n), max).
-// A proxy is a reference: copies mean the same semaphore, and const ones can be acquired. Anybody may release: what the
-// process holds goes first; a release beyond that makes a new permit. A BoundedSemaphore never has more permits than at
-// its start: releasing more is a ValueError that changes nothing.
+// Names as in Python (acquire, release, get_value) and as in std::counting_semaphore (try_acquire_for, release(n),
+// max). A proxy is a reference: copies mean the same semaphore, and const ones can be acquired. Anybody may release:
+// what the process holds goes first; a release beyond that makes a new permit. A BoundedSemaphore never has more
+// permits than at its start: releasing more is a ValueError that changes nothing.
 //
 // When a process dies: what it acquired and did not release itself comes back, exactly, within milliseconds; for a
-// BoundedSemaphore up to its start value. A process that ends in order (it returned, or called exit in a Process) keeps to
-// Python's rule: what it acquired and did not release is used up. Where a semaphore counts things that are made and used up
-// and not permits that are lent, make it with {.items = true}: then nothing comes back from the dead either. A process gets
-// back at most 1,048,575 permits. A stopped process (SIGSTOP) keeps what it holds.
+// BoundedSemaphore up to its start value. A process that ends in order (it returned, or called exit in a Process) keeps
+// to Python's rule: what it acquired and did not release is used up. Where a semaphore counts things that are made and
+// used up and not permits that are lent, make it with {.items = true}: then nothing comes back from the dead either. A
+// process gets back at most 1,048,575 permits. A stopped process (SIGSTOP) keeps what it holds.
 //
-// Thread safety: any thread of any process. Threads of one process hold in common. Acquiring a free permit and releasing it
-// make no system call.
+// Thread safety: any thread of any process. Threads of one process hold in common. Acquiring a free permit and
+// releasing it make no system call.
 #pragma once
 
 #include <chrono>

@@ -5,15 +5,15 @@
 //   seen.update(others);                           // all of them in one step
 //   for (const auto& name : seen - others) ...     // what is in seen alone, as a std::vector
 //
-// A Set is a reference: copies mean the same shared set, and const ones change it as well. Elements are equal when their
-// stored forms are (codec.h), as a dict's keys.
+// A Set is a reference: copies mean the same shared set, and const ones change it as well. Elements are equal when
+// their stored forms are (codec.h), as a dict's keys.
 //
-// `other` is a Set or any range of T. What combines two sets (union_with, -, and so on) gives a std::vector in insertion
-// order and leaves both as they are; each is read at one moment, not both at the same. The _update forms but update() go
-// element by element.
+// `other` is a Set or any range of T. What combines two sets (union_with, -, and so on) gives a std::vector in
+// insertion order and leaves both as they are; each is read at one moment, not both at the same. The _update forms but
+// update() go element by element.
 //
-// Thread safety: any thread of any process, without a lock of yours. When a process dies: each call that is one step has
-// happened as a whole or not at all, and nobody is held up.
+// Thread safety: any thread of any process, without a lock of yours. When a process dies: each call that is one step
+// has happened as a whole or not at all, and nobody is held up.
 //
 // Every call may throw OutOfMemory where it stores, LimitReached, ObjectGone and CorruptSegment (errors.h).
 #pragma once

@@ -21,8 +21,8 @@
 // a method that gives a proxy gives a reference. Manager::serving() makes new objects inside of methods.
 //
 // Methods run on threads of the server, several at once, those of one object too: make the class safe for that, or say
-// exclusive(), and one method of an object runs at a time. A method that waits holds up its caller alone. What it throws
-// reaches the caller as a RemoteError. Destructors run on a thread of the server too.
+// exclusive(), and one method of an object runs at a time. A method that waits holds up its caller alone. What it
+// throws reaches the caller as a RemoteError. Destructors run on a thread of the server too.
 #pragma once
 
 #include <cstring>
@@ -40,8 +40,8 @@
 
 namespace commonhold {
 
-// Where this program was executed to be a manager's server, serves and ends it; else returns at once. To be called at the
-// beginning of main(), when the types are registered.
+// Where this program was executed to be a manager's server, serves and ends it; else returns at once. To be called at
+// the beginning of main(), when the types are registered.
 void serve_if_asked();
 
 namespace detail {

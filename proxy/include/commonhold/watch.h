@@ -6,10 +6,10 @@
 //     watch.wait();                               // or watch.wait(1s): false when nothing changed in that time
 //   }
 //
-// Every change after watch() ends the next wait(), also one that came before the wait() and one that was taken back. wait()
-// true means: something changed since watch(), or since the last wait() that gave true; look at the object to see what.
-// Several changes may end one wait. Seldom a wait ends without a change: after a process died that may have made one, or
-// when several watched keys of a dict changed at once.
+// Every change after watch() ends the next wait(), also one that came before the wait() and one that was taken back.
+// wait() true means: something changed since watch(), or since the last wait() that gave true; look at the object to
+// see what. Several changes may end one wait. Seldom a wait ends without a change: after a process died that may have
+// made one, or when several watched keys of a dict changed at once.
 //
 // For an event loop: watch.fd() is readable (poll, epoll) from a change on until wait(0s) takes note of it:
 //
@@ -17,14 +17,14 @@
 //
 // The first fd() of a process starts a thread that sleeps for all of its descriptors, and ends with the last of them.
 //
-// A writer pays one look at a flag when nobody watches, and one wake-up after each wait of a watcher. When a process dies:
-// a watcher leaves nothing but a flag, which costs one writer one needless wake-up; a writer's last change is told
-// within milliseconds (without a server, and for fd(), within a second).
+// A writer pays one look at a flag when nobody watches, and one wake-up after each wait of a watcher. When a process
+// dies: a watcher leaves nothing but a flag, which costs one writer one needless wake-up; a writer's last change is
+// told within milliseconds (without a server, and for fd(), within a second).
 //
 // Elements of an Array are memory that programs store to as they like: they cannot be watched; use a Value beside it.
 //
-// Thread safety: any thread; a wait() that gives true takes the change from other threads that wait on the same Watch or on
-// a copy of it, which is the same. A forked child's copy goes on by itself; its fd() is another one.
+// Thread safety: any thread; a wait() that gives true takes the change from other threads that wait on the same Watch
+// or on a copy of it, which is the same. A forked child's copy goes on by itself; its fd() is another one.
 #pragma once
 
 #include <chrono>

@@ -81,7 +81,8 @@ bool Any::convert(T& value) const {
     const List& list = *std::get<std::shared_ptr<const List>>(value_);
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
       return (list[I].convert(std::get<I>(value)) && ...);
-    }(std::make_index_sequence<std::tuple_size_v<T>>());
+    }
+    (std::make_index_sequence<std::tuple_size_v<T>>());
   } else if constexpr (kShape == Shape::kSequence || kShape == Shape::kSet) {
     if (!is_list()) return false;
     value.clear();

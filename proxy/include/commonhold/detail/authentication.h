@@ -13,7 +13,8 @@ enum class End { kConnector, kListener };
 
 // New random bytes.
 std::string make_challenge();
-// What `end` answers, given what both ends asked. REQUIRES: challenges of kChallengeBytes. An empty key is as good as any.
+// What `end` answers, given what both ends asked. REQUIRES: challenges of kChallengeBytes. An empty key is as good as
+// any.
 std::string prove_key(std::string_view key, End end, std::string_view listener_challenge,
                       std::string_view connector_challenge);
 // Compares in constant time.

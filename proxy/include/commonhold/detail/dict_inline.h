@@ -99,12 +99,12 @@ std::optional<V> Dict<K, V>::exchange(KeyArg key, ValueArg value) const {
       }
     });
   } else {
-  std::string before;
-  bool present = false;
-  detail::dict_put_if(*handle_, detail::EncodedKey<K>(key).item(), detail::Encoded<V>(*handle_, value).item(),
-                      detail::PutMode::kPut, &before, &present);
-  if (!present) return std::nullopt;
-  return detail::decode<V>(before);
+    std::string before;
+    bool present = false;
+    detail::dict_put_if(*handle_, detail::EncodedKey<K>(key).item(), detail::Encoded<V>(*handle_, value).item(),
+                        detail::PutMode::kPut, &before, &present);
+    if (!present) return std::nullopt;
+    return detail::decode<V>(before);
   }
 }
 
@@ -129,18 +129,18 @@ bool Dict<K, V>::compare_exchange(KeyArg key, V& expected, ValueArg desired) con
       }
     }
   } else {
-  std::string actual;
-  switch (detail::dict_compare_exchange(*handle_, detail::EncodedKey<K>(key).item(), seen.item(),
-                                        detail::Encoded<V>(*handle_, desired).item(), &actual)) {
-    case detail::Exchange::kDone:
-      return true;
-    case detail::Exchange::kDifferent:
-      expected = detail::decode<V>(actual);
-      return false;
-    case detail::Exchange::kAbsent:
-      break;
-  }
-  detail::throw_key_error(*handle_, detail::printed(key));
+    std::string actual;
+    switch (detail::dict_compare_exchange(*handle_, detail::EncodedKey<K>(key).item(), seen.item(),
+                                          detail::Encoded<V>(*handle_, desired).item(), &actual)) {
+      case detail::Exchange::kDone:
+        return true;
+      case detail::Exchange::kDifferent:
+        expected = detail::decode<V>(actual);
+        return false;
+      case detail::Exchange::kAbsent:
+        break;
+    }
+    detail::throw_key_error(*handle_, detail::printed(key));
   }
 }
 
@@ -157,9 +157,9 @@ std::optional<V> Dict<K, V>::try_pop(KeyArg key) const {
       }
     });
   } else {
-  std::string before;
-  if (!detail::dict_erase(*handle_, detail::EncodedKey<K>(key).item(), &before)) return std::nullopt;
-  return detail::decode<V>(before);
+    std::string before;
+    if (!detail::dict_erase(*handle_, detail::EncodedKey<K>(key).item(), &before)) return std::nullopt;
+    return detail::decode<V>(before);
   }
 }
 

@@ -44,18 +44,18 @@ bool List<T>::compare_exchange(Index index, T& expected, ValueArg desired) const
       }
     }
   } else {
-  std::string actual;
-  switch (detail::list_compare_exchange(*handle_, position(index), seen.item(), detail::Encoded<T>(*handle_, desired).item(),
-                                        &actual)) {
-    case detail::Exchange::kDone:
-      return true;
-    case detail::Exchange::kDifferent:
-      expected = detail::decode<T>(actual);
-      return false;
-    case detail::Exchange::kAbsent:
-      break;
-  }
-  outside(index);
+    std::string actual;
+    switch (detail::list_compare_exchange(*handle_, position(index), seen.item(),
+                                          detail::Encoded<T>(*handle_, desired).item(), &actual)) {
+      case detail::Exchange::kDone:
+        return true;
+      case detail::Exchange::kDifferent:
+        expected = detail::decode<T>(actual);
+        return false;
+      case detail::Exchange::kAbsent:
+        break;
+    }
+    outside(index);
   }
 }
 
@@ -79,7 +79,8 @@ T List<T>::update_element(Index index, Fn&& fn) const {
       if (!detail::list_get_item(*handle_, at, seen)) outside(index);
       T next = fn(detail::decode<T>(*handle_, seen));
       const detail::Encoded<T> desired(*handle_, next);
-      if (detail::list_compare_exchange(*handle_, at, seen.item(), desired.item(), nullptr) == detail::Exchange::kDone) {
+      if (detail::list_compare_exchange(*handle_, at, seen.item(), desired.item(), nullptr) ==
+          detail::Exchange::kDone) {
         return next;
       }
     }

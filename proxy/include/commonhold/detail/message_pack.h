@@ -1,8 +1,8 @@
 // Compound values as MessagePack: containers become arrays and maps, structs and user types extensions.
 // Self-describing, so that tools and programs in other languages can read what a C++ program stored.
 //
-// Extensions: 1 = a struct's bytes, 2 = what a user's Codec wrote, 3 = a reference to a shared object: its ObjectId as a
-// little-endian word. An item with references is a linked one: a word with their number and the ids come before the
+// Extensions: 1 = a struct's bytes, 2 = what a user's Codec wrote, 3 = a reference to a shared object: its ObjectId as
+// a little-endian word. An item with references is a linked one: a word with their number and the ids come before the
 // MessagePack, so that the server finds them without reading it.
 #pragma once
 

@@ -41,7 +41,7 @@ enum class Shape {
   kReference,  // another shared object, by its id
   kAny,        // what an Any holds
   kCoded,      // the user's Codec
-  kSequence,  // MessagePack from here on
+  kSequence,   // MessagePack from here on
   kSet,
   kMap,
   kTuple,
@@ -136,7 +136,8 @@ constexpr bool may_link() {
   } else if constexpr (kShape<T> == Shape::kTuple) {
     return []<std::size_t... I>(std::index_sequence<I...>) {
       return (may_link<std::tuple_element_t<I, T>>() || ...);
-    }(std::make_index_sequence<std::tuple_size_v<T>>());
+    }
+    (std::make_index_sequence<std::tuple_size_v<T>>());
   } else {
     return false;
   }
