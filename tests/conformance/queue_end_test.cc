@@ -1,0 +1,317 @@
+// How queues end, their tasks, their orders, and what a death leaves: more rows of docs/semantics/queue.md.
+#include <commonhold/commonhold.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <map>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "support/manager_home.h"
+#include "support/process_shared.h"
+
+using namespace commonhold;
+using namespace commonhold::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct Point {
+  std::int32_t x;
+  double y;
+  bool operator==(const Point&) const = default;
+};
+
+// Whether fn throws Error with all these words in its message.
+template <typename Error, typename Fn>
+std::string refusal(Fn&& fn) {
+  try {
+    fn();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+bool runs(Process process, int exit_code = 0) {
+  process.start();
+  process.join();
+  return process.exitcode() == exit_code;
+}
+
+}  // namespace
+
+TEST_CASE("close ends the use by this process alone, and the message says that the queue is closed") {
+  ManagerHome home;
+  Manager manager;
+  auto queue = manager.queue<int>(5);
+  Process other([&] {
+    std::this_thread::sleep_for(20ms);
+    exit(queue.get() == 1 ? (queue.put(2), 0) : 1);  // it never closed it
+  });
+  other.start();
+  queue.put(1);
+  queue.close();
+  queue.close();
+  REQUIRE(queue.closed());
+  REQUIRE(refusal<Closed>([&] { queue.put(3); }).find("is closed") != std::string::npos);
+  REQUIRE(refusal<ValueError>([&] { queue.get(); }).find("is closed") != std::string::npos);
+  REQUIRE_THROWS_AS(queue.put_nowait(3), Closed);
+  REQUIRE_THROWS_AS(queue.get_nowait(), Closed);
+  REQUIRE_THROWS_AS(queue.try_get(), Closed);
+  REQUIRE_THROWS_AS(queue.empty(), Closed);
+  REQUIRE_NOTHROW(queue.full());
+  other.join();
+  REQUIRE(other.exitcode() == 0);
+  REQUIRE(queue.qsize() == 1);  // the other's item
+  auto unused = manager.queue<int>();
+  REQUIRE_NOTHROW(unused.close());
+}
+
+TEST_CASE("shutdown ends everybody's puts, lets the rest be taken, and wakes those who wait") {
+  ManagerHome home;
+  Manager manager;
+  auto queue = manager.queue<int>();
+  auto results = manager.list<std::string>();
+  std::vector<Process> consumers;
+  for (int i = 0; i < 3; ++i) {
+    consumers.emplace_back([&] {
+      try {
+        for (;;) results.append(std::to_string(queue.get()));
+      } catch (const Closed&) {
+        results.append("end");
+      }
+    });
+    consumers.back().start();
+  }
+  queue.put_many({1, 2, 3, 4});
+  queue.shutdown();
+  for (auto& consumer : consumers) consumer.join();
+  REQUIRE(results.size() == 7);
+  REQUIRE(results.count("end") == 3);
+  REQUIRE_THROWS_AS(queue.put(5), Closed);
+  auto other = manager.queue<int>();
+  other.put(1);
+  other.shutdown(true);
+  REQUIRE_THROWS_AS(other.get(), Closed);
+}
+
+TEST_CASE("join waits for one task_done per put, and too many are a ValueError that changes nothing") {
+  ManagerHome home;
+  Manager manager;
+  auto queue = manager.joinable_queue<int>();
+  queue.join();  // nothing to wait for
+  REQUIRE_THROWS_AS(queue.task_done(), ValueError);
+  queue.put(1);
+  queue.put(2);
+  REQUIRE(queue.unfinished() == 2);
+  queue.task_done();  // no get is needed before it
+  REQUIRE_FALSE(queue.join(5ms));
+  Process worker([&] {
+    (void)queue.get();
+    (void)queue.get();
+    std::this_thread::sleep_for(20ms);
+    queue.task_done();
+  });
+  worker.start();
+  queue.join();
+  REQUIRE(queue.unfinished() == 0);
+  worker.join();
+  REQUIRE_THROWS_AS(queue.task_done(), ValueError);
+  REQUIRE(queue.unfinished() == 0);
+  queue.put(3);
+  REQUIRE(queue.unfinished() == 1);
+}
+
+TEST_CASE("a SimpleQueue puts, gets, is empty or not, and closes") {
+  ManagerHome home;
+  Manager manager;
+  auto queue = manager.simple_queue<std::string>();
+  REQUIRE(queue.empty());
+  queue.put("a");
+  REQUIRE_FALSE(queue.empty());
+  REQUIRE(queue.get() == "a");
+  queue.close();
+  queue.close();
+  REQUIRE_THROWS_AS(queue.put("b"), Closed);
+  REQUIRE_THROWS_AS(queue.get(), Closed);
+  REQUIRE_THROWS_AS(queue.empty(), Closed);
+}
+
+TEST_CASE("a LifoQueue gives the last item first, a PriorityQueue the one of lowest priority") {
+  ManagerHome home;
+  Manager manager;
+  auto stack = manager.lifo_queue<int>({.maxsize = 3});
+  stack.put_many({1, 2, 3});
+  REQUIRE(stack.full());
+  REQUIRE_THROWS_AS(stack.put_nowait(4), Full);
+  REQUIRE(stack.get_many(2) == std::vector<int>{3, 2});
+  REQUIRE(stack.get() == 1);
+  REQUIRE_THROWS_AS(stack.get(1ms), Empty);
+
+  auto jobs = manager.priority_queue<std::string>();
+  jobs.put(5, "sweep");
+  jobs.put(-3, "fire");
+  jobs.put(5, "dust");
+  auto [priority, job] = jobs.get();
+  REQUIRE((priority == -3 && job == "fire"));
+  REQUIRE(jobs.get().value == "sweep");  // of equal ones the first
+  REQUIRE(jobs.get().value == "dust");
+  REQUIRE_THROWS_AS(jobs.get_nowait(), Empty);
+  auto weights = manager.priority_queue<int, double>();
+  for (double weight : {0.5, -1.5, 1e300, -1e300, 0.0, -0.25}) weights.put(weight, 7);
+  double last = -1e308;
+  while (auto entry = weights.try_get()) {
+    REQUIRE(entry->priority > last);
+    last = entry->priority;
+  }
+  REQUIRE(last == 1e300);
+  auto numbers = manager.priority_queue<Point, std::uint8_t>({.maxsize = 1});
+  numbers.put(200, {1, 1});
+  REQUIRE_FALSE(numbers.try_put(1, {2, 2}));
+  REQUIRE(numbers.get().priority == 200);
+  REQUIRE(numbers.unfinished() == 1);
+  numbers.task_done();
+  numbers.join();
+}
+
+TEST_CASE("an item whose consumer was killed comes again where that was asked for, and not else") {
+  ManagerHome home;
+  Manager manager;
+  for (bool redeliver : {false, true}) {
+    auto queue = manager.queue<int>({.redeliver = redeliver});
+    queue.put_many({1, 2, 3});
+    Process consumer([&] {
+      (void)queue.get();
+      queue.task_done();
+      (void)queue.get();
+      raise(SIGKILL);
+    });
+    consumer.start();
+    consumer.join();
+    // The server finds the death by itself, in milliseconds; until then the item after it is the first.
+    while (redeliver && queue.qsize() != 2) std::this_thread::sleep_for(1ms);
+    REQUIRE(queue.get() == (redeliver ? 2 : 3));
+    queue.task_done();
+    if (redeliver) {
+      REQUIRE(queue.get() == 3);
+      queue.task_done();
+      queue.join();
+    } else {
+      REQUIRE(queue.unfinished() == 1);
+    }
+  }
+}
+
+TEST_CASE("priority and last-in-first-out queues deliver again, too") {
+  ManagerHome home;
+  Manager manager;
+  auto jobs = manager.priority_queue<std::string>({.redeliver = true});
+  jobs.put(2, "two");
+  jobs.put(1, "one");
+  Process consumer([&] {
+    (void)jobs.get();
+    (void)jobs.get();
+    raise(SIGKILL);
+  });
+  consumer.start();
+  consumer.join();
+  REQUIRE(jobs.get() == decltype(jobs)::Entry{1, "one"});
+  REQUIRE(jobs.get() == decltype(jobs)::Entry{2, "two"});
+  REQUIRE_THROWS_AS(jobs.get(1ms), Empty);
+}
+
+TEST_CASE("task_done of a queue that redelivers is for an item that this process took") {
+  ManagerHome home;
+  Manager manager;
+  auto queue = manager.queue<int>({.redeliver = true});
+  queue.put(1);
+  REQUIRE(refusal<ValueError>([&] { queue.task_done(); }).find("of this process") != std::string::npos);
+  REQUIRE(queue.get() == 1);
+  queue.task_done();
+  queue.join();
+}
+
+TEST_CASE("a consumer that was killed while it waited takes no item") {
+  ManagerHome home;
+  Manager manager;
+  auto queue = manager.queue<int>();
+  Process consumer([&] { (void)queue.get(); });
+  consumer.start();
+  std::this_thread::sleep_for(30ms);
+  consumer.kill();
+  consumer.join();
+  queue.put(1);
+  REQUIRE(queue.qsize() == 1);
+  REQUIRE(queue.get(1s) == 1);
+}
+
+TEST_CASE("a child that is forked puts nothing again that its parent had put") {
+  ManagerHome home;
+  Manager manager;
+  auto queue = manager.queue<int>();
+  queue.put(1);
+  REQUIRE(runs(Process([&] { queue.put(2); })));
+  REQUIRE(queue.get() == 1);
+  REQUIRE(queue.get() == 2);
+  REQUIRE(queue.empty());
+}
+
+TEST_CASE("a process that put an item can end at once: the item is there") {
+  ManagerHome home;
+  Manager manager;
+  auto queue = manager.queue<std::string>();
+  REQUIRE(runs(Process([&] {
+                 queue.put("last words");
+                 _exit(7);
+               }),
+               7));
+  REQUIRE(queue.get_nowait() == "last words");
+}
+
+TEST_CASE("a queue has a name, is opened as what it is, and prints itself") {
+  ManagerHome home;
+  Manager manager;
+  auto queue = manager.queue<int>(named("numbers"));
+  queue.put(1);
+  REQUIRE(manager.open<Queue<int>>("numbers").get() == 1);
+  REQUIRE(manager.open<Queue<int>>("numbers") == queue);
+  REQUIRE(manager.open<JoinableQueue<int>>("numbers") == queue);
+  REQUIRE_THROWS_AS(manager.open<Queue<std::string>>("numbers"), TypeMismatch);
+  REQUIRE_THROWS_AS(manager.open<LifoQueue<int>>("numbers"), TypeMismatch);
+  auto again = manager.queue<int>(named("again"), {.redeliver = true});
+  again.put(5);
+  REQUIRE(manager.open<Queue<int>>("again").get() == 5);  // how it was made is the queue's business
+  std::ostringstream out;
+  out << queue;
+  REQUIRE(out.str() == "<queue<int32> \"numbers\" with 0 items>");
+}
+
+TEST_CASE("many producers and consumers, each item to one of them") {
+  ManagerHome home;
+  Manager manager;
+  auto queue = manager.queue<std::int64_t>(50);
+  auto sums = manager.list<std::int64_t>();
+  constexpr std::int64_t kEach = 2000;
+  std::vector<Process> all;
+  for (int p = 0; p < 4; ++p) {
+    all.emplace_back([&, p] {
+      for (std::int64_t i = 0; i < kEach; ++i) queue.put(p * kEach + i);
+    });
+    all.emplace_back([&] {
+      std::int64_t sum = 0;
+      for (std::int64_t i = 0; i < kEach; ++i) sum += queue.get();
+      sums.append(sum);
+    });
+  }
+  for (auto& process : all) process.start();
+  for (auto& process : all) process.join();
+  std::int64_t total = 0;
+  for (std::int64_t sum : sums) total += sum;
+  REQUIRE(total == 4 * kEach * (4 * kEach - 1) / 2);
+  REQUIRE(queue.empty());
+}
