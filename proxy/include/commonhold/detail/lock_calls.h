@@ -24,7 +24,8 @@ constexpr std::int64_t to_wait(const std::chrono::duration<Rep, Period>& duratio
 }
 template <typename Clock, typename Duration>
 std::int64_t to_wait(const std::chrono::time_point<Clock, Duration>& when) {
-  return to_wait(when - Clock::now());
+  const auto now = Clock::now();
+  return when > now ? to_wait(when - now) : 0;  // the difference to a distant past would overflow
 }
 
 // Lock objects. False: the time passed. Throws Poisoned.
