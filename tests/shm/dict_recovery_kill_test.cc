@@ -56,8 +56,8 @@ std::string kill_recoverers(DictKillStage& dict, Totals& totals) {
   KillPlan plan = dict.stage.plan(
       "recovery", [&](shm::ThreadContext& recoverer) { (void)shm::recover_all_dead(*dict.stage.segment, recoverer); });
   plan.prepare = [&] { dead.restore(); };
-  plan.max_every = soaking() ? 20'000 : 400;
-  plan.sample = 25;
+  plan.max_every = soaking() ? 20'000 : 100;  // the exhaustive run takes a quarter of an hour
+  plan.sample = soaking() ? 25 : 8;
   plan.max_store_row = 2;
   plan.verify = [&](pid_t, std::size_t) {
     std::string broken = dict.stage.recover(1, 2);
