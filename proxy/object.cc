@@ -80,6 +80,24 @@ struct InServer {
   explicit InServer(const shm::ObjectAddress&) {}
 };
 
+// The public headers number kinds as the segment does.
+static_assert(static_cast<int>(ObjectKind::kDict) == static_cast<int>(shm::ObjectKind::kDict));
+static_assert(static_cast<int>(ObjectKind::kList) == static_cast<int>(shm::ObjectKind::kList));
+static_assert(static_cast<int>(ObjectKind::kValue) == static_cast<int>(shm::ObjectKind::kValue));
+static_assert(static_cast<int>(ObjectKind::kArray) == static_cast<int>(shm::ObjectKind::kArray));
+static_assert(static_cast<int>(ObjectKind::kLock) == static_cast<int>(shm::ObjectKind::kLock));
+static_assert(static_cast<int>(ObjectKind::kRLock) == static_cast<int>(shm::ObjectKind::kRLock));
+static_assert(static_cast<int>(ObjectKind::kSemaphore) == static_cast<int>(shm::ObjectKind::kSemaphore));
+static_assert(static_cast<int>(ObjectKind::kCondition) == static_cast<int>(shm::ObjectKind::kCondition));
+static_assert(static_cast<int>(ObjectKind::kEvent) == static_cast<int>(shm::ObjectKind::kEvent));
+static_assert(static_cast<int>(ObjectKind::kBarrier) == static_cast<int>(shm::ObjectKind::kBarrier));
+static_assert(static_cast<int>(ObjectKind::kRwLock) == static_cast<int>(shm::ObjectKind::kRwLock));
+static_assert(static_cast<int>(ObjectKind::kQueue) == static_cast<int>(shm::ObjectKind::kQueue));
+static_assert(static_cast<int>(ObjectKind::kPriorityQueue) == static_cast<int>(shm::ObjectKind::kPriorityQueue));
+static_assert(static_cast<int>(ObjectKind::kNamespace) == static_cast<int>(shm::ObjectKind::kNamespace));
+static_assert(static_cast<int>(ObjectKind::kSet) == static_cast<int>(shm::ObjectKind::kSet));
+static_assert(static_cast<int>(ObjectKind::kCustom) == static_cast<int>(shm::ObjectKind::kCustom));
+
 template <typename Structure>
 Object* make(const FoundObject& found, shm::Offset control) {
   return new ObjectOf<Structure>({found.segment.get(), found.id.index, control});
