@@ -34,9 +34,7 @@ shm::Condition& of(Object& object) {
   return structure;
 }
 
-}  // namespace
-
-bool condition_acquire(Object& condition, std::int64_t wait) {
+[[gnu::noinline]] bool acquire_slowly(Object& condition, std::int64_t wait) {
   const shm::Condition& structure = of(condition);
   const Status status = structure.acquire(here(condition), deadline_after(wait));
   if (status == Status::kOk) [[likely]]
@@ -46,11 +44,42 @@ bool condition_acquire(Object& condition, std::int64_t wait) {
   throw_status(status, condition, "acquire");
 }
 
-void condition_release(Object& condition) {
+[[gnu::noinline]] void release_slowly(Object& condition) {
   const shm::Condition& structure = of(condition);
   const Status status = structure.release(here(condition));
   if (status != Status::kOk) [[unlikely]]
     throw_not_held(condition, structure.base(), "release");
+}
+
+[[gnu::noinline]] void notify_slowly(Object& condition, std::uint64_t most) {
+  const shm::Condition& structure = of(condition);
+  const Status status = structure.notify(here(condition), most);
+  if (status != Status::kOk) [[unlikely]]
+    throw_not_held(condition, structure.base(), "notify");
+}
+
+}  // namespace
+
+bool condition_acquire(Object& condition, std::int64_t wait) {
+  shm::ThreadContext* me = quick_here(condition);
+  if (me != nullptr && quick_structure<shm::Condition>(condition).take_quickly(*me)) [[likely]]
+    return true;
+  return acquire_slowly(condition, wait);
+}
+
+void condition_release(Object& condition) {
+  shm::ThreadContext* me = quick_here(condition);
+  const shm::Condition& structure = quick_structure<shm::Condition>(condition);
+  if (me == nullptr || !structure.held_by(*me)) [[unlikely]]
+    return release_slowly(condition);
+  structure.release_own(*me);
+}
+
+void condition_notify(Object& condition, std::uint64_t most) {
+  shm::ThreadContext* me = quick_here(condition);
+  const shm::Condition& structure = quick_structure<shm::Condition>(condition);
+  if (me != nullptr && structure.held_by(*me) && !structure.has_waiters()) return;
+  notify_slowly(condition, most);
 }
 
 bool condition_is_mine(Object& condition) {
@@ -75,13 +104,6 @@ bool condition_wait(Object& condition, std::int64_t wait) {
   if (status == Status::kPoisoned) throw_poisoned(condition, structure.base(), true);
   if (status == Status::kNotHeld) throw_not_held(condition, structure.base(), "wait for");
   throw_status(status, condition, "wait for");
-}
-
-void condition_notify(Object& condition, std::uint64_t most) {
-  const shm::Condition& structure = of(condition);
-  const Status status = structure.notify(here(condition), most);
-  if (status != Status::kOk) [[unlikely]]
-    throw_not_held(condition, structure.base(), "notify");
 }
 
 std::uint64_t condition_waiting(Object& condition) {

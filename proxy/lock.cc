@@ -36,7 +36,9 @@ shm::LockWord& inner_word(Object& object) {
 
 }  // namespace
 
-bool lock_acquire(Object& lock, std::int64_t wait) {
+namespace {
+
+[[gnu::noinline]] bool acquire_slowly(Object& lock, std::int64_t wait) {
   const shm::UserLock& structure = of(lock);
   const Status status = structure.acquire(here(lock), deadline_after(wait));
   if (status == Status::kOk) [[likely]]
@@ -46,11 +48,28 @@ bool lock_acquire(Object& lock, std::int64_t wait) {
   throw_status(status, lock, "acquire");
 }
 
-void lock_release(Object& lock) {
+[[gnu::noinline]] void release_slowly(Object& lock) {
   const shm::UserLock& structure = of(lock);
   const Status status = structure.release(here(lock));
   if (status != Status::kOk) [[unlikely]]
     throw_status(status, lock, "release");
+}
+
+}  // namespace
+
+bool lock_acquire(Object& lock, std::int64_t wait) {
+  shm::ThreadContext* me = quick_here(lock);
+  if (me != nullptr && quick_structure<shm::UserLock>(lock).take_free(*me)) [[likely]]
+    return true;
+  return acquire_slowly(lock, wait);
+}
+
+void lock_release(Object& lock) {
+  shm::ThreadContext* me = quick_here(lock);
+  const shm::UserLock& structure = quick_structure<shm::UserLock>(lock);
+  if (me == nullptr || !structure.held_by(*me)) [[unlikely]]
+    return release_slowly(lock);
+  structure.release_own(*me);
 }
 
 bool lock_is_locked(Object& lock) {

@@ -79,6 +79,20 @@ inline shm::ThreadContext& here(Object& object) {
   return *me;
 }
 
+// The calling thread as an owner in the object's segment, when it is one already and nothing else is to be looked at:
+// then a call may take its shortest path, which makes no call itself. nullptr otherwise.
+inline shm::ThreadContext* quick_here(Object& object) {
+  shm::ThreadContext* me = shm::ThreadContext::current();
+  if (attention.load(std::memory_order_relaxed) != 0 || me == nullptr) [[unlikely]]
+    return nullptr;
+  return me->works_on(object.segment.get()) ? me : nullptr;
+}
+// REQUIRES: as structure_of().
+template <typename Structure>
+Structure& quick_structure(Object& object) {
+  return static_cast<ObjectOf<Structure>&>(object).structure;
+}
+
 // Whether items of the object may link to others. REQUIRES: a container.
 inline bool refers_to_others(const Object& object) {
   return shm::object_record(*object.segment, object.id.index).refers.load(std::memory_order_relaxed) != 0;

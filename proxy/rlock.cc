@@ -30,7 +30,9 @@ shm::RLock& of(Object& object) {
 
 }  // namespace
 
-bool rlock_acquire(Object& lock, std::int64_t wait) {
+namespace {
+
+[[gnu::noinline]] bool acquire_slowly(Object& lock, std::int64_t wait) {
   const shm::RLock& structure = of(lock);
   const Status status = structure.acquire(here(lock), deadline_after(wait));
   if (status == Status::kOk) [[likely]]
@@ -40,11 +42,28 @@ bool rlock_acquire(Object& lock, std::int64_t wait) {
   throw_status(status, lock, "acquire");
 }
 
-void rlock_release(Object& lock) {
+[[gnu::noinline]] void release_slowly(Object& lock) {
   const shm::RLock& structure = of(lock);
   const Status status = structure.release(here(lock));
   if (status != Status::kOk) [[unlikely]]
     throw_not_held(lock, structure.base(), "release");
+}
+
+}  // namespace
+
+bool rlock_acquire(Object& lock, std::int64_t wait) {
+  shm::ThreadContext* me = quick_here(lock);
+  if (me != nullptr && quick_structure<shm::RLock>(lock).take_own_or_free(*me)) [[likely]]
+    return true;
+  return acquire_slowly(lock, wait);
+}
+
+void rlock_release(Object& lock) {
+  shm::ThreadContext* me = quick_here(lock);
+  const shm::RLock& structure = quick_structure<shm::RLock>(lock);
+  if (me == nullptr || !structure.base().held_by(*me)) [[unlikely]]
+    return release_slowly(lock);
+  structure.release_own(*me);
 }
 
 bool rlock_is_locked(Object& lock) {

@@ -86,7 +86,7 @@ bool Barrier::change(ThreadContext& me, const State& from, const State& to) cons
   bool done = control_->state.compare_exchange_strong(expected, to.word(), std::memory_order_acq_rel);
   if (done) {
     if (to.unsettled()) settle(to);
-    if (from.count != 0) futex_wake_all(low_half(control_->state));
+    if (anybody_slept_in(from.generation)) futex_wake_all(low_half(control_->state));
   }
   me.retract_wake(&control_->state);
   return done;
@@ -100,7 +100,7 @@ bool Barrier::stop(ThreadContext& me, const State& from, bool reset, BarrierBrea
 }
 
 Status Barrier::wait(ThreadContext& me, Deadline deadline, bool has_action, Arrival& arrival) const {
-  Deadline check = Deadline::after(std::chrono::nanoseconds(wait_check_ns()));
+  Deadline check = Deadline::never();
   for (bool holds_acting = false;;) {
     State now = load();
     if (now.phase == Phase::kFilling && now.count + 1 >= parties_) {
@@ -147,7 +147,8 @@ Status Barrier::wait(ThreadContext& me, Deadline deadline, bool has_action, Arri
 
 Status Barrier::wait_inside(ThreadContext& me, Deadline deadline, std::uint32_t generation) const {
   ThreadRecord& record = me.record();
-  Deadline check = Deadline::after(std::chrono::nanoseconds(wait_check_ns()));
+  Deadline check = Deadline::never();
+  if (!deadline.is_already()) (void)wait_awake([&] { return load().generation != generation; });
   for (;;) {
     State now = load();
     if (now.generation != generation) break;
@@ -164,7 +165,23 @@ Status Barrier::wait_inside(ThreadContext& me, Deadline deadline, std::uint32_t 
   return passed ? Status::kOk : Status::kBroken;
 }
 
+// SYNC POINT: barrier sleepers: `slept` is raised before the sleeper looks at the state (in the kernel), and read after
+// the state was changed. It only rises: one who comes late with an old generation must not hide the sleepers of a new.
+bool Barrier::anybody_slept_in(std::uint32_t generation) const {
+  Word behind = control_->slept.load(std::memory_order_seq_cst) - (generation + 1);
+  return (behind & kGenerationMask) <= kGenerationMask / 2;
+}
+
+void Barrier::note_sleeper(std::uint32_t generation) const {
+  Word seen = control_->slept.load(std::memory_order_seq_cst);
+  while (!anybody_slept_in(generation) &&
+         !control_->slept.compare_exchange_weak(seen, (generation + 1) & kGenerationMask, std::memory_order_seq_cst)) {
+  }
+}
+
 void Barrier::sleep(ThreadContext& me, const State& state, Deadline deadline, Deadline& check) const {
+  if (check.is_never()) check = Deadline::after(std::chrono::nanoseconds(wait_check_ns()));
+  note_sleeper(state.generation);
   (void)futex_wait(low_half(control_->state), state.futex(), deadline.left_ns(check.left_ns(wait_check_ns())));
   if (!check.passed()) return;
   look_after(me, state);
@@ -208,7 +225,7 @@ void Barrier::abort(ThreadContext& me) const {
 }
 
 void Barrier::reset(ThreadContext& me) const {
-  Deadline check = Deadline::after(std::chrono::nanoseconds(wait_check_ns()));
+  Deadline check = Deadline::never();
   for (;;) {
     State now = load();
     auto pid = static_cast<std::uint32_t>(getpid());

@@ -23,7 +23,7 @@
 //   inside while others are awaited: recovery breaks the barrier, since the dead will not go on with the others;
 //   the last party, while its action runs: it holds `acting`, whose repair breaks the barrier;
 //   after the store of passing, breaking or resetting: those inside, newcomers and recovery settle it.
-// Who changes the phase announces that it will wake those inside; after a death recovery does.
+// Who changes the phase announces that it will wake those who sleep, if any do; after a death recovery does.
 #pragma once
 
 #include <string>
@@ -46,7 +46,8 @@ struct BarrierControl {
   Word parties;          // at least 1; written once
   Word timeout_ns;       // of those who give none; written once, interpreted by the callers
   LockWord acting;       // held by the last party while its action runs
-  Word unused[3];
+  AtomicWord slept;      // the last generation, + 1, in which somebody went to sleep; raised before it sleeps
+  Word unused[2];
 };
 static_assert(sizeof(BarrierControl) == 64);
 
@@ -94,6 +95,8 @@ class Barrier {
   template <typename Visit>
   void each_inside(const State& state, Visit&& visit) const;
   Status wait_inside(ThreadContext& me, Deadline deadline, std::uint32_t generation) const;
+  bool anybody_slept_in(std::uint32_t generation) const;
+  void note_sleeper(std::uint32_t generation) const;
   void sleep(ThreadContext& me, const State& state, Deadline deadline, Deadline& check) const;
   void look_after(ThreadContext& me, const State& state) const;
 

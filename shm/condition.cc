@@ -1,5 +1,7 @@
 #include "shm/condition.h"
 
+#include <utility>
+
 #include "shm/control_block.h"
 #include "shm/extents.h"
 #include "shm/liveness.h"
@@ -19,8 +21,13 @@ UserLockControl* lock_of(const Segment& segment, const ConditionControl& control
 
 // Tells a thread whatever it waits for: it was found by its ticket, or all are meant.
 bool tell_waiter(ThreadRecord& record, Word state, std::uint32_t note) {
-  if (waited(state) != Waited::kWaiting || !change_wait(record, state, Waited::kTold, note)) return false;
-  futex_wake(wait_futex(record), 1);
+  if (waited(state) != Waited::kWaiting) return false;
+  if (!change_wait(record, state, Waited::kTold, note)) {
+    if ((state & kAsleep) != 0) return false;
+    state |= kAsleep;  // it may have fallen asleep meanwhile
+    if (!change_wait(record, state, Waited::kTold, note)) return false;
+  }
+  if ((state & kAsleep) != 0) futex_wake(wait_futex(record), 1);
   return true;
 }
 
@@ -38,16 +45,6 @@ Condition::Condition(const ObjectAddress& where)
       lock_(lock_of(*where.segment, *control_)),
       recursive_(load_word(&control_->recursive) != 0) {}
 
-Status Condition::acquire(ThreadContext& me, Deadline deadline) const {
-  if (!sound()) return Status::kCorrupt;
-  return recursive_ ? RLock(*where_.segment, *lock_).acquire(me, deadline) : base().acquire(me, deadline);
-}
-
-Status Condition::release(ThreadContext& me) const {
-  if (!sound()) return Status::kCorrupt;
-  return recursive_ ? RLock(*where_.segment, *lock_).release(me) : base().release(me);
-}
-
 Status Condition::wait(ThreadContext& me, Deadline deadline) const {
   if (!sound()) return Status::kCorrupt;
   UserLock lock = base();
@@ -62,12 +59,18 @@ Status Condition::wait(ThreadContext& me, Deadline deadline) const {
   (void)lock.release(me);
 
   Status result = Status::kOk;
-  for (Deadline check = Deadline::after(std::chrono::nanoseconds(wait_check_ns()));;) {
-    if (record.wait_state.load(std::memory_order_acquire) != state) break;
+  const auto told = [&] { return record.wait_state.load(std::memory_order_acquire) != state; };
+  Deadline check = Deadline::never();
+  for (bool waited_awake = false; !told();) {
     if (deadline.passed()) {
       if (change_wait(record, state, Waited::kNot)) result = Status::kTimedOut;
       break;  // else it was told at the last moment
     }
+    if (!std::exchange(waited_awake, true)) {
+      if (wait_awake(told)) break;
+      check = Deadline::after(std::chrono::nanoseconds(wait_check_ns()));
+    }
+    if (!fall_asleep(record, state)) break;
     (void)futex_wait(wait_futex(record), static_cast<std::uint32_t>(state),
                      deadline.left_ns(check.left_ns(wait_check_ns())));
     if (check.passed()) {
@@ -114,15 +117,13 @@ bool Condition::tell_oldest(Word from, Word below, std::uint32_t note) const {
   }
 }
 
-Status Condition::notify(ThreadContext& me, std::uint64_t most) const {
-  if (!sound()) return Status::kCorrupt;
-  if (!base().held_by(me)) return Status::kNotHeld;
+void Condition::tell_longest(std::uint64_t most) const {
   const Word next = control_->next_ticket.load(std::memory_order_relaxed);
   Word ticket = control_->served.load(std::memory_order_relaxed);
   if (next - ticket > kRecentTickets) {
     Word recent = next - kRecentTickets;
     while (most != 0 && tell_oldest(ticket, recent, note_of(next))) --most;
-    if (most == 0) return Status::kOk;
+    if (most == 0) return;
     ticket = recent;
   }
   for (; most != 0 && ticket != next; ++ticket) {
@@ -130,7 +131,6 @@ Status Condition::notify(ThreadContext& me, std::uint64_t most) const {
     if (tell(thread, ticket, note_of(next))) --most;
   }
   control_->served.store(ticket, std::memory_order_relaxed);
-  return Status::kOk;
 }
 
 std::uint32_t Condition::waiting() const {

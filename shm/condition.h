@@ -49,8 +49,32 @@ class Condition {
   explicit Condition(const ObjectAddress& where);
 
   // ---- the lock, as UserLock and RLock
-  Status acquire(ThreadContext& me, Deadline deadline = Deadline::never()) const;
-  Status release(ThreadContext& me) const;
+  Status acquire(ThreadContext& me, Deadline deadline = Deadline::never()) const {
+    if (!sound()) [[unlikely]]
+      return Status::kCorrupt;
+    return recursive_ ? RLock(*where_.segment, *lock_).acquire(me, deadline) : base().acquire(me, deadline);
+  }
+  Status release(ThreadContext& me) const {
+    if (!sound()) [[unlikely]]
+      return Status::kCorrupt;
+    return recursive_ ? RLock(*where_.segment, *lock_).release(me) : base().release(me);
+  }
+  // As UserLock::take_free, RLock::take_own_or_free.
+  bool take_quickly(ThreadContext& me) const {
+    if (!sound()) [[unlikely]]
+      return false;
+    return recursive_ ? RLock(*where_.segment, *lock_).take_own_or_free(me) : base().take_free(me);
+  }
+  // REQUIRES: held_by().
+  void release_own(ThreadContext& me) const {
+    if (recursive_) return RLock(*where_.segment, *lock_).release_own(me);
+    base().release_own(me);
+  }
+  // REQUIRES: held_by().
+  bool has_waiters() const {
+    // Both are written by holders of the lock only.
+    return control_->served.load(std::memory_order_relaxed) != control_->next_ticket.load(std::memory_order_relaxed);
+  }
   bool held_by(const ThreadContext& me) const { return lock_ != nullptr && base().held_by(me); }
   // REQUIRES: sound().
   UserLock base() const { return {*where_.segment, *lock_}; }
@@ -61,7 +85,14 @@ class Condition {
   // kTimedOut it holds the lock again, as deep as before; after kPoisoned too.
   Status wait(ThreadContext& me, Deadline deadline = Deadline::never()) const;
   // Tells the `most` that wait longest. kNotHeld: the caller does not hold the lock.
-  Status notify(ThreadContext& me, std::uint64_t most) const;
+  Status notify(ThreadContext& me, std::uint64_t most) const {
+    if (!sound()) [[unlikely]]
+      return Status::kCorrupt;
+    if (!base().held_by(me)) [[unlikely]]
+      return Status::kNotHeld;
+    if (has_waiters()) tell_longest(most);
+    return Status::kOk;
+  }
 
   // Threads that wait and were not told yet.
   std::uint32_t waiting() const;
@@ -80,6 +111,7 @@ class Condition {
   static bool each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline, const LinkVisitor& visit);
 
  private:
+  void tell_longest(std::uint64_t most) const;
   bool tell(std::uint32_t thread, Word ticket, std::uint32_t note) const;
   bool tell_oldest(Word from, Word below, std::uint32_t note) const;
   void look_after(ThreadContext& me) const;

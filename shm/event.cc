@@ -1,5 +1,7 @@
 #include "shm/event.h"
 
+#include <utility>
+
 #include "shm/control_block.h"
 #include "shm/futex.h"
 #include "shm/segment.h"
@@ -48,9 +50,17 @@ Status Event::wait(Deadline deadline) const {
   auto& word = control_->word;
   std::uint32_t seen = word.load(std::memory_order_acquire);
   const std::uint32_t count = seen & kCount;
-  for (;;) {
-    if ((seen & kSet) != 0 || (seen & kCount) != count) return Status::kOk;
+  const auto was_set = [&] { return (seen & kSet) != 0 || (seen & kCount) != count; };
+  for (bool waited_awake = false;;) {
+    if (was_set()) return Status::kOk;
     if (deadline.passed()) return Status::kTimedOut;
+    if (!std::exchange(waited_awake, true)) {
+      const auto look = [&] {
+        seen = word.load(std::memory_order_acquire);
+        return was_set();
+      };
+      if (wait_awake(look)) return Status::kOk;
+    }
     if ((seen & kWaiters) == 0 &&
         !word.compare_exchange_weak(seen, seen | kWaiters, std::memory_order_acq_rel, std::memory_order_acquire)) {
       continue;

@@ -1,22 +1,23 @@
 // The uncontended paths of a lock word in their caller's code, for locks that are taken once in every call of a user:
-// the same steps as lock() and unlock(), without the calls.
+// the same steps as lock() and unlock(). They make no call but at their end, so that their callers need no stack.
 #pragma once
 
-#include "shm/futex.h"
 #include "shm/lock_word.h"
 #include "shm/thread_context.h"
 
 namespace commonhold::shm {
 
-// Takes the lock when it is free.
+// Takes the lock when it is free. False also when the thread's slot has no room left: lock() does that.
 inline bool take_free_lock(ThreadContext& me, LockWord& word) {
+  if (!me.has_room()) [[unlikely]]
+    return false;
   me.announce(word);
   std::uint32_t free = 0;
   // SYNC POINT: lock.
   if (word.state.compare_exchange_strong(free, me.owner(), std::memory_order_acq_rel, std::memory_order_relaxed)) {
     return true;
   }
-  me.retract(word);
+  me.retract_last();
   return false;
 }
 
@@ -28,7 +29,7 @@ inline bool owns_lock(const ThreadContext& me, const LockWord& word) {
 inline void free_own_lock(ThreadContext& me, LockWord& word) {
   std::uint32_t before = word.state.exchange(0, std::memory_order_release);
   if ((before & kLockWaiters) != 0) [[unlikely]]
-    futex_wake(word.state, 1);
+    return wake_waiter(me, word);
   me.retract(word);
 }
 

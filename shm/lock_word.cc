@@ -88,6 +88,11 @@ Status unlock(ThreadContext& me, LockWord& word) {
   return before == 0 ? Status::kNotHeld : Status::kOk;
 }
 
+void wake_waiter(ThreadContext& me, LockWord& word) {
+  futex_wake(word.state, 1);
+  me.retract(word);
+}
+
 void release_for_dead(LockWord& word) {
   word.state.exchange(0, std::memory_order_release);
   futex_wake(word.state, 1);

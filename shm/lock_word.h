@@ -57,6 +57,9 @@ bool try_lock(ThreadContext& me, LockWord& word);
 // Frees the lock, whoever holds it, and wakes a waiter. Returns kNotHeld, changing nothing, when it is free.
 Status unlock(ThreadContext& me, LockWord& word);
 
+// The end of an unlock that found waiters: wakes one and takes the announcement back.
+void wake_waiter(ThreadContext& me, LockWord& word);
+
 // Frees the lock for a dead owner and wakes a waiter. For recovery only.
 void release_for_dead(LockWord& word);
 

@@ -14,15 +14,23 @@ class RLock {
   explicit RLock(const ObjectAddress& where) : lock_(where) {}
   RLock(Segment& segment, UserLockControl& control) : lock_(segment, control) {}
 
-  // kOk, kTimedOut, or kPoisoned (then the lock is not held).
-  Status acquire(ThreadContext& me, Deadline deadline = Deadline::never()) const {
+  // Takes it when it is the caller's or free, and nothing is to be said about it.
+  bool take_own_or_free(ThreadContext& me) const {
     if (lock_.held_by(me)) {
       set_depth(depth() + 1);
-      return Status::kOk;
-    }
-    Status status = lock_.acquire(me, deadline);
-    if (status == Status::kOk) [[likely]]
+    } else if (lock_.take_free(me)) [[likely]] {
       set_depth(1);
+    } else {
+      return false;
+    }
+    return true;
+  }
+  // kOk, kTimedOut, or kPoisoned (then the lock is not held).
+  Status acquire(ThreadContext& me, Deadline deadline = Deadline::never()) const {
+    if (take_own_or_free(me)) [[likely]]
+      return Status::kOk;
+    Status status = lock_.acquire(me, deadline);
+    if (status == Status::kOk) set_depth(1);
     return status;
   }
 
@@ -30,10 +38,14 @@ class RLock {
   Status release(ThreadContext& me) const {
     if (!lock_.held_by(me)) [[unlikely]]
       return Status::kNotHeld;
+    release_own(me);
+    return Status::kOk;
+  }
+  // REQUIRES: the caller owns it.
+  void release_own(ThreadContext& me) const {
     std::uint64_t before = depth();
     set_depth(before - 1);
     if (before <= 1) free_own_lock(me, lock_.control().word);
-    return Status::kOk;
   }
 
   // How often its owner holds it; 0 when free.

@@ -18,6 +18,11 @@
 
 namespace commonhold::shm {
 
+namespace detail {
+constinit thread_local ThreadContext* current_context = nullptr;
+}
+using detail::current_context;
+
 namespace {
 
 // A thread's contexts, one per segment it worked on. Ends with the thread: the slots go back.
@@ -26,7 +31,6 @@ struct ThreadContexts {
   ~ThreadContexts();
 };
 
-thread_local ThreadContext* current_context __attribute__((tls_model("initial-exec"))) = nullptr;
 thread_local ThreadContexts thread_contexts;
 
 ThreadContexts::~ThreadContexts() {
@@ -52,10 +56,6 @@ void raise_to(AtomicWord& mark, Word least) {
 }
 
 }  // namespace
-
-ThreadContext* ThreadContext::current() {
-  return current_context;
-}
 
 Status Segment::join_failure() const {
   return join_failure_.load(std::memory_order_relaxed);

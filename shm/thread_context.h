@@ -11,11 +11,17 @@
 namespace commonhold::shm {
 
 class Segment;
+class ThreadContext;
+
+namespace detail {
+// A load from the thread's own memory, without a call: every operation begins with it.
+extern constinit thread_local ThreadContext* current_context __attribute__((tls_model("initial-exec")));
+}  // namespace detail
 
 class ThreadContext {
  public:
   // The calling thread's context for the segment it used last, or nullptr.
-  static ThreadContext* current();
+  static ThreadContext* current() { return detail::current_context; }
 
   // REQUIRES: the session has not ended meanwhile (Segment::leave).
   Segment& segment() const { return *segment_.load(std::memory_order_relaxed); }
@@ -23,9 +29,20 @@ class ThreadContext {
   std::uint32_t index() const { return index_; }  // of the thread slot
   ThreadRecord& record() const { return *record_; }
 
+  // Whether this is the context of a live session in that segment.
+  bool works_on(const Segment* segment) const { return segment_.load(std::memory_order_relaxed) == segment; }
+  // Whether announce() is a store and no more.
+  bool has_room() const { return depth_ < kAnnouncements; }
+
   // Before taking a lock. The matching retract() follows the wake-up of unlock.
   void announce(const LockWord& word) { push(offset_of(&word) | static_cast<Word>(Announced::kWord)); }
   void retract(const LockWord& word) { pop(offset_of(&word) | static_cast<Word>(Announced::kWord)); }
+
+  // REQUIRES: nothing was announced since, and there was room.
+  void retract_last() {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    record_->announced[--depth_].store(0, std::memory_order_relaxed);
+  }
 
   // Before taking several locks of the object whose control block is at `control`.
   void announce_object(Offset control) { push(control | static_cast<Word>(Announced::kObject)); }

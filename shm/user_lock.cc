@@ -15,6 +15,17 @@ constexpr Word kDied = Word{1} << 63;
 UserLock::UserLock(const ObjectAddress& where)
     : segment_(where.segment), control_(where.segment->at<UserLockControl>(where.control)) {}
 
+Status UserLock::acquire_taken(ThreadContext& me, Deadline deadline) const {
+  Status status = lock(me, control_->word, deadline);
+  if (status != Status::kOk) return status;
+  if (control_->poisons != 0 && control_->died.load(std::memory_order_relaxed) != 0) {
+    (void)unlock(me, control_->word);
+    return Status::kPoisoned;
+  }
+  control_->fence.store(control_->fence.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  return Status::kOk;
+}
+
 Status UserLock::reacquire(ThreadContext& me) const {
   Status status = lock(me, control_->word);
   if (status != Status::kOk) return status;

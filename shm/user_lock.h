@@ -26,27 +26,27 @@ class UserLock {
   explicit UserLock(const ObjectAddress& where);
   UserLock(Segment& segment, UserLockControl& control) : segment_(&segment), control_(&control) {}
 
-  // kOk, kTimedOut, or kPoisoned (then the lock is not held).
-  Status acquire(ThreadContext& me, Deadline deadline = Deadline::never()) const {
-    if (!take_free_lock(me, control_->word)) [[unlikely]] {
-      Status status = lock(me, control_->word, deadline);
-      if (status != Status::kOk) return status;
-    }
-    if (control_->poisons != 0 && control_->died.load(std::memory_order_relaxed) != 0) [[unlikely]] {
-      (void)unlock(me, control_->word);
-      return Status::kPoisoned;
-    }
+  // Takes it when it is free and nothing is to be said about it.
+  bool take_free(ThreadContext& me) const {
+    if (control_->poisons != 0 || !take_free_lock(me, control_->word)) [[unlikely]]
+      return false;
     // Only the holder writes it.
     control_->fence.store(control_->fence.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    return Status::kOk;
+    return true;
+  }
+  // kOk, kTimedOut, or kPoisoned (then the lock is not held).
+  Status acquire(ThreadContext& me, Deadline deadline = Deadline::never()) const {
+    return take_free(me) ? Status::kOk : acquire_taken(me, deadline);
   }
   // By anybody; kNotHeld when free.
   Status release(ThreadContext& me) const {
     if (!owns_lock(me, control_->word)) [[unlikely]]
       return unlock(me, control_->word);
-    free_own_lock(me, control_->word);
+    release_own(me);
     return Status::kOk;
   }
+  // REQUIRES: the caller owns it.
+  void release_own(ThreadContext& me) const { free_own_lock(me, control_->word); }
   // Takes it whatever happened to its owners: after kPoisoned it is held as after kOk.
   Status reacquire(ThreadContext& me) const;
 
@@ -70,6 +70,8 @@ class UserLock {
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
 
  private:
+  Status acquire_taken(ThreadContext& me, Deadline deadline) const;
+
   Segment* segment_;
   UserLockControl* control_;
 };

@@ -6,6 +6,8 @@
 //              +------------+----------------+-------+
 //              |    note    |    wait no.    | Waited|      the low half is the futex it may sleep on
 //              +------------+----------------+-------+
+//              of one who waits in a condition the note is 1 once it sleeps, or is about to: only then
+//              does it need a wake-up
 //
 // INVARIANT: the thread alone writes waits_on and wait_turn, and only while wait_state is kNot. kWaiting is left by one
 // compare-and-swap: the waiter's own when its time passed, another's that tells it something, or recovery's. So each
@@ -19,6 +21,7 @@
 
 #include "shm/futex.h"
 #include "shm/segment.h"
+#include "shm/spin.h"
 #include "shm/thread_context.h"
 
 namespace commonhold::shm {
@@ -39,6 +42,8 @@ constexpr std::uint32_t wait_note(Word state) {
 constexpr Word with_waited(Word state, Waited now, std::uint32_t note = 0) {
   return Word{note} << 32 | (state & 0xffff'fffc) | static_cast<Word>(now);
 }
+
+inline constexpr Word kAsleep = Word{1} << 32;
 
 inline const std::atomic<std::uint32_t>& wait_futex(const ThreadRecord& record) {
   return low_half(record.wait_state);
@@ -67,6 +72,15 @@ inline bool change_wait(ThreadRecord& record, Word seen, Waited now, std::uint32
   return record.wait_state.compare_exchange_strong(seen, with_waited(seen, now, note), std::memory_order_acq_rel);
 }
 
+// Says that the waiter, whose state is `state`, is about to sleep; false when its wait was ended meanwhile.
+inline bool fall_asleep(ThreadRecord& record, Word& state) {
+  if ((state & kAsleep) != 0) return record.wait_state.load(std::memory_order_acquire) == state;
+  Word seen = state;
+  if (!record.wait_state.compare_exchange_strong(seen, state | kAsleep, std::memory_order_acq_rel)) return false;
+  state |= kAsleep;
+  return true;
+}
+
 // Calls visit(thread index, record, wait_state) for each thread that waits, or was told and has not ended its wait.
 template <typename Visit>
 void each_waiter(const Segment& segment, Offset control, Visit&& visit) {
@@ -82,6 +96,16 @@ void each_waiter(const Segment& segment, Offset control, Visit&& visit) {
 // How often one who waits looks after the dead, with whom nobody else may be concerned when there is no server.
 std::int64_t wait_check_ns();
 void set_wait_check_for_test(std::chrono::nanoseconds interval);
+
+// Looks for some microseconds whether there is still something to wait for, before the caller sleeps: what another
+// running thread is about to do is seen without a system call on either side. A test of paths that must not depend on
+// the time switches it off.
+void set_waits_awake_for_test(bool awake);
+bool waits_awake();
+template <typename Ready>
+bool wait_awake(Ready&& ready) {
+  return waits_awake() && spin_until(ready);
+}
 
 // For the recovery of a thread that announced a wake-up: sends it, and finishes what led to it.
 void finish_wake(Segment& segment, Offset futex);

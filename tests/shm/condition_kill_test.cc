@@ -150,6 +150,7 @@ TEST_CASE("who was told and is killed before it acts hands the notification on, 
   };
   Shared<Progress> progress;
   shm::set_wait_check_for_test(1h);  // the victim's path must not depend on the time
+  shm::set_waits_awake_for_test(false);
   stage.save();
   KillPlan plan = stage.plan("wait, told, act", [&](ThreadContext& me) {
     ignore(stage.condition.acquire(me));
@@ -201,6 +202,7 @@ TEST_CASE("who was told and is killed before it acts hands the notification on, 
   };
   expect_clean(run_kill_plan(plan));
   shm::set_wait_check_for_test(500ms);
+  shm::set_waits_awake_for_test(true);
 }
 
 TEST_CASE("a recovery that hands a notification on may be killed anywhere itself", "[kill]") {
