@@ -71,7 +71,6 @@ TEST_CASE("an item to be delivered again survives its consumer's death at every 
     plan.enter = [&] { (void)stage.segment.me(); };
     plan.op = op;
     plan.shared = backed_ranges(*stage.segment);
-    plan.max_every = 900;
     plan.sample = 150;
     plan.seed = Catch::rngSeed();
     plan.verify = [&](pid_t, std::size_t) -> std::string {
@@ -107,7 +106,6 @@ TEST_CASE("task_done of an item that may be delivered again has happened or not"
     ignore(stage.queue.task_done(stage.segment.me()));
   };
   plan.shared = backed_ranges(*stage.segment);
-  plan.max_every = 900;
   plan.sample = 150;
   plan.seed = Catch::rngSeed();
   plan.verify = [&](pid_t, std::size_t) -> std::string {
@@ -136,7 +134,6 @@ TEST_CASE("redelivery itself can be interrupted anywhere by a death, and is take
   plan.enter = [&] { (void)stage.segment.me(); };
   plan.op = [&] { (void)shm::recover_all_dead(*stage.segment, stage.segment.me()); };
   plan.shared = backed_ranges(*stage.segment);
-  plan.max_every = 900;
   plan.sample = 150;
   plan.seed = Catch::rngSeed();
   plan.verify = [&](pid_t, std::size_t) -> std::string {

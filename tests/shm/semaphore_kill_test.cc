@@ -235,7 +235,6 @@ TEST_CASE("the chunk of late sessions is not lost, wherever its taker is killed"
   plan.enter = [&] { (void)segment.me(); };
   plan.op = [&] { ignore(semaphore.acquire(segment.me())); };
   plan.shared = backed_ranges(*segment);
-  plan.max_every = 1500;
   plan.sample = 200;
   plan.verify = [&](pid_t, std::size_t) -> std::string {
     for (std::uint32_t i = 1; i < 300; ++i) segment->session(i).state.store(0);

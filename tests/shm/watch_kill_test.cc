@@ -100,7 +100,6 @@ TEST_CASE("a change that happened is told, wherever the one who made it was kill
     std::unique_ptr<Watcher> watcher;
     int told = 0, untold = 0;
     KillPlan plan = stage.plan(one.name, one.op);
-    plan.max_every = 3000;
     plan.sample = 500;
     plan.prepare = [&] {
       stage.restore();

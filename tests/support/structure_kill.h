@@ -45,9 +45,8 @@ inline void kill_everywhere_in(const TestSegment& segment, const KillCase& one) 
   plan.enter = [&] { (void)segment.me(); };
   plan.op = one.op;
   plan.shared = watched;
-  // Every instruction of everything takes minutes: else long operations are killed around each store.
-  plan.max_every = soaking() ? 20'000 : 700;
-  plan.sample = 100;
+  plan.max_every = 20'000;
+  plan.sample = soaking() ? 2'000 : 200;
   plan.seed = Catch::rngSeed();
 
   auto recover_and_check = [&]() -> std::string {
@@ -61,6 +60,9 @@ inline void kill_everywhere_in(const TestSegment& segment, const KillCase& one) 
     SharedImage death(backed_ranges(*segment));
     KillPlan again = plan;
     again.name = one.name + ", recovery after " + std::to_string(k);
+    // Every instruction of these would take a quarter of an hour: else they are killed around each store.
+    again.max_every = soaking() ? 20'000 : 700;
+    again.sample = soaking() ? 2'000 : 100;
     again.prepare = [&] { death.restore(); };
     again.op = [&] { (void)shm::recover_all_dead(*segment, segment.me()); };
     again.shared = death.ranges();
