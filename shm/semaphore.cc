@@ -7,6 +7,7 @@
 #include "shm/object_table.h"
 #include "shm/recovery.h"
 #include "shm/sleep_notice.h"
+#include "shm/spin.h"
 
 namespace commonhold::shm {
 namespace {
@@ -35,14 +36,6 @@ constexpr Word state_word(Word value_and_waiters, Word session, Word held) {
 const std::atomic<std::uint32_t>& futex_of(const AtomicWord& state) {
   static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
   return reinterpret_cast<const std::atomic<std::uint32_t>&>(state);
-}
-
-inline void relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
 }
 
 // What `permits` more make of the state, in the name of the session that it names: its own go first. False: too many.
