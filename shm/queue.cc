@@ -58,7 +58,7 @@ Status Queue::put_many(ThreadContext& me, std::span<const Item> items, Deadline 
     for (std::uint64_t i = 0; i < count; ++i) {
       Status status = ring_.append(me, at, items[done + i]);
       if (status == Status::kOk) continue;
-      ring_.undo_append(me, from, at);
+      ring_.undo_append(me, from, i);
       return status;
     }
     return Status::kOk;

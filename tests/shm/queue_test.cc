@@ -183,6 +183,40 @@ TEST_CASE("a full segment refuses the put and loses nothing") {
   REQUIRE(what_is_wrong(segment, queue) == "");
 }
 
+TEST_CASE("a bulk put that fails at a chunk's end gives back nothing but what it took") {
+  TestSegment segment(2u << 20);
+  shm::Queue queue(make_queue(segment, 0, 8));  // few items: chunks of 4 KiB, 4,032 bytes of items each
+  auto where = make_queue(segment, 0);
+  shm::Queue other(where);
+  const std::string large(1024, 'l'), filling(496, 'f');
+  auto pass = [&](const std::string& item) {
+    REQUIRE(put(segment, queue, item) == Status::kOk);
+    REQUIRE(got(segment, queue) == item);
+  };
+  // The first chunk begins with an item that had a chunk of its own, which was given back.
+  pass(large);
+  // All of the first chunk and of the second one: the next item needs a third, and the first will be used again.
+  for (int i = 0; i < 7 + 8; ++i) pass(filling);
+  // All that is left is another queue's, with what the first item had.
+  while (put(segment, other, large) == Status::kOk) {
+  }
+  shm::Offset rest = 0;
+  while (shm::take_chunk(segment.me(), shm::ChunkOwner(shm::kSystemObject, 0), 1024, rest) == Status::kOk) {
+  }
+  auto owned = [&] {
+    return std::vector{shm::bytes_owned_by(*segment, where.object), shm::bytes_owned_by(*segment, shm::kSystemObject)};
+  };
+  const auto before = owned();
+  std::vector<shm::Item> items{text(large)};
+  std::uint64_t done = 7;
+  REQUIRE(queue.put_many(segment.me(), items, Deadline::already(), done) == Status::kOutOfMemory);
+  REQUIRE(owned() == before);
+  REQUIRE(what_is_wrong(segment, queue) == "");
+  REQUIRE(what_is_wrong(segment, other) == "");
+  for (std::uint64_t left = other.size(); left != 0; --left) REQUIRE(got(segment, other) == large);
+  pass(large);
+}
+
 TEST_CASE("a stopped consumer in the middle of a get holds up a bounded wait no longer than its deadline") {
   TestSegment segment;
   auto where = make_queue(segment, 8);
