@@ -1,25 +1,16 @@
 #include "shm/gate.h"
 
-#include <catch2/catch.hpp>
-
 #include <atomic>
 #include <chrono>
 #include <thread>
 #include <vector>
 
+#include "support/queue_fixture.h"
+
 using namespace commonhold;
+using namespace commonhold::test;
 using namespace std::chrono_literals;
 using shm::Deadline;
-
-namespace {
-
-// Nobody looks by himself: a wake-up that is lost stays lost.
-struct NoLookingByItself {
-  NoLookingByItself() { shm::set_longest_sleep_for_test(std::chrono::nanoseconds(1h).count()); }
-  ~NoLookingByItself() { shm::set_longest_sleep_for_test(std::chrono::nanoseconds(1s).count()); }
-};
-
-}  // namespace
 
 TEST_CASE("as many sleepers wake as wakers come at the same moment") {
   constexpr int kSleepers = 4, kWakers = 2, kRounds = 3000;

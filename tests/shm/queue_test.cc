@@ -240,6 +240,52 @@ TEST_CASE("a stopped consumer in the middle of a get holds up a bounded wait no 
   REQUIRE(got(segment, queue) == "12345678");
 }
 
+TEST_CASE("one whose time passes between his wake-up and his turn wakes the next") {
+  const NoLookingByItself none;
+  for (bool putting : {false, true}) {
+    TestSegment segment;
+    auto where = make_queue(segment, 8, 1);
+    shm::Queue queue(where);
+    auto* control = segment->at<shm::QueueControl>(where.control);
+    if (putting) REQUIRE(put(segment, queue, "12345678") == Status::kOk);
+    auto attempt = [&](Deadline deadline) {
+      return putting ? put(segment, queue, "23456789", deadline) == Status::kOk
+                     : got(segment, queue, deadline) == "12345678";
+    };
+    pid_t first = spawn([&] { _exit(attempt(Deadline::after(400ms)) ? 7 : 1); });
+    while (!is_asleep(first)) std::this_thread::yield();
+    pid_t second = spawn([&] { _exit(attempt(Deadline::never()) ? 7 : 1); });
+    while (!is_asleep(second)) std::this_thread::yield();
+    {
+      // Who is woken first finds the lock of his side taken, as if by a process that was stopped.
+      shm::HeldLock turn(segment.me(), putting ? control->putting : control->getting);
+      if (putting) REQUIRE(got(segment, queue) == "12345678");
+      if (!putting) REQUIRE(put(segment, queue, "12345678") == Status::kOk);
+      REQUIRE(wait_for(first) == 1);
+    }
+    REQUIRE(wait_or_kill(second) == 7);
+  }
+}
+
+TEST_CASE("one who is killed after his wake-up, and before he took the item, leaves another awake") {
+  const NoLookingByItself none;
+  TestSegment segment;
+  shm::Queue queue(make_queue(segment, 0));
+  pid_t killed = spawn([&] {
+    shm::ItemKind kind;
+    std::string item;
+    (void)queue.peek(segment.me(), kind, item, Deadline::never());
+    raise(SIGKILL);
+  });
+  while (!is_asleep(killed)) std::this_thread::yield();
+  pid_t other = spawn([&] { _exit(got(segment, queue, Deadline::never()) == "item" ? 7 : 1); });
+  while (!is_asleep(other)) std::this_thread::yield();
+  REQUIRE(put(segment, queue, "item") == Status::kOk);
+  REQUIRE(wait_for(killed) == -SIGKILL);
+  (void)shm::recover_all_dead(*segment, segment.me());
+  REQUIRE(wait_or_kill(other) == 7);
+}
+
 TEST_CASE("a waiter that is killed takes no item and no wake-up with it") {
   TestSegment segment;
   shm::Queue queue(make_queue(segment, 8));
