@@ -72,6 +72,34 @@ TEST_CASE("close ends the use by this process alone, and the message says that t
   REQUIRE_NOTHROW(unused.close());
 }
 
+TEST_CASE("what get_many took is given, though the queue is shut down meanwhile") {
+  ManagerHome home;
+  Manager manager;
+  auto lost_in = [&](auto queue, int round) {
+    std::atomic<bool> ready{false};
+    std::size_t taken = 0;
+    std::thread consumer([&] {
+      ready = true;
+      try {
+        for (;;) taken += queue.get_many(2, 0s).size();
+      } catch (const Closed&) {
+      }
+    });
+    while (!ready) std::this_thread::yield();
+    queue.put({});
+    for (int i = 0; i < round % 64; ++i) std::atomic_signal_fence(std::memory_order_seq_cst);
+    queue.shutdown();
+    consumer.join();
+    return taken != 1;
+  };
+  int lost = 0;
+  for (int round = 0; round < 3000; ++round) {
+    lost += lost_in(manager.lifo_queue<int>(), round);
+    lost += lost_in(manager.lifo_queue<std::string>(), round);
+  }
+  REQUIRE(lost == 0);
+}
+
 TEST_CASE("shutdown ends everybody's puts, lets the rest be taken, and wakes those who wait") {
   ManagerHome home;
   Manager manager;
