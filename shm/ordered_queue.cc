@@ -23,7 +23,10 @@ Status OrderedQueue::put_locked(ThreadContext& me, const Item& item, Word priori
   OrderedHeap items(segment(), memory, mode());
   Offset now;
   Status status = items.with(own(control_->root), {0, 0, 1, priority, sequence, box}, now);
+  // Who takes must not need memory: taking is what gives it back.
+  if (status == Status::kOk) status = items.reserve_for_take(now);
   if (status != Status::kOk) {
+    items.undo();
     memory.give(box, box_bytes_for(item.size));
     return status;
   }
