@@ -220,7 +220,7 @@ Word Semaphore::switched(Word seen, Word session) const {
 
 // ---- the end of a session
 
-// REQUIRES: `switching` is held, and the session changes nothing any more.
+// REQUIRES: `switching` is held.
 void Semaphore::settle(ThreadContext&, Word session, bool give_back) const {
   auto* own = cell(session);
   AtomicWord& state = control_->state;
@@ -264,6 +264,8 @@ void settle_permits(ThreadContext& me, SessionIndex session, bool give_back) {
       if (object_info(segment, owner.object(), info) == Status::kOk && info.control == control) settle(info);
     }
   }
+  // After an end in order they stay: other threads may acquire until the process is gone. Who joins makes them anew.
+  if (!give_back) return;
   for (AtomicWord& note : noted) note.store(0, std::memory_order_release);
 }
 

@@ -92,7 +92,7 @@ class Semaphore {
 };
 
 // Ends what a session holds of any semaphore: gives it back (a death) or lets it be used up (an orderly end). Can be
-// done again from the start. REQUIRES: no thread of the session changes a semaphore meanwhile.
+// done again from the start. REQUIRES: for a death, that no thread of the session changes a semaphore meanwhile.
 void settle_permits(ThreadContext& me, SessionIndex session, bool give_back);
 
 }  // namespace commonhold::shm

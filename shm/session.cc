@@ -188,6 +188,21 @@ void Segment::leave() {
   ring_bell();
 }
 
+void Segment::leave_at_end() {
+  const auto own = static_cast<Word>(syscall(SYS_gettid));
+  bool alone = true;
+  {
+    std::lock_guard guard(SegmentRegistry::instance().mutex);
+    for (const ThreadContext* context : contexts_) {
+      alone = alone && context->record().kernel_id.load(std::memory_order_relaxed) == own;
+    }
+  }
+  if (alone) return leave();
+  // A slot of its own: the calling thread's context may be gone by now.
+  const std::unique_ptr<ThreadContext> temporary(joined() ? claim_thread() : nullptr);
+  if (temporary != nullptr) (void)settle_permits(*temporary, session_index(), false);
+}
+
 // ---- announcements beyond the common case
 
 // Drops what is stale; true when there is room then. Entries move downwards, so whoever looks for one in another
