@@ -243,14 +243,20 @@ void Semaphore::settle(ThreadContext&, Word session, bool give_back) const {
   if ((seen & kWaiters) != 0) futex_wake_all(futex_of(state));
 }
 
-void settle_permits(ThreadContext& me, SessionIndex session, bool give_back) {
+bool settle_permits(ThreadContext& me, SessionIndex session, bool give_back) {
   Segment& segment = me.segment();
   auto& noted = segment.session(index_of(session)).semaphores;
+  bool all = true;
   auto settle = [&](const ObjectInfo& info) {
     if (info.kind != ObjectKind::kSemaphore || !segment.holds(info.control, sizeof(SemaphoreControl))) return;
     Semaphore semaphore({&segment, info.id.index, info.control});
-    HeldLock held(me, semaphore.control_->switching);
+    LockWord& switching = semaphore.control_->switching;
+    if (lock(me, switching, give_back ? Deadline::after(kSwitchingGrace) : Deadline::never()) != Status::kOk) {
+      all = false;
+      return;
+    }
     semaphore.settle(me, index_of(session) + Word{1}, give_back);
+    (void)unlock(me, switching);
   };
   Word last = noted[1].load(std::memory_order_acquire);
   if ((last & 1) != 0) {
@@ -265,8 +271,9 @@ void settle_permits(ThreadContext& me, SessionIndex session, bool give_back) {
     }
   }
   // After an end in order they stay: other threads may acquire until the process is gone. Who joins makes them anew.
-  if (!give_back) return;
+  if (!give_back || !all) return all;
   for (AtomicWord& note : noted) note.store(0, std::memory_order_release);
+  return true;
 }
 
 // ---- reports

@@ -171,7 +171,7 @@ void Segment::leave() {
   if (used_semaphores || record.references.load(std::memory_order_relaxed) != 0) {
     temporary.reset(claim_thread());
     // What it still holds is used up: an end in order is no death.
-    if (temporary != nullptr && used_semaphores) settle_permits(*temporary, own, false);
+    if (temporary != nullptr && used_semaphores) (void)settle_permits(*temporary, own, false);
     if (temporary != nullptr) drop_all_references(*temporary, own);
   }
   if (temporary != nullptr) recover_thread(*this, *temporary, temporary->index_);
