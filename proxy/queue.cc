@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <ostream>
+
 #include <commonhold/errors.h>
 
 #include "proxy/deadline.h"
@@ -188,6 +190,11 @@ std::uint64_t queue_limit(Object& queue) {
 bool queue_is_empty(Object& queue) {
   (void)open_queue(queue);
   return queue_size(queue) == 0;
+}
+
+std::ostream& print_queue(std::ostream& out, Object& queue) {
+  const std::uint64_t size = queue_size(queue);
+  return out << '<' << description_of(queue) << " with " << size << (size == 1 ? " item>" : " items>");
 }
 
 void queue_task_done(Object& queue) {

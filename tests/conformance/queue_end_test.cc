@@ -235,6 +235,20 @@ TEST_CASE("an item whose consumer was killed comes again where that was asked fo
   }
 }
 
+TEST_CASE("a PriorityQueue waits until a point in time, and prints itself, as other queues do") {
+  ManagerHome home;
+  Manager manager;
+  auto jobs = manager.priority_queue<std::string>(named("jobs"), {.maxsize = 1});
+  const auto soon = [] { return std::chrono::steady_clock::now() + 1ms; };
+  REQUIRE(jobs.try_put_until(3, "sweep", soon()));
+  REQUIRE_FALSE(jobs.try_put_until(1, "fire!", soon()));
+  std::ostringstream out;
+  out << jobs;
+  REQUIRE(out.str() == "<priority_queue<text,int64> \"jobs\" with 1 item>");
+  REQUIRE(jobs.try_get_until(soon())->value == "sweep");
+  REQUIRE_FALSE(jobs.try_get_until(std::chrono::system_clock::now() + 1ms));
+}
+
 TEST_CASE("priority and last-in-first-out queues deliver again, too") {
   ManagerHome home;
   Manager manager;
