@@ -11,8 +11,10 @@
 #include <sstream>
 #include <thread>
 
+#include "support/children.h"
 #include "support/manager_home.h"
 #include "support/process_shared.h"
+#include "support/refusal.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
@@ -25,23 +27,6 @@ struct Point {
   double y;
   bool operator==(const Point&) const = default;
 };
-
-// Whether fn throws Error with all these words in its message.
-template <typename Error, typename Fn>
-std::string refusal(Fn&& fn) {
-  try {
-    fn();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool runs(Process process, int exit_code = 0) {
-  process.start();
-  process.join();
-  return process.exitcode() == exit_code;
-}
 
 }  // namespace
 
@@ -297,7 +282,7 @@ TEST_CASE("a child that is forked puts nothing again that its parent had put") {
   Manager manager;
   auto queue = manager.queue<int>();
   queue.put(1);
-  REQUIRE(runs(Process([&] { queue.put(2); })));
+  REQUIRE(run([&] { queue.put(2); }) == 0);
   REQUIRE(queue.get() == 1);
   REQUIRE(queue.get() == 2);
   REQUIRE(queue.empty());
@@ -307,11 +292,10 @@ TEST_CASE("a process that put an item can end at once: the item is there") {
   ManagerHome home;
   Manager manager;
   auto queue = manager.queue<std::string>();
-  REQUIRE(runs(Process([&] {
-                 queue.put("last words");
-                 _exit(7);
-               }),
-               7));
+  REQUIRE(run([&] {
+            queue.put("last words");
+            _exit(7);
+          }) == 7);
   REQUIRE(queue.get_nowait() == "last words");
 }
 

@@ -14,7 +14,9 @@
 #include "shm/extents.h"
 #include "shm/object_table.h"
 #include "shm/queue.h"
+#include "support/children.h"
 #include "support/manager_home.h"
+#include "support/pool_tasks.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
@@ -30,28 +32,6 @@ int pid_then_pause() {
 int work(int n) {
   std::this_thread::sleep_for(std::chrono::microseconds(200));
   return n;
-}
-
-std::vector<int> numbers(int count) {
-  std::vector<int> all(static_cast<std::size_t>(count));
-  std::iota(all.begin(), all.end(), 0);
-  return all;
-}
-
-std::string stat_of(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text;
-  std::getline(file, text);
-  return text;
-}
-
-bool is_gone(pid_t pid) {
-  const std::string text = stat_of(pid);
-  return text.empty() || text.find(") Z ") != std::string::npos || text.find(") X ") != std::string::npos;
-}
-
-bool is_stopped(pid_t pid) {
-  return stat_of(pid).find(") T ") != std::string::npos;
 }
 
 // The queues of a pool in their order: that of results, then each worker's.

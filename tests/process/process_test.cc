@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "support/captured_output.h"
+#include "support/children.h"
 #include "support/manager_home.h"
 
 using namespace commonhold;
@@ -22,23 +23,6 @@ using namespace std::chrono_literals;
 using Catch::Contains;
 
 namespace {
-
-std::optional<int> run(Process process) {
-  process.start();
-  process.join();
-  return process.exitcode();
-}
-
-// The test framework handles SIGTERM, in children too, where its handler finds the middle of a fork.
-class PlainTermination {
- public:
-  PlainTermination() { sigaction(SIGTERM, &plain_, &before_); }
-  ~PlainTermination() { sigaction(SIGTERM, &before_, nullptr); }
-
- private:
-  struct sigaction plain_ {
-  }, before_{};
-};
 
 bool readable(int descriptor, int milliseconds) {
   pollfd ready{descriptor, POLLIN, 0};
