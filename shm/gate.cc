@@ -4,11 +4,25 @@
 
 namespace commonhold::shm {
 
+namespace {
+std::atomic<std::int64_t> longest_ns{1'000'000'000};
+}
+
+std::int64_t longest_sleep_ns() {
+  return longest_ns.load(std::memory_order_relaxed);
+}
+
+void set_longest_sleep_for_test(std::int64_t longest) {
+  longest_ns.store(longest, std::memory_order_relaxed);
+}
+
 void wake_some(Gate& gate, int count) {
-  gate.wanted.store(0, std::memory_order_seq_cst);
+  std::uint32_t there = gate.wanted.load(std::memory_order_seq_cst);
   gate.event.fetch_add(1, std::memory_order_seq_cst);
-  // Where there was one there may be more: the last sleeper costs one call that finds nobody.
-  if (futex_wake(gate.event, count) > 0) gate.wanted.store(1, std::memory_order_seq_cst);
+  // Where all that were asked for woke there may be more: the last sleeper costs one call that finds nobody.
+  if (futex_wake(gate.event, count) < count) {
+    gate.wanted.compare_exchange_strong(there, 0, std::memory_order_seq_cst);
+  }
 }
 
 void wake_all(Gate& gate) {

@@ -78,6 +78,25 @@ Offset Heap::take(std::uint64_t bytes) {
   return block;
 }
 
+bool Heap::reserve(std::uint64_t bytes, std::uint64_t count) {
+  const std::uint32_t size_class = class_of(bytes);
+  const std::uint64_t size = class_bytes(size_class);
+  for (;;) {
+    std::uint64_t found = 0;
+    for (Word head = state_.free_head[size_class]; head != 0 && found < count;) {
+      const Offset block = head & ~kRange;
+      if (block % 16 != 0 || !segment_.holds(block, size)) return false;
+      const Word* words = segment_.at<Word>(block);
+      found += (head & kRange) != 0 ? (load_word(words + 1) - block) / size : 1;
+      head = load_word(words);
+    }
+    if (found >= count) return true;
+    const Offset block = take_from_new_slab(size_class);
+    if (block == 0) return false;
+    push_free(size_class, block);
+  }
+}
+
 Offset Heap::take_from_new_slab(std::uint32_t size_class) {
   std::uint64_t block = class_bytes(size_class);
   std::uint64_t bytes = slab_bytes(block, state_.owned_bytes);

@@ -23,7 +23,10 @@ Status OrderedQueue::put_locked(ThreadContext& me, const Item& item, Word priori
   OrderedHeap items(segment(), memory, mode());
   Offset now;
   Status status = items.with(own(control_->root), {0, 0, 1, priority, sequence, box}, now);
+  // Who takes must not need memory: taking is what gives it back.
+  if (status == Status::kOk) status = items.reserve_for_take(now);
   if (status != Status::kOk) {
+    items.undo();
     memory.give(box, box_bytes_for(item.size));
     return status;
   }
@@ -40,7 +43,7 @@ Status OrderedQueue::put(ThreadContext& me, const Item& item, Word priority, Dea
     return control.count.load(std::memory_order_seq_cst) < control.limit || own(control.ended) != 0;
   };
   for (;;) {
-    Status status = take_turn(me, control.changing, deadline);
+    Status status = take_turn(me, control.changing, deadline, control.room, has_room);
     if (status != Status::kOk) return status;
     bool room = own(control.count) < control.limit;
     status = own(control.ended) != 0 ? Status::kClosed : room ? put_locked(me, item, priority) : Status::kTimedOut;
@@ -48,7 +51,7 @@ Status OrderedQueue::put(ThreadContext& me, const Item& item, Word priority, Dea
       if (status == Status::kOk) open_gate(control.items, 1);
     });
     if (status != Status::kTimedOut) return status;
-    if (!wait_at(me, control.room, control.changing, deadline, has_room)) return Status::kTimedOut;
+    if (!wait_at(me, control.room, deadline, has_room)) return Status::kTimedOut;
   }
 }
 
@@ -165,7 +168,7 @@ Status OrderedQueue::get_with(ThreadContext& me, Deadline deadline, Word* priori
   // Whom recovery looks for when this thread ends.
   if (control.redeliver != 0) me.record().took_items.store(1, std::memory_order_release);
   for (;;) {
-    Status status = take_turn(me, control.changing, deadline);
+    Status status = take_turn(me, control.changing, deadline, control.items, [&] { return has_items(); });
     if (status != Status::kOk) return status;
     auto end = static_cast<QueueEnd>(own(control.ended));
     status = end == QueueEnd::kNow ? Status::kClosed : take_locked(me, priority, copy);
@@ -174,7 +177,7 @@ Status OrderedQueue::get_with(ThreadContext& me, Deadline deadline, Word* priori
       if (status == Status::kOk) open_gate(control.room, 1);
     });
     if (status != Status::kTimedOut) return status;
-    if (!wait_at(me, control.items, control.changing, deadline, [&] { return has_items(); })) return status;
+    if (!wait_at(me, control.items, deadline, [&] { return has_items(); })) return status;
   }
 }
 
@@ -292,7 +295,7 @@ std::uint64_t OrderedQueue::unfinished() const {
 Status OrderedQueue::join(ThreadContext& me, Deadline deadline) const {
   auto finished = [&] { return unfinished() == 0; };
   while (!finished()) {
-    if (!wait_at(me, control_->all_done, control_->changing, deadline, finished)) return Status::kTimedOut;
+    if (!wait_at(me, control_->all_done, deadline, finished)) return Status::kTimedOut;
   }
   return Status::kOk;
 }

@@ -18,7 +18,7 @@ Status Queue::put_with(ThreadContext& me, std::uint64_t count, Deadline deadline
   if (!ring_.sound()) return Status::kCorrupt;
   QueueControl& control = ring_.control();
   for (;;) {
-    Status status = take_turn(me, control.putting, deadline);
+    Status status = take_turn(me, control.putting, deadline, control.room, [&] { return has_room(); });
     if (status != Status::kOk) return status;
     Word tail = own(control.tail);
     std::uint64_t room = ring_.limit() - (tail - own(control.head_seen));
@@ -58,7 +58,7 @@ Status Queue::put_many(ThreadContext& me, std::span<const Item> items, Deadline 
     for (std::uint64_t i = 0; i < count; ++i) {
       Status status = ring_.append(me, at, items[done + i]);
       if (status == Status::kOk) continue;
-      ring_.undo_append(me, from, at);
+      ring_.undo_append(me, from, i);
       return status;
     }
     return Status::kOk;
@@ -105,7 +105,7 @@ Status Queue::get_with(ThreadContext& me, std::uint64_t wanted, Deadline deadlin
     if (own(control.tail_seen) == own(control.head) && !has_items() && !wait_for_items(me, deadline)) {
       return Status::kTimedOut;
     }
-    Status status = take_turn(me, control.getting, deadline);
+    Status status = take_turn(me, control.getting, deadline, control.items, [&] { return has_items(); });
     if (status != Status::kOk) return status;
     Word head = own(control.head);
     std::uint64_t available = own(control.tail_seen) - head;
@@ -321,15 +321,17 @@ bool Queue::wait_for_items(ThreadContext& me, Deadline deadline) const {
   QueueControl& control = ring_.control();
   std::uint64_t pause = std::clamp(own(control.pause), kLookEvery, 8 * kLookEvery);
   return wait_at(
-      me, control.items, control.getting, deadline, [&] { return has_items(); }, pause);
+      me, control.items, deadline, [&] { return has_items(); }, pause);
+}
+
+bool Queue::has_room() const {
+  QueueControl& control = ring_.control();
+  Word taken = control.head.load(std::memory_order_seq_cst);
+  return own(control.tail) - taken < ring_.limit() || own(control.ended) != 0;
 }
 
 bool Queue::wait_for_room(ThreadContext& me, Deadline deadline) const {
-  QueueControl& control = ring_.control();
-  return wait_at(me, control.room, control.putting, deadline, [&] {
-    Word taken = control.head.load(std::memory_order_seq_cst);
-    return own(control.tail) - taken < ring_.limit() || own(control.ended) != 0;
-  });
+  return wait_at(me, ring_.control().room, deadline, [&] { return has_room(); });
 }
 
 // ---- the rest
@@ -369,7 +371,7 @@ Status Queue::join(ThreadContext& me, Deadline deadline) const {
   // `done` never passes `tail`: read in this order they are equal only if they were so at one moment.
   auto finished = [&] { return unfinished() == 0; };
   while (!finished()) {
-    if (!wait_at(me, control.all_done, control.getting, deadline, finished)) return Status::kTimedOut;
+    if (!wait_at(me, control.all_done, deadline, finished)) return Status::kTimedOut;
   }
   return Status::kOk;
 }

@@ -86,6 +86,7 @@ class Queue {
   template <typename Take>
   Status get_with(ThreadContext& me, std::uint64_t wanted, Deadline deadline, Take&& take) const;
   bool has_items() const;  // or was shut down
+  bool has_room() const;   // or was shut down
   bool wait_for_items(ThreadContext& me, Deadline deadline) const;
   bool wait_for_room(ThreadContext& me, Deadline deadline) const;
   Status take_fixed_run(Offset& at, std::byte* to, std::uint64_t count, std::uint64_t stride) const;
