@@ -188,14 +188,16 @@ Status List::get_locked(std::uint64_t index, Sink value) const {
 
 Status List::set(ThreadContext& me, std::uint64_t index, const Item& value, std::string* before) {
   if (value.size > kMaxItemBytes) return Status::kTooLarge;
-  return with_room(me, where_, before, [&](ListWriter& list, std::size_t& need) {
-    AtomicWord* cell;
-    Status status = list.cell_at(index, cell);
-    if (status == Status::kOk) status = list.copy_out(cell->load(std::memory_order_relaxed), before, need);
-    if (status != Status::kOk) return status;
-    NewCell made(list, value);
-    if (made.status() == Status::kOk) list.overwrite(*cell, made.word());
-    return made.keep_if(made.status());
+  return with_idle_memory(me, [&] {
+    return with_room(me, where_, before, [&](ListWriter& list, std::size_t& need) {
+      AtomicWord* cell;
+      Status status = list.cell_at(index, cell);
+      if (status == Status::kOk) status = list.copy_out(cell->load(std::memory_order_relaxed), before, need);
+      if (status != Status::kOk) return status;
+      NewCell made(list, value);
+      if (made.status() == Status::kOk) list.overwrite(*cell, made.word());
+      return made.keep_if(made.status());
+    });
   });
 }
 
@@ -215,27 +217,31 @@ Status List::change_word(ThreadContext& me, std::uint64_t index, WordChange chan
 Status List::compare_exchange(ThreadContext& me, std::uint64_t index, const Item& expected, const Item& desired,
                               std::string* actual) {
   if (desired.size > kMaxItemBytes) return Status::kTooLarge;
-  return with_room(me, where_, actual, [&](ListWriter& list, std::size_t& need) {
-    AtomicWord* cell;
-    Status status = list.cell_at(index, cell);
-    if (status != Status::kOk) return status;
-    Word now = cell->load(std::memory_order_relaxed);
-    if (!list.equals(now, expected)) {
-      status = list.copy_out(now, actual, need);
-      return status == Status::kOk ? Status::kMismatch : status;
-    }
-    NewCell made(list, desired);
-    if (made.status() == Status::kOk) list.overwrite(*cell, made.word());
-    return made.keep_if(made.status());
+  return with_idle_memory(me, [&] {
+    return with_room(me, where_, actual, [&](ListWriter& list, std::size_t& need) {
+      AtomicWord* cell;
+      Status status = list.cell_at(index, cell);
+      if (status != Status::kOk) return status;
+      Word now = cell->load(std::memory_order_relaxed);
+      if (!list.equals(now, expected)) {
+        status = list.copy_out(now, actual, need);
+        return status == Status::kOk ? Status::kMismatch : status;
+      }
+      NewCell made(list, desired);
+      if (made.status() == Status::kOk) list.overwrite(*cell, made.word());
+      return made.keep_if(made.status());
+    });
   });
 }
 
 Status List::push_back(ThreadContext& me, const Item& value) {
   if (value.size > kMaxItemBytes) return Status::kTooLarge;
-  ListWriter list(me, where_);
-  if (list.status() != Status::kOk) return list.status();
-  NewCell made(list, value);
-  return made.status() == Status::kOk ? made.keep_if(list.push_back(made.word())) : made.status();
+  return with_idle_memory(me, [&] {
+    ListWriter list(me, where_);
+    if (list.status() != Status::kOk) return list.status();
+    NewCell made(list, value);
+    return made.status() == Status::kOk ? made.keep_if(list.push_back(made.word())) : made.status();
+  });
 }
 
 Status List::push_front(ThreadContext& me, const Item& value) {
@@ -244,19 +250,23 @@ Status List::push_front(ThreadContext& me, const Item& value) {
 
 Status List::insert(ThreadContext& me, std::uint64_t index, const Item& value) {
   if (value.size > kMaxItemBytes) return Status::kTooLarge;
-  ListWriter list(me, where_);
-  return list.status() == Status::kOk ? insert_at(list, index, value) : list.status();
+  return with_idle_memory(me, [&] {
+    ListWriter list(me, where_);
+    return list.status() == Status::kOk ? insert_at(list, index, value) : list.status();
+  });
 }
 
 Status List::pop_back(ThreadContext& me, std::string& popped) {
-  return with_room(me, where_, &popped, [&](ListWriter& list, std::size_t& need) {
-    if (list.view().size() == 0) return Status::kNotFound;
-    AtomicWord* at;
-    Status status = list.cell_at(list.view().size() - 1, at);
-    if (status != Status::kOk) return status;
-    Word cell = at->load(std::memory_order_relaxed);
-    status = list.copy_out(cell, &popped, need);
-    return status == Status::kOk ? list.pop_back(cell) : status;
+  return with_idle_memory(me, [&] {
+    return with_room(me, where_, &popped, [&](ListWriter& list, std::size_t& need) {
+      if (list.view().size() == 0) return Status::kNotFound;
+      AtomicWord* at;
+      Status status = list.cell_at(list.view().size() - 1, at);
+      if (status != Status::kOk) return status;
+      Word cell = at->load(std::memory_order_relaxed);
+      status = list.copy_out(cell, &popped, need);
+      return status == Status::kOk ? list.pop_back(cell) : status;
+    });
   });
 }
 
@@ -266,14 +276,16 @@ Status List::pop_front(ThreadContext& me, std::string& popped) {
 }
 
 Status List::erase(ThreadContext& me, std::uint64_t index, std::string* erased) {
-  return with_room(me, where_, erased, [&](ListWriter& list, std::size_t& need) {
-    AtomicWord* at;
-    Status status = list.cell_at(index, at);
-    if (status != Status::kOk) return status;
-    Word cell = at->load(std::memory_order_relaxed);
-    status = list.copy_out(cell, erased, need);
-    if (status != Status::kOk) return status;
-    return index + 1 == list.view().size() ? list.pop_back(cell) : erase_at(list, index);
+  return with_idle_memory(me, [&] {
+    return with_room(me, where_, erased, [&](ListWriter& list, std::size_t& need) {
+      AtomicWord* at;
+      Status status = list.cell_at(index, at);
+      if (status != Status::kOk) return status;
+      Word cell = at->load(std::memory_order_relaxed);
+      status = list.copy_out(cell, erased, need);
+      if (status != Status::kOk) return status;
+      return index + 1 == list.view().size() ? list.pop_back(cell) : erase_at(list, index);
+    });
   });
 }
 

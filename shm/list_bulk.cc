@@ -82,15 +82,16 @@ Status List::change_range(ThreadContext& me, std::uint64_t first, std::uint64_t 
 }
 
 Status List::extend(ThreadContext& me, std::span<const Item> values) {
-  return change_range(me, kEnd, 0, values, nullptr);
+  return with_idle_memory(me, [&] { return change_range(me, kEnd, 0, values, nullptr); });
 }
 
 Status List::replace(ThreadContext& me, std::uint64_t first, std::uint64_t count, std::span<const Item> values) {
-  return first == kEnd ? Status::kOutOfRange : change_range(me, first, count, values, nullptr);
+  if (first == kEnd) return Status::kOutOfRange;
+  return with_idle_memory(me, [&] { return change_range(me, first, count, values, nullptr); });
 }
 
 Status List::assign_if_unchanged(ThreadContext& me, std::uint64_t changes, std::span<const Item> values) {
-  return change_range(me, 0, kEnd, values, &changes);
+  return with_idle_memory(me, [&] { return change_range(me, 0, kEnd, values, &changes); });
 }
 
 Status List::clear(ThreadContext& me) {

@@ -86,6 +86,21 @@ void ListWriter::clear() {
   heap_.rebuild({});
 }
 
+void ListWriter::give_idle_memory() {
+  std::vector<BlockRange> reachable;
+  std::string error;
+  std::uint64_t elements;
+  list_reachable(segment_, control_, reachable, error, elements);
+  if (!error.empty()) return;
+  heap_.rebuild(std::move(reachable));
+  (void)keep_spares(view_);
+}
+
+void List::give_idle_memory(ThreadContext& me) {
+  ListWriter list(me, where_);
+  if (list.status() == Status::kOk) list.give_idle_memory();
+}
+
 Status List::create(ThreadContext& me, std::uint32_t object, bool boxed, Offset& control) {
   Offset at = 0;
   Status status = take_control_block(me, object, sizeof(ListControl), at);

@@ -77,11 +77,26 @@ Status ListWriter::pop_back(Word cell) {
   return Status::kOk;
 }
 
+bool ListWriter::spares_are_of_class(std::uint64_t bytes) {
+  const std::uint64_t size = Heap::block_size(bytes);
+  return size == Heap::block_size(sizeof(ListNode)) || size == Heap::block_size(sizeof(ListRoot));
+}
+
+bool ListWriter::keep_spares(const ListView& view) {
+  // A level of the tree is repacked from at most three of its nodes. Besides, a copy of the tail and the root record.
+  const std::uint64_t nodes = view.tree != 0 ? 3 * (view.height + 1) + 1 : 2;
+  const auto kept = [&] { return heap_.reserve(sizeof(ListNode), nodes) && heap_.reserve(sizeof(ListRoot), 2); };
+  if (kept()) return true;
+  heap_.recycle();  // what is parked may be what is missing
+  return kept();
+}
+
 Status ListWriter::replace(std::uint64_t first, std::uint64_t count, const WordRun& cells, ListScratch& scratch,
                            bool drop_boxes) {
   ListEdit edit(me_, control_, heap_);
   ListView to;
   Status status = edit.replace(view_, first, count, cells, scratch, to);
+  if (status == Status::kOk && cells.total() > count && !keep_spares(to)) status = Status::kOutOfMemory;
   if (status == Status::kOk) status = edit.commit(view_, to, drop_boxes && boxed_);
   if (status == Status::kOk) view_ = to;
   return status;

@@ -45,7 +45,12 @@ class ListWriter {
     }
     note_links(segment_, object_, value);
     cell = make_box(segment_, heap_, value);
-    return cell != 0 ? Status::kOk : Status::kOutOfMemory;
+    if (cell == 0) return Status::kOutOfMemory;
+    if (spares_are_of_class(kBoxHeader + value.size) && !keep_spares(view_)) {
+      give_cell(cell);
+      return Status::kOutOfMemory;
+    }
+    return Status::kOk;
   }
   void give_cell(Word cell) {  // one that was not committed
     if (boxed_) heap_.give(cell, box_bytes(segment_.at<AtomicWord>(cell)->load(std::memory_order_relaxed)));
@@ -73,10 +78,17 @@ class ListWriter {
   // Room for `count` more cells in the tail, nullptr when they do not fit; then grow_tail makes them visible.
   AtomicWord* tail_room(std::uint64_t count) const;
   void grow_tail(std::uint64_t count);
+  // Gives chunks back in which only freed blocks lie.
+  void give_idle_memory();
   // Swaps in an empty list and frees all blocks of the old one at once.
   void clear();
 
  private:
+  // Who takes elements away copies nodes and must not need memory for it: taking away is what gives memory back. So
+  // what adds elements leaves some nodes and root records in the heap. False: out of memory.
+  bool keep_spares(const ListView& view);
+  static bool spares_are_of_class(std::uint64_t bytes);
+
   ThreadContext& me_;
   Segment& segment_;
   std::uint32_t object_;
