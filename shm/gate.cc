@@ -4,11 +4,18 @@
 
 namespace commonhold::shm {
 
-void wake_some(Gate& gate, int count) {
-  gate.wanted.store(0, std::memory_order_seq_cst);
+void wake_some(Gate& gate, int count, std::atomic<std::uint32_t>* watchers) {
+  const std::uint32_t wanted = gate.wanted.exchange(0, std::memory_order_seq_cst);
   gate.event.fetch_add(1, std::memory_order_seq_cst);
-  // Where there was one there may be more: the last sleeper costs one call that finds nobody.
-  if (futex_wake(gate.event, count) > 0) gate.wanted.store(1, std::memory_order_seq_cst);
+  if ((wanted & kWatches) != 0 && watchers != nullptr) wake_watchers(*watchers);
+  // Also when the flag is clear by now: another waker cleared it, who wakes for his own change alone. Where there was
+  // one there may be more: the last sleeper costs one call that finds nobody.
+  if (futex_wake(gate.event, count) > 0) gate.wanted.fetch_or(kSleeps, std::memory_order_seq_cst);
+}
+
+void wake_watchers(std::atomic<std::uint32_t>& futex) {
+  futex.fetch_add(1, std::memory_order_seq_cst);
+  futex_wake_all(futex);
 }
 
 void wake_all(Gate& gate) {

@@ -1,11 +1,14 @@
-// Where threads of any process sleep until something changes: a flag that says somebody may sleep, and a futex.
+// Where threads of any process sleep until something changes: flags that say who may be there, and a futex.
 //
-//   sleeper: event -> seen; wanted = 1; look again; sleep while event == seen
-//   waker:   change; (full barrier) wanted? then wanted = 0; event + 1; wake; somebody was there: wanted = 1
+//   sleeper: event -> seen; wanted |= 1; look again; sleep while event == seen
+//   waker:   change; (full barrier) wanted? then wanted = 0; event + 1; wake; somebody was there: wanted |= 1
 //
-// INVARIANT: `wanted` is 0 only when nobody sleeps, or when a waker is between its two stores. A waker that dies there,
-// or before its wake-up, is found by its announcement, and recovery wakes everybody (wake_all). A sleeper wakes by
-// itself once a second, so nothing depends on that.
+// INVARIANT: a sleeper's flag is clear only when nobody sleeps, or when a waker is between its two stores. A waker that
+// dies there, or before its wake-up, is found by its announcement, and recovery wakes everybody (wake_all). A sleeper
+// wakes by itself once a second, so nothing depends on that.
+//
+// Who watches the object (watch.h) has a flag of his own and sleeps on another futex, so that no sleeper's wake-up goes
+// to him. It is told once for each time that he set the flag.
 #pragma once
 
 #include <atomic>
@@ -17,10 +20,12 @@
 namespace commonhold::shm {
 
 struct Gate {
-  std::atomic<std::uint32_t> wanted;  // written by sleepers (1) and wakers
+  std::atomic<std::uint32_t> wanted;  // 0, or kSleeps, kWatches; set by those who come, cleared by wakers
   std::atomic<std::uint32_t> event;   // raised by wakers before they wake
 };
 static_assert(sizeof(Gate) == 8);
+
+inline constexpr std::uint32_t kSleeps = 1, kWatches = 2;
 
 inline constexpr std::int64_t kLongestSleepNs = 1'000'000'000;
 
@@ -28,13 +33,15 @@ inline constexpr std::int64_t kLongestSleepNs = 1'000'000'000;
 template <typename Ready>
 void sleep_at(Gate& gate, Deadline deadline, Ready&& ready) {
   std::uint32_t seen = gate.event.load(std::memory_order_seq_cst);
-  gate.wanted.store(1, std::memory_order_seq_cst);  // SYNC POINT: wanted; before the look at what it waits for
+  gate.wanted.fetch_or(kSleeps, std::memory_order_seq_cst);  // SYNC POINT: wanted; before the look at what it waits for
   if (ready()) return;
   (void)futex_wait(gate.event, seen, deadline.left_ns(kLongestSleepNs));
 }
 
-void wake_some(Gate& gate, int count);
+// `watchers`: their futex, where the gate can be watched.
+void wake_some(Gate& gate, int count, std::atomic<std::uint32_t>* watchers);
 void wake_all(Gate& gate);
+void wake_watchers(std::atomic<std::uint32_t>& futex);
 
 // After an exchange that freed a lock, which is a full barrier on x86-64: what was stored before is seen by whoever
 // looks after it set its mark.
@@ -47,9 +54,9 @@ inline void barrier_after_exchange() {
 }
 
 // REQUIRES: the change was made, and a full barrier lies behind it.
-inline void open_gate(Gate& gate, int count) {
+inline void open_gate(Gate& gate, int count, std::atomic<std::uint32_t>* watchers = nullptr) {
   if (gate.wanted.load(std::memory_order_seq_cst) != 0) [[unlikely]]  // SYNC POINT: wanted
-    wake_some(gate, count);
+    wake_some(gate, count, watchers);
 }
 
 }  // namespace commonhold::shm

@@ -108,6 +108,11 @@ class PriorityQueue {
   bool closed() const { return detail::queue_is_closed(*handle_); }
   void shutdown(bool immediate = false) const { detail::queue_shut_down(*handle_, immediate); }
 
+  // As Queue's.
+  Watch watch_items() const { return detail::watch(handle_, nullptr, detail::WatchedSide::kItems); }
+  Watch watch_room() const { return detail::watch(handle_, nullptr, detail::WatchedSide::kRoom); }
+  Watch watch() const { return detail::watch(handle_); }
+
   friend bool operator==(const PriorityQueue& a, const PriorityQueue& b) { return a.handle_ == b.handle_; }
 
   std::string name() const { return detail::name_of(*handle_); }
