@@ -4,6 +4,18 @@
 
 namespace commonhold::shm {
 
+namespace {
+std::atomic<std::int64_t> longest_sleep{1'000'000'000};
+}
+
+std::int64_t longest_sleep_ns() {
+  return longest_sleep.load(std::memory_order_relaxed);
+}
+
+void set_longest_sleep_for_test(std::int64_t ns) {
+  longest_sleep.store(ns, std::memory_order_relaxed);
+}
+
 void wake_some(Gate& gate, int count, std::atomic<std::uint32_t>* watchers) {
   const std::uint32_t wanted = gate.wanted.exchange(0, std::memory_order_seq_cst);
   gate.event.fetch_add(1, std::memory_order_seq_cst);

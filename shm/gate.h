@@ -27,7 +27,9 @@ static_assert(sizeof(Gate) == 8);
 
 inline constexpr std::uint32_t kSleeps = 1, kWatches = 2;
 
-inline constexpr std::int64_t kLongestSleepNs = 1'000'000'000;
+// How long a sleeper sleeps at most: a second. Changed by tests of what else wakes it.
+std::int64_t longest_sleep_ns();
+void set_longest_sleep_for_test(std::int64_t ns);
 
 // Sleeps until somebody wakes, `deadline`, or a second; not at all when ready() after the mark was set.
 template <typename Ready>
@@ -35,7 +37,7 @@ void sleep_at(Gate& gate, Deadline deadline, Ready&& ready) {
   std::uint32_t seen = gate.event.load(std::memory_order_seq_cst);
   gate.wanted.fetch_or(kSleeps, std::memory_order_seq_cst);  // SYNC POINT: wanted; before the look at what it waits for
   if (ready()) return;
-  (void)futex_wait(gate.event, seen, deadline.left_ns(kLongestSleepNs));
+  (void)futex_wait(gate.event, seen, deadline.left_ns(longest_sleep_ns()));
 }
 
 // `watchers`: their futex, where the gate can be watched.

@@ -39,8 +39,8 @@ Status OrderedQueue::put(ThreadContext& me, const Item& item, Word priority, Dea
   auto has_room = [&] {
     return control.count.load(std::memory_order_seq_cst) < control.limit || own(control.ended) != 0;
   };
-  for (;;) {
-    Status status = take_turn(me, control.changing, deadline);
+  auto take = [&] { return take_turn(me, control.changing, deadline); };
+  for (Status status = take();;) {
     if (status != Status::kOk) return status;
     bool room = own(control.count) < control.limit;
     status = own(control.ended) != 0 ? Status::kClosed : room ? put_locked(me, item, priority) : Status::kTimedOut;
@@ -48,7 +48,7 @@ Status OrderedQueue::put(ThreadContext& me, const Item& item, Word priority, Dea
       if (status == Status::kOk) open_gate(control.items, 1, &control.changes);
     });
     if (status != Status::kTimedOut) return status;
-    if (!wait_at(me, control.room, control.changing, deadline, has_room)) return Status::kTimedOut;
+    status = wait_at(me, control.room, control.changing, deadline, has_room, take);
   }
 }
 
@@ -166,17 +166,22 @@ Status OrderedQueue::get_with(ThreadContext& me, Deadline deadline, Word* priori
   OrderedControl& control = *control_;
   // Whom recovery looks for when this thread ends.
   if (control.redeliver != 0) me.record().took_items.store(1, std::memory_order_release);
-  for (;;) {
-    Status status = take_turn(me, control.changing, deadline);
+  auto take = [&] { return take_turn(me, control.changing, deadline); };
+  for (Status status = take();;) {
     if (status != Status::kOk) return status;
     auto end = static_cast<QueueEnd>(own(control.ended));
     status = end == QueueEnd::kNow ? Status::kClosed : take_locked(me, priority, copy);
     if (status == Status::kTimedOut && end != QueueEnd::kOpen) status = Status::kClosed;
     end_turn(me, control.changing, [&] {
-      if (status == Status::kOk) open_gate(control.room, 1, &control.changes);
+      if (status == Status::kOk) {
+        open_gate(control.room, 1, &control.changes);
+      } else if (status != Status::kTimedOut) {
+        open_gate(control.items, 1);  // what it may have been woken for, and did not take, is another one's
+      }
     });
     if (status != Status::kTimedOut) return status;
-    if (!wait_at(me, control.items, control.changing, deadline, [&] { return has_items(); })) return status;
+    status = wait_at(
+        me, control.items, control.changing, deadline, [&] { return has_items(); }, take);
   }
 }
 
@@ -293,10 +298,7 @@ std::uint64_t OrderedQueue::unfinished() const {
 
 Status OrderedQueue::join(ThreadContext& me, Deadline deadline) const {
   auto finished = [&] { return unfinished() == 0; };
-  while (!finished()) {
-    if (!wait_at(me, control_->all_done, control_->changing, deadline, finished)) return Status::kTimedOut;
-  }
-  return Status::kOk;
+  return wait_for_all(me, control_->all_done, control_->changing, deadline, finished);
 }
 
 // ---- the rest

@@ -31,18 +31,30 @@ void end_turn(ThreadContext& me, LockWord& word, Wake&& wake) {
   me.retract(word);
 }
 
-// Waits until ready() may be true; false when the deadline has passed. One who waits announces the lock that he will
-// take: when he dies recovery wakes the others, so that a wake-up that he had swallowed is not lost.
-template <typename Ready>
-bool wait_at(ThreadContext& me, Gate& gate, LockWord& word, Deadline deadline, Ready&& ready,
-             std::uint64_t look_every = kLookEvery) {
-  if (deadline.is_already()) return false;
-  if (spin_until(ready, look_every)) return true;
-  if (deadline.passed()) return false;
+// Waits until ready() may be true, then calls then(), and gives what that gives; kTimedOut when the deadline has passed
+// before. One who sleeps announces the lock that he will take until then() has it: when he dies recovery wakes the
+// others, so that a wake-up that he had swallowed is not lost.
+template <typename Ready, typename Then>
+Status wait_at(ThreadContext& me, Gate& gate, LockWord& word, Deadline deadline, Ready&& ready, Then&& then,
+               std::uint64_t look_every = kLookEvery) {
+  if (deadline.is_already()) return Status::kTimedOut;
+  if (spin_until(ready, look_every)) return then();
+  if (deadline.passed()) return Status::kTimedOut;
   me.announce(word);
   sleep_at(gate, deadline, ready);
+  Status status = then();
   me.retract(word);
-  return true;
+  return status;
+}
+
+// Waits until ready() is true, which everybody is woken for.
+template <typename Ready>
+Status wait_for_all(ThreadContext& me, Gate& gate, LockWord& word, Deadline deadline, Ready&& ready) {
+  while (!ready()) {
+    Status status = wait_at(me, gate, word, deadline, ready, [] { return Status::kOk; });
+    if (status != Status::kOk) return status;
+  }
+  return Status::kOk;
 }
 
 // A word that only the lock's holders write.
