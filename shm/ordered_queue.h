@@ -67,6 +67,8 @@ class OrderedQueue {
 
   std::uint64_t size() const;  // returned ones too
   std::uint64_t limit() const { return control_->limit; }
+  // A put would wait. Items in flight, and those that were returned, take no room.
+  bool full() const { return control_->count.load(std::memory_order_acquire) >= limit(); }
 
   // Without redelivery kNotHeld: more often than items were put. With it the item that the calling thread took first is
   // done, or another thread's of this process; kNotHeld: none of them has one.

@@ -93,7 +93,7 @@ class PriorityQueue {
   size_type size() const { return detail::queue_size(*handle_); }
   size_type qsize() const { return size(); }
   bool empty() const { return detail::queue_is_empty(*handle_); }
-  bool full() const { return maxsize() != 0 && size() >= maxsize(); }
+  bool full() const { return detail::queue_is_full(*handle_); }
   size_type maxsize() const { return detail::queue_limit(*handle_); }
 
   void task_done() const { detail::queue_task_done(*handle_); }

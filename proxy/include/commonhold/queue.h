@@ -59,7 +59,8 @@ std::optional<T> take_value(Object& queue, std::int64_t wait, Word* priority = n
 
 struct QueueOptions {
   std::int64_t maxsize = 0;  // 0 or less: as many items as memory holds
-  // An item whose consumer dies before it called task_done() is delivered again. A consumer is a thread.
+  // An item whose consumer dies before it called task_done() is delivered again. A consumer is a thread. Items in
+  // flight and those that come again take no room: size() can be above maxsize by as many.
   bool redeliver = false;
 };
 
@@ -131,7 +132,7 @@ class BasicQueue {
   size_type size() const { return detail::queue_size(*handle_); }
   size_type qsize() const { return size(); }
   bool empty() const { return detail::queue_is_empty(*handle_); }
-  bool full() const { return maxsize() != 0 && size() >= maxsize(); }
+  bool full() const { return detail::queue_is_full(*handle_); }        // put would wait
   size_type maxsize() const { return detail::queue_limit(*handle_); }  // 0: no limit
 
   // ---- tasks
