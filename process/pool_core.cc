@@ -144,6 +144,7 @@ void PoolCore::start_worker(Worker& worker) {
   worker.process.reset();
   worker.serial = ++last_serial_;
   worker.alive = worker.ready = worker.told_to_stop = false;
+  worker.held_up_until = {};
   worker.finished = 0;
   WorkerPlan plan{worker.serial, options_.initializer,
                   static_cast<std::uint64_t>(options_.max_tasks_per_child.value_or(0)), signals_};
@@ -267,8 +268,7 @@ bool PoolCore::has_ended() {
     if (state_ == State::kTerminated) {
       if (Clock::now() > terminated_at_ + kPatience) worker.process->kill();
     } else if (!worker.told_to_stop) {
-      const TaskHead stop{kStop, nullptr};
-      worker.told_to_stop = worker.tasks.try_put(std::string(reinterpret_cast<const char*>(&stop), sizeof stop));
+      worker.told_to_stop = tell_to_stop(worker);
     }
   }
   return !alive;
@@ -330,9 +330,9 @@ void PoolCore::watch() {
 
 void PoolCore::wake() {
   try {
-    results_.put(message_of({0, 0, ResultKind::kWake}));
+    (void)results_.try_put(message_of({0, 0, ResultKind::kWake}));
   } catch (const Error&) {
-    // The collector comes by every second.
+    // As when somebody holds the queue: the collector comes by every second.
   }
 }
 

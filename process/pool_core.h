@@ -3,6 +3,9 @@
 // Two threads: the collector takes results, hands out tasks and replaces workers; the watcher tells it of deaths. Both
 // block all signals, which are for the program's own threads.
 //
+// A worker may be stopped at any moment, also one that holds a queue just then: nothing is done under mutex_ that waits
+// for ever.
+//
 // INVARIANT, under mutex_: a task is in tasks_ from its submission until its job has its outcome; it is then either in
 // pending_ or in the `assigned` of one worker, and its bytes are in that worker's queue, in the worker's hands, or,
 // when it may be run again, in the task as well.
@@ -57,6 +60,7 @@ class PoolCore {
     std::uint64_t serial = 0;
     std::deque<std::uint64_t> assigned;
     std::uint64_t finished = 0;
+    Clock::time_point held_up_until{};  // its queue was held, maybe by itself, stopped: it gets no tasks before
     bool alive = false, ready = false, told_to_stop = false;
   };
 
@@ -72,8 +76,8 @@ class PoolCore {
   void take_back(Worker& worker, Finished& finished);
   void dispatch(Finished& finished);
   void balance(Finished& finished);
-  void give(Worker& worker, const std::vector<std::uint64_t>& ids, const std::vector<std::string>& tasks,
-            Finished& finished);
+  void give(Worker& worker, const std::vector<std::uint64_t>& ids, std::vector<std::string> tasks, Finished& finished);
+  bool tell_to_stop(Worker& worker);
   void end_task(std::uint64_t id, Outcome outcome, Finished& finished);
   void end_all_tasks(const Outcome& outcome, Finished& finished);
   void break_down(Outcome outcome, Finished& finished);

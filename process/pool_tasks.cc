@@ -10,9 +10,12 @@ namespace commonhold::detail {
 
 namespace {
 
+using namespace std::chrono_literals;
+
 // Tasks that a worker has at once, so that it need not wait for the pool between short ones. An idle worker gets some
 // of a busy one's.
 constexpr std::size_t kDepth = 64;
+constexpr auto kHeldUpFor = 1s;
 
 }  // namespace
 
@@ -43,7 +46,7 @@ std::shared_ptr<Job> PoolCore::submit(JobPlan plan) {
 }
 
 std::size_t PoolCore::room_of(const Worker& worker) const {
-  if (!worker.alive || worker.told_to_stop) return 0;
+  if (!worker.alive || worker.told_to_stop || worker.held_up_until > Clock::now()) return 0;
   std::size_t room = kDepth;
   if (options_.max_tasks_per_child) {
     const auto most = static_cast<std::uint64_t>(*options_.max_tasks_per_child);
@@ -77,19 +80,35 @@ void PoolCore::dispatch(Finished& finished) {
     to->ids.push_back(id);
     to->tasks.push_back(task.retries > 0 ? task.bytes : std::move(task.bytes));
   }
-  for (const Share& share : shares) give(*share.worker, share.ids, share.tasks, finished);
+  for (Share& share : shares) give(*share.worker, share.ids, std::move(share.tasks), finished);
 }
 
-void PoolCore::give(Worker& worker, const std::vector<std::uint64_t>& ids, const std::vector<std::string>& tasks,
+void PoolCore::give(Worker& worker, const std::vector<std::uint64_t>& ids, std::vector<std::string> tasks,
                     Finished& finished) {
   if (ids.empty()) return;
   try {
-    worker.tasks.put_many(tasks);
-    worker.assigned.insert(worker.assigned.end(), ids.begin(), ids.end());
+    const auto given = static_cast<std::ptrdiff_t>(worker.tasks.put_many(tasks, 0s));
+    worker.assigned.insert(worker.assigned.end(), ids.begin(), ids.begin() + given);
+    if (given == std::ssize(ids)) return;
+    worker.held_up_until = Clock::now() + kHeldUpFor;
+    for (std::size_t i = static_cast<std::size_t>(given); i < ids.size(); ++i) {
+      tasks_.at(ids[i]).bytes = std::move(tasks[i]);
+    }
+    pending_.insert(pending_.begin(), ids.begin() + given, ids.end());
   } catch (const Error&) {
     Outcome outcome;
     outcome.error = std::current_exception();
     for (const std::uint64_t id : ids) end_task(id, outcome, finished);
+  }
+}
+
+// False: there is no memory, or its queue is held; the collector comes by again.
+bool PoolCore::tell_to_stop(Worker& worker) {
+  const TaskHead stop{kStop, nullptr};
+  try {
+    return worker.tasks.try_put(std::string(reinterpret_cast<const char*>(&stop), sizeof stop));
+  } catch (const Error&) {
+    return false;
   }
 }
 
@@ -117,7 +136,7 @@ void PoolCore::balance(Finished& finished) {
     } catch (const Error&) {
       // The queue says so again when its worker is looked after.
     }
-    give(idle, ids, tasks, finished);
+    give(idle, ids, std::move(tasks), finished);
   }
 }
 

@@ -233,7 +233,7 @@ void leave_all_sessions() noexcept {
   ForkGuard& guard = ForkGuard::instance();
   std::lock_guard hold(guard.mutex);
   for (auto& weak : LiveObjects::instance().segments) {
-    if (auto segment = weak.lock()) segment->leave();
+    if (auto segment = weak.lock()) segment->leave_at_end();
   }
 }
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <ostream>
+
 #include <commonhold/errors.h>
 
 #include "proxy/deadline.h"
@@ -48,6 +50,11 @@ bool in_time(Status status, Object& queue, const char* operation) {
   if (status == Status::kTimedOut) return false;
   if (status == Status::kClosed) throw_closed(queue);
   throw_status(status, queue, operation);
+}
+
+// The same for one of many: what keeps it from coming, after others were taken, is for the next call to say.
+bool one_more(Status status, Object& queue, std::uint64_t taken) {
+  return taken != 0 ? status == Status::kOk : in_time(status, queue, "take from");
 }
 
 // When a process that was stopped holds the queue, its being full or empty is not the reason.
@@ -147,9 +154,9 @@ std::vector<std::string> queue_get_many(Object& queue, std::uint64_t most, std::
     (void)in_time(structure.ring().get_many(here(queue), most, items, deadline_after(wait)), queue, "take from");
     return items;
   }
-  for (std::string item; items.size() < most && queue_get(queue, item, items.empty() ? wait : 0);) {
-    items.push_back(std::move(item));
-    if (end_of(queue) != shm::QueueEnd::kOpen && queue_size(queue) == 0) break;
+  for (std::string item; items.size() < most; items.push_back(std::move(item))) {
+    const shm::Deadline deadline = deadline_after(items.empty() ? wait : 0);
+    if (!one_more(structure.ordered().get(here(queue), item, nullptr, deadline), queue, items.size())) break;
   }
   return items;
 }
@@ -163,10 +170,10 @@ std::uint64_t queue_get_many_fixed(Object& queue, void* items, std::size_t size,
                   queue, "take from");
     return got;
   }
-  while (got < most &&
-         queue_get_fixed(queue, static_cast<std::byte*>(items) + got * stride, size, got == 0 ? wait : 0)) {
-    ++got;
-    if (end_of(queue) != shm::QueueEnd::kOpen && queue_size(queue) == 0) break;
+  for (; got < most; ++got) {
+    const shm::Deadline deadline = deadline_after(got == 0 ? wait : 0);
+    std::byte* const to = static_cast<std::byte*>(items) + got * stride;
+    if (!one_more(structure.ordered().get_fixed(here(queue), to, size, nullptr, deadline), queue, got)) break;
   }
   return got;
 }
@@ -187,6 +194,11 @@ bool queue_is_full(Object& queue) {
 bool queue_is_empty(Object& queue) {
   (void)open_queue(queue);
   return queue_size(queue) == 0;
+}
+
+std::ostream& print_queue(std::ostream& out, Object& queue) {
+  const std::uint64_t size = queue_size(queue);
+  return out << '<' << description_of(queue) << " with " << size << (size == 1 ? " item>" : " items>");
 }
 
 void queue_task_done(Object& queue) {

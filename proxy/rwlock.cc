@@ -60,9 +60,25 @@ bool rwlock_acquire(Object& lock, std::int64_t wait) {
   return taken(structure.acquire(here(lock), deadline_after(wait)), wait, lock, "lock");
 }
 
-bool rwlock_acquire_shared(Object& lock, std::int64_t wait) {
+namespace {
+
+[[gnu::noinline]] bool share_slowly(Object& lock, std::int64_t wait) {
   const shm::RwLock& structure = of(lock);
   return taken(structure.acquire_shared(here(lock), deadline_after(wait)), wait, lock, "share");
+}
+
+[[gnu::noinline]] void unshare_slowly(Object& lock) {
+  const shm::RwLock& structure = of(lock);
+  released(structure.release_shared(here(lock)), lock, "unlock_shared", "share");
+}
+
+}  // namespace
+
+bool rwlock_acquire_shared(Object& lock, std::int64_t wait) {
+  shm::ThreadContext* me = quick_here(lock);
+  if (me != nullptr && quick_structure<shm::RwLock>(lock).share_free(*me)) [[likely]]
+    return true;
+  return share_slowly(lock, wait);
 }
 
 void rwlock_release(Object& lock) {
@@ -71,8 +87,10 @@ void rwlock_release(Object& lock) {
 }
 
 void rwlock_release_shared(Object& lock) {
-  const shm::RwLock& structure = of(lock);
-  released(structure.release_shared(here(lock)), lock, "unlock_shared", "share");
+  shm::ThreadContext* me = quick_here(lock);
+  if (me != nullptr && quick_structure<shm::RwLock>(lock).unshare_last(*me)) [[likely]]
+    return;
+  unshare_slowly(lock);
 }
 
 bool rwlock_is_mine(Object& lock) {

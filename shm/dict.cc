@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include "shm/dict_key_writer.h"
+#include "shm/dict_overwrite.h"
 #include "shm/dict_shard_writer.h"
 #include "shm/extents.h"
 
@@ -82,12 +83,25 @@ void Dict::give_idle_memory(ThreadContext& me) {
 Status Dict::put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
                  bool* replaced) {
   if (!fits(key, value)) return Status::kTooLarge;
-  return with_idle_memory(me, [&] { return try_put(me, key, value, mode, before, replaced); });
+  const DictForesight seen(*segment_, *control_, key);
+  if (mode != PutMode::kInsertOnly && before == nullptr && overwrite_straight(me, where_, *control_, seen, value))
+      [[likely]] {
+    if (replaced != nullptr) *replaced = true;
+    return Status::kOk;
+  }
+  return put_slowly(me, key, value, mode, before, replaced, seen.hash, seen.seen);
+}
+
+[[gnu::noinline]] Status Dict::put_slowly(ThreadContext& me, const Item& key, const Item& value, PutMode mode,
+                                          std::string* before, bool* replaced, std::uint64_t hash, bool seen) {
+  // Looked for again, for the case that somebody else held the shard's lock; a key that is new is not.
+  const DictForesight again = seen ? DictForesight(*segment_, *control_, key) : DictForesight(hash);
+  return with_idle_memory(me, [&] { return try_put(me, key, value, mode, before, replaced, again); });
 }
 
 Status Dict::try_put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
-                     bool* replaced) {
-  DictKeyWriter at(me, where_, *control_, key);
+                     bool* replaced, const DictForesight& seen) {
+  DictKeyWriter at(me, where_, *control_, key, seen);
   if (at.found == Status::kCorrupt) return at.found;
   if (replaced != nullptr) *replaced = at.found == Status::kOk;
   if (at.found == Status::kOk) {

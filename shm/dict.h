@@ -22,6 +22,7 @@ namespace commonhold::shm {
 
 class ThreadContext;
 struct DictControl;
+struct DictForesight;
 struct DictShard;
 
 enum class PutMode : std::uint8_t { kPut, kInsertOnly, kReplaceOnly };
@@ -117,8 +118,10 @@ class Dict {
   Audit audit(ThreadContext& me) const;
 
  private:
+  Status put_slowly(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
+                    bool* replaced, std::uint64_t hash, bool seen);
   Status try_put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
-                 bool* replaced);
+                 bool* replaced, const DictForesight& seen);
   Status try_compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
                               std::string* actual);
   Status try_change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,

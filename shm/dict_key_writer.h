@@ -12,7 +12,8 @@ namespace commonhold::shm {
 
 // Where a key was seen without the lock, if it was.
 struct DictForesight {
-  DictForesight(const Segment& segment, DictControl& control, const Item& item) {
+  explicit DictForesight(std::uint64_t hash_of_absent) : hash(hash_of_absent) {}
+  [[gnu::always_inline]] DictForesight(const Segment& segment, DictControl& control, const Item& item) {
     if (item.size > kShortKey) {
       hash = hash_key(item, control.seed);
       return;
@@ -35,7 +36,10 @@ struct DictForesight {
 class DictKeyWriter {
  public:
   DictKeyWriter(ThreadContext& me, const ObjectAddress& where, DictControl& control, const Item& item)
-      : foresight_(me.segment(), control, item),
+      : DictKeyWriter(me, where, control, item, DictForesight(me.segment(), control, item)) {}
+  [[gnu::noinline]] DictKeyWriter(ThreadContext& me, const ObjectAddress& where, DictControl& control, const Item& item,
+                                  const DictForesight& foresight)
+      : foresight_(foresight),
         key{&item, foresight_.hash},
         shard(me, where, control, hash_shard(key.hash, control.shards)) {
     // No block was used again since the look (recycle), so the slot's value still names that entry; and the slot is

@@ -5,24 +5,29 @@
 namespace commonhold::shm {
 
 namespace {
-std::atomic<std::int64_t> longest_sleep{1'000'000'000};
+std::atomic<std::int64_t> longest_ns{1'000'000'000};
 }
 
 std::int64_t longest_sleep_ns() {
-  return longest_sleep.load(std::memory_order_relaxed);
+  return longest_ns.load(std::memory_order_relaxed);
 }
 
-void set_longest_sleep_for_test(std::int64_t ns) {
-  longest_sleep.store(ns, std::memory_order_relaxed);
+void set_longest_sleep_for_test(std::int64_t longest) {
+  longest_ns.store(longest, std::memory_order_relaxed);
 }
 
 void wake_some(Gate& gate, int count, std::atomic<std::uint32_t>* watchers) {
-  const std::uint32_t wanted = gate.wanted.exchange(0, std::memory_order_seq_cst);
+  std::uint32_t there = gate.wanted.load(std::memory_order_seq_cst);
+  if ((there & kWatches) != 0 && watchers != nullptr) {
+    there = gate.wanted.fetch_and(~kWatches, std::memory_order_seq_cst) & ~kWatches;
+    wake_watchers(*watchers);
+    if (there == 0) return;  // nobody sleeps
+  }
   gate.event.fetch_add(1, std::memory_order_seq_cst);
-  if ((wanted & kWatches) != 0 && watchers != nullptr) wake_watchers(*watchers);
-  // Also when the flag is clear by now: another waker cleared it, who wakes for his own change alone. Where there was
-  // one there may be more: the last sleeper costs one call that finds nobody.
-  if (futex_wake(gate.event, count) > 0) gate.wanted.fetch_or(kSleeps, std::memory_order_seq_cst);
+  // Where all that were asked for woke there may be more: the last sleeper costs one call that finds nobody.
+  if (futex_wake(gate.event, count) < count) {
+    gate.wanted.compare_exchange_strong(there, there & kWatches, std::memory_order_seq_cst);
+  }
 }
 
 void wake_watchers(std::atomic<std::uint32_t>& futex) {

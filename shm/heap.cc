@@ -4,36 +4,14 @@
 #include <bit>
 #include <unordered_set>
 
+#include "shm/heap_classes.h"
+
 namespace commonhold::shm {
 
 namespace {
 
 constexpr Word kRange = 1;  // in free_head and next links: the block heads a fresh run and holds {next, end}
 
-// Classes: 16 to 128 in steps of 16, then four per doubling up to 2048.
-constexpr std::uint32_t class_of(std::uint64_t bytes) {
-  if (bytes <= 128) return bytes <= 16 ? 0 : static_cast<std::uint32_t>((bytes + 15) / 16 - 1);
-  auto log2 = static_cast<std::uint32_t>(std::bit_width(bytes - 1) - 1);  // 128 < bytes <= 256: 7
-  auto quarter = static_cast<std::uint32_t>((bytes - 1) >> (log2 - 2) & 3);
-  return 8 + (log2 - 7) * 4 + quarter;
-}
-
-constexpr std::uint64_t class_bytes(std::uint32_t size_class) {
-  if (size_class < 8) return (size_class + 1) * 16;
-  std::uint32_t log2 = 7 + (size_class - 8) / 4, quarter = (size_class - 8) % 4;
-  return (std::uint64_t{1} << log2) + (std::uint64_t{quarter} + 1) * (std::uint64_t{1} << (log2 - 2));
-}
-static_assert(class_of(16) == 0 && class_of(17) == 1 && class_of(128) == 7 && class_of(129) == 8);
-static_assert(class_bytes(8) == 160 && class_bytes(11) == 256 && class_bytes(23) == 2048);
-static_assert(class_of(160) == 8 && class_of(161) == 9 && class_of(256) == 11 && class_of(2048) == 23);
-
-// parked: offset / 16 in bits 0-39; below kChunkMark a class, above it a chunk of granules: (bits 40-63) - kChunkMark.
-constexpr Word kChunkMark = 64;
-
-constexpr Word parked_word(Offset block, std::uint64_t bytes) {
-  Word size = bytes <= kLargestClass ? class_of(bytes) : kChunkMark + chunk_size(bytes) / kGranule;
-  return block / 16 | size << 40;
-}
 constexpr Offset parked_offset(Word parked) {
   return (parked & 0xff'ffff'ffff) * 16;
 }
@@ -98,6 +76,25 @@ Offset Heap::take(std::uint64_t bytes) {
   }
   store_word(&state_.free_head[size_class], next);
   return block;
+}
+
+bool Heap::reserve(std::uint64_t bytes, std::uint64_t count) {
+  const std::uint32_t size_class = class_of(bytes);
+  const std::uint64_t size = class_bytes(size_class);
+  for (;;) {
+    std::uint64_t found = 0;
+    for (Word head = state_.free_head[size_class]; head != 0 && found < count;) {
+      const Offset block = head & ~kRange;
+      if (block % 16 != 0 || !segment_.holds(block, size)) return false;
+      const Word* words = segment_.at<Word>(block);
+      found += (head & kRange) != 0 ? (load_word(words + 1) - block) / size : 1;
+      head = load_word(words);
+    }
+    if (found >= count) return true;
+    const Offset block = take_from_new_slab(size_class);
+    if (block == 0) return false;
+    push_free(size_class, block);
+  }
 }
 
 Offset Heap::take_from_new_slab(std::uint32_t size_class) {

@@ -57,6 +57,9 @@ class Heap {
   // A block of at least `bytes`, 16-byte aligned (64-byte aligned when bytes is a multiple of 64). 0: out of memory.
   Offset take(std::uint64_t bytes);
 
+  // Sees to it that `count` blocks of up to kLargestClass bytes can be taken without more memory; false: out of memory.
+  bool reserve(std::uint64_t bytes, std::uint64_t count);
+
   // Frees a block that was never reachable by readers.
   void give(Offset block, std::uint64_t bytes);
 

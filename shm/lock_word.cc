@@ -3,6 +3,7 @@
 #include "shm/futex.h"
 #include "shm/liveness.h"
 #include "shm/recovery.h"
+#include "shm/spin.h"
 #include "shm/thread_context.h"
 
 namespace commonhold::shm {
@@ -13,14 +14,6 @@ namespace {
 constexpr int kSpins = 100;
 // A sleeper looks after its holder at least this often, so a death is noticed even when no server is left to act on it.
 std::atomic<std::int64_t> holder_check_ns{100'000'000};
-
-inline void relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 // SYNC POINT: lock: acquire here, release in unlock and release_for_dead.
 bool take(std::atomic<std::uint32_t>& state, std::uint32_t owner) {

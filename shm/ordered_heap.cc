@@ -1,5 +1,7 @@
 #include "shm/ordered_heap.h"
 
+#include <bit>
+
 #include "shm/words.h"
 
 namespace commonhold::shm {
@@ -75,6 +77,14 @@ Status OrderedHeap::without_first(Offset root, Offset& now) {
   Status status = merge(first->left, first->right, 0, now);
   if (status != Status::kOk) undo();
   return status;
+}
+
+// A take merges two heaps, which copies their right spines.
+Status OrderedHeap::reserve_for_take(Offset root) {
+  const OrderedNode* first = node(root);
+  if (first == nullptr) return Status::kCorrupt;
+  const auto spine = static_cast<std::uint64_t>(std::bit_width(first->weight));
+  return memory_.reserve(sizeof(OrderedNode), 2 * spine) ? Status::kOk : Status::kOutOfMemory;
 }
 
 Offset OrderedHeap::make_box(Segment& segment, Heap& memory, const Item& item) {

@@ -40,6 +40,10 @@ class OrderedHeap {
   // The new root, or kOutOfMemory, or kCorrupt; these leave everything as it was.
   Status with(Offset root, const OrderedNode& added, Offset& now);
   Status without_first(Offset root, Offset& now);
+  // Sees to it that any one item of the heap below `root` can be taken without more memory; kOutOfMemory.
+  Status reserve_for_take(Offset root);
+  // Takes a change back that was not committed.
+  void undo();
   // Frees the nodes that the new root no longer reaches. After the commit.
   void free_replaced();
 
@@ -59,7 +63,6 @@ class OrderedHeap {
   static constexpr int kMost = 192;  // nodes of three right spines, of any heap that fits into memory
   Status merge(Offset a, Offset b, int depth, Offset& merged);
   Offset make_node(const OrderedNode& node);
-  void undo();
 
   Segment& segment_;
   Heap& memory_;

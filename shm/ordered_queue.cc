@@ -23,7 +23,10 @@ Status OrderedQueue::put_locked(ThreadContext& me, const Item& item, Word priori
   OrderedHeap items(segment(), memory, mode());
   Offset now;
   Status status = items.with(own(control_->root), {0, 0, 1, priority, sequence, box}, now);
+  // Who takes must not need memory: taking is what gives it back.
+  if (status == Status::kOk) status = items.reserve_for_take(now);
   if (status != Status::kOk) {
+    items.undo();
     memory.give(box, box_bytes_for(item.size));
     return status;
   }
@@ -39,8 +42,8 @@ Status OrderedQueue::put(ThreadContext& me, const Item& item, Word priority, Dea
   auto has_room = [&] {
     return control.count.load(std::memory_order_seq_cst) < control.limit || own(control.ended) != 0;
   };
-  auto take = [&] { return take_turn(me, control.changing, deadline); };
-  for (Status status = take();;) {
+  for (;;) {
+    Status status = take_turn(me, control.changing, deadline, control.room, has_room);
     if (status != Status::kOk) return status;
     bool room = own(control.count) < control.limit;
     status = own(control.ended) != 0 ? Status::kClosed : room ? put_locked(me, item, priority) : Status::kTimedOut;
@@ -48,7 +51,7 @@ Status OrderedQueue::put(ThreadContext& me, const Item& item, Word priority, Dea
       if (status == Status::kOk) open_gate(control.items, 1, &control.changes);
     });
     if (status != Status::kTimedOut) return status;
-    status = wait_at(me, control.room, control.changing, deadline, has_room, take);
+    if (!wait_at(me, control.room, deadline, has_room)) return Status::kTimedOut;
   }
 }
 
@@ -166,8 +169,8 @@ Status OrderedQueue::get_with(ThreadContext& me, Deadline deadline, Word* priori
   OrderedControl& control = *control_;
   // Whom recovery looks for when this thread ends.
   if (control.redeliver != 0) me.record().took_items.store(1, std::memory_order_release);
-  auto take = [&] { return take_turn(me, control.changing, deadline); };
-  for (Status status = take();;) {
+  for (;;) {
+    Status status = take_turn(me, control.changing, deadline, control.items, [&] { return has_items(); });
     if (status != Status::kOk) return status;
     auto end = static_cast<QueueEnd>(own(control.ended));
     status = end == QueueEnd::kNow ? Status::kClosed : take_locked(me, priority, copy);
@@ -180,8 +183,7 @@ Status OrderedQueue::get_with(ThreadContext& me, Deadline deadline, Word* priori
       }
     });
     if (status != Status::kTimedOut) return status;
-    status = wait_at(
-        me, control.items, control.changing, deadline, [&] { return has_items(); }, take);
+    if (!wait_at(me, control.items, deadline, [&] { return has_items(); })) return status;
   }
 }
 
@@ -298,7 +300,10 @@ std::uint64_t OrderedQueue::unfinished() const {
 
 Status OrderedQueue::join(ThreadContext& me, Deadline deadline) const {
   auto finished = [&] { return unfinished() == 0; };
-  return wait_for_all(me, control_->all_done, control_->changing, deadline, finished);
+  while (!finished()) {
+    if (!wait_at(me, control_->all_done, deadline, finished)) return Status::kTimedOut;
+  }
+  return Status::kOk;
 }
 
 // ---- the rest

@@ -16,6 +16,14 @@ Status OrderedQueue::create(ThreadContext& me, std::uint32_t object, QueueMode m
   store_word(&made->mode, static_cast<Word>(mode));
   store_word(&made->redeliver, redeliver ? 1 : 0);
   store_word(&made->limit, limit == 0 ? ~Word{0} : limit);
+  if (redeliver) {
+    // At once, so that who takes needs no memory as long as few items are in flight.
+    Offset page = 0;
+    status = take_chunk(me, ChunkOwner(object, kFlightArena), sizeof(FlightPage), page);
+    if (status != Status::kOk) return status;  // the caller gives the object's chunks back
+    zero_words(me.segment().at<std::byte>(page), sizeof(FlightPage));
+    made->flights.store(page, std::memory_order_release);
+  }
   control = at;
   return Status::kOk;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "shm/liveness.h"
 #include "shm/queue_turn.h"
 #include "shm/words.h"
 
@@ -9,80 +10,47 @@ namespace commonhold::shm {
 
 // ---- putting
 
-// One turn of putting `count` items: append(at, n) writes n more from `at` on. kRetry: some are left; kNotFound: there
-// is no room.
-template <typename Append>
-Status Queue::put_turn(ThreadContext& me, std::uint64_t count, Deadline deadline, std::uint64_t& done,
-                       Append&& append) const {
-  QueueControl& control = ring_.control();
-  Status status = take_turn(me, control.putting, deadline);
-  if (status != Status::kOk) return status;
-  Word tail = own(control.tail);
-  std::uint64_t room = ring_.limit() - (tail - own(control.head_seen));
-  if (room < count - done) [[unlikely]] {
-    // SYNC POINT: item taken
-    control.head_seen.store(control.head.load(std::memory_order_acquire), std::memory_order_relaxed);
-    room = ring_.limit() - std::min(ring_.limit(), tail - own(control.head_seen));
-  }
-  std::uint64_t now = std::min({count - done, room, kMostInOneStep});
-  if (own(control.ended) != 0) [[unlikely]] {
-    status = Status::kClosed;
-  } else if (now != 0) {
-    Offset at = cursor_at(own(control.put_cursor));
-    status = ring_.is_position(at) ? append(at, now) : Status::kCorrupt;
-    if (status == Status::kOk) [[likely]] {
-      control.tail.store(tail + now, std::memory_order_release);  // SYNC POINT: item put. The commit point
-      control.put_cursor.store(cursor_word(at, tail + now), std::memory_order_release);
-      done += now;
-    }
-  }
-  end_turn(me, control.putting, [&] {
-    if (status != Status::kOk || now == 0) return;
-    open_gate(control.items, static_cast<int>(std::min<Word>(now, 1 << 20)), &control.changes);
-  });
-  if (status != Status::kOk || done == count) return status;
-  return now == 0 ? Status::kNotFound : Status::kRetry;
-}
-
+// Puts `count` items: append(at, n) writes n more from `at` on.
 template <typename Append>
 Status Queue::put_with(ThreadContext& me, std::uint64_t count, Deadline deadline, std::uint64_t& done,
                        Append&& append) const {
   done = 0;
   if (!ring_.sound()) return Status::kCorrupt;
-  Status status = put_turn(me, count, deadline, done, append);
-  if (status != Status::kNotFound && status != Status::kRetry) [[likely]]
-    return status;
-  return put_rest(status, me, count, deadline, done, append);
-}
-
-// The turns after the first, after a wait where there was no room.
-template <typename Append>
-Status Queue::put_rest(Status status, ThreadContext& me, std::uint64_t count, Deadline deadline, std::uint64_t& done,
-                       Append&& append) const {
   QueueControl& control = ring_.control();
-  auto has_room = [&] {
-    Word taken = control.head.load(std::memory_order_seq_cst);
-    return own(control.tail) - taken < ring_.limit() || own(control.ended) != 0;
-  };
-  auto turn = [&] { return put_turn(me, count, deadline, done, append); };
-  while (status == Status::kNotFound || status == Status::kRetry) {
-    status = status == Status::kRetry ? turn() : wait_at(me, control.room, control.putting, deadline, has_room, turn);
+  for (;;) {
+    Status status = take_turn(me, control.putting, deadline, control.room, [&] { return has_room(); });
+    if (status != Status::kOk) return status;
+    Word tail = own(control.tail);
+    std::uint64_t room = ring_.limit() - (tail - own(control.head_seen));
+    if (room < count - done) [[unlikely]] {
+      // SYNC POINT: item taken
+      control.head_seen.store(control.head.load(std::memory_order_acquire), std::memory_order_relaxed);
+      room = ring_.limit() - std::min(ring_.limit(), tail - own(control.head_seen));
+    }
+    std::uint64_t now = std::min({count - done, room, kMostInOneStep});
+    if (own(control.ended) != 0) [[unlikely]] {
+      status = Status::kClosed;
+    } else if (now != 0) {
+      Offset at = cursor_at(own(control.put_cursor));
+      status = ring_.is_position(at) ? append(at, now) : Status::kCorrupt;
+      if (status == Status::kOk) [[likely]] {
+        control.tail.store(tail + now, std::memory_order_release);  // SYNC POINT: item put. The commit point
+        control.put_cursor.store(cursor_word(at, tail + now), std::memory_order_release);
+        done += now;
+      }
+    }
+    end_turn(me, control.putting, [&] {
+      if (status != Status::kOk || now == 0) return;
+      open_gate(control.items, static_cast<int>(std::min<Word>(now, 1 << 20)), &control.changes);
+    });
+    if (status != Status::kOk || done == count) return status;
+    if (now == 0 && !wait_for_room(me, deadline)) return Status::kTimedOut;
   }
-  return status;
 }
 
 Status Queue::put(ThreadContext& me, const Item& item, Deadline deadline) const {
-  if (!ring_.sound()) return Status::kCorrupt;
-  std::uint64_t done = 0;
-  Status status =
-      put_turn(me, 1, deadline, done, [&](Offset& at, std::uint64_t) { return ring_.append(me, at, item); });
-  return status != Status::kNotFound ? status : put_waiting(me, item, deadline);
-}
-
-Status Queue::put_waiting(ThreadContext& me, const Item& item, Deadline deadline) const {
-  std::uint64_t done = 0;
-  return put_rest(Status::kNotFound, me, 1, deadline, done,
-                  [&](Offset& at, std::uint64_t) { return ring_.append(me, at, item); });
+  std::uint64_t done;
+  return put_with(me, 1, deadline, done, [&](Offset& at, std::uint64_t) { return ring_.append(me, at, item); });
 }
 
 Status Queue::put_many(ThreadContext& me, std::span<const Item> items, Deadline deadline, std::uint64_t& done) const {
@@ -91,7 +59,7 @@ Status Queue::put_many(ThreadContext& me, std::span<const Item> items, Deadline 
     for (std::uint64_t i = 0; i < count; ++i) {
       Status status = ring_.append(me, at, items[done + i]);
       if (status == Status::kOk) continue;
-      ring_.undo_append(me, from, at);
+      ring_.undo_append(me, from, i);
       return status;
     }
     return Status::kOk;
@@ -124,91 +92,61 @@ Status Queue::put_fixed(ThreadContext& me, const void* items, std::uint64_t coun
   });
 }
 
-// ---- waiting
-
-bool Queue::has_items() const {
-  QueueControl& control = ring_.control();
-  return control.tail.load(std::memory_order_seq_cst) != control.head.load(std::memory_order_relaxed) ||
-         control.ended.load(std::memory_order_relaxed) != 0;
-}
-
-// A look before a turn, so that those who wait do not disturb those who take. At `tail` only where the copy says
-// nothing: each look takes its cache line away from the producers.
-inline bool Queue::looks_empty() const {
-  QueueControl& control = ring_.control();
-  return own(control.tail_seen) == own(control.head) && !has_items();
-}
-
 // ---- getting
 
-// One turn: take(at, available, taken) copies items from `at` on, `wanted` of them where there are so many, moves `at`
-// behind them and says how many it took. kNotFound: there is nothing.
-template <typename Take>
-Status Queue::get_turn(ThreadContext& me, std::uint64_t wanted, Deadline deadline, Take&& take) const {
-  QueueControl& control = ring_.control();
-  Status status = take_turn(me, control.getting, deadline);
-  if (status != Status::kOk) return status;
-  Word head = own(control.head);
-  std::uint64_t available = own(control.tail_seen) - head;
-  if (available < wanted) {
-    // SYNC POINT: item put
-    control.tail_seen.store(control.tail.load(std::memory_order_acquire), std::memory_order_relaxed);
-    const bool was_empty = available == 0;
-    available = own(control.tail_seen) - head;
-    if (was_empty) control.pause.store(next_pause(own(control.pause), available), std::memory_order_relaxed);
-  }
-  std::uint64_t taken = 0;
-  bool left_chunk = false;
-  auto end = static_cast<QueueEnd>(own(control.ended));
-  if (end == QueueEnd::kNow || (end == QueueEnd::kDraining && available == 0)) [[unlikely]] {
-    status = Status::kClosed;
-  } else if (available != 0) {
-    Offset from = cursor_at(own(control.get_cursor)), at = from;
-    status = take(at, available, taken);
-    if (status == Status::kOk) [[likely]] {
-      control.head.store(head + taken, std::memory_order_release);  // SYNC POINT: item taken. The commit point
-      control.get_cursor.store(cursor_word(at, head + taken), std::memory_order_release);  // SYNC POINT: chunk left
-      left_chunk = ring_.chunk_of(from) != ring_.chunk_of(at);
-    }
-  }
-  end_turn(me, control.getting, [&] {
-    if (taken != 0) {
-      open_gate(control.room, static_cast<int>(std::min<Word>(taken, 1 << 20)), &control.changes);
-    } else if (available != 0) {
-      open_gate(control.items, 1);  // what it may have been woken for, and did not take, is another one's
-    }
-  });
-  if (left_chunk && ring_.has_left_much()) help_reclaim(me);
-  return status == Status::kOk && taken == 0 ? Status::kNotFound : status;
-}
-
-template <bool kWaits, typename Take>
-Status Queue::take_one(ThreadContext& me, Deadline deadline, Take&& take) const {
-  if (!ring_.sound()) return Status::kCorrupt;
-  if constexpr (kWaits) return get_with(me, 1, deadline, take);
-  return looks_empty() ? Status::kNotFound : get_turn(me, 1, deadline, take);
-}
-
+// take(at, available, taken) copies items from `at` on, `wanted` of them where there are so many, moves `at` behind
+// them and says how many it took.
 template <typename Take>
 Status Queue::get_with(ThreadContext& me, std::uint64_t wanted, Deadline deadline, Take&& take) const {
   if (!ring_.sound()) return Status::kCorrupt;
   QueueControl& control = ring_.control();
-  auto turn = [&] { return get_turn(me, wanted, deadline, take); };
   for (;;) {
-    std::uint64_t pause = std::clamp(own(control.pause), kLookEvery, 8 * kLookEvery);
-    Status status = looks_empty()
-                        ? wait_at(
-                              me, control.items, control.getting, deadline, [&] { return has_items(); }, turn, pause)
-                        : turn();
-    if (status != Status::kNotFound) return status;
+    // A look first, so that those who wait do not disturb those who take. At `tail` only where the copy says nothing:
+    // each look takes its cache line away from the producers.
+    if (own(control.tail_seen) == own(control.head) && !has_items() && !wait_for_items(me, deadline)) {
+      return Status::kTimedOut;
+    }
+    Status status = take_turn(me, control.getting, deadline, control.items, [&] { return has_items(); });
+    if (status != Status::kOk) return status;
+    Word head = own(control.head);
+    std::uint64_t available = own(control.tail_seen) - head;
+    if (available < wanted) {
+      // SYNC POINT: item put
+      control.tail_seen.store(control.tail.load(std::memory_order_acquire), std::memory_order_relaxed);
+      const bool was_empty = available == 0;
+      available = own(control.tail_seen) - head;
+      if (was_empty) control.pause.store(next_pause(own(control.pause), available), std::memory_order_relaxed);
+    }
+    std::uint64_t taken = 0;
+    bool left_chunk = false;
+    auto end = static_cast<QueueEnd>(own(control.ended));
+    if (end == QueueEnd::kNow || (end == QueueEnd::kDraining && available == 0)) [[unlikely]] {
+      status = Status::kClosed;
+    } else if (available != 0) {
+      Offset from = cursor_at(own(control.get_cursor)), at = from;
+      status = take(at, available, taken);
+      if (status == Status::kOk) [[likely]] {
+        control.head.store(head + taken, std::memory_order_release);  // SYNC POINT: item taken. The commit point
+        control.get_cursor.store(cursor_word(at, head + taken), std::memory_order_release);  // SYNC POINT: chunk left
+        left_chunk = ring_.chunk_of(from) != ring_.chunk_of(at);
+      }
+    }
+    end_turn(me, control.getting, [&] {
+      if (taken != 0) {
+        open_gate(control.room, static_cast<int>(std::min<Word>(taken, 1 << 20)), &control.changes);
+      } else if (available != 0) {
+        open_gate(control.items, 1);  // what it may have been woken for, and did not take, is another one's
+      }
+    });
+    if (left_chunk && ring_.has_left_much()) help_reclaim(me);
+    if (status != Status::kOk || taken != 0) return status;
     if (deadline.passed()) return Status::kTimedOut;
   }
 }
 
-template <bool kWaits>
-Status Queue::take_fixed(ThreadContext& me, void* item, std::uint64_t size, Deadline deadline) const {
+Status Queue::get_fixed(ThreadContext& me, void* item, std::uint64_t size, Deadline deadline) const {
   bool large = false;
-  Status status = take_one<kWaits>(me, deadline, [&](Offset& at, std::uint64_t, std::uint64_t& taken) {
+  Status status = get_with(me, 1, deadline, [&](Offset& at, std::uint64_t, std::uint64_t& taken) {
     ItemPlace place;
     Status found = ring_.find_item(at, place);
     if (found != Status::kOk) return found;
@@ -223,21 +161,11 @@ Status Queue::take_fixed(ThreadContext& me, void* item, std::uint64_t size, Dead
   return status;
 }
 
-Status Queue::get_fixed(ThreadContext& me, void* item, std::uint64_t size, Deadline deadline) const {
-  Status status = take_fixed<false>(me, item, size, deadline);
-  return status != Status::kNotFound ? status : get_fixed_waiting(me, item, size, deadline);
-}
-
-Status Queue::get_fixed_waiting(ThreadContext& me, void* item, std::uint64_t size, Deadline deadline) const {
-  return take_fixed<true>(me, item, size, deadline);
-}
-
-template <bool kWaits>
-Status Queue::take_any(ThreadContext& me, std::string& item, Deadline deadline) const {
+Status Queue::get(ThreadContext& me, std::string& item, Deadline deadline) const {
   for (;;) {
     std::size_t need = 0;
     bool large = false;
-    Status status = take_one<kWaits>(me, deadline, [&](Offset& at, std::uint64_t, std::uint64_t& taken) {
+    Status status = get_with(me, 1, deadline, [&](Offset& at, std::uint64_t, std::uint64_t& taken) {
       ItemPlace place;
       Status found = ring_.find_item(at, place);
       if (found != Status::kOk) return found;
@@ -254,15 +182,6 @@ Status Queue::take_any(ThreadContext& me, std::string& item, Deadline deadline) 
     if (status != Status::kRetry) return status;
     item.reserve(need);
   }
-}
-
-Status Queue::get(ThreadContext& me, std::string& item, Deadline deadline) const {
-  Status status = take_any<false>(me, item, deadline);
-  return status != Status::kNotFound ? status : get_waiting(me, item, deadline);
-}
-
-Status Queue::get_waiting(ThreadContext& me, std::string& item, Deadline deadline) const {
-  return take_any<true>(me, item, deadline);
 }
 
 Status Queue::get_many(ThreadContext& me, std::uint64_t most, std::vector<std::string>& items,
@@ -392,6 +311,90 @@ void Queue::help_reclaim(ThreadContext& me) const {
   if (!try_lock(me, control.putting)) return;
   (void)ring_.reclaim(me);
   (void)unlock(me, control.putting);
+}
+
+// ---- waiting
+
+bool Queue::has_items() const {
+  QueueControl& control = ring_.control();
+  return control.tail.load(std::memory_order_seq_cst) != control.head.load(std::memory_order_relaxed) ||
+         control.ended.load(std::memory_order_relaxed) != 0;
+}
+
+bool Queue::wait_for_items(ThreadContext& me, Deadline deadline) const {
+  QueueControl& control = ring_.control();
+  std::uint64_t pause = std::clamp(own(control.pause), kLookEvery, 8 * kLookEvery);
+  return wait_at(
+      me, control.items, deadline, [&] { return has_items(); }, pause);
+}
+
+bool Queue::has_room() const {
+  QueueControl& control = ring_.control();
+  Word taken = control.head.load(std::memory_order_seq_cst);
+  return own(control.tail) - taken < ring_.limit() || own(control.ended) != 0;
+}
+
+bool Queue::wait_for_room(ThreadContext& me, Deadline deadline) const {
+  return wait_at(me, ring_.control().room, deadline, [&] { return has_room(); });
+}
+
+// ---- the rest
+
+std::uint64_t Queue::size() const {
+  QueueControl& control = ring_.control();
+  for (;;) {
+    Word head = control.head.load(std::memory_order_acquire);
+    Word tail = control.tail.load(std::memory_order_acquire);
+    if (control.head.load(std::memory_order_acquire) == head) return tail - head;
+  }
+}
+
+Status Queue::task_done(ThreadContext& me) const {
+  QueueControl& control = ring_.control();
+  me.announce(control.getting);  // whoever dies between the count and the wake-up is found by it
+  Word done = control.done.load(std::memory_order_relaxed);
+  Word tail;
+  do {
+    tail = control.tail.load(std::memory_order_acquire);
+    if (done >= tail) break;
+  } while (!control.done.compare_exchange_weak(done, done + 1, std::memory_order_seq_cst));
+  bool counted = done < tail;
+  if (counted && done + 1 == control.tail.load(std::memory_order_seq_cst)) open_gate(control.all_done, 1 << 20);
+  me.retract(control.getting);
+  return counted ? Status::kOk : Status::kNotHeld;
+}
+
+std::uint64_t Queue::unfinished() const {
+  QueueControl& control = ring_.control();
+  Word done = control.done.load(std::memory_order_seq_cst);
+  return control.tail.load(std::memory_order_seq_cst) - done;
+}
+
+Status Queue::join(ThreadContext& me, Deadline deadline) const {
+  QueueControl& control = ring_.control();
+  // `done` never passes `tail`: read in this order they are equal only if they were so at one moment.
+  auto finished = [&] { return unfinished() == 0; };
+  while (!finished()) {
+    if (!wait_at(me, control.all_done, deadline, finished)) return Status::kTimedOut;
+  }
+  return Status::kOk;
+}
+
+Status Queue::shut_down(ThreadContext& me, bool now) const {
+  QueueControl& control = ring_.control();
+  HeldLock producers(me, control.putting);
+  HeldLock consumers(me, control.getting);
+  auto end = static_cast<Word>(now ? QueueEnd::kNow : QueueEnd::kDraining);
+  if (own(control.ended) < end) control.ended.store(end, std::memory_order_seq_cst);
+  wake(where_);  // under the locks: a death before it is seen by recovery, which wakes as well
+  return Status::kOk;
+}
+
+std::uint32_t Queue::holder_pid(bool putting) const {
+  QueueControl& control = ring_.control();
+  LockWord& word = putting ? control.putting : control.getting;
+  std::uint32_t owner = word.state.load(std::memory_order_acquire) & ~kLockWaiters;
+  return owner == 0 ? 0 : owner_pid(ring_.segment(), owner);
 }
 
 }  // namespace commonhold::shm

@@ -81,35 +81,15 @@ class Queue {
   std::vector<std::string> items_for_test() const;
 
  private:
-  // In turns: one for who need not wait, which is all of his call; the rest is code of its own, so that he does not pay
-  // for it.
-  template <typename Append>
-  [[gnu::always_inline]] inline Status put_turn(ThreadContext& me, std::uint64_t count, Deadline deadline,
-                                                std::uint64_t& done, Append&& append) const;
-  template <typename Append>
-  Status put_rest(Status status, ThreadContext& me, std::uint64_t count, Deadline deadline, std::uint64_t& done,
-                  Append&& append) const;
   template <typename Append>
   Status put_with(ThreadContext& me, std::uint64_t count, Deadline deadline, std::uint64_t& done,
                   Append&& append) const;
-  [[gnu::noinline]] Status put_waiting(ThreadContext& me, const Item& item, Deadline deadline) const;
-  template <typename Take>
-  [[gnu::always_inline]] inline Status get_turn(ThreadContext& me, std::uint64_t wanted, Deadline deadline,
-                                                Take&& take) const;
   template <typename Take>
   Status get_with(ThreadContext& me, std::uint64_t wanted, Deadline deadline, Take&& take) const;
-  template <bool kWaits, typename Take>
-  [[gnu::always_inline]] inline Status take_one(ThreadContext& me, Deadline deadline, Take&& take) const;
-  template <bool kWaits>
-  [[gnu::always_inline]] inline Status take_fixed(ThreadContext& me, void* item, std::uint64_t size,
-                                                  Deadline deadline) const;
-  template <bool kWaits>
-  [[gnu::always_inline]] inline Status take_any(ThreadContext& me, std::string& item, Deadline deadline) const;
-  [[gnu::noinline]] Status get_fixed_waiting(ThreadContext& me, void* item, std::uint64_t size,
-                                             Deadline deadline) const;
-  [[gnu::noinline]] Status get_waiting(ThreadContext& me, std::string& item, Deadline deadline) const;
   bool has_items() const;  // or was shut down
-  bool looks_empty() const;
+  bool has_room() const;   // or was shut down
+  bool wait_for_items(ThreadContext& me, Deadline deadline) const;
+  bool wait_for_room(ThreadContext& me, Deadline deadline) const;
   Status take_fixed_run(Offset& at, std::byte* to, std::uint64_t count, std::uint64_t stride) const;
   void help_reclaim(ThreadContext& me) const;
 

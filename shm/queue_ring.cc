@@ -172,11 +172,14 @@ Word QueueRing::reclaim(ThreadContext& me) const {
   return taken;
 }
 
-void QueueRing::undo_append(ThreadContext& me, Offset from, Offset until) const {
+// By count and not up to where the append that failed came: it may have gone on to a chunk that is used again and
+// holds the headers of old items.
+void QueueRing::undo_append(ThreadContext& me, Offset from, std::uint64_t count) const {
   if (stride_ != 0 || control_->has_large.load(std::memory_order_relaxed) == 0) return;
-  (void)each_item(from, until, [&](const ItemPlace& item) {
+  for (ItemPlace item{0, from, 0, ItemKind::kNull, false}; count != 0; --count) {
+    if (find_item(item.after, item) != Status::kOk) return;
     if (item.large) give_chunk(me, item.at, item.size);
-  });
+  }
 }
 
 bool QueueRing::has_left_much() const {

@@ -56,8 +56,8 @@ class QueueRing {
   Status next_chunk(ThreadContext& me, Offset& at) const;
   // Writes an item at `at`, moving on to another chunk where it does not fit; nobody sees it yet.
   Status append(ThreadContext& me, Offset& at, const Item& item) const;
-  // Gives back the chunks of items appended between two positions, which were not committed.
-  void undo_append(ThreadContext& me, Offset from, Offset until) const;
+  // Gives back the chunks of `count` items appended from a position on, which were not committed.
+  void undo_append(ThreadContext& me, Offset from, std::uint64_t count) const;
   // Gives back what consumers have left behind, a few chunks at a time. The get_cursor that it went by.
   Word reclaim(ThreadContext& me) const;
 

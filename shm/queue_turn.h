@@ -5,6 +5,7 @@
 
 #include "shm/gate.h"
 #include "shm/lock_word.h"
+#include "shm/sleep_notice.h"
 #include "shm/spin.h"
 #include "shm/thread_context.h"
 #include "shm/words.h"
@@ -21,6 +22,15 @@ inline Status take_turn(ThreadContext& me, LockWord& word, Deadline deadline) {
   return lock(me, word, deadline.is_already() ? Deadline::after(kPatience) : deadline);
 }
 
+// The same for one who may have been woken at `gate`: when his time passes, and ready() still holds, the wake-up is
+// another's.
+template <typename Ready>
+Status take_turn(ThreadContext& me, LockWord& word, Deadline deadline, Gate& gate, Ready&& ready) {
+  Status status = take_turn(me, word, deadline);
+  if (status != Status::kOk && ready()) open_gate(gate, 1);
+  return status;
+}
+
 // Frees the lock, then wakes whom the change concerns. The lock stays announced until then: a death on the way is found
 // by it, and recovery wakes them.
 template <typename Wake>
@@ -31,30 +41,16 @@ void end_turn(ThreadContext& me, LockWord& word, Wake&& wake) {
   me.retract(word);
 }
 
-// Waits until ready() may be true, then calls then(), and gives what that gives; kTimedOut when the deadline has passed
-// before. One who sleeps announces the lock that he will take until then() has it: when he dies recovery wakes the
-// others, so that a wake-up that he had swallowed is not lost.
-template <typename Ready, typename Then>
-Status wait_at(ThreadContext& me, Gate& gate, LockWord& word, Deadline deadline, Ready&& ready, Then&& then,
-               std::uint64_t look_every = kLookEvery) {
-  if (deadline.is_already()) return Status::kTimedOut;
-  if (spin_until(ready, look_every)) return then();
-  if (deadline.passed()) return Status::kTimedOut;
-  me.announce(word);
-  sleep_at(gate, deadline, ready);
-  Status status = then();
-  me.retract(word);
-  return status;
-}
-
-// Waits until ready() is true, which everybody is woken for.
+// Waits until ready() may be true; false when the deadline has passed. Who sleeps says where: one who was woken and
+// dies before he did anything, however late, has swallowed a wake-up, and so every death wakes all (sleep_notice.h).
 template <typename Ready>
-Status wait_for_all(ThreadContext& me, Gate& gate, LockWord& word, Deadline deadline, Ready&& ready) {
-  while (!ready()) {
-    Status status = wait_at(me, gate, word, deadline, ready, [] { return Status::kOk; });
-    if (status != Status::kOk) return status;
-  }
-  return Status::kOk;
+bool wait_at(ThreadContext& me, Gate& gate, Deadline deadline, Ready&& ready, std::uint64_t look_every = kLookEvery) {
+  if (deadline.is_already()) return false;
+  if (spin_until(ready, look_every)) return true;
+  if (deadline.passed()) return false;
+  const SleepNotice notice(me, gate.event);
+  sleep_at(gate, deadline, ready);
+  return true;
 }
 
 // A word that only the lock's holders write.

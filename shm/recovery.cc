@@ -203,8 +203,10 @@ void inherit(Segment& segment, SessionIndex dead, std::vector<SessionIndex>& our
   }
 }
 
-void recover_claimed_session(Segment& segment, ThreadContext& me, SessionIndex dead) {
+// False: something of a session could not be settled, because a live process holds it. Its threads are recovered.
+bool recover_claimed_session(Segment& segment, ThreadContext& me, SessionIndex dead) {
   std::vector<SessionIndex> ours{dead};
+  bool all = true;
   for (std::size_t i = 0; i < ours.size(); ++i) inherit(segment, ours[i], ours);
   // The extents' lock before all repairs, which need it: a thread that comes later may hold it, and nobody else can
   // recover whom we have claimed.
@@ -215,13 +217,16 @@ void recover_claimed_session(Segment& segment, ThreadContext& me, SessionIndex d
   }
   for (SessionIndex session : ours) {
     each_thread_of(segment, session, [&](std::uint32_t thread, Word) { recover_thread(segment, me, thread); });
-    settle_permits(me, session, true);
+    const bool settled = settle_permits(me, session, true);
     tell_of_death(segment, session);
     wake_sleepers(segment);
-    drop_all_references(me, session);
+    if (settled) drop_all_references(me, session);
     AtomicWord& state = segment.session(index_of(session)).state;
-    state.store(state.load(std::memory_order_relaxed) >> 32 << 32, std::memory_order_release);
+    const auto then = static_cast<Word>(settled ? SessionState::kFree : SessionState::kLive);  // for the next attempt
+    state.store(state.load(std::memory_order_relaxed) >> 32 << 32 | then, std::memory_order_release);
+    all = all && settled;
   }
+  return all;
 }
 
 }  // namespace
@@ -258,8 +263,7 @@ Status recover_session(Segment& segment, ThreadContext& me, SessionIndex dead) {
       !record_state.compare_exchange_strong(state, recovering_by(state, segment.session_index()))) {
     return Status::kRetry;
   }
-  recover_claimed_session(segment, me, dead);
-  return Status::kOk;
+  return recover_claimed_session(segment, me, dead) ? Status::kOk : Status::kRetry;
 }
 
 bool recover_dead_holder(ThreadContext& me, LockWord& word) {

@@ -17,7 +17,7 @@
 namespace commonhold::shm {
 
 // Recovers a session if it is dead (session_is_dead), or was already recovered: kOk. kRetry: it lives, or somebody else
-// is at it.
+// is at it, or a live process, which may be stopped, holds a semaphore of which it has permits.
 Status recover_session(Segment& segment, ThreadContext& me, SessionIndex dead);
 
 // Recovers one thread slot whose thread ended; its session lives.

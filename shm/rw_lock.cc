@@ -7,21 +7,13 @@
 #include "shm/recovery.h"
 #include "shm/segment.h"
 #include "shm/sleep_notice.h"
-#include "shm/thread_context.h"
+#include "shm/spin.h"
 
 namespace commonhold::shm {
 namespace {
 
 constexpr Word kDied = Word{1} << 63;
 constexpr int kSpins = 100;  // about as long as a short critical section takes
-
-inline void relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 }  // namespace
 
@@ -68,10 +60,7 @@ Status RwLock::release_shared(ThreadContext& me) const {
   return Status::kOk;
 }
 
-void RwLock::reader_gone() const {
-  // SYNC POINT: reader gone; the writer sets `draining` before it looks through the slots.
-  if (control_->draining.load(std::memory_order_seq_cst) == 0) [[likely]]
-    return;
+void RwLock::wake_writer() const {
   control_->drained.fetch_add(1, std::memory_order_seq_cst);
   futex_wake_all(control_->drained);
 }

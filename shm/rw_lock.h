@@ -22,10 +22,9 @@
 #include "shm/layout.h"
 #include "shm/object_address.h"
 #include "shm/status.h"
+#include "shm/thread_context.h"
 
 namespace commonhold::shm {
-
-class ThreadContext;
 
 struct RwLockControl {
   LockWord word;  // who writes, waits for readers to leave, or passes as a reader that had to wait
@@ -52,6 +51,26 @@ class RwLock {
   // By the thread that shares it; kNotHeld.
   Status release_shared(ThreadContext& me) const;
 
+  // The same when nobody is in the way: no calls. False: nothing was done.
+  bool share_free(ThreadContext& me) const {
+    if (me.shares(where_.control) || !me.has_room()) [[unlikely]]
+      return false;
+    (void)me.announce_shared(where_.control);
+    // SYNC POINT: reader announced.
+    if (control_->word.state.load(std::memory_order_seq_cst) == 0 &&
+        control_->readers_seen.load(std::memory_order_seq_cst) != 0) [[likely]]
+      return true;
+    (void)me.retract_last_shared(where_.control);
+    reader_gone();  // a writer may have seen us
+    return false;
+  }
+  bool unshare_last(ThreadContext& me) const {
+    if (!me.retract_last_shared(where_.control)) [[unlikely]]
+      return false;
+    reader_gone();
+    return true;
+  }
+
   bool held_by(const ThreadContext& me) const;  // exclusively
   bool shared_by(const ThreadContext& me) const;
   std::uint32_t writer_pid() const;  // 0: nobody writes
@@ -67,11 +86,16 @@ class RwLock {
   static Status create(ThreadContext& me, std::uint32_t object, Offset& control);
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
-  void reader_gone() const;  // after its announcement went
+  void reader_gone() const {  // after its announcement went
+    // SYNC POINT: reader gone; the writer sets `draining` before it looks through the slots.
+    if (control_->draining.load(std::memory_order_seq_cst) != 0) [[unlikely]]
+      wake_writer();
+  }
 
  private:
   bool is_mine(const ThreadContext& me) const;
   bool readable() const;
+  void wake_writer() const;
   Status drain(ThreadContext& me, Deadline deadline) const;
   template <typename Visit>
   void each_reader(Visit&& visit) const;

@@ -130,6 +130,11 @@ class Segment : public std::enable_shared_from_this<Segment> {
   // REQUIRES: no thread of this process uses the segment meanwhile.
   void leave();
 
+  // At the end of the process, whose other threads go on until it is gone. Leaves, unless one of them may be in the
+  // middle of a change: then the session ends with the process, and what they left is repaired as after a death. But
+  // permits that the process holds are used up, as by any end in order.
+  void leave_at_end();
+
   // Wakes the server's housekeeper. Never blocks; one system call.
   void ring_bell() const;
 

@@ -7,6 +7,7 @@
 #include "shm/object_table.h"
 #include "shm/recovery.h"
 #include "shm/sleep_notice.h"
+#include "shm/spin.h"
 
 namespace commonhold::shm {
 namespace {
@@ -35,14 +36,6 @@ constexpr Word state_word(Word value_and_waiters, Word session, Word held) {
 const std::atomic<std::uint32_t>& futex_of(const AtomicWord& state) {
   static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
   return reinterpret_cast<const std::atomic<std::uint32_t>&>(state);
-}
-
-inline void relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
 }
 
 // What `permits` more make of the state, in the name of the session that it names: its own go first. False: too many.
@@ -220,7 +213,7 @@ Word Semaphore::switched(Word seen, Word session) const {
 
 // ---- the end of a session
 
-// REQUIRES: `switching` is held, and the session changes nothing any more.
+// REQUIRES: `switching` is held.
 void Semaphore::settle(ThreadContext&, Word session, bool give_back) const {
   auto* own = cell(session);
   AtomicWord& state = control_->state;
@@ -243,14 +236,20 @@ void Semaphore::settle(ThreadContext&, Word session, bool give_back) const {
   if ((seen & kWaiters) != 0) futex_wake_all(futex_of(state));
 }
 
-void settle_permits(ThreadContext& me, SessionIndex session, bool give_back) {
+bool settle_permits(ThreadContext& me, SessionIndex session, bool give_back) {
   Segment& segment = me.segment();
   auto& noted = segment.session(index_of(session)).semaphores;
+  bool all = true;
   auto settle = [&](const ObjectInfo& info) {
     if (info.kind != ObjectKind::kSemaphore || !segment.holds(info.control, sizeof(SemaphoreControl))) return;
     Semaphore semaphore({&segment, info.id.index, info.control});
-    HeldLock held(me, semaphore.control_->switching);
+    LockWord& switching = semaphore.control_->switching;
+    if (lock(me, switching, give_back ? Deadline::after(kSwitchingGrace) : Deadline::never()) != Status::kOk) {
+      all = false;
+      return;
+    }
     semaphore.settle(me, index_of(session) + Word{1}, give_back);
+    (void)unlock(me, switching);
   };
   Word last = noted[1].load(std::memory_order_acquire);
   if ((last & 1) != 0) {
@@ -264,7 +263,10 @@ void settle_permits(ThreadContext& me, SessionIndex session, bool give_back) {
       if (object_info(segment, owner.object(), info) == Status::kOk && info.control == control) settle(info);
     }
   }
+  // After an end in order they stay: other threads may acquire until the process is gone. Who joins makes them anew.
+  if (!give_back || !all) return all;
   for (AtomicWord& note : noted) note.store(0, std::memory_order_release);
+  return true;
 }
 
 // ---- reports

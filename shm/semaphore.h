@@ -83,7 +83,7 @@ class Semaphore {
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
 
  private:
-  friend void settle_permits(ThreadContext& me, SessionIndex session, bool give_back);
+  friend bool settle_permits(ThreadContext& me, SessionIndex session, bool give_back);
 
   Word own_session(ThreadContext& me) const;
   Status try_acquire(ThreadContext& me, Word waiters, Deadline deadline, Word& left) const;
@@ -102,7 +102,9 @@ class Semaphore {
 };
 
 // Ends what a session holds of any semaphore: gives it back (a death) or lets it be used up (an orderly end). Can be
-// done again from the start. REQUIRES: no thread of the session changes a semaphore meanwhile.
-void settle_permits(ThreadContext& me, SessionIndex session, bool give_back);
+// done again from the start. After a death it does not wait long for a semaphore that another process holds, which may
+// be stopped: false then, and there is more to do. REQUIRES: for a death, that no thread of the session changes a
+// semaphore meanwhile.
+bool settle_permits(ThreadContext& me, SessionIndex session, bool give_back);
 
 }  // namespace commonhold::shm

@@ -171,7 +171,7 @@ void Segment::leave() {
   if (used_semaphores || record.references.load(std::memory_order_relaxed) != 0) {
     temporary.reset(claim_thread());
     // What it still holds is used up: an end in order is no death.
-    if (temporary != nullptr && used_semaphores) settle_permits(*temporary, own, false);
+    if (temporary != nullptr && used_semaphores) (void)settle_permits(*temporary, own, false);
     if (temporary != nullptr) drop_all_references(*temporary, own);
   }
   if (temporary != nullptr) recover_thread(*this, *temporary, temporary->index_);
@@ -186,6 +186,21 @@ void Segment::leave() {
   session_.store(0, std::memory_order_release);
   unlock_byte(lock_fd_, kSessionByte + index_of(own));
   ring_bell();
+}
+
+void Segment::leave_at_end() {
+  const auto own = static_cast<Word>(syscall(SYS_gettid));
+  bool alone = true;
+  {
+    std::lock_guard guard(SegmentRegistry::instance().mutex);
+    for (const ThreadContext* context : contexts_) {
+      alone = alone && context->record().kernel_id.load(std::memory_order_relaxed) == own;
+    }
+  }
+  if (alone) return leave();
+  // A slot of its own: the calling thread's context may be gone by now.
+  const std::unique_ptr<ThreadContext> temporary(joined() ? claim_thread() : nullptr);
+  if (temporary != nullptr) (void)settle_permits(*temporary, session_index(), false);
 }
 
 // ---- announcements beyond the common case

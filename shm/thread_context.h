@@ -62,6 +62,13 @@ class ThreadContext {
   }
   // False: the thread did not share it. SYNC POINT: reader gone.
   bool retract_shared(Offset control);
+  // False: what the thread announced last is something else. SYNC POINT: reader gone.
+  bool retract_last_shared(Offset control) {
+    Word mark = control | static_cast<Word>(Announced::kShared);
+    if (depth_ == 0 || record_->announced[depth_ - 1].load(std::memory_order_relaxed) != mark) return false;
+    record_->announced[--depth_].exchange(0, std::memory_order_seq_cst);
+    return true;
+  }
   bool shares(Offset control) const {
     for (std::uint32_t i = depth_; i-- > 0;) {
       Word mark = record_->announced[i].load(std::memory_order_relaxed);

@@ -27,7 +27,8 @@ inline void store_word(void* at, Word value) {
 }
 
 // Copies `size` private bytes to 8-byte aligned shared memory; the last word is padded with zero bytes.
-inline void write_words(void* shared, const void* source, std::size_t size) {
+// write_words_here: into the caller, for hot paths.
+[[gnu::always_inline]] inline void write_words_here(void* shared, const void* source, std::size_t size) {
   auto* to = static_cast<std::byte*>(shared);
   auto* from = static_cast<const std::byte*>(source);
   for (; size >= 32; size -= 32, to += 32, from += 32) {
@@ -51,6 +52,10 @@ inline void write_words(void* shared, const void* source, std::size_t size) {
     std::memcpy(&word, from, size);
     store_word(to, word);
   }
+}
+
+inline void write_words(void* shared, const void* source, std::size_t size) {
+  write_words_here(shared, source, size);
 }
 
 // Copies `size` bytes out of 8-byte aligned shared memory. copy_words: into the caller, for hot paths.

@@ -15,6 +15,7 @@
 
 #include "support/channels.h"
 #include "support/manager_home.h"
+#include "support/refusal.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
@@ -27,16 +28,6 @@ struct Point {
   std::int32_t x, y;
   bool operator==(const Point&) const = default;
 };
-
-template <typename Call>
-int system_code(Call&& call) {
-  try {
-    call();
-  } catch (const SystemError& error) {
-    return error.code();
-  }
-  return 0;
-}
 
 std::span<std::byte> bytes_of(std::string& text) {
   return std::as_writable_bytes(std::span(text.data(), text.size()));

@@ -8,21 +8,14 @@
 #include <catch2/catch.hpp>
 #include <map>
 
+#include "support/refusal.h"
+
 using namespace commonhold;
+using namespace commonhold::test;
 using namespace std::chrono_literals;
 using Catch::Contains;
 
 namespace {
-
-template <typename Call>
-int system_code(Call&& call) {
-  try {
-    call();
-  } catch (const SystemError& error) {
-    return error.code();
-  }
-  return 0;
-}
 
 // A path for a socket that is this test's own.
 struct SocketPath {

@@ -9,6 +9,7 @@
 #include <sstream>
 #include <thread>
 
+#include "support/children.h"
 #include "support/manager_home.h"
 
 using namespace commonhold;
@@ -16,14 +17,6 @@ using namespace commonhold::test;
 using namespace std::chrono_literals;
 
 namespace {
-
-template <typename Body>
-int run(Body&& body) {
-  Process process(std::forward<Body>(body));
-  process.start();
-  process.join();
-  return process.exitcode().value();
-}
 
 void require(bool condition) {
   if (!condition) std::exit(1);

@@ -11,35 +11,12 @@
 #include <thread>
 
 #include "support/manager_home.h"
+#include "support/pool_tasks.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
 using namespace std::chrono_literals;
 using Catch::Contains;
-
-namespace {
-
-int square(int n) {
-  return n * n;
-}
-int add(int a, int b) {
-  return a + b;
-}
-int pid_after_a_while(int milliseconds) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
-  return getpid();
-}
-void nap(int milliseconds) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
-}
-
-std::vector<int> numbers(int count) {
-  std::vector<int> all(static_cast<std::size_t>(count));
-  std::iota(all.begin(), all.end(), 0);
-  return all;
-}
-
-}  // namespace
 
 TEST_CASE("the initializer runs once in each worker") {
   ManagerHome home;

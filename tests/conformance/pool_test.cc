@@ -12,6 +12,7 @@
 
 #include "support/captured_output.h"
 #include "support/manager_home.h"
+#include "support/pool_tasks.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
@@ -20,24 +21,10 @@ using Catch::Contains;
 
 namespace {
 
-int square(int n) {
-  return n * n;
-}
-int add(int a, int b) {
-  return a + b;
-}
-int pid_after_a_while(int milliseconds) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
-  return getpid();
-}
 int refuse_odd(int n) {
   if (n % 2 != 0) throw std::out_of_range("odd: " + std::to_string(n));
   return n;
 }
-void nap(int milliseconds) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
-}
-
 struct Person {
   std::string name;
   int age = 0;
@@ -49,12 +36,6 @@ class OwnError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
-
-std::vector<int> numbers(int count) {
-  std::vector<int> all(static_cast<std::size_t>(count));
-  std::iota(all.begin(), all.end(), 0);
-  return all;
-}
 
 }  // namespace
 

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "support/captured_output.h"
+#include "support/children.h"
 #include "support/manager_home.h"
 
 using namespace commonhold;
@@ -21,45 +22,6 @@ using namespace std::chrono_literals;
 using Catch::Contains;
 
 namespace {
-
-std::optional<int> run(Process process) {
-  process.start();
-  process.join();
-  return process.exitcode();
-}
-
-// A child that the test framework's handler of SIGTERM does not meet.
-class PlainTermination {
- public:
-  PlainTermination() { sigaction(SIGTERM, &plain_, &before_); }
-  ~PlainTermination() { sigaction(SIGTERM, &before_, nullptr); }
-
- private:
-  struct sigaction plain_ {
-  }, before_{};
-};
-
-// Descriptors of a pipe without our help.
-struct PlainPipe {
-  PlainPipe() { REQUIRE(pipe(ends) == 0); }
-  ~PlainPipe() {
-    close(ends[0]);
-    close(ends[1]);
-  }
-  void write(pid_t pid) const { REQUIRE(::write(ends[1], &pid, sizeof pid) == sizeof pid); }
-  pid_t read() const {
-    pid_t pid = 0;
-    REQUIRE(::read(ends[0], &pid, sizeof pid) == sizeof pid);
-    return pid;
-  }
-  int ends[2];
-};
-
-bool is_gone(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text;
-  return !std::getline(file, text) || text.find(") Z ") != std::string::npos || text.find(") X ") != std::string::npos;
-}
 
 class Squarer : public Process {
  public:
@@ -70,10 +32,6 @@ class Squarer : public Process {
   Value<int> result_;
   int number_;
 };
-
-void stay() {
-  for (;;) pause();
-}
 
 }  // namespace
 

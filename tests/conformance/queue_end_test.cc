@@ -11,8 +11,10 @@
 #include <sstream>
 #include <thread>
 
+#include "support/children.h"
 #include "support/manager_home.h"
 #include "support/process_shared.h"
+#include "support/refusal.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
@@ -25,23 +27,6 @@ struct Point {
   double y;
   bool operator==(const Point&) const = default;
 };
-
-// Whether fn throws Error with all these words in its message.
-template <typename Error, typename Fn>
-std::string refusal(Fn&& fn) {
-  try {
-    fn();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool runs(Process process, int exit_code = 0) {
-  process.start();
-  process.join();
-  return process.exitcode() == exit_code;
-}
 
 }  // namespace
 
@@ -70,6 +55,34 @@ TEST_CASE("close ends the use by this process alone, and the message says that t
   REQUIRE(queue.qsize() == 1);  // the other's item
   auto unused = manager.queue<int>();
   REQUIRE_NOTHROW(unused.close());
+}
+
+TEST_CASE("what get_many took is given, though the queue is shut down meanwhile") {
+  ManagerHome home;
+  Manager manager;
+  auto lost_in = [&](auto queue, int round) {
+    std::atomic<bool> ready{false};
+    std::size_t taken = 0;
+    std::thread consumer([&] {
+      ready = true;
+      try {
+        for (;;) taken += queue.get_many(2, 0s).size();
+      } catch (const Closed&) {
+      }
+    });
+    while (!ready) std::this_thread::yield();
+    queue.put({});
+    for (int i = 0; i < round % 64; ++i) std::atomic_signal_fence(std::memory_order_seq_cst);
+    queue.shutdown();
+    consumer.join();
+    return taken != 1;
+  };
+  int lost = 0;
+  for (int round = 0; round < 3000; ++round) {
+    lost += lost_in(manager.lifo_queue<int>(), round);
+    lost += lost_in(manager.lifo_queue<std::string>(), round);
+  }
+  REQUIRE(lost == 0);
 }
 
 TEST_CASE("shutdown ends everybody's puts, lets the rest be taken, and wakes those who wait") {
@@ -252,6 +265,20 @@ TEST_CASE("items in flight, and those that come again, take no room in a queue w
   }
 }
 
+TEST_CASE("a PriorityQueue waits until a point in time, and prints itself, as other queues do") {
+  ManagerHome home;
+  Manager manager;
+  auto jobs = manager.priority_queue<std::string>(named("jobs"), {.maxsize = 1});
+  const auto soon = [] { return std::chrono::steady_clock::now() + 1ms; };
+  REQUIRE(jobs.try_put_until(3, "sweep", soon()));
+  REQUIRE_FALSE(jobs.try_put_until(1, "fire!", soon()));
+  std::ostringstream out;
+  out << jobs;
+  REQUIRE(out.str() == "<priority_queue<text,int64> \"jobs\" with 1 item>");
+  REQUIRE(jobs.try_get_until(soon())->value == "sweep");
+  REQUIRE_FALSE(jobs.try_get_until(std::chrono::system_clock::now() + 1ms));
+}
+
 TEST_CASE("priority and last-in-first-out queues deliver again, too") {
   ManagerHome home;
   Manager manager;
@@ -300,7 +327,7 @@ TEST_CASE("a child that is forked puts nothing again that its parent had put") {
   Manager manager;
   auto queue = manager.queue<int>();
   queue.put(1);
-  REQUIRE(runs(Process([&] { queue.put(2); })));
+  REQUIRE(run([&] { queue.put(2); }) == 0);
   REQUIRE(queue.get() == 1);
   REQUIRE(queue.get() == 2);
   REQUIRE(queue.empty());
@@ -310,11 +337,10 @@ TEST_CASE("a process that put an item can end at once: the item is there") {
   ManagerHome home;
   Manager manager;
   auto queue = manager.queue<std::string>();
-  REQUIRE(runs(Process([&] {
-                 queue.put("last words");
-                 _exit(7);
-               }),
-               7));
+  REQUIRE(run([&] {
+            queue.put("last words");
+            _exit(7);
+          }) == 7);
   REQUIRE(queue.get_nowait() == "last words");
 }
 

@@ -11,8 +11,10 @@
 #include <sstream>
 #include <thread>
 
+#include "support/children.h"
 #include "support/manager_home.h"
 #include "support/process_shared.h"
+#include "support/refusal.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
@@ -30,23 +32,6 @@ struct Page {
   char bytes[5000];
 };
 
-// Whether fn throws Error with all these words in its message.
-template <typename Error, typename Fn>
-std::string refusal(Fn&& fn) {
-  try {
-    fn();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool runs(Process process, int exit_code = 0) {
-  process.start();
-  process.join();
-  return process.exitcode() == exit_code;
-}
-
 }  // namespace
 
 TEST_CASE("put and get keep the order, and every process sees an item when put has returned") {
@@ -56,7 +41,7 @@ TEST_CASE("put and get keep the order, and every process sees an item when put h
   REQUIRE(queue.empty());
   for (int i = 0; i < 5; ++i) queue.put(i);
   REQUIRE(queue.qsize() == 5);
-  REQUIRE(runs(Process([&] { exit(queue.qsize() == 5 && !queue.empty() && queue.get_nowait() == 0 ? 0 : 1); })));
+  REQUIRE(run([&] { exit(queue.qsize() == 5 && !queue.empty() && queue.get_nowait() == 0 ? 0 : 1); }) == 0);
   for (int i = 1; i < 5; ++i) REQUIRE(queue.get() == i);
   REQUIRE(queue.empty());
 }
@@ -178,11 +163,11 @@ TEST_CASE("a proxy that is put comes out as a proxy of the same object, which th
     auto kept = manager.dict<std::string, int>({{"a", 1}});
     queue.put(kept);
     queue.put(manager.dict<std::string, int>({{"b", 2}}));  // nobody else has it
-    REQUIRE(runs(Process([&] {
-      auto first = queue.get();
-      first["a"] += 10;
-      queue.task_done();
-    })));
+    REQUIRE(run([&] {
+              auto first = queue.get();
+              first["a"] += 10;
+              queue.task_done();
+            }) == 0);
     REQUIRE(kept.at("a") == 11);
     std::this_thread::sleep_for(50ms);  // time for the server to look what is no longer used
     auto other = queue.get();

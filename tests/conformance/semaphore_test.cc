@@ -7,32 +7,13 @@
 #include <sstream>
 #include <thread>
 
+#include "support/children.h"
 #include "support/manager_home.h"
+#include "support/refusal.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
 using namespace std::chrono_literals;
-
-namespace {
-
-template <typename Body>
-int run(Body&& body) {
-  Process process(std::forward<Body>(body));
-  process.start();
-  process.join();
-  return process.exitcode().value();
-}
-
-std::string message_of(const std::function<void()>& failing) {
-  try {
-    failing();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-}  // namespace
 
 TEST_CASE("a semaphore starts at 1, or at any value from 0 to 2^31 - 1") {
   ManagerHome home;
@@ -44,7 +25,7 @@ TEST_CASE("a semaphore starts at 1, or at any value from 0 to 2^31 - 1") {
   CHECK_THROWS_AS(manager.semaphore(-1), ValueError);
   CHECK_THROWS_AS(manager.bounded_semaphore(-1), ValueError);
   CHECK_THROWS_AS(manager.semaphore(0x80000000), ValueError);
-  CHECK(message_of([&] { manager.semaphore(-1); }).find("-1") != std::string::npos);
+  CHECK(refusal<Error>([&] { manager.semaphore(-1); }).find("-1") != std::string::npos);
 }
 
 TEST_CASE("acquire takes a permit, or tells when the time passed; a negative timeout is one attempt") {
@@ -127,7 +108,7 @@ TEST_CASE("a bounded semaphore above its start is an error that changes nothing"
   CHECK(semaphore.get_value() == 1);
   semaphore.release();
   CHECK(semaphore.get_value() == 2);
-  const std::string message = message_of([&] { semaphore.release(); });
+  const std::string message = refusal<Error>([&] { semaphore.release(); });
   CHECK_THAT(message, Catch::Contains("booths") && Catch::Contains("above 2"));
   CHECK_THROWS_AS(manager.bounded_semaphore(0).release(), ValueError);
 }

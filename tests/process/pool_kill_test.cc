@@ -11,7 +11,12 @@
 #include <set>
 #include <thread>
 
+#include "shm/extents.h"
+#include "shm/object_table.h"
+#include "shm/queue.h"
+#include "support/children.h"
 #include "support/manager_home.h"
+#include "support/pool_tasks.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
@@ -29,16 +34,23 @@ int work(int n) {
   return n;
 }
 
-std::vector<int> numbers(int count) {
-  std::vector<int> all(static_cast<std::size_t>(count));
-  std::iota(all.begin(), all.end(), 0);
-  return all;
+// The queues of a pool in their order: that of results, then each worker's.
+std::vector<shm::QueueControl*> queues_in(const shm::Segment& segment) {
+  std::vector<shm::QueueControl*> queues;
+  shm::for_each_object(segment, [&](const shm::ObjectInfo& info) {
+    if (info.kind == shm::ObjectKind::kQueue) queues.push_back(segment.at<shm::QueueControl>(info.control));
+  });
+  return queues;
 }
 
-bool is_gone(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text;
-  return !std::getline(file, text) || text.find(") Z ") != std::string::npos || text.find(") X ") != std::string::npos;
+// Stops while it gives its queue's memory back.
+int stop_with_queue_held(const std::string& folder) {
+  const auto segment = shm::Segment::open(folder);
+  const std::string name = current_process().name();
+  auto* own = queues_in(*segment).at(std::stoul(name.substr(name.find('-') + 1)));
+  const shm::HeldLock held(*segment->here(), own->putting);
+  raise(SIGSTOP);
+  return 0;
 }
 
 // Kills a worker of the pool now and then, for its lifetime.
@@ -93,6 +105,52 @@ TEST_CASE("a killed worker's task fails with its pid and signal, and the pool go
     }
     CHECK(next.get() == 5);
   }
+}
+
+TEST_CASE("a worker that is stopped in the middle of its queue holds up no other task, and not the pool's end") {
+  Manager manager;
+  Pool pool({.processes = 2, .manager = manager});
+  auto stopped = pool.apply_async(stop_with_queue_held, manager.folder());
+  REQUIRE(eventually([&] {
+    const auto pids = pool.worker_pids();
+    return std::any_of(pids.begin(), pids.end(), is_stopped);
+  }));
+  CHECK(pool.map(work, numbers(50), 1) == numbers(50));
+  CHECK_FALSE(stopped.ready());
+  pool.terminate();
+  pool.join();
+  CHECK_THROWS_AS(stopped.get(), PoolTerminated);
+}
+
+TEST_CASE("a pool that is closed while memory is full ends as soon as there is some") {
+  auto manager = Manager::start({.memory_limit = 4 << 20});
+  Pool pool({.processes = 1, .manager = manager});
+  const auto segment = shm::Segment::open(manager.folder());
+  auto* tasks = queues_in(*segment).at(1);
+  const auto length = [](const std::string& text) { return text.size(); };
+  const auto left = [&] {
+    const shm::Offset at = shm::cursor_at(tasks->put_cursor), chunk = tasks->chunk_bytes;
+    return (at & ~(chunk - 1)) + chunk - sizeof(shm::ChunkTrailer) - at;
+  };
+  // Until the worker's queue has no room for the news that the pool ends.
+  const std::size_t before = left();
+  REQUIRE(pool.apply(length, std::string()) == 0);
+  const std::size_t overhead = before - left();
+  while (left() > 2000) (void)pool.apply(length, std::string(800, 'x'));
+  REQUIRE(left() > overhead);
+  (void)pool.apply(length, std::string(left() - overhead, 'x'));
+  REQUIRE(left() < 24);
+  std::vector<shm::Offset> all(1);
+  const shm::ChunkOwner nobody(shm::kSystemObject, 0);
+  while (shm::take_chunk(*segment->here(), nobody, tasks->chunk_bytes, all.back()) == shm::Status::kOk) {
+    all.push_back(0);
+  }
+  all.pop_back();
+  pool.close();
+  std::this_thread::sleep_for(200ms);
+  for (const shm::Offset chunk : all) shm::give_chunk(*segment->here(), chunk, tasks->chunk_bytes);
+  pool.join();
+  CHECK(pool.worker_pids().empty());
 }
 
 TEST_CASE("a task that ends its worker fails with the status") {

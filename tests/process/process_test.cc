@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "support/captured_output.h"
+#include "support/children.h"
 #include "support/manager_home.h"
 
 using namespace commonhold;
@@ -22,23 +23,6 @@ using namespace std::chrono_literals;
 using Catch::Contains;
 
 namespace {
-
-std::optional<int> run(Process process) {
-  process.start();
-  process.join();
-  return process.exitcode();
-}
-
-// The test framework handles SIGTERM, in children too, where its handler finds the middle of a fork.
-class PlainTermination {
- public:
-  PlainTermination() { sigaction(SIGTERM, &plain_, &before_); }
-  ~PlainTermination() { sigaction(SIGTERM, &before_, nullptr); }
-
- private:
-  struct sigaction plain_ {
-  }, before_{};
-};
 
 bool readable(int descriptor, int milliseconds) {
   pollfd ready{descriptor, POLLIN, 0};
@@ -331,4 +315,66 @@ TEST_CASE("a system without room for another process says so") {
   Process process([] {});
   CHECK_THROWS_AS(process.start(), SystemError);
   setrlimit(RLIMIT_NPROC, &before);
+}
+
+TEST_CASE("permits are used up when a child ends in order, whether its threads are at work or not") {
+  ManagerHome home;
+  Manager manager;
+  for (const bool at_work : {false, true}) {
+    for (const bool exits : {false, true}) {
+      auto semaphore = manager.semaphore(2);
+      auto busy = manager.value(0);
+      CHECK(run(Process([&] {
+              semaphore.acquire();
+              if (at_work) {
+                std::thread([&] {
+                  for (;;) busy += 1;
+                }).detach();
+                while (busy == 0) std::this_thread::yield();
+              }
+              if (exits) exit(0);
+            })) == std::optional<int>(0));
+      std::this_thread::sleep_for(50ms);  // time for the server to see the end
+      CHECK(semaphore.get_value() == 1);
+    }
+  }
+}
+
+TEST_CASE("a child that ends while its threads are at work takes nothing from what others do") {
+  ManagerHome home;
+  Manager manager;
+  auto queue = manager.queue<std::int64_t>();
+  constexpr std::int64_t kLast = -1, kTheirs = -2;
+  std::atomic<bool> done{false};
+  std::int64_t mine = 0;
+  std::thread producer([&] {
+    while (!done) {
+      if (queue.size() < 100'000) queue.put(mine++);
+    }
+    queue.put(kLast);
+  });
+  std::int64_t expected = 0, wrong = 0;
+  std::thread consumer([&] {
+    for (std::int64_t item = 0; item != kLast;) {
+      item = queue.get();
+      if (item >= 0 && item != expected++) ++wrong, expected = item + 1;
+    }
+  });
+  for (int round = 0; round < 300; ++round) {
+    CHECK(run(Process([&] {
+            for (int i = 0; i < 2; ++i) {
+              std::thread([&] {
+                for (;;) {
+                  if (queue.size() < 50'000) queue.put(kTheirs);
+                }
+              }).detach();
+            }
+            std::this_thread::sleep_for(std::chrono::microseconds(500 + round));
+          })) == std::optional<int>(0));
+  }
+  done = true;
+  producer.join();
+  consumer.join();
+  CHECK(wrong == 0);
+  CHECK(expected == mine);
 }

@@ -176,11 +176,28 @@ TEST_CASE("consumers that are killed one after another lose no item that is to b
 }
 
 TEST_CASE("a full segment refuses an ordered put, and what was there comes out") {
-  TestSegment segment(2u << 20);
-  shm::OrderedQueue queue(make_ordered_queue(segment, QueueMode::kPriority, true));
-  std::uint64_t count = 0;
-  while (put(segment, queue, std::string(1000, 'x'), count % 7) == Status::kOk) ++count;
-  REQUIRE(put(segment, queue, std::string(1000, 'x')) == Status::kOutOfMemory);
-  REQUIRE(what_is_wrong(segment, queue) == "");
-  REQUIRE(queue.size() == count);
+  for (QueueMode mode : {QueueMode::kFifo, QueueMode::kLifo, QueueMode::kPriority}) {
+    for (bool redeliver : {false, true}) {
+      for (std::size_t size : {10, 1000}) {
+        if (mode == QueueMode::kFifo && !redeliver) continue;  // that is a ring
+        INFO("mode " << static_cast<int>(mode) << (redeliver ? " redelivering, " : ", ") << size << " bytes");
+        TestSegment segment(2u << 20);
+        shm::OrderedQueue queue(make_ordered_queue(segment, mode, redeliver));
+        std::uint64_t count = 0;
+        while (put(segment, queue, std::string(size, 'x'), count % 7) == Status::kOk) ++count;
+        shm::Offset rest = 0;
+        while (shm::take_chunk(segment.me(), shm::ChunkOwner(shm::kSystemObject, 0), 1024, rest) == Status::kOk) {
+        }
+        while (put(segment, queue, std::string(size, 'x'), count % 7) == Status::kOk) ++count;
+        REQUIRE(put(segment, queue, std::string(size, 'x')) == Status::kOutOfMemory);
+        REQUIRE(what_is_wrong(segment, queue) == "");
+        REQUIRE(queue.size() == count);
+        for (; count != 0; --count) {
+          REQUIRE(got(segment, queue) == std::string(size, 'x'));
+          REQUIRE(queue.task_done(segment.me()) == Status::kOk);
+        }
+        REQUIRE(what_is_wrong(segment, queue) == "");
+      }
+    }
+  }
 }

@@ -183,6 +183,40 @@ TEST_CASE("a full segment refuses the put and loses nothing") {
   REQUIRE(what_is_wrong(segment, queue) == "");
 }
 
+TEST_CASE("a bulk put that fails at a chunk's end gives back nothing but what it took") {
+  TestSegment segment(2u << 20);
+  shm::Queue queue(make_queue(segment, 0, 8));  // few items: chunks of 4 KiB, 4,032 bytes of items each
+  auto where = make_queue(segment, 0);
+  shm::Queue other(where);
+  const std::string large(1024, 'l'), filling(496, 'f');
+  auto pass = [&](const std::string& item) {
+    REQUIRE(put(segment, queue, item) == Status::kOk);
+    REQUIRE(got(segment, queue) == item);
+  };
+  // The first chunk begins with an item that had a chunk of its own, which was given back.
+  pass(large);
+  // All of the first chunk and of the second one: the next item needs a third, and the first will be used again.
+  for (int i = 0; i < 7 + 8; ++i) pass(filling);
+  // All that is left is another queue's, with what the first item had.
+  while (put(segment, other, large) == Status::kOk) {
+  }
+  shm::Offset rest = 0;
+  while (shm::take_chunk(segment.me(), shm::ChunkOwner(shm::kSystemObject, 0), 1024, rest) == Status::kOk) {
+  }
+  auto owned = [&] {
+    return std::vector{shm::bytes_owned_by(*segment, where.object), shm::bytes_owned_by(*segment, shm::kSystemObject)};
+  };
+  const auto before = owned();
+  std::vector<shm::Item> items{text(large)};
+  std::uint64_t done = 7;
+  REQUIRE(queue.put_many(segment.me(), items, Deadline::already(), done) == Status::kOutOfMemory);
+  REQUIRE(owned() == before);
+  REQUIRE(what_is_wrong(segment, queue) == "");
+  REQUIRE(what_is_wrong(segment, other) == "");
+  for (std::uint64_t left = other.size(); left != 0; --left) REQUIRE(got(segment, other) == large);
+  pass(large);
+}
+
 TEST_CASE("a stopped consumer in the middle of a get holds up a bounded wait no longer than its deadline") {
   TestSegment segment;
   auto where = make_queue(segment, 8);
@@ -204,6 +238,52 @@ TEST_CASE("a stopped consumer in the middle of a get holds up a bounded wait no 
   kill(stopped, SIGCONT);
   REQUIRE(wait_for(stopped) == 0);
   REQUIRE(got(segment, queue) == "12345678");
+}
+
+TEST_CASE("one whose time passes between his wake-up and his turn wakes the next") {
+  const NoLookingByItself none;
+  for (bool putting : {false, true}) {
+    TestSegment segment;
+    auto where = make_queue(segment, 8, 1);
+    shm::Queue queue(where);
+    auto* control = segment->at<shm::QueueControl>(where.control);
+    if (putting) REQUIRE(put(segment, queue, "12345678") == Status::kOk);
+    auto attempt = [&](Deadline deadline) {
+      return putting ? put(segment, queue, "23456789", deadline) == Status::kOk
+                     : got(segment, queue, deadline) == "12345678";
+    };
+    pid_t first = spawn([&] { _exit(attempt(Deadline::after(400ms)) ? 7 : 1); });
+    while (!is_asleep(first)) std::this_thread::yield();
+    pid_t second = spawn([&] { _exit(attempt(Deadline::never()) ? 7 : 1); });
+    while (!is_asleep(second)) std::this_thread::yield();
+    {
+      // Who is woken first finds the lock of his side taken, as if by a process that was stopped.
+      shm::HeldLock turn(segment.me(), putting ? control->putting : control->getting);
+      if (putting) REQUIRE(got(segment, queue) == "12345678");
+      if (!putting) REQUIRE(put(segment, queue, "12345678") == Status::kOk);
+      REQUIRE(wait_for(first) == 1);
+    }
+    REQUIRE(wait_or_kill(second) == 7);
+  }
+}
+
+TEST_CASE("one who is killed after his wake-up, and before he took the item, leaves another awake") {
+  const NoLookingByItself none;
+  TestSegment segment;
+  shm::Queue queue(make_queue(segment, 0));
+  pid_t killed = spawn([&] {
+    shm::ItemKind kind;
+    std::string item;
+    (void)queue.peek(segment.me(), kind, item, Deadline::never());
+    raise(SIGKILL);
+  });
+  while (!is_asleep(killed)) std::this_thread::yield();
+  pid_t other = spawn([&] { _exit(got(segment, queue, Deadline::never()) == "item" ? 7 : 1); });
+  while (!is_asleep(other)) std::this_thread::yield();
+  REQUIRE(put(segment, queue, "item") == Status::kOk);
+  REQUIRE(wait_for(killed) == -SIGKILL);
+  (void)shm::recover_all_dead(*segment, segment.me());
+  REQUIRE(wait_or_kill(other) == 7);
 }
 
 TEST_CASE("a waiter that is killed takes no item and no wake-up with it") {

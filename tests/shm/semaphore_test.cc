@@ -238,6 +238,35 @@ TEST_CASE("an attempt does not wait for a process that was stopped in the middle
   REQUIRE(wait_for(stopped) == 0);
 }
 
+TEST_CASE("a process that was stopped in the middle of an acquisition does not hold up the recovery of the dead") {
+  TestSegment segment;
+  const auto held = make(segment, 1), other = make(segment, 1);
+  Shared<std::atomic<bool>> stopping;
+  pid_t killed = spawn([&] {
+    for (auto* where : {&held, &other}) require_ok(Semaphore(*where).acquire(segment.me()));
+    while (!stopping->load()) std::this_thread::yield();
+    raise(SIGKILL);
+  });
+  while (Semaphore(other).value() != 0) std::this_thread::yield();
+  pid_t stopped = spawn([&] {
+    {
+      const shm::HeldLock turn(segment.me(), segment->at<shm::SemaphoreControl>(held.control)->switching);
+      stopping->store(true);
+      raise(SIGSTOP);
+    }
+    for (;;) pause();
+  });
+  REQUIRE(wait_for(killed) == -SIGKILL);
+  (void)shm::recover_all_dead(*segment, segment.me());
+  CHECK(Semaphore(other).value() == 1);
+  CHECK(Semaphore(held).value() == 0);
+  kill(stopped, SIGCONT);
+  while (Semaphore(held).value() == 0) (void)shm::recover_all_dead(*segment, segment.me());
+  kill(stopped, SIGKILL);
+  REQUIRE(wait_for(stopped) == -SIGKILL);
+  REQUIRE(shm::recover_all_dead(*segment, segment.me()) == 1);
+}
+
 TEST_CASE("every release lets one waiter in, whoever waits: no wake-up is lost") {
   shm::set_sleeper_check_for_test(3600'000'000'000);  // nothing but wake-ups
   TestSegment segment;

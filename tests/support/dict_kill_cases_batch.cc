@@ -96,6 +96,7 @@ std::vector<DictCase> dict_recycling() {
   std::vector<DictCase> cases;
   cases.push_back({"put that parks a block", 1, overwritten(5), overwritten(1)});
   cases.push_back({"put that recycles", 1, overwritten(15), overwritten(1)});
+  cases.push_back({"put into a block at hand", 1, overwritten(17), overwritten(1)});
   cases.push_back({"put that recycles chunks", 1, overwritten(15, 2'500), overwritten(1, 2'500)});
   cases.push_back({"put that recycles beside a pin", 1,
                    [](Dict& dict, ThreadContext& me) {

@@ -60,6 +60,17 @@ inline int wait_for(pid_t child) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
+// The same for one that may never end by itself: after 20 seconds it is killed.
+inline int wait_or_kill(pid_t child) {
+  for (int tries = 0; tries < 2000; ++tries) {
+    int status = 0;
+    if (waitpid(child, &status, WNOHANG) == child) return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+    usleep(10'000);
+  }
+  kill(child, SIGKILL);
+  return wait_for(child);
+}
+
 // Whether a process sleeps in the kernel (and does not run, wait for its turn, or is gone).
 inline bool is_asleep(pid_t process) {
   char path[32], text[512] = {};

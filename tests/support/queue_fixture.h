@@ -13,6 +13,12 @@
 
 namespace commonhold::test {
 
+// While it lives nobody who sleeps at a queue looks by himself: a wake-up that is lost stays lost.
+struct NoLookingByItself {
+  NoLookingByItself() { shm::set_longest_sleep_for_test(3'600'000'000'000); }
+  ~NoLookingByItself() { shm::set_longest_sleep_for_test(1'000'000'000); }
+};
+
 // Items of `item_bytes` bytes, 0 for any size; at most `limit`, 0 for no limit.
 inline shm::ObjectAddress make_queue(const TestSegment& segment, std::uint64_t item_bytes, std::uint64_t limit = 0) {
   return segment.make({shm::ObjectKind::kQueue, "", "queue", {item_bytes, limit}});

@@ -77,6 +77,10 @@ class PriorityQueue {
   bool try_put_for(P priority, ValueArg value, const std::chrono::duration<Rep, Period>& timeout) const {
     return put_within(priority, value, detail::to_wait(timeout));
   }
+  template <typename Clock, typename Duration>
+  bool try_put_until(P priority, ValueArg value, const std::chrono::time_point<Clock, Duration>& when) const {
+    return put_within(priority, value, detail::to_wait(when));
+  }
 
   Entry get() const { return *get_within(detail::kForever); }
   template <typename Rep, typename Period>
@@ -88,6 +92,10 @@ class PriorityQueue {
   template <typename Rep, typename Period>
   std::optional<Entry> try_get_for(const std::chrono::duration<Rep, Period>& timeout) const {
     return get_within(detail::to_wait(timeout));
+  }
+  template <typename Clock, typename Duration>
+  std::optional<Entry> try_get_until(const std::chrono::time_point<Clock, Duration>& when) const {
+    return get_within(detail::to_wait(when));
   }
 
   size_type size() const { return detail::queue_size(*handle_); }
@@ -113,6 +121,10 @@ class PriorityQueue {
   Watch watch_room() const { return detail::watch(handle_, nullptr, detail::WatchedSide::kRoom); }
   Watch watch() const { return detail::watch(handle_); }
 
+  // <priority_queue<text,int64> "orders" with 3 items>
+  friend std::ostream& operator<<(std::ostream& out, const PriorityQueue& queue) {
+    return detail::print_queue(out, *queue.handle_);
+  }
   friend bool operator==(const PriorityQueue& a, const PriorityQueue& b) { return a.handle_ == b.handle_; }
 
   std::string name() const { return detail::name_of(*handle_); }

@@ -167,9 +167,7 @@ class BasicQueue {
 
   // <queue<text> "orders" with 3 items>
   friend std::ostream& operator<<(std::ostream& out, const BasicQueue& queue) {
-    const std::size_t size = queue.size();
-    return out << '<' << detail::description_of(*queue.handle_) << " with " << size
-               << (size == 1 ? " item>" : " items>");
+    return detail::print_queue(out, *queue.handle_);
   }
   friend bool operator==(const BasicQueue& a, const BasicQueue& b) { return a.handle_ == b.handle_; }
 

@@ -52,7 +52,8 @@ void shut_down(ManagerState& manager);
 std::string manager_name(const ManagerState& manager);
 std::string manager_folder(const ManagerState& manager);
 
-// For a child process at its end: drops its references and sessions. REQUIRES: no other thread uses shared objects.
+// For a child process at its end: drops its references and sessions. Where other threads may be at work on shared
+// objects until the process is gone, its sessions end as by a death.
 void leave_all_sessions() noexcept;
 
 }  // namespace commonhold::detail

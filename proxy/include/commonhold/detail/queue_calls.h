@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iosfwd>
 #include <span>
 #include <string>
 #include <vector>
@@ -40,6 +41,8 @@ COMMONHOLD_CALL std::uint64_t queue_size(Object& queue);
 COMMONHOLD_CALL std::uint64_t queue_limit(Object& queue);  // 0 for none
 COMMONHOLD_CALL bool queue_is_full(Object& queue);
 COMMONHOLD_CALL bool queue_is_empty(Object& queue);  // throws Closed in a process that closed it
+
+std::ostream& print_queue(std::ostream& out, Object& queue);
 
 COMMONHOLD_CALL void queue_task_done(Object& queue);  // throws ValueError
 COMMONHOLD_CALL std::uint64_t queue_unfinished(Object& queue);

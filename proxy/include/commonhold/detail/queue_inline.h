@@ -29,6 +29,18 @@ std::optional<T> take_linking(Object& queue, std::int64_t wait, Word* priority) 
   });
 }
 
+// take() for the first of many, or for more of them: what stops it then is for the next call to say, and what was taken
+// is given.
+template <typename Take>
+auto take_more(bool first, Take&& take) -> decltype(take()) {
+  try {
+    return take();
+  } catch (const Error&) {
+    if (first) throw;
+    return {};
+  }
+}
+
 template <typename T>
 std::optional<T> take_value(Object& queue, std::int64_t wait, Word* priority) {
   if constexpr (kMayLink<T>) {
@@ -73,18 +85,20 @@ auto BasicQueue<T, kOrder, kSimple>::get_all(size_type most, std::int64_t wait) 
   std::vector<T> values;
   if constexpr (detail::kMayLink<T>) {
     while (values.size() < most) {
-      auto value = detail::take_linking<T>(*handle_, values.empty() ? wait : 0, nullptr);
+      auto value = detail::take_more(
+          values.empty(), [&] { return detail::take_linking<T>(*handle_, values.empty() ? wait : 0, nullptr); });
       if (!value) break;
       values.push_back(*std::move(value));
-      if (closed() && size() == 0) break;
     }
   } else if constexpr (kFixedBytes != 0) {
     // In steps that grow, since nobody knows how many there are.
     using Stored = std::conditional_t<kStoredAsIs, T, detail::FixedBuffer<T>>;
     for (size_type room = 1024; values.size() < most; room *= 4) {
       std::vector<Stored> stored(std::min(most - values.size(), room));
-      const std::uint64_t got = detail::queue_get_many_fixed(*handle_, stored.data(), kFixedBytes, stored.size(),
-                                                             sizeof(Stored), values.empty() ? wait : 0);
+      const std::uint64_t got = detail::take_more(values.empty(), [&] {
+        return detail::queue_get_many_fixed(*handle_, stored.data(), kFixedBytes, stored.size(), sizeof(Stored),
+                                            values.empty() ? wait : 0);
+      });
       const bool rest = got == stored.size() && size() != 0;
       if constexpr (kStoredAsIs) {
         stored.resize(got);
