@@ -176,11 +176,7 @@ Status OrderedQueue::get_with(ThreadContext& me, Deadline deadline, Word* priori
     status = end == QueueEnd::kNow ? Status::kClosed : take_locked(me, priority, copy);
     if (status == Status::kTimedOut && end != QueueEnd::kOpen) status = Status::kClosed;
     end_turn(me, control.changing, [&] {
-      if (status == Status::kOk) {
-        open_gate(control.room, 1, &control.changes);
-      } else if (status != Status::kTimedOut) {
-        open_gate(control.items, 1);  // what it may have been woken for, and did not take, is another one's
-      }
+      if (status == Status::kOk) open_gate(control.room, 1, &control.changes);
     });
     if (status != Status::kTimedOut) return status;
     if (!wait_at(me, control.items, deadline, [&] { return has_items(); })) return status;

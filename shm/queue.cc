@@ -132,11 +132,7 @@ Status Queue::get_with(ThreadContext& me, std::uint64_t wanted, Deadline deadlin
       }
     }
     end_turn(me, control.getting, [&] {
-      if (taken != 0) {
-        open_gate(control.room, static_cast<int>(std::min<Word>(taken, 1 << 20)), &control.changes);
-      } else if (available != 0) {
-        open_gate(control.items, 1);  // what it may have been woken for, and did not take, is another one's
-      }
+      if (taken != 0) open_gate(control.room, static_cast<int>(std::min<Word>(taken, 1 << 20)), &control.changes);
     });
     if (left_chunk && ring_.has_left_much()) help_reclaim(me);
     if (status != Status::kOk || taken != 0) return status;
