@@ -32,6 +32,30 @@ std::string name_text(const shm::ObjectInfo& info) {
   return info.name.empty() ? "-" : info.name;
 }
 
+std::string holder_text(const manager::LockHolder& holder) {
+  using Use = manager::LockHolder::Use;
+  const std::string who = thread_text(holder.who);
+  switch (holder.use) {
+    case Use::kHolds:
+      return who;
+    case Use::kWrites:
+      return who + " writes";
+    case Use::kReads:
+      return holder.times == 1 ? who + " reads" : fmt::format("{} reads {} times", who, holder.times);
+    case Use::kPermits:
+      return fmt::format("{} has {}", who, holder.times);
+  }
+  return who;
+}
+
+// "1 a, 2 b", "-" for none.
+template <typename Things, typename Text>
+std::string joined(const Things& things, Text&& text) {
+  std::string all;
+  for (const auto& thing : things) all += (all.empty() ? "" : ", ") + text(thing);
+  return all.empty() ? "-" : all;
+}
+
 const char* empty_root_hint() {
   return "start one with: commonhold serve --name NAME";
 }
@@ -89,13 +113,15 @@ int list_locks(const std::string& name) {
   auto segment = manager::open_to_look(rpc::existing_address(name));
   Table table({"LOCK OF", "ID", "HELD BY", "WAITING"});
   for (const auto& lock : manager::summarize_locks(*segment)) {
-    std::string waiting;
-    for (const auto& waiter : lock.waiters) waiting += (waiting.empty() ? "" : ", ") + thread_text(waiter);
     bool tables = lock.object.kind == shm::ObjectKind::kNone;
     std::string of =
         tables ? "the segment's memory tables" : fmt::format("{} {}", lock.object.signature, name_text(lock.object));
     if (!tables && lock.number != 0) of += fmt::format(" #{}", lock.number);
-    table.add({of, tables ? "-" : id_text(lock.object.id), thread_text(lock.holder), waiting.empty() ? "-" : waiting});
+    std::string holders = joined(lock.holders, holder_text);
+    if (lock.object.kind == shm::ObjectKind::kSemaphore && lock.number == 0) {
+      holders += fmt::format("; {} left", lock.permits_left);
+    }
+    table.add({of, tables ? "-" : id_text(lock.object.id), holders, joined(lock.waiters, thread_text)});
   }
   if (table.empty()) {
     fmt::print("nobody holds a lock of \"{}\"\n", name);

@@ -6,6 +6,8 @@
 #include "shm/extents.h"
 #include "shm/object_types.h"
 #include "shm/references.h"
+#include "shm/rw_lock.h"
+#include "shm/semaphore.h"
 
 namespace commonhold::manager {
 
@@ -46,30 +48,83 @@ ThreadIdentity identity_of(const shm::Segment& segment, std::uint32_t thread) {
           static_cast<std::uint32_t>(record.kernel_id.load(std::memory_order_relaxed)), program_of(of)};
 }
 
+ThreadIdentity identity_of_session(const shm::Segment& segment, std::uint32_t session) {
+  const shm::SessionRecord& record = segment.session(session);
+  auto pid = static_cast<std::uint32_t>(record.pid.load(std::memory_order_relaxed));
+  return {pid, pid, program_of(record)};
+}
+
 struct LockSearch {
   shm::Segment& segment;
   std::multimap<shm::Offset, std::uint32_t> announced;  // lock words, and the threads that announced them
+  std::multimap<shm::Offset, std::uint32_t> asleep;     // futexes, and the threads that sleep there
   std::vector<LockSummary> found;
   shm::ObjectInfo object;
   std::uint32_t number = 0;
 
-  void look_at(shm::LockWord& word) {
-    LockSummary summary{object, number++, false, {}, {}};
+  // Who owns the word, kMaxThreads for nobody known.
+  std::uint32_t owner_of(const shm::LockWord& word, bool& owned, ThreadIdentity& who) const {
     std::uint32_t owner = word.state.load(std::memory_order_acquire) & ~shm::kLockWaiters;
-    std::uint32_t holder = owner == 0 ? shm::kMaxThreads : shm::lock_owner_thread(owner);
-    summary.held = owner != 0;
-    if (holder < shm::kMaxThreads) {
-      shm::Word claim = segment.thread(holder).claim.load(std::memory_order_acquire);
-      if ((claim >> 32 & shm::kLockGenerationMask) == shm::lock_owner_generation(owner)) {
-        summary.holder = identity_of(segment, holder);
-      }
+    std::uint32_t thread = owner == 0 ? shm::kMaxThreads : shm::lock_owner_thread(owner);
+    owned = owner != 0;
+    if (thread >= shm::kMaxThreads) return shm::kMaxThreads;
+    shm::Word claim = segment.thread(thread).claim.load(std::memory_order_acquire);
+    bool same = (claim >> 32 & shm::kLockGenerationMask) == shm::lock_owner_generation(owner);
+    if (same) who = identity_of(segment, thread);
+    return thread;
+  }
+
+  void add_waiters(LockSummary& summary, const std::multimap<shm::Offset, std::uint32_t>& where, shm::Offset at,
+                   std::uint32_t but) const {
+    auto [first, last] = where.equal_range(at);
+    for (auto it = first; it != last; ++it) {
+      if (it->second != but) summary.waiters.push_back(identity_of(segment, it->second));
     }
-    auto [first, last] = announced.equal_range(segment.offset_of(&word));
-    for (auto at = first; at != last; ++at) {
-      if (at->second != holder) summary.waiters.push_back(identity_of(segment, at->second));
-    }
+  }
+
+  void look_at(shm::LockWord& word) {
+    LockSummary summary{object, number++, {}, 0, {}};
+    bool held = false;
+    LockHolder holder;
+    std::uint32_t thread = owner_of(word, held, holder.who);
     // An announcement without a holder is a thread just before or after its turn: nobody waits.
-    if (summary.held) found.push_back(std::move(summary));
+    if (!held) return;
+    summary.holders.push_back(holder);
+    add_waiters(summary, announced, segment.offset_of(&word), thread);
+    found.push_back(std::move(summary));
+  }
+
+  // Its word is owned by who writes, or by who waits until the readers have left.
+  void look_at_rw_lock() {
+    LockSummary summary{object, number++, {}, 0, {}};
+    const shm::RwLock lock({&segment, object.id.index, object.control});
+    auto& control = *segment.at<shm::RwLockControl>(object.control);
+    bool held = false;
+    ThreadIdentity owner;
+    std::uint32_t thread = owner_of(control.word, held, owner);
+    if (held && control.exclusive.load(std::memory_order_acquire) != 0) {
+      summary.holders.push_back({owner, LockHolder::Use::kWrites, 1});
+    } else {
+      for (auto& reader : lock.all_readers()) {
+        summary.holders.push_back({identity_of(segment, reader.thread), LockHolder::Use::kReads, reader.times});
+      }
+      if (held) summary.waiters.push_back(owner);
+    }
+    if (summary.holders.empty()) return;
+    add_waiters(summary, announced, object.control, thread);
+    found.push_back(std::move(summary));
+  }
+
+  void look_at_semaphore() {
+    LockSummary summary{object, number++, {}, 0, {}};
+    const shm::Semaphore semaphore({&segment, object.id.index, object.control});
+    for (auto& holder : semaphore.holders()) {
+      summary.holders.push_back(
+          {identity_of_session(segment, holder.session), LockHolder::Use::kPermits, holder.permits});
+    }
+    summary.permits_left = semaphore.value();
+    add_waiters(summary, asleep, semaphore.waited_at(), shm::kMaxThreads);
+    if (!summary.holders.empty() || !summary.waiters.empty()) found.push_back(std::move(summary));
   }
 };
 
@@ -100,7 +155,7 @@ std::vector<ObjectSummary> summarize_objects(const shm::Segment& segment, std::u
 }
 
 std::vector<LockSummary> summarize_locks(shm::Segment& segment) {
-  LockSearch search{segment, {}, {}, {}};
+  LockSearch search{segment, {}, {}, {}, {}};
   auto threads = static_cast<std::uint32_t>(
       std::min<shm::Word>(segment.header().threads_used.load(std::memory_order_acquire), shm::kMaxThreads));
   for (std::uint32_t thread = 0; thread < threads; ++thread) {
@@ -108,6 +163,8 @@ std::vector<LockSummary> summarize_locks(shm::Segment& segment) {
       shm::Word word = announced.load(std::memory_order_acquire);
       if ((word & 7) == static_cast<shm::Word>(shm::Announced::kWord)) search.announced.emplace(word & ~7ull, thread);
     }
+    shm::Offset sleeps_at = segment.thread(thread).sleeps_at.load(std::memory_order_acquire);
+    if (sleeps_at != 0) search.asleep.emplace(sleeps_at, thread);
   }
   search.look_at(segment.header().extents_lock);
   shm::for_each_object(segment, [&](const shm::ObjectInfo& info) {
@@ -115,6 +172,8 @@ std::vector<LockSummary> summarize_locks(shm::Segment& segment) {
     if (type == nullptr) return;
     search.object = info;
     search.number = 0;
+    if (info.kind == shm::ObjectKind::kRwLock) return search.look_at_rw_lock();
+    if (info.kind == shm::ObjectKind::kSemaphore) search.look_at_semaphore();  // then the lock inside
     type->each_lock({&segment, info.id.index, info.control}, &search,
                     [](void* context, shm::LockWord& word) { static_cast<LockSearch*>(context)->look_at(word); });
   });

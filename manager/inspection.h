@@ -29,12 +29,19 @@ struct ThreadIdentity {
   std::string program;
 };
 
-// A lock that somebody holds or waits for.
+struct LockHolder {
+  enum class Use : std::uint8_t { kHolds, kWrites, kReads, kPermits };
+  ThreadIdentity who;  // pid 0: unknown. Permits are a process's: its thread is not told
+  Use use = Use::kHolds;
+  std::uint64_t times = 1;  // a reader holds it, or how many permits a process holds
+};
+
+// A lock that somebody holds, or a semaphore that somebody holds or waits for.
 struct LockSummary {
   shm::ObjectInfo object;    // kNone: the lock of the segment's own memory tables
   std::uint32_t number = 0;  // among the object's locks
-  bool held = false;
-  ThreadIdentity holder;  // when held; pid 0: its owner is unknown
+  std::vector<LockHolder> holders;
+  std::uint64_t permits_left = 0;  // of a semaphore
   std::vector<ThreadIdentity> waiters;
 };
 std::vector<LockSummary> summarize_locks(shm::Segment& segment);

@@ -1,5 +1,7 @@
 #include <commonhold/detail/array_calls.h>
 
+#include <cstddef>
+
 #include "proxy/errors.h"
 #include "proxy/object.h"
 #include "shm/array.h"
@@ -8,6 +10,9 @@
 namespace commonhold::detail {
 
 using shm::Status;
+
+static_assert(offsetof(ArrayMarks, redo) == offsetof(shm::ArrayMarks, redo));
+static_assert(offsetof(ArrayMarks, watched) == offsetof(shm::ArrayMarks, watched));
 
 namespace {
 
@@ -26,12 +31,15 @@ bool inside(Status status, Object& object, const char* operation) {
 
 ArrayMemory array_memory(Object& array) {
   const shm::Array& structure = of(array);
-  return {structure.data(), structure.count(), &array.segment->at<shm::ArrayControl>(array.control)->redo};
+  return {structure.data(), structure.count(), reinterpret_cast<const ArrayMarks*>(&structure.marks())};
 }
 
 void array_settle(Object& array) {
-  shm::LockWord& writing = array.segment->at<shm::ArrayControl>(array.control)->writing;
-  shm::HeldLock held(here(array), writing);
+  of(array).settle(here(array));
+}
+
+void array_changed(Object& array) {
+  of(array).changed();
 }
 
 bool array_load(Object& array, std::uint64_t index, void* out) {

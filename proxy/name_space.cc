@@ -39,6 +39,12 @@ void Namespace::update(const std::map<std::string, Any>& attributes) const {
   detail::dict_put_many(*handle_, detail::PairBatch<std::string, Any>(attributes, *handle_).items());
 }
 
+Watch Namespace::watch(std::string_view name) const {
+  const EncodedKey<std::string> key(name);
+  const detail::Item item = key.item();
+  return detail::watch(handle_, &item);
+}
+
 std::map<std::string, Any> Namespace::items() const {
   return detail::reading_links<Any>([&] {
     std::map<std::string, Any> all;

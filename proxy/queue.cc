@@ -187,6 +187,10 @@ std::uint64_t queue_limit(Object& queue) {
   return limit == ~std::uint64_t{0} ? 0 : limit;
 }
 
+bool queue_is_full(Object& queue) {
+  return queue_of(queue).visit([](auto& structure) { return structure.full(); });
+}
+
 bool queue_is_empty(Object& queue) {
   (void)open_queue(queue);
   return queue_size(queue) == 0;

@@ -20,7 +20,11 @@
 
 namespace commonhold::detail {
 
-std::shared_ptr<WatchState> watch_object(const ObjectHandle& object, const Item* key) {
+static_assert(static_cast<int>(WatchedSide::kAll) == static_cast<int>(shm::QueueSide::kBoth));
+static_assert(static_cast<int>(WatchedSide::kItems) == static_cast<int>(shm::QueueSide::kItems));
+static_assert(static_cast<int>(WatchedSide::kRoom) == static_cast<int>(shm::QueueSide::kRoom));
+
+std::shared_ptr<WatchState> watch_object(const ObjectHandle& object, const Item* key, WatchedSide side) {
   check(*object);
   auto watch = std::make_shared<WatchState>();
   watch->object = object.shared();
@@ -30,6 +34,8 @@ std::shared_ptr<WatchState> watch_object(const ObjectHandle& object, const Item*
   shm::Status status = shm::Status::kNotFound;
   switch ((*object).kind) {
     case ObjectKind::kDict:
+    case ObjectKind::kSet:
+    case ObjectKind::kNamespace:
       watch->watcher =
           key != nullptr ? shm::watch_dict_key(me, where, to_shm(*key), status) : shm::watch_dict(me, where, status);
       break;
@@ -38,6 +44,17 @@ std::shared_ptr<WatchState> watch_object(const ObjectHandle& object, const Item*
       break;
     case ObjectKind::kValue:
       watch->watcher = shm::watch_value(me, where, status);
+      break;
+    case ObjectKind::kArray:
+      watch->watcher = shm::watch_array(me, where, status);
+      if (status == shm::Status::kNotAllowed) {
+        throw SystemError(EPERM, fmt::format("cannot watch {}: this process may not use the system call membarrier",
+                                             description_of(*object)));
+      }
+      break;
+    case ObjectKind::kQueue:
+    case ObjectKind::kPriorityQueue:
+      watch->watcher = shm::watch_queue(me, where, static_cast<shm::QueueSide>(side), status);
       break;
     default:
       throw UsageError(fmt::format("{} cannot be watched", description_of(*object)));

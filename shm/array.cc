@@ -2,7 +2,9 @@
 
 #include <cstring>
 
+#include "shm/barrier_everywhere.h"
 #include "shm/control_block.h"
+#include "shm/futex.h"
 #include "shm/lock_word.h"
 
 namespace commonhold::shm {
@@ -142,6 +144,9 @@ void drop_scratch(ThreadContext& me, ArrayControl& control) {
   give_chunk(me, scratch, load_word(&control.scratch_bytes));
 }
 
+// Always set, for processes that may not take part in barriers: each store of theirs looks at the array's own.
+const ArrayMarks kAlwaysSet{{1}, {1}};
+
 }  // namespace
 
 Array::Array(const ObjectAddress& where)
@@ -155,6 +160,8 @@ Array::Array(const ObjectAddress& where)
     count_ = 0;  // no memory of ours: nothing is in range
     element_bytes_ = 1;
   }
+  marks_ =
+      take_part_in_barriers() ? where.segment->at<ArrayMarks>(where.segment->offset_of(&control_->redo)) : &kAlwaysSet;
 }
 
 std::uint64_t Array::count() const {
@@ -181,13 +188,33 @@ Status Array::store(ThreadContext& me, std::uint64_t index, const void* in) cons
   if (index >= count_) return Status::kOutOfRange;
   if (!one_step(element_bytes_)) return write(me, index, 1, in);
   std::byte* at = data_ + index * element_bytes_;
-  if (control_->redo.load(std::memory_order_acquire) == 0) [[likely]] {
+  if (marks_->redo.load(std::memory_order_acquire) == 0) [[likely]] {
     put_width(at, in, element_bytes_);
-    return Status::kOk;
+  } else {
+    HeldLock held(me, control_->writing);
+    put_width(at, in, element_bytes_);
   }
-  HeldLock held(me, control_->writing);
-  put_width(at, in, element_bytes_);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (marks_->watched.load(std::memory_order_relaxed) != 0) [[unlikely]]  // SYNC POINT: array watched
+    changed();
   return Status::kOk;
+}
+
+void Array::settle(ThreadContext& me) const {
+  if (control_->redo.load(std::memory_order_acquire) == 0) return;
+  HeldLock held(me, control_->writing);
+}
+
+void Array::changed() const {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (control_->watched.load(std::memory_order_seq_cst) == 0) return;
+  // Both words at once: whoever finds the flag clear has the count raised already, also when we die here.
+  auto& both = *where_.segment->at<AtomicWord>(where_.segment->offset_of(&control_->watched));
+  Word seen = both.load(std::memory_order_seq_cst);
+  do {
+    if ((seen & 1) == 0) return;
+  } while (!both.compare_exchange_weak(seen, (seen & ~Word{1}) + (Word{1} << 32), std::memory_order_seq_cst));
+  futex_wake_all(control_->changes);
 }
 
 Status Array::read(ThreadContext& me, std::uint64_t first, std::uint64_t count, void* out) const {
@@ -222,6 +249,7 @@ Status Array::commit(ThreadContext& me, Word kind, Offset scratch, std::uint64_t
   control_->redo.store(0, std::memory_order_release);
   std::uint64_t scratch_bytes = kind == kRedoFill ? element_bytes_ : bytes;
   if (scratch != load_word(&control_->scratch)) give_chunk(me, scratch, scratch_bytes);
+  changed();
   return status;
 }
 
@@ -278,6 +306,7 @@ void Array::repair(ThreadContext& me, const ObjectAddress& where, LockWord& held
     (void)apply_redo(*where.segment, control, array.data_, array.count_ * array.element_bytes_);
     control.redo.store(0, std::memory_order_release);
   }
+  array.changed();  // the dead one may not have come to it
   // Scratch chunks that the dead one took and did not come to record, or to give back.
   Offset kept = load_word(&control.scratch);
   for_each_chunk(*where.segment, ChunkOwner(where.object, kScratchArena), [&](Offset chunk, std::uint64_t bytes) {

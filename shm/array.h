@@ -8,6 +8,11 @@
 // applies the change again cannot overwrite a store that came after it.
 //
 // A program that writes through the span decides for itself how (its stores are memory's).
+//
+// Watching (watch.h): whoever changed something looks at `watched`, and where it is set clears it, raises `changes` and
+// wakes, all changes but those of one small element under the lock. A store of one element is a plain store; a watcher
+// makes the barrier between it and the look (barrier_everywhere.h). A death between the two is told by recovery, which
+// notes a change of every array that the dead process referred to.
 #pragma once
 
 #include <cstddef>
@@ -26,17 +31,27 @@ struct ArrayControl {
   Word count;          // elements; written once
   Word element_bytes;  // written once
   Word data;           // offset, 64-byte aligned; written once
-  AtomicWord redo;     // 0, or the committed change: kind in bits 0-1 (1 copy, 2 fill), scratch chunk's offset
-  Word redo_at;        // first byte changed, relative to data
-  Word redo_bytes;     // length of the change
-  Word redo_element;   // fill: bytes of the element, which stands in the scratch chunk
+  // On one cache line: looked at before and after each store of an element.
+  AtomicWord redo;  // 0, or the committed change: kind in bits 0-1 (1 copy, 2 fill), scratch's offset
+  std::atomic<std::uint32_t> watched;  // 1: a watcher waits for the next change. Changes only together with:
+  std::atomic<std::uint32_t> changes;  // futex; raised as `watched` is cleared
+  Word redo_at;                        // first byte changed, relative to data
+  Word redo_bytes;                     // length of the change
+  Word redo_element;                   // fill: bytes of the element, which stands in the scratch chunk
   // Guarded by `writing`: a chunk of at most 64 KiB kept for the next change, 0 for none. A chunk of the scratch arena
   // that a death left outside of it is given back by repair.
   Word scratch;
   Word scratch_bytes;  // as requested; written before `scratch`
-  Word unused[5];
+  Word unused[4];
 };
 static_assert(sizeof(ArrayControl) == 128);
+
+// What a store of one element looks at: before it, whether it has to wait; after it, whether to call changed().
+struct ArrayMarks {
+  AtomicWord redo;
+  std::atomic<std::uint32_t> watched;
+};
+static_assert(offsetof(ArrayControl, watched) - offsetof(ArrayControl, redo) == offsetof(ArrayMarks, watched));
 
 class Array {
  public:
@@ -55,12 +70,21 @@ class Array {
 
   LockWord& user_lock() const;
 
+  // After a store into data(), or one that found marks().watched set: wakes those who watch. Makes its own barrier.
+  void changed() const;
+  // The array's; where this process may not take part in barriers, marks that are always set.
+  const ArrayMarks& marks() const { return *marks_; }
+  // Waits until what was committed before is applied.
+  void settle(ThreadContext& me) const;
+
   // ---- for the catalogue of types and recovery
   // Zeroed. kTooLarge: no element bytes, or more bytes than a machine has.
   static Status create(ThreadContext& me, std::uint32_t object, std::uint64_t count, std::uint64_t element_bytes,
                        Offset& control);
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
+  // A process that referred to the array died: it may have stored an element and not told it.
+  static void user_died(const ObjectAddress& where) { Array(where).changed(); }
 
  private:
   Status take_scratch(ThreadContext& me, std::uint64_t bytes, Offset& scratch) const;
@@ -71,6 +95,7 @@ class Array {
   std::uint64_t count_;  // copies made once and checked: every access is bounded by them
   std::size_t element_bytes_;
   std::byte* data_;
+  const ArrayMarks* marks_;
 };
 
 }  // namespace commonhold::shm

@@ -16,13 +16,23 @@ void set_longest_sleep_for_test(std::int64_t longest) {
   longest_ns.store(longest, std::memory_order_relaxed);
 }
 
-void wake_some(Gate& gate, int count) {
+void wake_some(Gate& gate, int count, std::atomic<std::uint32_t>* watchers) {
   std::uint32_t there = gate.wanted.load(std::memory_order_seq_cst);
+  if ((there & kWatches) != 0 && watchers != nullptr) {
+    there = gate.wanted.fetch_and(~kWatches, std::memory_order_seq_cst) & ~kWatches;
+    wake_watchers(*watchers);
+    if (there == 0) return;  // nobody sleeps
+  }
   gate.event.fetch_add(1, std::memory_order_seq_cst);
   // Where all that were asked for woke there may be more: the last sleeper costs one call that finds nobody.
   if (futex_wake(gate.event, count) < count) {
-    gate.wanted.compare_exchange_strong(there, 0, std::memory_order_seq_cst);
+    gate.wanted.compare_exchange_strong(there, there & kWatches, std::memory_order_seq_cst);
   }
+}
+
+void wake_watchers(std::atomic<std::uint32_t>& futex) {
+  futex.fetch_add(1, std::memory_order_seq_cst);
+  futex_wake_all(futex);
 }
 
 void wake_all(Gate& gate) {

@@ -8,6 +8,9 @@
 // seen the event before it was raised: he was woken, or will not fall asleep. Whoever raises it later keeps it from
 // becoming 0. A waker that dies before its wake-up is found by its announcement, and recovery wakes everybody
 // (wake_all). A sleeper wakes by itself once a second, so nothing depends on that.
+//
+// Who watches the object (watch.h) has a flag of his own in `wanted` and sleeps on another futex, so that no sleeper's
+// wake-up goes to him. A waker clears the flag, then raises that futex; he is told once for each time that he set it.
 #pragma once
 
 #include <atomic>
@@ -19,8 +22,9 @@
 namespace commonhold::shm {
 
 struct Gate {
-  std::atomic<std::uint32_t> wanted;  // raised by sleepers, made 0 by wakers; any death leaves it too high at most
-  std::atomic<std::uint32_t> event;   // raised by wakers before they wake
+  // Bits 0-30 raised by sleepers, made 0 by wakers; any death leaves it too high at most. Bit 31: kWatches.
+  std::atomic<std::uint32_t> wanted;
+  std::atomic<std::uint32_t> event;  // raised by wakers before they wake
 };
 static_assert(sizeof(Gate) == 8);
 
@@ -28,9 +32,14 @@ static_assert(sizeof(Gate) == 8);
 std::int64_t longest_sleep_ns();
 void set_longest_sleep_for_test(std::int64_t longest_ns);
 
+inline constexpr std::uint32_t kWatches = std::uint32_t{1} << 31;
+
 inline void raise_wanted(Gate& gate) {
   std::uint32_t now = gate.wanted.load(std::memory_order_relaxed);
-  while (!gate.wanted.compare_exchange_weak(now, now + 1 != 0 ? now + 1 : 1, std::memory_order_seq_cst)) {
+  auto raised = [](std::uint32_t from) {
+    return (from & kWatches) | ((from + 1) << 1 != 0 ? (from + 1) & ~kWatches : 1);
+  };
+  while (!gate.wanted.compare_exchange_weak(now, raised(now), std::memory_order_seq_cst)) {
   }
 }
 
@@ -43,7 +52,9 @@ void sleep_at(Gate& gate, Deadline deadline, Ready&& ready) {
   (void)futex_wait(gate.event, seen, deadline.left_ns(longest_sleep_ns()));
 }
 
-void wake_some(Gate& gate, int count);
+// `watchers`: their futex, where the gate can be watched.
+void wake_some(Gate& gate, int count, std::atomic<std::uint32_t>* watchers);
+void wake_watchers(std::atomic<std::uint32_t>& futex);
 void wake_all(Gate& gate);
 
 // After an exchange that freed a lock, which is a full barrier on x86-64: what was stored before is seen by whoever
@@ -57,9 +68,9 @@ inline void barrier_after_exchange() {
 }
 
 // REQUIRES: the change was made, and a full barrier lies behind it.
-inline void open_gate(Gate& gate, int count) {
+inline void open_gate(Gate& gate, int count, std::atomic<std::uint32_t>* watchers = nullptr) {
   if (gate.wanted.load(std::memory_order_seq_cst) != 0) [[unlikely]]  // SYNC POINT: wanted
-    wake_some(gate, count);
+    wake_some(gate, count, watchers);
 }
 
 }  // namespace commonhold::shm

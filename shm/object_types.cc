@@ -56,7 +56,7 @@ constexpr ObjectType kTypes[] = {
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        return Array::create(me, object, plan.arguments[0], plan.arguments[1], control);
      },
-     Array::repair, Array::each_lock},
+     Array::repair, Array::each_lock, nullptr, nullptr, nullptr, nullptr, Array::user_died},
     // It lives in the server's process; the segment knows that it exists and who refers to it.
     {ObjectKind::kCustom, "custom",
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan&, Offset& control) {

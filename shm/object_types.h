@@ -31,6 +31,8 @@ struct ObjectType {
   // A thread ended, or died, that had marked that it took items to be delivered again (ThreadRecord::took_items); its
   // locks are repaired by now. Takes no lock. nullptr: nothing to do.
   void (*owner_ended)(const ObjectAddress& where, std::uint32_t owner) = nullptr;
+  // A process that referred to the object died. Takes no lock. nullptr: what it did without a lock left nothing untold.
+  void (*user_died)(const ObjectAddress& where) = nullptr;
 };
 
 // nullptr for a kind that this program does not know.

@@ -48,7 +48,7 @@ Status OrderedQueue::put(ThreadContext& me, const Item& item, Word priority, Dea
     bool room = own(control.count) < control.limit;
     status = own(control.ended) != 0 ? Status::kClosed : room ? put_locked(me, item, priority) : Status::kTimedOut;
     end_turn(me, control.changing, [&] {
-      if (status == Status::kOk) open_gate(control.items, 1);
+      if (status == Status::kOk) open_gate(control.items, 1, &control.changes);
     });
     if (status != Status::kTimedOut) return status;
     if (!wait_at(me, control.room, deadline, has_room)) return Status::kTimedOut;
@@ -111,6 +111,7 @@ Status OrderedQueue::take_returned(ThreadContext& me, Word* priority, Copy&& cop
   first->taken.store(own(control_->takes), std::memory_order_relaxed);
   control_->takes.store(own(control_->takes) + 1, std::memory_order_relaxed);
   first->owner.store(me.owner(), std::memory_order_release);  // the commit point
+  control_->gets.store(own(control_->gets) + 1, std::memory_order_release);
   return Status::kOk;
 }
 
@@ -147,6 +148,7 @@ Status OrderedQueue::take_locked(ThreadContext& me, Word* priority, Copy&& copy)
   }
   control_->root.store(now, std::memory_order_release);  // the commit point
   control_->count.store(own(control_->count) - 1, std::memory_order_release);
+  control_->gets.store(own(control_->gets) + 1, std::memory_order_release);
   items.free_replaced();
   if (flight == nullptr) {
     ItemKind kind;
@@ -174,7 +176,7 @@ Status OrderedQueue::get_with(ThreadContext& me, Deadline deadline, Word* priori
     status = end == QueueEnd::kNow ? Status::kClosed : take_locked(me, priority, copy);
     if (status == Status::kTimedOut && end != QueueEnd::kOpen) status = Status::kClosed;
     end_turn(me, control.changing, [&] {
-      if (status == Status::kOk) open_gate(control.room, 1);
+      if (status == Status::kOk) open_gate(control.room, 1, &control.changes);
     });
     if (status != Status::kTimedOut) return status;
     if (!wait_at(me, control.items, deadline, [&] { return has_items(); })) return status;

@@ -35,6 +35,7 @@ struct OrderedControl {
   AtomicWord root;      // commit point; offset of the first node, 0 for no items
   AtomicWord count;     // items below root; read by anybody
   AtomicWord puts;      // items ever put; read by anybody
+  AtomicWord gets;      // raised after each take, and by repair: for those who watch
   AtomicWord takes;     // a stamp for flights
   AtomicWord flights;   // the first page of flights, 0 for none
   AtomicWord returned;  // 1: there may be returned flights. Set by recovery without the lock, after they were returned
@@ -44,7 +45,9 @@ struct OrderedControl {
   alignas(64) Gate items;
   Gate room;
   Gate all_done;
-  AtomicWord done;  // task_done calls of a queue without redelivery
+  AtomicWord done;                     // task_done calls of a queue without redelivery
+  AtomicWord returns;                  // raised by recovery after it returned flights: for those who watch
+  std::atomic<std::uint32_t> changes;  // futex of those who watch (watch.h)
 };
 static_assert(sizeof(OrderedControl) <= kGranule);
 
@@ -66,6 +69,8 @@ class OrderedQueue {
 
   std::uint64_t size() const;  // returned ones too
   std::uint64_t limit() const { return control_->limit; }
+  // A put would wait. Items in flight, and those that were returned, take no room.
+  bool full() const { return control_->count.load(std::memory_order_acquire) >= limit(); }
 
   // Without redelivery kNotHeld: more often than items were put. With it the item that the calling thread took first is
   // done, or another thread's of this process; kNotHeld: none of them has one.

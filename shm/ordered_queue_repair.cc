@@ -72,7 +72,8 @@ void OrderedQueue::repair(ThreadContext& me, const ObjectAddress& where, LockWor
   });
   control.count.store(count, std::memory_order_release);
   if (next > own(control.puts)) control.puts.store(next, std::memory_order_release);
-  control.returned.store(1, std::memory_order_release);  // the dead one may have been looking
+  control.gets.store(own(control.gets) + 1, std::memory_order_release);  // the dead one may not have come to it
+  control.returned.store(1, std::memory_order_release);                  // it may have been looking
   queue.heap(me).rebuild(std::move(reached));
   // Pages of flights that the dead one took and did not come to link.
   std::vector<Offset> lost;
@@ -92,13 +93,18 @@ void OrderedQueue::owner_ended(const ObjectAddress& where, std::uint32_t owner) 
   OrderedQueue queue(where);
   OrderedControl& control = *queue.control_;
   if (control.redeliver == 0) return;
+  bool some = false;
   each_flight(*where.segment, control.flights, [&](Flight& flight) {
     Word expected = owner;
     flight.owner.compare_exchange_strong(expected, kReturned, std::memory_order_seq_cst);
+    some = some || flight.owner.load(std::memory_order_relaxed) == kReturned;
   });
   // Also when there was none: a recoverer before us may have died before it said so.
   control.returned.store(1, std::memory_order_seq_cst);
   wake_all(control.items);
+  if (!some) return;
+  control.returns.fetch_add(1, std::memory_order_seq_cst);
+  wake_watchers(control.changes);
 }
 
 void OrderedQueue::each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word)) {
@@ -110,6 +116,7 @@ void OrderedQueue::wake(const ObjectAddress& where) {
   wake_all(control->items);
   wake_all(control->room);
   wake_all(control->all_done);
+  wake_watchers(control->changes);
 }
 
 bool OrderedQueue::each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline,

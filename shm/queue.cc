@@ -40,7 +40,8 @@ Status Queue::put_with(ThreadContext& me, std::uint64_t count, Deadline deadline
       }
     }
     end_turn(me, control.putting, [&] {
-      if (status == Status::kOk && now != 0) open_gate(control.items, static_cast<int>(std::min<Word>(now, 1 << 20)));
+      if (status != Status::kOk || now == 0) return;
+      open_gate(control.items, static_cast<int>(std::min<Word>(now, 1 << 20)), &control.changes);
     });
     if (status != Status::kOk || done == count) return status;
     if (now == 0 && !wait_for_room(me, deadline)) return Status::kTimedOut;
@@ -131,8 +132,7 @@ Status Queue::get_with(ThreadContext& me, std::uint64_t wanted, Deadline deadlin
       }
     }
     end_turn(me, control.getting, [&] {
-      if (taken == 0 || ring_.limit() == ~Word{0}) return;  // without a limit nobody waits for room
-      open_gate(control.room, static_cast<int>(std::min<Word>(taken, 1 << 20)));
+      if (taken != 0) open_gate(control.room, static_cast<int>(std::min<Word>(taken, 1 << 20)), &control.changes);
     });
     if (left_chunk && ring_.has_left_much()) help_reclaim(me);
     if (status != Status::kOk || taken != 0) return status;

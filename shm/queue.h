@@ -46,6 +46,7 @@ class Queue {
 
   std::uint64_t size() const;
   std::uint64_t limit() const { return ring_.limit(); }  // ~0 for none
+  bool full() const { return size() >= limit(); }        // a put would wait
   std::uint64_t item_bytes() const { return ring_.item_bytes(); }
 
   // kNotHeld: more often than items were put.

@@ -61,10 +61,14 @@ struct QueueControl {
 
   alignas(128) AtomicWord head;  // commit point of get. SYNC POINT: item taken
 
-  alignas(128) Gate items;  // consumers sleep here
-  Gate room;                // producers sleep here
-  AtomicWord done;          // task_done calls; never above `tail`
-  Gate all_done;            // join sleeps here
+  // Looked at by everybody, written by those who sleep, watch and wake alone.
+  alignas(128) Gate items;             // consumers sleep here
+  Gate room;                           // producers sleep here
+  std::atomic<std::uint32_t> changes;  // futex of those who watch (watch.h), raised for them by wakers and recovery
+  std::uint32_t unused;
+
+  alignas(128) AtomicWord done;  // task_done calls; never above `tail`
+  Gate all_done;                 // join sleeps here
 };
 static_assert(sizeof(QueueControl) <= kGranule);
 

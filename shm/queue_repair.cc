@@ -23,6 +23,7 @@ void Queue::wake(const ObjectAddress& where) {
   wake_all(control->items);
   wake_all(control->room);
   wake_all(control->all_done);
+  wake_watchers(control->changes);
 }
 
 bool Queue::each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline, const LinkVisitor& visit) {

@@ -68,6 +68,16 @@ void end_owner(Segment& segment, std::uint32_t owner) {
   });
 }
 
+// What a dead session may have changed without a lock, and not told.
+void tell_of_death(Segment& segment, SessionIndex dead) {
+  for (ObjectId id : references_of(segment, dead)) {
+    ObjectInfo info;
+    if (object_info(segment, id.index, info) != Status::kOk || info.id != id) continue;
+    const ObjectType* type = object_type(info.kind);
+    if (type != nullptr && type->user_died != nullptr) type->user_died({&segment, id.index, info.control});
+  }
+}
+
 struct DeadOwner {
   ThreadContext* me;
   std::uint32_t owner;
@@ -208,6 +218,7 @@ bool recover_claimed_session(Segment& segment, ThreadContext& me, SessionIndex d
   for (SessionIndex session : ours) {
     each_thread_of(segment, session, [&](std::uint32_t thread, Word) { recover_thread(segment, me, thread); });
     const bool settled = settle_permits(me, session, true);
+    tell_of_death(segment, session);
     wake_sleepers(segment);
     if (settled) drop_all_references(me, session);
     AtomicWord& state = segment.session(index_of(session)).state;

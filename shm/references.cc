@@ -190,6 +190,12 @@ void mark_referred(const Segment& segment, std::vector<bool>& referred) {
   });
 }
 
+std::vector<ObjectId> references_of(const Segment& segment, SessionIndex session) {
+  std::vector<ObjectId> all;
+  visit_references(segment, session, [&](ObjectId id) { all.push_back(id); });
+  return all;
+}
+
 std::uint32_t count_references(const Segment& segment, ObjectId id) {
   std::uint32_t sessions = 0;
   visit_sessions(segment, [&](SessionIndex session) {

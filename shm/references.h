@@ -51,6 +51,9 @@ void drop_reference(Segment& segment, ObjectId id, Offset cell = 0);
 // Marks in `referred` (indexed by object) every object that a live session refers to.
 void mark_referred(const Segment& segment, std::vector<bool>& referred);
 
+// What a session refers to.
+std::vector<ObjectId> references_of(const Segment& segment, SessionIndex session);
+
 // How many sessions refer to the object.
 std::uint32_t count_references(const Segment& segment, ObjectId id);
 

@@ -162,6 +162,12 @@ std::uint32_t RwLock::readers() const {
   return threads;
 }
 
+std::vector<RwLock::Reader> RwLock::all_readers() const {
+  std::vector<Reader> all;
+  each_reader([&](std::uint32_t thread, int times) { all.push_back({thread, static_cast<std::uint32_t>(times)}); });
+  return all;
+}
+
 std::uint32_t RwLock::take_died() const {
   return static_cast<std::uint32_t>(control_->died.exchange(0, std::memory_order_acq_rel));
 }

@@ -16,6 +16,8 @@
 // a writer that found no announcement clears it.
 #pragma once
 
+#include <vector>
+
 #include "shm/deadline.h"
 #include "shm/layout.h"
 #include "shm/object_address.h"
@@ -73,7 +75,12 @@ class RwLock {
   bool shared_by(const ThreadContext& me) const;
   std::uint32_t writer_pid() const;  // 0: nobody writes
   std::uint32_t readers() const;     // how many threads share it, at some moment
-  std::uint32_t take_died() const;   // REQUIRES: the caller writes
+  struct Reader {
+    std::uint32_t thread = 0;  // its slot
+    std::uint32_t times = 0;
+  };
+  std::vector<Reader> all_readers() const;  // at some moment
+  std::uint32_t take_died() const;          // REQUIRES: the caller writes
 
   // ---- for the catalogue of types and recovery
   static Status create(ThreadContext& me, std::uint32_t object, Offset& control);

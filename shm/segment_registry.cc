@@ -6,6 +6,7 @@
 #include <chrono>
 #include <thread>
 
+#include "shm/barrier_everywhere.h"
 #include "shm/segment.h"
 #include "shm/thread_context.h"
 
@@ -59,6 +60,7 @@ void SegmentRegistry::after_fork_in_parent() {
 
 // The child owns nothing of its parent's: sessions, slots and locks stay the parent's.
 void SegmentRegistry::after_fork_in_child() {
+  take_part_in_forked_child();
   auto& registry = instance();
   new (&registry.opening) std::mutex;  // as join_mutex_ below
   // Those that a thread was closing, which is not in the child, will never be closed here.

@@ -295,6 +295,25 @@ Word Semaphore::held_by_all(ThreadContext& me) const {
   return sum;
 }
 
+std::vector<Semaphore::Holder> Semaphore::holders() const {
+  std::vector<Holder> all;
+  for (Word seen = control_->state.load(std::memory_order_acquire), tries = 0; tries < 100; ++tries) {
+    all.clear();
+    for (Word session = 1; session <= kMaxSessions; ++session) {
+      auto* own = cell(session);
+      Word permits = session == session_of(seen) ? held_of(seen)
+                     : own != nullptr            ? own->load(std::memory_order_acquire) & kMostHeld
+                                                 : 0;
+      if (permits != 0) all.push_back({static_cast<std::uint32_t>(session - 1), permits});
+    }
+    // While the session in `state` is the same, no cell that counts is written.
+    Word now = control_->state.load(std::memory_order_acquire);
+    if (session_of(now) == session_of(seen)) break;
+    seen = now;
+  }
+  return all;
+}
+
 // ---- the catalogue
 
 Status Semaphore::create(ThreadContext& me, std::uint32_t object, Word start, bool bounded, SemaphoreKind kind,

@@ -18,6 +18,8 @@
 // with W set again, and wakes one more while permits are left. A death wakes all sleepers (sleep_notice.h).
 #pragma once
 
+#include <vector>
+
 #include "shm/deadline.h"
 #include "shm/layout.h"
 #include "shm/object_address.h"
@@ -64,6 +66,14 @@ class Semaphore {
   Word held(ThreadContext& me) const;
   // The sum over all processes, at a moment when nobody changes it.
   Word held_by_all(ThreadContext& me) const;
+  struct Holder {
+    std::uint32_t session = 0;  // its index
+    Word permits = 0;
+  };
+  // Without a lock, for people: one who takes or gives a permit meanwhile may be told as before or as after.
+  std::vector<Holder> holders() const;
+  // The futex of those who wait for a permit.
+  Offset waited_at() const { return where_.control; }
 
   // ---- for the catalogue of types and recovery
   // kOutOfRange: a start above kMostPermits. A bounded one never rises above its start.

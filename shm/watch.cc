@@ -1,5 +1,8 @@
 #include "shm/watch.h"
 
+#include "shm/any_queue.h"
+#include "shm/array.h"
+#include "shm/barrier_everywhere.h"
 #include "shm/dict_layout.h"
 #include "shm/dict_table.h"
 #include "shm/futex.h"
@@ -110,13 +113,110 @@ class ValueWatch final : public Watcher {
   Word value_ = 0;
 };
 
+class ArrayWatch final : public Watcher {
+ public:
+  explicit ArrayWatch(const ObjectAddress& where)
+      : segment_(*where.segment),
+        control_(*segment_.at<ArrayControl>(where.control)),
+        both_(*segment_.at<AtomicWord>(segment_.offset_of(&control_.watched))) {
+    futex_ = &control_.changes;
+  }
+  Status look(ThreadContext&, bool& changed) override {
+    // The flag is set, and the count is what it was, at one moment.
+    Word both = both_.load(std::memory_order_seq_cst);
+    bool was_set = true;
+    while ((both & 1) == 0) {
+      was_set = false;
+      if (both_.compare_exchange_weak(both, both | 1, std::memory_order_seq_cst)) break;
+    }
+    auto now = static_cast<std::uint32_t>(both >> 32);
+    changed = now != expected_;
+    // SYNC POINT: array watched. Not needed when the flag is still the one that stood when we made it last: whoever
+    // clears it raises the count.
+    if (!made_barrier_ || !was_set || changed) {
+      if (!barrier_everywhere()) return Status::kNotAllowed;
+      made_barrier_ = true;
+    }
+    expected_ = now;
+    return Status::kOk;
+  }
+  // Whoever stored without a lock left nothing to be found by but the end of his process.
+  void look_for_dead(ThreadContext& me) override {
+    if (!next_check_.passed()) return;
+    next_check_ = Deadline::after(std::chrono::nanoseconds(sleeper_check_ns() / 2));
+    (void)recover_all_dead(segment_, me);
+  }
+
+ private:
+  Segment& segment_;
+  ArrayControl& control_;
+  AtomicWord& both_;
+  bool made_barrier_ = false;
+  Deadline next_check_ = Deadline::after(std::chrono::nanoseconds(sleeper_check_ns() / 2));
+};
+
+// What changes of a queue leave in it for ever.
+struct QueueCounts {
+  Word puts, gets, returns, ended;
+  bool operator==(const QueueCounts&) const = default;
+};
+
+template <typename Control>
+class QueueWatch final : public Watcher {
+ public:
+  QueueWatch(Control& control, QueueSide side) : control_(control), side_(side) { futex_ = &control.changes; }
+  Status look(ThreadContext&, bool& changed) override {
+    expected_ = control_.changes.load(std::memory_order_seq_cst);
+    if (side_ != QueueSide::kRoom) set_flag(control_.items);
+    if (side_ != QueueSide::kItems) set_flag(control_.room);
+    QueueCounts now = counts(control_);
+    if (side_ == QueueSide::kItems) now.gets = 0;
+    if (side_ == QueueSide::kRoom) now.puts = now.returns = 0;
+    changed = now != seen_;
+    seen_ = now;
+    return Status::kOk;
+  }
+  void look_for_dead(ThreadContext& me) override {
+    if constexpr (requires { control_.changing; }) {
+      (void)recover_dead_holder(me, control_.changing);
+    } else {
+      (void)recover_dead_holder(me, control_.putting);
+      (void)recover_dead_holder(me, control_.getting);
+    }
+  }
+
+ private:
+  // SYNC POINT: wanted; before the look at what is watched. One that is set already will be found as well.
+  static void set_flag(Gate& gate) {
+    if ((gate.wanted.load(std::memory_order_seq_cst) & kWatches) != 0) return;
+    gate.wanted.fetch_or(kWatches, std::memory_order_seq_cst);
+  }
+  static QueueCounts counts(const QueueControl& control) {
+    return {control.tail.load(std::memory_order_seq_cst), control.head.load(std::memory_order_seq_cst), 0,
+            control.ended.load(std::memory_order_seq_cst)};
+  }
+  static QueueCounts counts(const OrderedControl& control) {
+    return {control.puts.load(std::memory_order_seq_cst), control.gets.load(std::memory_order_seq_cst),
+            control.returns.load(std::memory_order_seq_cst), control.ended.load(std::memory_order_seq_cst)};
+  }
+
+  Control& control_;
+  QueueSide side_;
+  QueueCounts seen_{};
+};
+
+Status first_look(ThreadContext& me, std::unique_ptr<Watcher>& watch) {
+  bool ignored;
+  Status status = watch->look(me, ignored);
+  if (status != Status::kOk) watch = nullptr;
+  return status;
+}
+
 template <typename Watch, typename Control, typename... Arguments>
 std::unique_ptr<Watcher> begin(ThreadContext& me, const ObjectAddress& where, Status& status,
                                const Arguments&... arguments) {
-  auto watch = std::make_unique<Watch>(*where.segment->at<Control>(where.control), arguments...);
-  bool ignored;
-  status = watch->look(me, ignored);
-  if (status != Status::kOk) return nullptr;
+  std::unique_ptr<Watcher> watch = std::make_unique<Watch>(*where.segment->at<Control>(where.control), arguments...);
+  status = first_look(me, watch);
   return watch;
 }
 
@@ -170,6 +270,17 @@ std::unique_ptr<Watcher> watch_list(ThreadContext& me, const ObjectAddress& wher
 
 std::unique_ptr<Watcher> watch_value(ThreadContext& me, const ObjectAddress& where, Status& status) {
   return begin<ValueWatch, ValueControl>(me, where, status);
+}
+
+std::unique_ptr<Watcher> watch_array(ThreadContext& me, const ObjectAddress& where, Status& status) {
+  std::unique_ptr<Watcher> watch = std::make_unique<ArrayWatch>(where);
+  status = first_look(me, watch);
+  return watch;
+}
+
+std::unique_ptr<Watcher> watch_queue(ThreadContext& me, const ObjectAddress& where, QueueSide side, Status& status) {
+  return AnyQueue(where).is_ring() ? begin<QueueWatch<QueueControl>, QueueControl>(me, where, status, side)
+                                   : begin<QueueWatch<OrderedControl>, OrderedControl>(me, where, status, side);
 }
 
 Status wait_for_change(ThreadContext& me, Watcher& watcher, Deadline deadline) {

@@ -1,5 +1,5 @@
-// Waiting for a change of a dict, one of its keys, a list or a value. A writer pays a look at a flag on a cache line
-// that it touches anyway; nobody else pays.
+// Waiting for a change of a dict, one of its keys, a list, a value, an array or a queue. A writer pays a look at a flag
+// on a cache line that it touches anyway; nobody else pays.
 //
 // List and whole dict: a watcher sets the flag under the structure's lock (of a dict: each shard's). A writer that
 // finds it set, still under that lock, counts the change, clears the flag and wakes. So a change either came before the
@@ -13,9 +13,15 @@
 // Value: the watcher sets the flag, then looks at the value; a writer changes the value, then looks at the flag
 // (value.h).
 //
+// Queue: likewise, with a flag in each of its two gates (gate.h), which putters and takers look at for sleepers anyway;
+// what the watcher looks at are counts that only rise: items put, taken and delivered again.
+//
+// Array: the watcher sets the flag, makes a barrier for all writers (array.h), and goes by the count that they raise.
+//
 // INVARIANT: after look() every later change raises the futex. A death: a writer's repair notes a change of everything
-// that its lock guards (a value's watcher compares the value as well); a watcher that dies leaves a flag, which costs
-// one writer one needless wake-up. Sleepers are woken by every death (sleep_notice.h).
+// that its lock guards (a value's or queue's watcher compares as well; an array's is told of every death of a process
+// that referred to it); a watcher that dies leaves a flag, which costs one writer one needless wake-up. Sleepers are
+// woken by every death (sleep_notice.h).
 #pragma once
 
 #include <atomic>
@@ -79,6 +85,11 @@ std::unique_ptr<Watcher> watch_dict(ThreadContext& me, const ObjectAddress& wher
 std::unique_ptr<Watcher> watch_dict_key(ThreadContext& me, const ObjectAddress& where, const Item& key, Status& status);
 std::unique_ptr<Watcher> watch_list(ThreadContext& me, const ObjectAddress& where, Status& status);
 std::unique_ptr<Watcher> watch_value(ThreadContext& me, const ObjectAddress& where, Status& status);
+// kNotAllowed: this process may not make barriers for others.
+std::unique_ptr<Watcher> watch_array(ThreadContext& me, const ObjectAddress& where, Status& status);
+// kItems: items that were put, or come again, and the queue's end; kRoom: items that were taken, and the end.
+enum class QueueSide : std::uint8_t { kBoth, kItems, kRoom };
+std::unique_ptr<Watcher> watch_queue(ThreadContext& me, const ObjectAddress& where, QueueSide side, Status& status);
 
 // kOk: it changed; kTimedOut.
 Status wait_for_change(ThreadContext& me, Watcher& watcher, Deadline deadline);

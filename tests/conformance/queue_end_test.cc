@@ -220,6 +220,51 @@ TEST_CASE("an item whose consumer was killed comes again where that was asked fo
   }
 }
 
+TEST_CASE("items in flight, and those that come again, take no room in a queue with a limit") {
+  ManagerHome home;
+  Manager manager;
+  const auto run = [](auto queue, auto put, auto value_of) {
+    const auto put_two = [&] { return put(queue, 1) && put(queue, 2); };
+    REQUIRE(put_two());
+    REQUIRE((queue.full() && !put(queue, 9)));
+    Process consumer([&] {
+      (void)queue.get();
+      (void)queue.get();
+      raise(SIGKILL);
+    });
+    consumer.start();
+    consumer.join();
+    // In flight or back: there is room for two.
+    while (queue.size() != 2) std::this_thread::sleep_for(1ms);
+    REQUIRE(!queue.full());
+    REQUIRE(put_two());
+    REQUIRE((queue.full() && !put(queue, 9) && queue.size() == 4 && queue.unfinished() == 4));
+    // Those that come again come first, and make no room a second time.
+    const std::set<int> again{value_of(queue.get()), value_of(queue.get())};
+    REQUIRE(again == std::set<int>{1, 2});
+    REQUIRE((queue.full() && !put(queue, 9) && queue.size() == 2));
+    (void)queue.get();
+    REQUIRE((!queue.full() && put(queue, 3) && queue.full()));
+    for (int left = 0; left < 2; ++left) (void)queue.get();
+    for (int left = 0; left < 5; ++left) queue.task_done();
+    queue.join();
+    REQUIRE((queue.size() == 0 && !queue.full()));
+  };
+  const auto plain = [](const auto& queue, int i) { return queue.try_put(i); };
+  const auto same = [](int value) { return value; };
+  SECTION("first in, first out") {
+    run(manager.queue<int>({.maxsize = 2, .redeliver = true}), plain, same);
+  }
+  SECTION("last in, first out") {
+    run(manager.lifo_queue<int>({.maxsize = 2, .redeliver = true}), plain, same);
+  }
+  SECTION("by priority") {
+    run(
+        manager.priority_queue<int>({.maxsize = 2, .redeliver = true}),
+        [](const auto& queue, int i) { return queue.try_put(i, i); }, [](const auto& entry) { return entry.value; });
+  }
+}
+
 TEST_CASE("a PriorityQueue waits until a point in time, and prints itself, as other queues do") {
   ManagerHome home;
   Manager manager;

@@ -11,7 +11,7 @@
 // Elements of 1, 2, 4 or 8 bytes without padding are loaded, stored and changed in one step each; larger ones
 // are copied whole. Fills and slices happen as a whole or not at all when a process dies in the middle;
 // somebody who reads elements meanwhile may see some of them changed already. What a program does through
-// span() is between it and the memory.
+// span() is between it and the memory; it tells nobody who watches the array (watch.h) until it calls notify().
 //
 // Indexes: a[i] counts from the front; at(), set() and slices take negative ones too. An index outside is an
 // IndexError.
@@ -39,6 +39,7 @@
 #include <commonhold/detail/signature.h>
 #include <commonhold/errors.h>
 #include <commonhold/lock.h>
+#include <commonhold/watch.h>
 
 namespace commonhold {
 
@@ -65,7 +66,7 @@ class Array {
     return change_element<detail::Change::kAdd>(index, operand);
   }
   bool compare_exchange(Index index, T& expected, T desired) const requires detail::kIsAtomic<T> {
-    return settled_element(index).compare_exchange_strong(expected, desired);
+    return change(index, [&](std::atomic_ref<T> at) { return at.compare_exchange_strong(expected, desired); });
   }
 
   // ---- many: as a whole or not at all
@@ -87,6 +88,15 @@ class Array {
     const auto [from, count] = clipped(first, last);
     detail::array_fill(*handle_, from, count, &value);
   }
+
+  // ---- waiting for changes (watch.h)
+
+  // Of any element, by all of the above.
+  Watch watch() const { return detail::watch(handle_); }
+  // Tells those who watch: for what was stored through span(), which tells nobody by itself.
+  void notify() const { detail::array_changed(*handle_); }
+
+  // ---- in place
 
   // The elements themselves. They stay where they are as long as any copy of this Array lives.
   std::span<T> span() const { return {reinterpret_cast<T*>(data_), count_}; }
@@ -124,7 +134,7 @@ class Array {
     const auto memory = detail::array_memory(*handle_);
     data_ = memory.data;
     count_ = memory.count;
-    redo_ = memory.redo;
+    marks_ = memory.marks;
   }
 
   [[noreturn]] void outside(Index index) const { detail::throw_index_error(*handle_, index, count_); }
@@ -134,27 +144,34 @@ class Array {
     return static_cast<std::uint64_t>(from_front);
   }
   std::pair<std::uint64_t, std::uint64_t> clipped(Index first, Index last) const;
-  // To load from; and to store to, when nothing that was committed before has to be applied yet.
   std::atomic_ref<T> element(Index index) const {
     const std::uint64_t at = position(index);
     if (at >= count_) outside(index);
     detail::check(*handle_);
     return detail::atomic_at<T>(data_ + at * sizeof(T));
   }
-  std::atomic_ref<T> settled_element(Index index) const {
+  // Calls fn(element) to change it, which gives whether it did.
+  template <typename Fn>
+  bool change(Index index, Fn&& fn) const {
     const std::atomic_ref<T> found = element(index);
-    if (redo_->load(std::memory_order_acquire) != 0) [[unlikely]]
+    const detail::ArrayMarks& marks = *marks_;
+    if (marks.redo.load(std::memory_order_acquire) != 0) [[unlikely]]
       detail::array_settle(*handle_);
-    return found;
+    if (!fn(found)) return false;
+    // The compiler must not move the store behind the look; for the processor a watcher makes the barrier.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (marks.watched.load(std::memory_order_relaxed) != 0) [[unlikely]]
+      detail::array_changed(*handle_);
+    return true;
   }
   void put_element(Index index, const T& value) const { set(index, value); }
-  template <detail::Change change>
+  template <detail::Change kChange>
   T change_element(Index index, T operand) const;
 
   detail::ObjectHandle handle_;
   std::byte* data_ = nullptr;
   size_type count_ = 0;
-  const std::atomic<std::uint64_t>* redo_ = nullptr;
+  const detail::ArrayMarks* marks_ = nullptr;
   InnerLock lock_;
 };
 
@@ -201,20 +218,29 @@ T Array<T>::at(Index index) const {
 template <detail::Plain T>
 void Array<T>::set(Index index, const T& value) const {
   if constexpr (detail::kIsAtomic<T>) {
-    settled_element(index).store(value, std::memory_order_release);
+    (void)change(index, [&](std::atomic_ref<T> at) {
+      at.store(value, std::memory_order_release);
+      return true;
+    });
   } else {
     if (!detail::array_store(*handle_, position(index), &value)) outside(index);
   }
 }
 
 template <detail::Plain T>
-template <detail::Change change>
+template <detail::Change kChange>
 T Array<T>::change_element(Index index, T operand) const {
-  const std::atomic_ref<T> number = settled_element(index);
-  if constexpr (std::is_integral_v<T> && change == detail::Change::kAdd) return number.fetch_add(operand);
-  T before = number.load(std::memory_order_relaxed);
-  while (!number.compare_exchange_weak(before, detail::changed_number<T, change>(before, operand))) {
-  }
+  T before;
+  (void)change(index, [&](std::atomic_ref<T> number) {
+    if constexpr (std::is_integral_v<T> && kChange == detail::Change::kAdd) {
+      before = number.fetch_add(operand);
+    } else {
+      before = number.load(std::memory_order_relaxed);
+      while (!number.compare_exchange_weak(before, detail::changed_number<T, kChange>(before, operand))) {
+      }
+    }
+    return true;
+  });
   return before;
 }
 

@@ -230,10 +230,10 @@ class Dict {
   Watch watch(KeyArg key) const {
     const detail::EncodedKey<K> encoded(key);
     const detail::Item item = encoded.item();
-    return Watch(detail::watch_object(handle_, &item));
+    return detail::watch(handle_, &item);
   }
   // Of any key.
-  Watch watch() const { return Watch(detail::watch_object(handle_, nullptr)); }
+  Watch watch() const { return detail::watch(handle_); }
 
   // ---- the object
 

@@ -173,7 +173,7 @@ class List {
 
   // ---- waiting for changes (watch.h)
 
-  Watch watch() const { return Watch(detail::watch_object(handle_, nullptr)); }
+  Watch watch() const { return detail::watch(handle_); }
 
   // ---- the object
 

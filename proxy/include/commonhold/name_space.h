@@ -26,6 +26,7 @@
 #include <commonhold/detail/element_reference.h>
 #include <commonhold/detail/object_handle.h>
 #include <commonhold/errors.h>
+#include <commonhold/watch.h>
 
 namespace commonhold {
 
@@ -63,6 +64,13 @@ class Namespace {
   }
   // Namespace(a=1, b="two")
   friend std::ostream& operator<<(std::ostream& out, const Namespace& space);
+
+  // ---- waiting for changes (watch.h)
+
+  // Of one attribute, there or not: set, changed or deleted.
+  Watch watch(std::string_view name) const;
+  // Of any attribute.
+  Watch watch() const { return detail::watch(handle_); }
 
   // ---- the object
 

@@ -101,7 +101,7 @@ class PriorityQueue {
   size_type size() const { return detail::queue_size(*handle_); }
   size_type qsize() const { return size(); }
   bool empty() const { return detail::queue_is_empty(*handle_); }
-  bool full() const { return maxsize() != 0 && size() >= maxsize(); }
+  bool full() const { return detail::queue_is_full(*handle_); }
   size_type maxsize() const { return detail::queue_limit(*handle_); }
 
   void task_done() const { detail::queue_task_done(*handle_); }
@@ -115,6 +115,11 @@ class PriorityQueue {
   void close() const { detail::queue_close(*handle_); }
   bool closed() const { return detail::queue_is_closed(*handle_); }
   void shutdown(bool immediate = false) const { detail::queue_shut_down(*handle_, immediate); }
+
+  // As Queue's.
+  Watch watch_items() const { return detail::watch(handle_, nullptr, detail::WatchedSide::kItems); }
+  Watch watch_room() const { return detail::watch(handle_, nullptr, detail::WatchedSide::kRoom); }
+  Watch watch() const { return detail::watch(handle_); }
 
   // <priority_queue<text,int64> "orders" with 3 items>
   friend std::ostream& operator<<(std::ostream& out, const PriorityQueue& queue) {

@@ -19,6 +19,8 @@
 // The end: close() ends this process's use of the queue; shutdown() ends everybody's: no more items can be put, and
 // when the last one is taken get() throws Closed.
 //
+// watch_items() and watch_room() wait for changes, also in an event loop (watch.h).
+//
 // When a process dies: an item was put when its put() had returned, and at some moment shortly before; it is taken when
 // get() is about to return. A producer that dies puts its item or does not; a consumer that dies between taking an item
 // and task_done() takes it with it, unless the queue was made with {.redeliver = true}: then it is given to the next
@@ -45,6 +47,7 @@
 #include <commonhold/detail/queue_calls.h>
 #include <commonhold/detail/signature.h>
 #include <commonhold/errors.h>
+#include <commonhold/watch.h>
 
 namespace commonhold {
 
@@ -56,7 +59,8 @@ std::optional<T> take_value(Object& queue, std::int64_t wait, Word* priority = n
 
 struct QueueOptions {
   std::int64_t maxsize = 0;  // 0 or less: as many items as memory holds
-  // An item whose consumer dies before it called task_done() is delivered again. A consumer is a thread.
+  // An item whose consumer dies before it called task_done() is delivered again. A consumer is a thread. Items in
+  // flight and those that come again take no room: size() can be above maxsize by as many.
   bool redeliver = false;
 };
 
@@ -128,7 +132,7 @@ class BasicQueue {
   size_type size() const { return detail::queue_size(*handle_); }
   size_type qsize() const { return size(); }
   bool empty() const { return detail::queue_is_empty(*handle_); }
-  bool full() const { return maxsize() != 0 && size() >= maxsize(); }
+  bool full() const { return detail::queue_is_full(*handle_); }        // put would wait
   size_type maxsize() const { return detail::queue_limit(*handle_); }  // 0: no limit
 
   // ---- tasks
@@ -150,6 +154,16 @@ class BasicQueue {
   bool closed() const { return detail::queue_is_closed(*handle_); }
   // Nobody puts any more; what is left can be taken, or with `immediate` nothing. Wakes all who wait.
   void shutdown(bool immediate = false) const { detail::queue_shut_down(*handle_, immediate); }
+
+  // ---- waiting for changes (watch.h); several may end one wait
+
+  // For a consumer with an event loop: items were put, or come again, or the queue was shut down. Then take until
+  // try_get() gives nothing.
+  Watch watch_items() const { return detail::watch(handle_, nullptr, detail::WatchedSide::kItems); }
+  // For a producer: items were taken, or the queue was shut down.
+  Watch watch_room() const { return detail::watch(handle_, nullptr, detail::WatchedSide::kRoom); }
+  // Any of it.
+  Watch watch() const { return detail::watch(handle_); }
 
   // <queue<text> "orders" with 3 items>
   friend std::ostream& operator<<(std::ostream& out, const BasicQueue& queue) {

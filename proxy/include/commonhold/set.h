@@ -37,6 +37,7 @@
 #include <commonhold/detail/signature.h>
 #include <commonhold/detail/snapshot.h>
 #include <commonhold/errors.h>
+#include <commonhold/watch.h>
 
 namespace commonhold {
 
@@ -198,6 +199,17 @@ class Set {
     }
     return out << (*between == '{' ? "{}" : "}");
   }
+
+  // ---- waiting for changes (watch.h)
+
+  // Of one element, there or not: added or removed. update() tells of those that were there, too.
+  Watch watch(Argument element) const {
+    const detail::EncodedKey<T> encoded(element);
+    const detail::Item item = encoded.item();
+    return detail::watch(handle_, &item);
+  }
+  // Of any element.
+  Watch watch() const { return detail::watch(handle_); }
 
   // ---- the object
 

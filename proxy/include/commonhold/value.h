@@ -96,7 +96,7 @@ class Value {
   // ---- waiting for changes (watch.h)
 
   // Tells also a value that changed and changed back, which wait(old) may miss.
-  Watch watch() const { return Watch(detail::watch_object(handle_, nullptr)); }
+  Watch watch() const { return detail::watch(handle_); }
 
   // ---- the value's lock
 

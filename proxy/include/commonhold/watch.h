@@ -1,6 +1,7 @@
-// Watch: waiting for a change of a dict, of one of its keys, of a list or of a value.
+// Watch: waiting for a change of a dict or of one of its keys, a set or one element, a namespace or one attribute, a
+// list, a value, an array or a queue.
 //
-//   auto watch = settings.watch("colour");        // or settings.watch(), list.watch(), value.watch()
+//   auto watch = settings.watch("colour");        // or settings.watch(), list.watch(), value.watch(), ...
 //   for (;;) {
 //     use(settings.get("colour", "red"));
 //     watch.wait();                               // or watch.wait(1s): false when nothing changed in that time
@@ -21,7 +22,7 @@
 // dies: a watcher leaves nothing but a flag, which costs one writer one needless wake-up; a writer's last change is
 // told within milliseconds (without a server, and for fd(), within a second).
 //
-// Elements of an Array are memory that programs store to as they like: they cannot be watched; use a Value beside it.
+// What a program stores through an array's span() tells nobody, until it calls the array's notify().
 //
 // Thread safety: any thread; a wait() that gives true takes the change from other threads that wait on the same Watch
 // or on a copy of it, which is the same. A forked child's copy goes on by itself; its fd() is another one.
@@ -32,20 +33,24 @@
 #include <memory>
 #include <utility>
 
+#include <commonhold/detail/call.h>
+#include <commonhold/detail/item.h>
 #include <commonhold/detail/lock_calls.h>
 #include <commonhold/detail/object_handle.h>
-#include <commonhold/detail/plain.h>
-#include <commonhold/detail/shape.h>
 
 namespace commonhold {
+
+class Watch;
 
 namespace detail {
 
 struct WatchState;  // proxy/watch_hub.h
-// `key` for a dict's key, else nullptr.
-COMMONHOLD_CALL std::shared_ptr<WatchState> watch_object(const ObjectHandle& object, const Item* key);
+enum class WatchedSide : std::uint8_t { kAll, kItems, kRoom };
+// `key` for a dict's key, else nullptr; `side` of a queue.
+COMMONHOLD_CALL std::shared_ptr<WatchState> watch_object(const ObjectHandle& object, const Item* key, WatchedSide side);
 COMMONHOLD_CALL bool watch_wait(WatchState& watch, std::int64_t wait);
 COMMONHOLD_CALL int watch_fd(const std::shared_ptr<WatchState>& watch);
+Watch watch(const ObjectHandle& object, const Item* key = nullptr, WatchedSide side = WatchedSide::kAll);
 
 }  // namespace detail
 
@@ -67,14 +72,13 @@ class Watch {
   int fd() const { return detail::watch_fd(state_); }
 
  private:
-  template <detail::StorableKey K, detail::Storable V>
-  friend class Dict;
-  template <detail::Storable T>
-  friend class List;
-  template <detail::Plain T>
-  friend class Value;
+  friend Watch detail::watch(const detail::ObjectHandle& object, const detail::Item* key, detail::WatchedSide side);
   explicit Watch(std::shared_ptr<detail::WatchState> state) : state_(std::move(state)) {}
   std::shared_ptr<detail::WatchState> state_;
 };
+
+inline Watch detail::watch(const ObjectHandle& object, const Item* key, WatchedSide side) {
+  return Watch(watch_object(object, key, side));
+}
 
 }  // namespace commonhold

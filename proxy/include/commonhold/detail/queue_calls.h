@@ -39,7 +39,8 @@ COMMONHOLD_CALL std::uint64_t queue_get_many_fixed(Object& queue, void* items, s
 
 COMMONHOLD_CALL std::uint64_t queue_size(Object& queue);
 COMMONHOLD_CALL std::uint64_t queue_limit(Object& queue);  // 0 for none
-COMMONHOLD_CALL bool queue_is_empty(Object& queue);        // throws Closed in a process that closed it
+COMMONHOLD_CALL bool queue_is_full(Object& queue);
+COMMONHOLD_CALL bool queue_is_empty(Object& queue);  // throws Closed in a process that closed it
 
 std::ostream& print_queue(std::ostream& out, Object& queue);
 
