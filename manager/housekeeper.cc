@@ -34,6 +34,7 @@ constexpr auto kFirstRetry = 1ms, kLongestRetry = 1000ms;
 constexpr auto kBellRest = 1ms;
 constexpr int kSweepShare = 20;  // a sweep may take one part in this many of the thread's time
 constexpr std::uint64_t kLeastAhead = 16, kMostAhead = 1024;  // extents: 1 MiB, 64 MiB
+constexpr std::uint64_t kAheadAtOnce = 8;                     // extents
 
 std::system_error system_error(const char* what) {
   return std::system_error(errno, std::generic_category(), what);
@@ -268,10 +269,16 @@ void Housekeeper::commit_ahead() {
   const shm::SegmentHeader& header = segment_->header();
   std::uint64_t committed = header.committed_extents.load(std::memory_order_relaxed);
   std::uint64_t ahead = std::clamp(committed / 4, kLeastAhead, kMostAhead);
-  if (header.free_extents.load(std::memory_order_relaxed) > ahead / 2 || committed >= header.max_extents) return;
+  std::uint64_t free = header.free_extents.load(std::memory_order_relaxed);
+  bool wanted = free < (commits_more_ ? ahead : ahead / 2) && committed < header.max_extents;
+  commits_more_ = false;
+  if (!wanted) return;
   shm::ThreadContext* me = segment_->here();
   if (me == nullptr) return;
-  bool is_short = shm::commit_ahead(*me, ahead) != shm::Status::kOk;
+  // A step at a time: the dead are looked after in between, and a client that runs on the same processor is not held up
+  // for as long as all of it takes.
+  bool is_short = shm::commit_ahead(*me, std::min(ahead, free + kAheadAtOnce)) != shm::Status::kOk;
+  commits_more_ = !is_short;
   bool full = header.committed_extents.load(std::memory_order_relaxed) >= header.max_extents;
   if (is_short && !full && !memory_was_short_) log_("the file system of the segment is nearly full");
   memory_was_short_ = is_short;
@@ -288,6 +295,7 @@ void Housekeeper::drain_bell() const {
 }
 
 int Housekeeper::milliseconds_to_sleep(Clock::time_point now) const {
+  if (commits_more_) return 1;
   if (death_is_unproven_) return static_cast<int>(retry_after_.count());
   auto until = next_full_look_;
   bool nobody = watched_.empty() || !others_live();
