@@ -31,8 +31,9 @@ prefix=$(pkg-config --variable=prefix commonhold)
 cp -r "$project" "$work/project"
 cd "$work/project"
 read -ra flags < <(pkg-config --cflags --libs commonhold)
+read -ra compiler <<<"${CXX:-c++}"  # may be two words, as in "ccache c++"
 set -x
-"${CXX:-c++}" -O1 -Wall -Wextra -Werror main.cc -o main "${flags[@]}"
+"${compiler[@]}" -O1 -Wall -Wextra -Werror main.cc -o main "${flags[@]}"
 { set +x; } 2>/dev/null
 
 export LD_LIBRARY_PATH=$library_folder
