@@ -78,7 +78,7 @@ class Housekeeper {
   // Used by the thread alone.
   std::vector<Watched> watched_;
   bool lifeline_broken_ = false, memory_was_short_ = false;
-  bool commits_more_ = false;  // the last look did a part of what is to be committed ahead
+  bool commits_more_ = false;       // the last look did a part of what is to be committed ahead
   bool death_is_unproven_ = false;  // a process ended, and its session could not be recovered yet: look again soon
   std::chrono::milliseconds retry_after_{1};
   bool unannounced_ = false;  // some session's end is not announced by the kernel
