@@ -34,7 +34,7 @@ std::string name_text(const shm::ObjectInfo& info) {
 
 std::string holder_text(const manager::LockHolder& holder) {
   using Use = manager::LockHolder::Use;
-  const std::string who = thread_text(holder.who);
+  std::string who = thread_text(holder.who);
   switch (holder.use) {
     case Use::kHolds:
       return who;

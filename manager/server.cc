@@ -67,6 +67,7 @@ Server::Server(ServerOptions options) : options_(std::move(options)) {
 Server::~Server() {
   if (running_ != nullptr && !running_->is_of_this_process()) {
     // A forked child has a copy of the object and not the thread: it must not touch anything.
+    // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): without memory the child ends, and the parent goes on
     new std::shared_ptr<Running>(std::move(running_));
     return;
   }

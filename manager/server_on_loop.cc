@@ -28,7 +28,7 @@ ServerOnLoop::ServerOnLoop(kj::LowLevelAsyncIoProvider& io, kj::UnixEventPort& p
 
 ServerOnLoop::~ServerOnLoop() {
   if (pid_ != getpid()) {
-    core_.release();  // a forked child must not touch what its parent serves
+    (void)core_.release();  // a forked child must not touch what its parent serves
     return;
   }
   core_->ask_to_end();

@@ -186,8 +186,9 @@ class SessionServer final : public schema::Session::Server {
     auto plan = plan_of(context.getParams().getPlan());
     auto data = context.getParams().getPlan().getData();
     std::string arguments(reinterpret_cast<const char*>(data.begin()), data.size());
+    const std::string signature = plan.signature;
     return core_.custom_objects()
-        .construct(plan.signature, std::move(arguments))
+        .construct(signature, std::move(arguments))
         .then([this, context, plan = std::move(plan)](kj::Own<CustomObjects::Constructed>&& made) mutable {
           auto result = context.getResults().initResult();
           if (made->refusal) return write_failure(result.initFailure(), *made->refusal);

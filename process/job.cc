@@ -12,6 +12,7 @@ Job::Job(JobPlan plan, std::size_t chunks)
       chunks_(chunks),
       left_(chunks),
       kept_(std::move(plan.kept)),
+      // NOLINTNEXTLINE(bugprone-throw-keyword-missing): kept until the results are asked for
       input_error_(std::move(plan.input_error)),
       when_done_(std::move(plan.when_done)) {}
 

@@ -15,7 +15,7 @@ void refuse_chunk() {
 void report_callback(std::exception_ptr error) noexcept {
   std::string text = "an exception that is no std::exception";
   try {
-    std::rethrow_exception(error);
+    std::rethrow_exception(std::move(error));
   } catch (const std::exception& thrown) {
     text = thrown.what();
   } catch (...) {
@@ -52,6 +52,7 @@ void Pool::end() noexcept {
     core_.reset();
   } else {
     // In a forked child: its threads and workers are the parent's.
+    // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): without memory the child ends, and the parent goes on
     new std::shared_ptr<detail::PoolCore>(std::move(core_));
   }
 }

@@ -18,7 +18,7 @@
 
 namespace commonhold::detail {
 
-inline constexpr std::size_t kMostInline = 64 * 1024;
+inline constexpr std::size_t kMostInline = std::size_t{64} * 1024;
 inline constexpr std::size_t kPacketBytes = kMostInline + 1;
 
 struct Descriptor {

@@ -229,6 +229,7 @@ class Set {
   // Elements as a dict's keys, with nothing behind them.
   struct Keys {
     template <typename Other>
+    requires(!std::same_as<std::remove_cvref_t<Other>, Keys>)
     explicit Keys(Other&& other) : encoded(std::forward<Other>(other)) {
       for (const detail::Item& key : encoded.items()) pairs.push_back({key, {}});
     }

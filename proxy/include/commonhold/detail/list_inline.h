@@ -162,7 +162,8 @@ std::vector<T> List<T>::slice(Index first, Index last) const {
       // Counted from the end: the end and the elements must be of one moment.
       stored = detail::list_snapshot(*handle_, 0, UINT64_MAX);
       const auto [from, count] = clipped(first, last, stored.size());
-      stored = {std::make_move_iterator(stored.begin() + from), std::make_move_iterator(stored.begin() + from + count)};
+      const auto begin = stored.begin() + static_cast<std::ptrdiff_t>(from);
+      stored = {std::make_move_iterator(begin), std::make_move_iterator(begin + static_cast<std::ptrdiff_t>(count))};
     }
     std::vector<T> values;
     values.reserve(stored.size());

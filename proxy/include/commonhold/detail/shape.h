@@ -97,10 +97,8 @@ constexpr Shape shape_of() {
     return Shape::kCoded;
   } else if constexpr (Proxy<T>) {
     return Shape::kReference;
-  } else if constexpr (std::is_same_v<T, bool> || std::is_enum_v<T> || std::is_same_v<T, float> ||
-                       std::is_same_v<T, double>) {
-    return Shape::kWord;
-  } else if constexpr (std::is_integral_v<T> && sizeof(T) <= 8) {
+  } else if constexpr (std::is_enum_v<T> || std::is_same_v<T, float> || std::is_same_v<T, double> ||
+                       (std::is_integral_v<T> && sizeof(T) <= 8)) {
     return Shape::kWord;
   } else if constexpr (std::is_same_v<T, std::string>) {
     return Shape::kText;
