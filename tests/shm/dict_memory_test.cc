@@ -121,7 +121,9 @@ TEST_CASE("without memory every operation says so, changes nothing, and works ag
     std::string last =
         std::find_if(state.begin(), state.end(), [&](auto& e) { return e.first == filler.back(); })->second;
     out_of_memory(dict.compare_exchange(me, text(filler.back()), text(last), text(large)), "compare_exchange");
-    shm::DictPair pairs[] = {{text("scalar/1"), integer(-1)}, {text("new/1"), text(large)}, {text("new/2"), text("x")}};
+    const std::int64_t other = -1;
+    shm::DictPair pairs[] = {
+        {text("scalar/1"), integer(other)}, {text("new/1"), text(large)}, {text("new/2"), text("x")}};
     out_of_memory(dict.put_many(me, pairs), "put_many");
     out_of_memory(dict.assign(me, pairs), "assign");
     std::vector<std::string> keys;
