@@ -43,11 +43,11 @@ Rethrows& rethrows() {
 }
 
 struct SystemErrorFromWorker final : SystemError, TaskOrigin {
-  SystemErrorFromWorker(int code, const std::string& text, TaskOrigin origin)
-      : SystemError(code, text), TaskOrigin(std::move(origin)) {}
+  SystemErrorFromWorker(int code, const std::string& text, const TaskOrigin& origin)
+      : SystemError(code, text), TaskOrigin(origin) {}
 };
 struct BadAllocFromWorker final : std::bad_alloc, TaskOrigin {
-  explicit BadAllocFromWorker(TaskOrigin origin) : TaskOrigin(std::move(origin)) {}
+  explicit BadAllocFromWorker(const TaskOrigin& origin) : TaskOrigin(origin) {}
 };
 
 }  // namespace
@@ -104,11 +104,11 @@ TaskFailure TaskFailure::from(std::string_view bytes) {
 }
 
 std::exception_ptr TaskFailure::exception() const {
-  TaskOrigin origin(shown, pid);
+  const TaskOrigin origin(shown, pid);
   if (type == typeid(SystemError).name()) {
-    return std::make_exception_ptr(SystemErrorFromWorker(code, text, std::move(origin)));
+    return std::make_exception_ptr(SystemErrorFromWorker(code, text, origin));
   }
-  if (type == typeid(std::bad_alloc).name()) return std::make_exception_ptr(BadAllocFromWorker(std::move(origin)));
+  if (type == typeid(std::bad_alloc).name()) return std::make_exception_ptr(BadAllocFromWorker(origin));
   Rethrow rethrow = nullptr;
   {
     std::scoped_lock guard(rethrows().mutex);
@@ -116,8 +116,8 @@ std::exception_ptr TaskFailure::exception() const {
     if (found != rethrows().by_type.end()) rethrow = found->second;
   }
   try {
-    if (rethrow != nullptr) rethrow(text, std::move(origin));
-    throw FromWorker<TaskError>(fmt::format("{}: {} (in worker {})", shown, text, pid), std::move(origin));
+    if (rethrow != nullptr) rethrow(text, origin);
+    throw FromWorker<TaskError>(fmt::format("{}: {} (in worker {})", shown, text, pid), origin);
   } catch (...) {
     return std::current_exception();
   }

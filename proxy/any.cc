@@ -110,7 +110,7 @@ Any& Any::operator+=(const Any& other) {
 }
 
 bool operator==(const Any& a, const Any& b) {
-  return (a <=> b) == 0;
+  return std::is_eq(a <=> b);
 }
 
 std::weak_ordering operator<=>(const Any& a, const Any& b) {
@@ -138,7 +138,7 @@ std::weak_ordering operator<=>(const Any& a, const Any& b) {
       const auto& y = *std::get<std::shared_ptr<const Any::Map>>(b.value_);
       return std::lexicographical_compare_three_way(x.begin(), x.end(), y.begin(), y.end(),
                                                     [](const auto& m, const auto& n) -> std::weak_ordering {
-                                                      if (const auto order = m.first <=> n.first; order != 0)
+                                                      if (const auto order = m.first <=> n.first; std::is_neq(order))
                                                         return order;
                                                       return m.second <=> n.second;
                                                     });
@@ -146,7 +146,7 @@ std::weak_ordering operator<=>(const Any& a, const Any& b) {
     case Any::Type::kReference: {
       const detail::Object& x = *std::get<detail::ObjectHandle>(a.value_);
       const detail::Object& y = *std::get<detail::ObjectHandle>(b.value_);
-      if (const auto order = x.id.word() <=> y.id.word(); order != 0) return order;
+      if (const auto order = x.id.word() <=> y.id.word(); std::is_neq(order)) return order;
       return std::compare_three_way()(x.segment.get(), y.segment.get());
     }
   }

@@ -46,12 +46,15 @@ TEST_CASE("a client that is stopped keeps its lock, one that replaced its image 
     auto made = test::make_object(server.address(), Kind::LOCK, "l", "lock");
     auto segment = shm::Segment::open(server.folder());
     shm::UserLock user_lock({segment.get(), made.id.index, made.control});
+    test::Shared<std::atomic<pid_t>> seen;  // whom the test has seen holding the lock: he may go on
     auto start_holder = [&](auto&& then) {
       pid_t holder = test::spawn([&]() {
         if (user_lock.acquire(*segment->here()) != shm::Status::kOk) throw std::runtime_error("not acquired");
+        while (*seen != getpid()) usleep(200);
         then();
       });
       REQUIRE(test::eventually([&]() { return user_lock.holder_pid() == static_cast<std::uint32_t>(holder); }));
+      *seen = holder;
       return holder;
     };
     pid_t stopped = start_holder([]() { pause(); });

@@ -230,7 +230,9 @@ class Set {
   struct Keys {
     template <typename Other>
     requires(!std::same_as<std::remove_cvref_t<Other>, Keys>)
-    explicit Keys(Other&& other) : encoded(std::forward<Other>(other)) {
+        // NOLINTNEXTLINE(bugprone-forwarding-reference-overload): the constraint sees to it
+        explicit Keys(Other&& other)
+        : encoded(std::forward<Other>(other)) {
       for (const detail::Item& key : encoded.items()) pairs.push_back({key, {}});
     }
     detail::Batch<T, detail::EncodedKey<T>> encoded;
