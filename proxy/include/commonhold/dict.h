@@ -100,7 +100,9 @@ class Dict {
   reference operator[](KeyArg key) const { return reference(*this, key); }
   template <std::same_as<std::string> Key>
   requires std::same_as<K, std::string>
-  auto operator[](Key&& key) const { return detail::ElementReference<Dict, std::string, V>(*this, std::forward<Key>(key)); }
+  auto operator[](Key&& key) const {
+    return detail::ElementReference<Dict, std::string, V>(*this, std::forward<Key>(key));
+  }
 
   // ---- storing
 
