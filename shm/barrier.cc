@@ -9,6 +9,7 @@
 #include "shm/liveness.h"
 #include "shm/lock_word.h"
 #include "shm/recovery.h"
+#include "shm/spin.h"
 #include "shm/waiting.h"
 
 namespace commonhold::shm {
@@ -148,7 +149,7 @@ Status Barrier::wait(ThreadContext& me, Deadline deadline, bool has_action, Arri
 Status Barrier::wait_inside(ThreadContext& me, Deadline deadline, std::uint32_t generation) const {
   ThreadRecord& record = me.record();
   Deadline check = Deadline::never();
-  if (!deadline.is_already()) (void)wait_awake([&] { return load().generation != generation; });
+  if (!deadline.is_already()) (void)spin_until([&] { return load().generation != generation; });
   for (;;) {
     State now = load();
     if (now.generation != generation) break;

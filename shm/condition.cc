@@ -8,6 +8,7 @@
 #include "shm/lock_word.h"
 #include "shm/object_table.h"
 #include "shm/recovery.h"
+#include "shm/spin.h"
 
 namespace commonhold::shm {
 
@@ -67,7 +68,7 @@ Status Condition::wait(ThreadContext& me, Deadline deadline) const {
       break;  // else it was told at the last moment
     }
     if (!std::exchange(waited_awake, true)) {
-      if (wait_awake(told)) break;
+      if (spin_until(told)) break;
       check = Deadline::after(std::chrono::nanoseconds(wait_check_ns()));
     }
     if (!fall_asleep(record, state)) break;

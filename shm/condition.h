@@ -50,8 +50,9 @@ class Condition {
 
   // ---- the lock, as UserLock and RLock
   Status acquire(ThreadContext& me, Deadline deadline = Deadline::never()) const {
-    if (!sound()) [[unlikely]]
-      return Status::kCorrupt;
+    if (take_quickly(me)) [[likely]]
+      return Status::kOk;
+    if (!sound()) return Status::kCorrupt;
     return recursive_ ? RLock(*where_.segment, *lock_).acquire(me, deadline) : base().acquire(me, deadline);
   }
   Status release(ThreadContext& me) const {

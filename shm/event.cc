@@ -5,6 +5,7 @@
 #include "shm/control_block.h"
 #include "shm/futex.h"
 #include "shm/segment.h"
+#include "shm/spin.h"
 #include "shm/thread_context.h"
 #include "shm/waiting.h"
 
@@ -59,7 +60,7 @@ Status Event::wait(Deadline deadline) const {
         seen = word.load(std::memory_order_acquire);
         return was_set();
       };
-      if (wait_awake(look)) return Status::kOk;
+      if (spin_until(look)) return Status::kOk;
     }
     if ((seen & kWaiters) == 0 &&
         !word.compare_exchange_weak(seen, seen | kWaiters, std::memory_order_acq_rel, std::memory_order_acquire)) {

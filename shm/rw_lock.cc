@@ -36,12 +36,13 @@ bool RwLock::readable() const {
 }
 
 Status RwLock::acquire_shared(ThreadContext& me, Deadline deadline) const {
+  if (share_free(me)) [[likely]]
+    return Status::kOk;
   // Who shares it already keeps writers out, and a writer that waits for it must not be waited for.
   if (me.shares(where_.control)) [[unlikely]]
     return me.announce_shared(where_.control) ? Status::kOk : Status::kTooMany;
   if (!me.announce_shared(where_.control)) return Status::kTooMany;
-  if (readable()) [[likely]]
-    return Status::kOk;
+  if (readable()) return Status::kOk;
   (void)me.retract_shared(where_.control);
   reader_gone();  // a writer may have seen us
   if (is_mine(me)) return Status::kDeadlock;
@@ -55,6 +56,8 @@ Status RwLock::acquire_shared(ThreadContext& me, Deadline deadline) const {
 }
 
 Status RwLock::release_shared(ThreadContext& me) const {
+  if (unshare_last(me)) [[likely]]
+    return Status::kOk;
   if (!me.retract_shared(where_.control)) return Status::kNotHeld;
   reader_gone();
   return Status::kOk;

@@ -9,8 +9,7 @@ namespace commonhold::shm {
 
 namespace {
 std::atomic<std::int64_t> check_ns{500'000'000};
-std::atomic<bool> awake_at_first{true};
-}  // namespace
+}
 
 std::int64_t wait_check_ns() {
   return check_ns.load(std::memory_order_relaxed);
@@ -18,14 +17,6 @@ std::int64_t wait_check_ns() {
 
 void set_wait_check_for_test(std::chrono::nanoseconds interval) {
   check_ns.store(interval.count(), std::memory_order_relaxed);
-}
-
-bool waits_awake() {
-  return awake_at_first.load(std::memory_order_relaxed);
-}
-
-void set_waits_awake_for_test(bool awake) {
-  awake_at_first.store(awake, std::memory_order_relaxed);
 }
 
 namespace {

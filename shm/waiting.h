@@ -21,7 +21,6 @@
 
 #include "shm/futex.h"
 #include "shm/segment.h"
-#include "shm/spin.h"
 #include "shm/thread_context.h"
 
 namespace commonhold::shm {
@@ -96,16 +95,6 @@ void each_waiter(const Segment& segment, Offset control, Visit&& visit) {
 // How often one who waits looks after the dead, with whom nobody else may be concerned when there is no server.
 std::int64_t wait_check_ns();
 void set_wait_check_for_test(std::chrono::nanoseconds interval);
-
-// Looks for some microseconds whether there is still something to wait for, before the caller sleeps: what another
-// running thread is about to do is seen without a system call on either side. A test of paths that must not depend on
-// the time switches it off.
-void set_waits_awake_for_test(bool awake);
-bool waits_awake();
-template <typename Ready>
-bool wait_awake(Ready&& ready) {
-  return waits_awake() && spin_until(ready);
-}
 
 // For the recovery of a thread that announced a wake-up: sends it, and finishes what led to it.
 void finish_wake(Segment& segment, Offset futex);

@@ -4,6 +4,7 @@
 
 #include "shm/condition.h"
 #include "shm/rlock.h"
+#include "shm/spin.h"
 #include "support/parked_thread.h"
 #include "support/process_shared.h"
 #include "support/structure_kill.h"
@@ -150,7 +151,7 @@ TEST_CASE("who was told and is killed before it acts hands the notification on, 
   };
   Shared<Progress> progress;
   shm::set_wait_check_for_test(1h);  // the victim's path must not depend on the time
-  shm::set_waits_awake_for_test(false);
+  shm::spinning = false;
   stage.save();
   KillPlan plan = stage.plan("wait, told, act", [&](ThreadContext& me) {
     ignore(stage.condition.acquire(me));
@@ -202,7 +203,7 @@ TEST_CASE("who was told and is killed before it acts hands the notification on, 
   };
   expect_clean(run_kill_plan(plan));
   shm::set_wait_check_for_test(500ms);
-  shm::set_waits_awake_for_test(true);
+  shm::spinning = true;
 }
 
 TEST_CASE("a recovery that hands a notification on may be killed anywhere itself", "[kill]") {
