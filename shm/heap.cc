@@ -87,7 +87,7 @@ bool Heap::reserve(std::uint64_t bytes, std::uint64_t count) {
       const Offset block = head & ~kRange;
       if (block % 16 != 0 || !segment_.holds(block, size)) return false;
       const Word* words = segment_.at<Word>(block);
-      found += (head & kRange) != 0 ? (load_word(words + 1) - block) / size : 1;
+      found += (head & kRange) != 0 ? std::max<std::uint64_t>((load_word(words + 1) - block) / size, 1) : 1;
       head = load_word(words);
     }
     if (found >= count) return true;
@@ -139,8 +139,7 @@ void Heap::retire(Offset block, std::uint64_t bytes) {
     count = parked_count();
     if (count >= kParkedBlocks) return set_parked(count, strays() + 1);  // all pinned
   }
-  store_word(&state_.parked[count], parked_word(block, bytes));
-  set_parked(count + 1, strays());
+  park_block(state_, block, bytes);
 }
 
 bool Heap::wants_rebuild() const {
