@@ -4,8 +4,8 @@
 
 #include "shm/barrier_everywhere.h"
 #include "shm/control_block.h"
-#include "shm/futex.h"
 #include "shm/lock_word.h"
+#include "shm/watch.h"
 
 namespace commonhold::shm {
 namespace {
@@ -208,13 +208,7 @@ void Array::settle(ThreadContext& me) const {
 void Array::changed() const {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (control_->watched.load(std::memory_order_seq_cst) == 0) return;
-  // Both words at once: whoever finds the flag clear has the count raised already, also when we die here.
-  auto& both = *where_.segment->at<AtomicWord>(where_.segment->offset_of(&control_->watched));
-  Word seen = both.load(std::memory_order_seq_cst);
-  do {
-    if ((seen & 1) == 0) return;
-  } while (!both.compare_exchange_weak(seen, (seen & ~Word{1}) + (Word{1} << 32), std::memory_order_seq_cst));
-  futex_wake_all(control_->changes);
+  tell_watching(*where_.segment->at<AtomicWord>(where_.segment->offset_of(&control_->watched)), control_->changes);
 }
 
 Status Array::read(ThreadContext& me, std::uint64_t first, std::uint64_t count, void* out) const {

@@ -6,6 +6,7 @@
 #include "shm/futex.h"
 #include "shm/lock_word.h"
 #include "shm/segment.h"
+#include "shm/watch.h"
 
 namespace commonhold::shm {
 namespace {
@@ -74,13 +75,7 @@ LockWord& Value::user_lock() const {
 void Value::changed() const {
   if (control_->watched.load(std::memory_order_seq_cst) == 0) [[likely]]
     return;  // SYNC POINT: watched
-  // Both words at once: whoever finds the flag clear has the count raised already, also when we die here.
-  auto& both = *where_.segment->at<AtomicWord>(where_.segment->offset_of(&control_->watched));
-  Word seen = both.load(std::memory_order_seq_cst);
-  do {
-    if ((seen & 1) == 0) return;
-  } while (!both.compare_exchange_weak(seen, (seen & ~Word{1}) + (Word{1} << 32), std::memory_order_seq_cst));
-  futex_wake_all(control_->changes);
+  tell_watching(*where_.segment->at<AtomicWord>(where_.segment->offset_of(&control_->watched)), control_->changes);
 }
 
 Status Value::load(ThreadContext& me, void* out) const {

@@ -222,6 +222,14 @@ std::unique_ptr<Watcher> begin(ThreadContext& me, const ObjectAddress& where, St
 
 }  // namespace
 
+void tell_watching(AtomicWord& both, const std::atomic<std::uint32_t>& changes) {
+  Word seen = both.load(std::memory_order_seq_cst);
+  do {
+    if ((seen & 1) == 0) return;
+  } while (!both.compare_exchange_weak(seen, (seen & ~Word{1}) + (Word{1} << 32), std::memory_order_seq_cst));
+  futex_wake_all(changes);
+}
+
 void WatchersToWake::wake() const {
   futex_wake_all(*futex);
 }

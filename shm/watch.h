@@ -32,6 +32,7 @@
 #include "shm/item.h"
 #include "shm/object_address.h"
 #include "shm/status.h"
+#include "shm/words.h"
 
 namespace commonhold::shm {
 
@@ -61,6 +62,10 @@ struct WatchersToWake {
 void note_dict_change(DictControl& control, DictShard& shard, std::uint64_t hash, WatchersToWake& later);
 void note_all_dict_changes(DictControl& control, DictShard& shard);
 void note_list_change(ListControl& control);
+
+// For a `watched` (0 or 1) and `changes` that are the halves of one word: clears the one and raises the other at once,
+// so that whoever finds the flag clear has the count raised already, also after a death in here; then wakes.
+void tell_watching(AtomicWord& both, const std::atomic<std::uint32_t>& changes);
 
 // What one watcher remembers, in its own memory. One thread at a time.
 class Watcher {
