@@ -8,6 +8,7 @@
 #include "shm/dict_overwrite.h"
 #include "shm/dict_shard_writer.h"
 #include "shm/extents.h"
+#include "shm/idle_memory.h"
 
 namespace commonhold::shm {
 
@@ -96,7 +97,7 @@ Status Dict::put(ThreadContext& me, const Item& key, const Item& value, PutMode 
                                           std::string* before, bool* replaced, std::uint64_t hash, bool seen) {
   // Looked for again, for the case that somebody else held the shard's lock; a key that is new is not.
   const DictForesight again = seen ? DictForesight(*segment_, *control_, key) : DictForesight(hash);
-  return with_idle_memory(me, [&] { return try_put(me, key, value, mode, before, replaced, again); });
+  return with_idle_memory(*this, me, [&] { return try_put(me, key, value, mode, before, replaced, again); });
 }
 
 Status Dict::try_put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
@@ -129,7 +130,7 @@ Status Dict::erase(ThreadContext& me, const Item& key, std::string* before, cons
 Status Dict::compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
                               std::string* actual) {
   if (!fits(key, desired)) return Status::kTooLarge;
-  return with_idle_memory(me, [&] { return try_compare_exchange(me, key, expected, desired, actual); });
+  return with_idle_memory(*this, me, [&] { return try_compare_exchange(me, key, expected, desired, actual); });
 }
 
 Status Dict::try_compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
@@ -145,7 +146,7 @@ Status Dict::try_compare_exchange(ThreadContext& me, const Item& key, const Item
 
 Status Dict::change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,
                          const Word* start, Word* before) {
-  return with_idle_memory(me, [&] { return try_change_word(me, key, kind, change, operand, start, before); });
+  return with_idle_memory(*this, me, [&] { return try_change_word(me, key, kind, change, operand, start, before); });
 }
 
 Status Dict::try_change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,

@@ -117,6 +117,9 @@ class Dict {
   // Checks every invariant and counts every block. REQUIRES: nobody changes the dict meanwhile.
   Audit audit(ThreadContext& me) const;
 
+  // Chunks that only freed blocks lie in go back to the segment, from every shard.
+  void give_idle_memory(ThreadContext& me);
+
  private:
   Status put_slowly(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
                     bool* replaced, std::uint64_t hash, bool seen);
@@ -128,18 +131,6 @@ class Dict {
                          const Word* start, Word* before);
   Status try_put_many(ThreadContext& me, std::span<const DictPair> pairs);
   Status try_assign(ThreadContext& me, std::span<const DictPair> pairs);
-
-  // Chunks that only freed blocks lie in go back to the segment, from every shard.
-  void give_idle_memory(ThreadContext& me);
-  // Out of memory is final only when the dict itself holds none that it does not use.
-  template <typename Attempt>
-  Status with_idle_memory(ThreadContext& me, Attempt&& attempt) {
-    Status status = attempt();
-    if (status != Status::kOutOfMemory) [[likely]]
-      return status;
-    give_idle_memory(me);
-    return attempt();
-  }
 
   ObjectAddress where_;
   Segment* segment_;

@@ -4,6 +4,7 @@
 
 #include "shm/dict.h"
 #include "shm/dict_shard_writer.h"
+#include "shm/idle_memory.h"
 #include "shm/redo.h"
 
 namespace commonhold::shm {
@@ -179,7 +180,7 @@ bool all_fit(std::span<const DictPair> pairs) {
 Status Dict::put_many(ThreadContext& me, std::span<const DictPair> pairs) {
   if (!all_fit(pairs)) return Status::kTooLarge;
   if (pairs.empty()) return Status::kOk;
-  return with_idle_memory(me, [&] { return try_put_many(me, pairs); });
+  return with_idle_memory(*this, me, [&] { return try_put_many(me, pairs); });
 }
 
 Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
@@ -256,7 +257,7 @@ Status Dict::clear(ThreadContext& me) {
 
 Status Dict::assign(ThreadContext& me, std::span<const DictPair> pairs) {
   if (!all_fit(pairs)) return Status::kTooLarge;
-  return with_idle_memory(me, [&] { return try_assign(me, pairs); });
+  return with_idle_memory(*this, me, [&] { return try_assign(me, pairs); });
 }
 
 Status Dict::try_assign(ThreadContext& me, std::span<const DictPair> pairs) {

@@ -1,5 +1,6 @@
 #include "shm/list.h"
 
+#include "shm/idle_memory.h"
 #include "shm/list_writer.h"
 
 namespace commonhold::shm {
@@ -188,7 +189,7 @@ Status List::get_locked(std::uint64_t index, Sink value) const {
 
 Status List::set(ThreadContext& me, std::uint64_t index, const Item& value, std::string* before) {
   if (value.size > kMaxItemBytes) return Status::kTooLarge;
-  return with_idle_memory(me, [&] {
+  return with_idle_memory(*this, me, [&] {
     return with_room(me, where_, before, [&](ListWriter& list, std::size_t& need) {
       AtomicWord* cell;
       Status status = list.cell_at(index, cell);
@@ -217,7 +218,7 @@ Status List::change_word(ThreadContext& me, std::uint64_t index, WordChange chan
 Status List::compare_exchange(ThreadContext& me, std::uint64_t index, const Item& expected, const Item& desired,
                               std::string* actual) {
   if (desired.size > kMaxItemBytes) return Status::kTooLarge;
-  return with_idle_memory(me, [&] {
+  return with_idle_memory(*this, me, [&] {
     return with_room(me, where_, actual, [&](ListWriter& list, std::size_t& need) {
       AtomicWord* cell;
       Status status = list.cell_at(index, cell);
@@ -236,7 +237,7 @@ Status List::compare_exchange(ThreadContext& me, std::uint64_t index, const Item
 
 Status List::push_back(ThreadContext& me, const Item& value) {
   if (value.size > kMaxItemBytes) return Status::kTooLarge;
-  return with_idle_memory(me, [&] {
+  return with_idle_memory(*this, me, [&] {
     ListWriter list(me, where_);
     if (list.status() != Status::kOk) return list.status();
     NewCell made(list, value);
@@ -250,14 +251,14 @@ Status List::push_front(ThreadContext& me, const Item& value) {
 
 Status List::insert(ThreadContext& me, std::uint64_t index, const Item& value) {
   if (value.size > kMaxItemBytes) return Status::kTooLarge;
-  return with_idle_memory(me, [&] {
+  return with_idle_memory(*this, me, [&] {
     ListWriter list(me, where_);
     return list.status() == Status::kOk ? insert_at(list, index, value) : list.status();
   });
 }
 
 Status List::pop_back(ThreadContext& me, std::string& popped) {
-  return with_idle_memory(me, [&] {
+  return with_idle_memory(*this, me, [&] {
     return with_room(me, where_, &popped, [&](ListWriter& list, std::size_t& need) {
       if (list.view().size() == 0) return Status::kNotFound;
       AtomicWord* at;
@@ -276,7 +277,7 @@ Status List::pop_front(ThreadContext& me, std::string& popped) {
 }
 
 Status List::erase(ThreadContext& me, std::uint64_t index, std::string* erased) {
-  return with_idle_memory(me, [&] {
+  return with_idle_memory(*this, me, [&] {
     return with_room(me, where_, erased, [&](ListWriter& list, std::size_t& need) {
       AtomicWord* at;
       Status status = list.cell_at(index, at);

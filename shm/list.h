@@ -98,18 +98,10 @@ class List {
   // Checks every invariant and counts every block. REQUIRES: nobody changes the list meanwhile.
   Audit audit(ThreadContext& me) const;
 
- private:
   // Chunks that only freed blocks lie in go back to the segment.
   void give_idle_memory(ThreadContext& me);
-  // Out of memory is final only when the list itself holds none that it does not use.
-  template <typename Attempt>
-  Status with_idle_memory(ThreadContext& me, Attempt&& attempt) {
-    Status status = attempt();
-    if (status != Status::kOutOfMemory) [[likely]]
-      return status;
-    give_idle_memory(me);
-    return attempt();
-  }
+
+ private:
   template <typename Take>
   Status read_cell(std::uint64_t index, Take&& take) const;
   Status get_locked(std::uint64_t index, Sink value) const;

@@ -1,4 +1,5 @@
 // The operations on many elements of a list: memory is got first, then everything happens in one turn.
+#include "shm/idle_memory.h"
 #include "shm/list_writer.h"
 
 namespace commonhold::shm {
@@ -82,16 +83,16 @@ Status List::change_range(ThreadContext& me, std::uint64_t first, std::uint64_t 
 }
 
 Status List::extend(ThreadContext& me, std::span<const Item> values) {
-  return with_idle_memory(me, [&] { return change_range(me, kEnd, 0, values, nullptr); });
+  return with_idle_memory(*this, me, [&] { return change_range(me, kEnd, 0, values, nullptr); });
 }
 
 Status List::replace(ThreadContext& me, std::uint64_t first, std::uint64_t count, std::span<const Item> values) {
   if (first == kEnd) return Status::kOutOfRange;
-  return with_idle_memory(me, [&] { return change_range(me, first, count, values, nullptr); });
+  return with_idle_memory(*this, me, [&] { return change_range(me, first, count, values, nullptr); });
 }
 
 Status List::assign_if_unchanged(ThreadContext& me, std::uint64_t changes, std::span<const Item> values) {
-  return with_idle_memory(me, [&] { return change_range(me, 0, kEnd, values, &changes); });
+  return with_idle_memory(*this, me, [&] { return change_range(me, 0, kEnd, values, &changes); });
 }
 
 Status List::clear(ThreadContext& me) {
