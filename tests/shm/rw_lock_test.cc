@@ -14,6 +14,7 @@
 #include "shm/sleep_notice.h"
 #include "support/kill_storm.h"
 #include "support/process_shared.h"
+#include "support/require_ok.h"
 #include "support/test_segment.h"
 
 using namespace commonhold;
@@ -27,10 +28,6 @@ namespace {
 
 shm::ObjectAddress make(const TestSegment& segment) {
   return segment.make({shm::ObjectKind::kRwLock, "", "rwlock", {}});
-}
-
-void require_ok(Status status) {
-  if (status != Status::kOk) throw std::runtime_error(shm::to_string(status));
 }
 
 // A child that holds the lock, in one way or the other, until it is killed.

@@ -15,6 +15,7 @@
 #include "shm/sleep_notice.h"
 #include "support/kill_storm.h"
 #include "support/process_shared.h"
+#include "support/require_ok.h"
 #include "support/test_segment.h"
 
 using namespace commonhold;
@@ -29,10 +30,6 @@ namespace {
 
 shm::ObjectAddress make(const TestSegment& segment, Word start, Word bounded = 0, Word items = 0) {
   return segment.make({shm::ObjectKind::kSemaphore, "", "semaphore", {start, bounded, items}});
-}
-
-void require_ok(Status status) {
-  if (status != Status::kOk) throw std::runtime_error(shm::to_string(status));
 }
 
 // A child does something with the semaphore and is killed.

@@ -16,6 +16,7 @@
 #include "support/ordered_queue_fixture.h"
 #include "support/process_shared.h"
 #include "support/queue_fixture.h"
+#include "support/watching.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
@@ -26,16 +27,6 @@ using shm::Status;
 using shm::Watcher;
 
 namespace {
-
-void require_ok(Status status) {
-  if (status != Status::kOk) throw std::runtime_error(shm::to_string(status));
-}
-
-bool changed(const TestSegment& segment, Watcher& watcher) {
-  bool changed = false;
-  require_ok(watcher.look(segment.me(), changed));
-  return changed;
-}
 
 std::unique_ptr<Watcher> watch(const TestSegment& segment, const shm::ObjectAddress& queue, QueueSide side) {
   Status status = Status::kOk;

@@ -18,6 +18,7 @@
 #include "shm/value.h"
 #include "support/process_shared.h"
 #include "support/test_segment.h"
+#include "support/watching.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
@@ -27,16 +28,6 @@ using shm::Status;
 using shm::Watcher;
 
 namespace {
-
-void require_ok(Status status) {
-  if (status != Status::kOk) throw std::runtime_error(shm::to_string(status));
-}
-
-bool changed(const TestSegment& segment, Watcher& watcher) {
-  bool changed = false;
-  require_ok(watcher.look(segment.me(), changed));
-  return changed;
-}
 
 struct Stage {
   TestSegment segment;
