@@ -4,7 +4,8 @@
 #include "proxy/fork_guard.h"
 #include "proxy/items.h"
 #include "proxy/object.h"
-#include "shm/dict.h"
+#include "shm/dict_lookup.h"
+#include "shm/dict_overwrite.h"
 
 namespace commonhold::detail {
 
@@ -58,10 +59,33 @@ EntryBytes to_entry(shm::DictEntryCopy&& copy) {
           static_cast<ItemKind>(copy.value_kind)};
 }
 
+[[gnu::noinline]] bool dict_get_fixed_at_length(Object& dict, const Item& key, void* value, std::size_t size) {
+  return found(of(dict).get_fixed_at_length(to_shm(key), value, size), dict, "read");
+}
+
+[[gnu::noinline]] bool dict_change_word_at_length(Object& dict, const Item& key, ItemKind kind, WordChange change,
+                                                  Word operand, const Word* start, Word& before) {
+  shm::Dict& structure = of(dict);
+  return found(structure.change_word(here(dict), to_shm(key), to_shm(kind), change, operand, start, &before), dict,
+               "change");
+}
+
+[[gnu::noinline]] void dict_put_at_length(Object& dict, const Item& key, const Item& value, std::uint64_t absent) {
+  shm::Dict& structure = of(dict);
+  bool replaced = false;
+  const Status status =
+      structure.put_at_length(here(dict), to_shm(key), to_shm(value), shm::PutMode::kPut, nullptr, &replaced, absent);
+  done(status, dict, "store in");
+  if (replaced) tell_of_removal(dict);
+}
+
 }  // namespace
 
 bool dict_get_fixed(Object& dict, const Item& key, void* value, std::size_t size) {
-  return found(of(dict).get_fixed(to_shm(key), value, size), dict, "read");
+  const shm::Dict& structure = of(dict);
+  if (structure.get_fixed_straight(to_shm(key), value, size)) [[likely]]
+    return true;
+  return dict_get_fixed_at_length(dict, key, value, size);
 }
 
 bool dict_get_bytes(Object& dict, const Item& key, std::string& value) {
@@ -81,10 +105,12 @@ std::uint64_t dict_size(Object& dict) {
 }
 
 void dict_put(Object& dict, const Item& key, const Item& value) {
-  shm::Dict& structure = of(dict);
-  if (refers_to_others(dict)) [[unlikely]]
-    return (void)dict_put_if(dict, key, value, PutMode::kPut, nullptr, nullptr);
-  done(structure.put(here(dict), to_shm(key), to_shm(value)), dict, "store in");
+  shm::ThreadContext* me = quick_here(dict);
+  std::uint64_t absent = 0;
+  if (me == nullptr || !quick_structure<shm::Dict>(dict).put_straight(*me, to_shm(key), to_shm(value), absent))
+      [[unlikely]] {
+    dict_put_at_length(dict, key, value, absent);
+  }
 }
 
 bool dict_put_if(Object& dict, const Item& key, const Item& value, PutMode mode, std::string* before, bool* present) {
@@ -127,9 +153,11 @@ Exchange dict_compare_exchange(Object& dict, const Item& key, const Item& expect
 
 bool dict_change_word(Object& dict, const Item& key, ItemKind kind, WordChange change, Word operand, const Word* start,
                       Word& before) {
-  shm::Dict& structure = of(dict);
-  return found(structure.change_word(here(dict), to_shm(key), detail::to_shm(kind), change, operand, start, &before),
-               dict, "change");
+  shm::ThreadContext* me = quick_here(dict);
+  if (me != nullptr && quick_structure<shm::Dict>(dict).change_word_straight(*me, to_shm(key), detail::to_shm(kind),
+                                                                             change, operand, before)) [[likely]]
+    return true;
+  return dict_change_word_at_length(dict, key, kind, change, operand, start, before);
 }
 
 void dict_put_many(Object& dict, std::span<const ItemPair> pairs) {

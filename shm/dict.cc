@@ -81,23 +81,28 @@ void Dict::give_idle_memory(ThreadContext& me) {
   }
 }
 
-Status Dict::put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
-                 bool* replaced) {
-  if (!fits(key, value)) return Status::kTooLarge;
-  const DictForesight seen(*segment_, *control_, key);
-  if (mode != PutMode::kInsertOnly && before == nullptr && overwrite_straight(me, where_, *control_, seen, value))
-      [[likely]] {
-    if (replaced != nullptr) *replaced = true;
-    return Status::kOk;
-  }
-  return put_slowly(me, key, value, mode, before, replaced, seen.hash, seen.seen);
+[[gnu::noinline]] bool make_room_in_park(ThreadContext& me, const ObjectAddress& where, DictShard& shard,
+                                         std::uint64_t index) {
+  Heap(me, ChunkOwner(where.object, static_cast<std::uint32_t>(index)), shard.heap, shard.recycle).recycle();
+  return !park_is_full(shard.heap);  // full when all are pinned
 }
 
-[[gnu::noinline]] Status Dict::put_slowly(ThreadContext& me, const Item& key, const Item& value, PutMode mode,
-                                          std::string* before, bool* replaced, std::uint64_t hash, bool seen) {
-  // Looked for again, for the case that somebody else held the shard's lock; a key that is new is not.
-  const DictForesight again = seen ? DictForesight(*segment_, *control_, key) : DictForesight(hash);
-  return with_idle_memory(*this, me, [&] { return try_put(me, key, value, mode, before, replaced, again); });
+Status Dict::put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
+                 bool* replaced) {
+  std::uint64_t absent = 0;
+  if (mode == PutMode::kInsertOnly || before != nullptr || !put_straight(me, key, value, absent)) {
+    return put_at_length(me, key, value, mode, before, replaced, absent);
+  }
+  if (replaced != nullptr) *replaced = true;
+  return Status::kOk;
+}
+
+[[gnu::noinline]] Status Dict::put_at_length(ThreadContext& me, const Item& key, const Item& value, PutMode mode,
+                                             std::string* before, bool* replaced, std::uint64_t absent) {
+  if (!fits(key, value)) return Status::kTooLarge;
+  // A key that is new is not looked for before the lock is held.
+  const DictForesight seen = absent != 0 ? DictForesight(absent) : DictForesight(*segment_, *control_, key);
+  return with_idle_memory(*this, me, [&] { return try_put(me, key, value, mode, before, replaced, seen); });
 }
 
 Status Dict::try_put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
@@ -146,6 +151,11 @@ Status Dict::try_compare_exchange(ThreadContext& me, const Item& key, const Item
 
 Status Dict::change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,
                          const Word* start, Word* before) {
+  Word was;
+  if (change_word_straight(me, key, kind, change, operand, was)) {
+    if (before != nullptr) *before = was;
+    return Status::kOk;
+  }
   return with_idle_memory(*this, me, [&] { return try_change_word(me, key, kind, change, operand, start, before); });
 }
 

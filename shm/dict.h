@@ -57,6 +57,9 @@ class Dict {
   Status get(const Item& key, Sink value) const;
   // The same for a value of exactly `size` bytes, without calls back. kMismatch when its size differs.
   Status get_fixed(const Item& key, void* value, std::size_t size) const;
+  // The two ways that it takes. The short one is for its caller's code (dict_lookup.h); false: look at length.
+  bool get_fixed_straight(const Item& key, void* value, std::size_t size) const;
+  Status get_fixed_at_length(const Item& key, void* value, std::size_t size) const;
   bool contains(const Item& key) const;
   // Exact at a moment between call and return.
   std::uint64_t size() const;
@@ -65,6 +68,13 @@ class Dict {
   // changing nothing. `before`, when it has room, gets the value that was there; `replaced` says whether there was one.
   Status put(ThreadContext& me, const Item& key, const Item& value, PutMode mode = PutMode::kPut,
              std::string* before = nullptr, bool* replaced = nullptr);
+
+  // The two ways that put() takes. The short one, in its caller's code (dict_overwrite.h), puts a value where there is
+  // one; false: nothing was changed, and `absent` is the key's hash if it looks as if the key were not there. It is
+  // never taken where a link would come or go.
+  bool put_straight(ThreadContext& me, const Item& key, const Item& value, std::uint64_t& absent);
+  Status put_at_length(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
+                       bool* replaced, std::uint64_t absent = 0);
 
   // Removes a key; kNotFound. `before` gets the value. With `expected` only where the value equals it; kMismatch.
   Status erase(ThreadContext& me, const Item& key, std::string* before = nullptr, const Item* expected = nullptr);
@@ -78,6 +88,9 @@ class Dict {
   using WordChange = Word (*)(Word before, Word operand);
   Status change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,
                      const Word* start, Word* before);
+  // The short way of it, as put_straight() is of put().
+  bool change_word_straight(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,
+                            Word& before);
 
   // Several keys at once: after a death all of them are there or none. Later pairs of an equal key win.
   Status put_many(ThreadContext& me, std::span<const DictPair> pairs);
@@ -121,8 +134,6 @@ class Dict {
   void give_idle_memory(ThreadContext& me);
 
  private:
-  Status put_slowly(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
-                    bool* replaced, std::uint64_t hash, bool seen);
   Status try_put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
                  bool* replaced, const DictForesight& seen);
   Status try_compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,

@@ -23,14 +23,15 @@ struct DictForesight {
     // SYNC POINT: recycle
     recycle = shard.recycle.load(std::memory_order_acquire);
     const Segment::Backed memory = segment.backed();
-    seen = probe_home(memory, shard, hash, ShortKey(item), home) &&
-           memory.holds_unit(home.entry + home.header.bytes() - 1);
+    seen = probe_home(memory, shard, hash, ShortKey(item), home, header) &&
+           memory.holds_unit(home.entry + header.bytes() - 1);
   }
 
   std::uint64_t hash;
   Word recycle = 0;
   bool seen = false;
   DictHome home;
+  EntryHeader header;
 };
 
 class DictKeyWriter {
@@ -52,7 +53,7 @@ class DictKeyWriter {
       place.slot = home.slot;
       place.slot_value = home.slot_value;
       place.entry = me.segment().at<std::byte>(home.entry);
-      place.header = home.header;
+      place.header = foresight_.header;
       found = Status::kOk;
     } else {
       found = find_in_table(me.segment(), shard.shard, key, place);

@@ -159,7 +159,7 @@ struct EntryHeader {
 };
 static_assert(sizeof(EntryHeader) == 16);
 
-inline EntryHeader load_entry(const std::byte* entry) {
+[[gnu::always_inline]] inline EntryHeader load_entry(const std::byte* entry) {
   return {load_word(entry), load_word(entry + 8)};
 }
 

@@ -29,7 +29,8 @@ inline constexpr std::size_t kShortKey = 16;
 class ShortKey {
  public:
   // REQUIRES: key.size <= kShortKey.
-  explicit ShortKey(const Item& key) : kind_(key.kind), size_(static_cast<std::uint32_t>(key.size)) {
+  [[gnu::always_inline]] explicit ShortKey(const Item& key)
+      : kind_(key.kind), size_(static_cast<std::uint32_t>(key.size)) {
     auto* bytes = static_cast<const unsigned char*>(key.data);
     if (size_ > 8) [[likely]] {
       first_ = load<Word>(bytes);
@@ -41,10 +42,15 @@ class ShortKey {
     }
   }
 
-  bool is(const std::byte* entry, const EntryHeader& header) const {
+  [[gnu::always_inline]] bool is(const std::byte* entry, const EntryHeader& header) const {
     const std::byte* key = entry + sizeof(EntryHeader);
     return header.key_size() == size_ && header.key_kind() == kind_ && (load_word(key) == first_ || size_ == 0) &&
            (size_ <= 8 || load_word(key + 8) == second_);
+  }
+  // The key's bytes as an entry has them.
+  [[gnu::always_inline]] void write(std::byte* key) const {
+    if (size_ != 0) store_word(key, first_);
+    if (size_ > 8) store_word(key + 8, second_);
   }
 
  private:
@@ -80,19 +86,18 @@ class ShortKey {
 #endif
 }
 
-// A key's entry, as it was seen in the key's home bucket.
+// An entry with a key's tag, as it was seen in the key's home bucket.
 struct DictHome {
   Word root;
   AtomicWord* slot;
   Word slot_value;
   Offset entry;
-  EntryHeader header;
 };
 
-// Finds the entry of a key in its home bucket. False: look again, with find_in_table.
-// The entry's header and 16 bytes behind it are in backed memory; the caller checks the end of its value.
-[[gnu::always_inline]] inline bool probe_home(const Segment::Backed& memory, const DictShard& shard, std::uint64_t hash,
-                                              const ShortKey& key, DictHome& home) {
+// Finds the first entry with the key's tag in its home bucket, and has it fetched without waiting for it. False: look
+// again, with find_in_table. kLargestClass bytes of the entry, or all of it, are in backed memory.
+[[gnu::always_inline]] inline bool probe_bucket(const Segment::Backed& memory, const DictShard& shard,
+                                                std::uint64_t hash, DictHome& home) {
   home.root = shard.root.load(std::memory_order_acquire);
   const std::uint32_t tag = hash_tag(hash);
   Offset bucket;
@@ -114,10 +119,18 @@ struct DictHome {
   home.slot_value = home.slot->load(std::memory_order_acquire);
   home.entry = slot_entry(home.slot_value);
   const std::byte* entry = memory.at<std::byte>(home.entry);
-  __builtin_prefetch(entry + 64);  // never faults, so it may precede the check
-  if (!memory.holds_unit(home.entry) || !memory.holds_unit(home.entry + sizeof(EntryHeader))) return false;
-  home.header = load_entry(entry);
-  return key.is(entry, home.header);
+  __builtin_prefetch(entry);  // never faults, so it may precede the check
+  __builtin_prefetch(entry + 64);
+  return memory.holds_block(home.entry);
+}
+
+// The same, and whether that entry is the key's. The caller checks the end of its value.
+[[gnu::always_inline]] inline bool probe_home(const Segment::Backed& memory, const DictShard& shard, std::uint64_t hash,
+                                              const ShortKey& key, DictHome& home, EntryHeader& header) {
+  if (!probe_bucket(memory, shard, hash, home)) return false;
+  const std::byte* entry = memory.at<std::byte>(home.entry);
+  header = load_entry(entry);
+  return key.is(entry, header);
 }
 
 }  // namespace commonhold::shm

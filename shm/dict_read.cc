@@ -1,6 +1,5 @@
 // Reading without a lock: copy, then see whether anything that was copied may have been reused meanwhile.
-#include "shm/dict.h"
-#include "shm/dict_probe.h"
+#include "shm/dict_lookup.h"
 #include "shm/dict_shard_writer.h"
 
 namespace commonhold::shm {
@@ -37,38 +36,11 @@ Status read_entry(Segment& segment, const ObjectAddress& where, DictControl& con
   return use(place) ? Status::kOk : Status::kMismatch;
 }
 
-// Tries use(memory, entry, header, undisturbed) once, on the straight way, with the key's entry. A use that believes
-// the sizes in the header asks undisturbed() first. False: read_entry.
-template <typename Use>
-[[gnu::always_inline]] inline bool read_straight(const Segment& segment, DictControl& control, const Item& key,
-                                                 Use&& use) {
-  if (key.size > kShortKey) [[unlikely]]
-    return false;
-  const std::uint64_t hash = hash_short_key(key, control.seed);
-  const DictShard& shard = dict_shard(control, hash_shard(hash, control.shards));
-  // SYNC POINT: recycle
-  const Word recycle = shard.recycle.load(std::memory_order_acquire);
-  const Segment::Backed memory = segment.backed();
-  DictHome home;
-  auto undisturbed = [&] { return shard.recycle.load(std::memory_order_acquire) == recycle; };
-  return probe_home(memory, shard, hash, ShortKey(key), home) && use(memory, home.entry, home.header, undisturbed) &&
-         undisturbed();
-}
-
 [[gnu::noinline, gnu::cold]] Status get_slowly(Segment& segment, const ObjectAddress& where, DictControl& control,
                                                const Item& key, Sink value) {
   return read_entry(segment, where, control, key, [&](const DictPlace& place) {
     void* to = value.room(value.context, place.header.value_kind(), place.header.value_size());
     if (to != nullptr) read_words(to, place.entry + place.header.value_at(), place.header.value_size());
-    return true;
-  });
-}
-
-[[gnu::noinline, gnu::cold]] Status get_fixed_slowly(Segment& segment, const ObjectAddress& where, DictControl& control,
-                                                     const Item& key, void* value, std::size_t size) {
-  return read_entry(segment, where, control, key, [&](const DictPlace& place) {
-    if (place.header.value_size() != size) return false;
-    read_words(value, place.entry + place.header.value_at(), size);
     return true;
   });
 }
@@ -88,16 +60,15 @@ Status Dict::get(const Item& key, Sink value) const {
 }
 
 Status Dict::get_fixed(const Item& key, void* value, std::size_t size) const {
-  // As header.value_at() will say, but known without waiting for the header.
-  const std::uint64_t value_at = sizeof(EntryHeader) + round_up(key.size, 8);
-  auto copy = [=](const Segment::Backed& memory, Offset at, const EntryHeader& header, auto&&) {
-    if (header.value_size() != size || !memory.holds_unit(at + value_at + size - 1)) return false;
-    copy_words(value, memory.at<std::byte>(at + value_at), size);
+  return get_fixed_straight(key, value, size) ? Status::kOk : get_fixed_at_length(key, value, size);
+}
+
+[[gnu::noinline]] Status Dict::get_fixed_at_length(const Item& key, void* value, std::size_t size) const {
+  return read_entry(*segment_, where_, *control_, key, [&](const DictPlace& place) {
+    if (place.header.value_size() != size) return false;
+    read_words(value, place.entry + place.header.value_at(), size);
     return true;
-  };
-  if (read_straight(*segment_, *control_, Item(key), copy)) [[likely]]
-    return Status::kOk;
-  return get_fixed_slowly(*segment_, where_, *control_, key, value, size);
+  });
 }
 
 bool Dict::contains(const Item& key) const {

@@ -119,8 +119,7 @@ Offset Heap::take_from_new_slab(std::uint32_t size_class) {
 }
 
 void Heap::push_free(std::uint32_t size_class, Offset block) {
-  store_word(segment_.at<Word>(block), state_.free_head[size_class]);
-  store_word(&state_.free_head[size_class], block);
+  list_block(segment_.backed(), state_, size_class, block);
 }
 
 void Heap::give(Offset block, std::uint64_t bytes) {
@@ -139,14 +138,16 @@ void Heap::retire(Offset block, std::uint64_t bytes) {
     count = parked_count();
     if (count >= kParkedBlocks) return set_parked(count, strays() + 1);  // all pinned
   }
-  park_block(state_, block, bytes);
+  store_word(&state_.parked[count], parked_word(block, bytes));
+  set_parked(count + 1, strays());
 }
 
 bool Heap::wants_rebuild() const {
   return strays() >= 16 && std::has_single_bit(strays());
 }
 
-void Heap::free_parked(Word parked) {
+// A block that lies near the end of memory, or a chunk.
+[[gnu::noinline]] void Heap::free_parked(Word parked) {
   Offset block = parked_offset(parked);
   Word size = parked >> 40;
   if (size < kHeapClasses) {
@@ -159,22 +160,23 @@ void Heap::free_parked(Word parked) {
 }
 
 void Heap::recycle() {
-  Word count = std::min<Word>(parked_count(), kParkedBlocks);
-  Word parked[kParkedBlocks];
-  for (Word i = 0; i < count; ++i) parked[i] = state_.parked[i];
+  const Word count = std::min<Word>(parked_count(), kParkedBlocks);
   // SYNC POINT: recycle: raised before the first store into a block that readers may still be copying. Blocks are
   // written with release stores, so a reader that saw any of them also sees the raised counter.
   recycle_.fetch_add(1, std::memory_order_seq_cst);
-  Word kept = 0;
   std::vector<Word> pinned;
   if (segment_.header().pins_used.load(std::memory_order_seq_cst) != 0) [[unlikely]]
     pinned = pinned_blocks();
-  set_parked(0, strays());
+  const Segment::Backed memory = segment_.backed();
+  Word kept = 0;
   for (Word i = 0; i < count; ++i) {
-    if (!pinned.empty() && std::find(pinned.begin(), pinned.end(), parked[i]) != pinned.end()) {
-      store_word(&state_.parked[kept++], parked[i]);
+    const Word parked = state_.parked[i];
+    if (!pinned.empty() && std::find(pinned.begin(), pinned.end(), parked) != pinned.end()) {
+      store_word(&state_.parked[kept++], parked);
+    } else if (parked >> 40 < kHeapClasses && memory.holds_block(parked_offset(parked))) [[likely]] {
+      list_block(memory, state_, static_cast<std::uint32_t>(parked >> 40), parked_offset(parked));
     } else {
-      free_parked(parked[i]);
+      free_parked(parked);
     }
   }
   set_parked(kept, strays());

@@ -33,4 +33,12 @@ inline void free_own_lock(ThreadContext& me, LockWord& word) {
   me.retract(word);
 }
 
+// The same where nothing was announced since take_free_lock().
+inline void free_last_lock(ThreadContext& me, LockWord& word) {
+  std::uint32_t before = word.state.exchange(0, std::memory_order_release);
+  if ((before & kLockWaiters) != 0) [[unlikely]]
+    return wake_waiter(me, word);
+  me.retract_last();
+}
+
 }  // namespace commonhold::shm

@@ -93,6 +93,9 @@ class Segment : public std::enable_shared_from_this<Segment> {
     // For what cannot reach over an extent's end: 8, 16, 32 or 64 bytes, aligned to their size. One comparison.
     // False also when memory has grown meanwhile: holds() knows.
     bool holds_unit(Offset offset) const { return offset - from < bytes; }
+    // For up to kBlock bytes from there. One comparison; false also for the last kBlock bytes.
+    static constexpr std::uint64_t kBlock = 2048;
+    bool holds_block(Offset offset) const { return offset - from < (bytes > kBlock ? bytes - kBlock : 0); }
     template <typename T>
     T* at(Offset offset) const {
       return reinterpret_cast<T*>(base + offset);

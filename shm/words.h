@@ -26,31 +26,31 @@ inline void store_word(void* at, Word value) {
   reinterpret_cast<AtomicWord*>(at)->store(value, std::memory_order_release);
 }
 
+// One word of private bytes, at any address.
+[[gnu::always_inline]] inline void write_word(std::byte* to, const std::byte* from) {
+  Word word;
+  std::memcpy(&word, from, 8);
+  store_word(to, word);
+}
+
 // Copies `size` private bytes to 8-byte aligned shared memory; the last word is padded with zero bytes.
 // write_words_here: into the caller, for hot paths.
 [[gnu::always_inline]] inline void write_words_here(void* shared, const void* source, std::size_t size) {
   auto* to = static_cast<std::byte*>(shared);
   auto* from = static_cast<const std::byte*>(source);
-  for (; size >= 32; size -= 32, to += 32, from += 32) {
-    Word first, second, third, last;
-    std::memcpy(&first, from, 8);
-    std::memcpy(&second, from + 8, 8);
-    std::memcpy(&third, from + 16, 8);
-    std::memcpy(&last, from + 24, 8);
-    store_word(to, first);
-    store_word(to + 8, second);
-    store_word(to + 16, third);
-    store_word(to + 24, last);
+  const std::size_t whole = size & ~std::size_t{7};
+  std::size_t at = 0;
+  for (; at + 32 <= whole; at += 32) {
+    write_word(to + at, from + at);  // one after the other: one register does for all
+    write_word(to + at + 8, from + at + 8);
+    write_word(to + at + 16, from + at + 16);
+    write_word(to + at + 24, from + at + 24);
   }
-  for (; size >= 8; size -= 8, to += 8, from += 8) {
-    Word word;
-    std::memcpy(&word, from, 8);
-    store_word(to, word);
-  }
-  if (size != 0) {
+  for (; at < whole; at += 8) write_word(to + at, from + at);
+  if (at < size) {
     Word word = 0;
-    std::memcpy(&word, from, size);
-    store_word(to, word);
+    std::memcpy(&word, from + at, size - at);
+    store_word(to + at, word);
   }
 }
 
@@ -58,25 +58,27 @@ inline void write_words(void* shared, const void* source, std::size_t size) {
   write_words_here(shared, source, size);
 }
 
+[[gnu::always_inline]] inline void read_word(std::byte* to, const std::byte* from) {
+  const Word word = load_word(from);
+  std::memcpy(to, &word, 8);
+}
+
 // Copies `size` bytes out of 8-byte aligned shared memory. copy_words: into the caller, for hot paths.
 [[gnu::always_inline]] inline void copy_words(void* target, const void* shared, std::size_t size) {
   auto* to = static_cast<std::byte*>(target);
   auto* from = static_cast<const std::byte*>(shared);
-  for (; size >= 32; size -= 32, to += 32, from += 32) {
-    Word first = load_word(from), second = load_word(from + 8), third = load_word(from + 16),
-         last = load_word(from + 24);
-    std::memcpy(to, &first, 8);
-    std::memcpy(to + 8, &second, 8);
-    std::memcpy(to + 16, &third, 8);
-    std::memcpy(to + 24, &last, 8);
+  const std::size_t whole = size & ~std::size_t{7};
+  std::size_t at = 0;
+  for (; at + 32 <= whole; at += 32) {
+    read_word(to + at, from + at);
+    read_word(to + at + 8, from + at + 8);
+    read_word(to + at + 16, from + at + 16);
+    read_word(to + at + 24, from + at + 24);
   }
-  for (; size >= 8; size -= 8, to += 8, from += 8) {
-    Word word = load_word(from);
-    std::memcpy(to, &word, 8);
-  }
-  if (size != 0) {
-    Word word = load_word(from);
-    std::memcpy(to, &word, size);
+  for (; at < whole; at += 8) read_word(to + at, from + at);
+  if (at < size) {
+    const Word word = load_word(from + at);
+    std::memcpy(to + at, &word, size - at);
   }
 }
 

@@ -1,5 +1,6 @@
 // Operations on several keys, recycling, pins, and readers that take locks.
 #include "support/dict_kill_cases.h"
+#include "support/tag_twins.h"
 
 namespace commonhold::test {
 
@@ -97,6 +98,15 @@ std::vector<DictCase> dict_recycling() {
   cases.push_back({"put that parks a block", 1, overwritten(5), overwritten(1)});
   cases.push_back({"put that recycles", 1, overwritten(15), overwritten(1)});
   cases.push_back({"put into a block at hand", 1, overwritten(17), overwritten(1)});
+  auto twins = std::make_shared<std::pair<std::string, std::string>>(tag_twins(kFixedSeed));
+  std::string value(34, 't');  // with a key as long as theirs as much as the blocks at hand hold
+  cases.push_back({"put into a block at hand, the key second of two with one tag", 1,
+                   [=](Dict& dict, ThreadContext& me) {
+                     overwrite(dict, me, 20);
+                     (void)dict.put(me, text(twins->first), text(value));
+                     (void)dict.put(me, text(twins->second), text(value));
+                   },
+                   [=](Dict& dict, ThreadContext& me) { (void)dict.put(me, text(twins->second), text(value + "!")); }});
   cases.push_back({"put that recycles chunks", 1, overwritten(15, 2'500), overwritten(1, 2'500)});
   cases.push_back({"put that recycles beside a pin", 1,
                    [](Dict& dict, ThreadContext& me) {

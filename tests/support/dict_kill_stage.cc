@@ -30,7 +30,7 @@ bool equal(const std::vector<shm::DictEntryCopy>& a, const std::vector<shm::Dict
 }  // namespace
 
 void fix_seed(const shm::ObjectAddress& where) {
-  control_of(where).seed = 1;
+  control_of(where).seed = kFixedSeed;
 }
 
 void fill(shm::Dict& dict, shm::ThreadContext& me, std::size_t from, std::size_t to) {
@@ -133,7 +133,7 @@ std::string DictKillStage::check_next_operation() {
   std::vector<std::string> keys;
   for (int i = 0; shards.size() < case_.shards; ++i) {
     std::string key = fmt::format("next/{}", i);
-    if (shards.insert(shm::hash_shard(shm::hash_key(text(key), 1), case_.shards)).second) keys.push_back(key);
+    if (shards.insert(shm::hash_shard(shm::hash_key(text(key), kFixedSeed), case_.shards)).second) keys.push_back(key);
   }
   std::string large(3'000, 'n'), what;
   for (const std::string& key : keys) {

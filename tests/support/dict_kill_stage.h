@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "shm/dict.h"
+#include "shm/words.h"
 #include "support/kill_stage.h"
 
 namespace commonhold::test {
@@ -57,6 +58,7 @@ class DictKillStage {
 };
 
 // A seed of the key hash that makes the shape of a dict the same in every run.
+inline constexpr shm::Word kFixedSeed = 1;
 void fix_seed(const shm::ObjectAddress& where);
 
 inline std::string key_number(std::size_t i) {
