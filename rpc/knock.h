@@ -31,6 +31,6 @@ struct Denied {
 using Answer = std::variant<Admitted, Denied>;
 
 // REQUIRES: `door` is the bootstrap capability of a connection. The promise breaks when the connection does.
-kj::Promise<kj::Own<Answer>> knock(schema::Door::Client door, Authkey key, std::string program);
+kj::Promise<kj::Own<Answer>> knock(schema::Door::Client door, const Authkey& key, std::string program);
 
 }  // namespace commonhold::rpc

@@ -57,6 +57,7 @@ class DictKeyWriter {
       found = Status::kOk;
     } else {
       found = find_in_table(me.segment(), shard.shard, key, place);
+      if (found == Status::kOk && (place.slot == nullptr || place.entry == nullptr)) __builtin_unreachable();
     }
   }
 

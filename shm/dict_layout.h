@@ -122,7 +122,7 @@ constexpr std::uint32_t buckets_of_code(Word code) {
   return code == 1 ? 1 : code == 2 ? 8 : 64;
 }
 constexpr std::uint64_t table_bytes(std::uint32_t buckets) {
-  return buckets * 64;
+  return std::uint64_t{buckets} * 64;
 }
 constexpr std::uint64_t directory_bytes(std::uint32_t depth) {
   return (std::uint64_t{8} << depth) < 64 ? 64 : std::uint64_t{8} << depth;

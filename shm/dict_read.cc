@@ -80,14 +80,15 @@ std::uint64_t Dict::size() const {
   // The counts of all shards at one moment: two equal collections in a row (each change of a count changes its upper
   // bits).
   constexpr Word kCountMask = DictShardParts::kCountMask;
+  const std::uint64_t shards = dict_shards(*control_);
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     Word first[kMaxShards], sum = 0;
-    for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) {
+    for (std::uint64_t i = 0; i < shards; ++i) {
       first[i] = dict_shard(*control_, i).count.load(std::memory_order_acquire);
       sum += first[i] & kCountMask;
     }
     bool same = true;
-    for (std::uint64_t i = 0; i < dict_shards(*control_) && same; ++i) {
+    for (std::uint64_t i = 0; i < shards && same; ++i) {
       same = dict_shard(*control_, i).count.load(std::memory_order_acquire) == first[i];
     }
     if (same) return sum;

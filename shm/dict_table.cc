@@ -52,7 +52,7 @@ Status find_in_table(const Segment& segment, const DictShard& shard, const DictK
 
 bool still_stands(const Segment& segment, const DictShard& shard, const DictKey& key, const DictPlace& place) {
   if (shard.root.load(std::memory_order_acquire) != place.root) return false;
-  if (!root_is_directory(place.root)) return true;
+  if (!root_is_directory(place.root) || root_depth(place.root) > kMaxDepth) return true;
   Offset at = root_offset(place.root) + directory_index(hash_tag(key.hash), root_depth(place.root)) * 8;
   return segment.holds(at, 8) && segment.at<AtomicWord>(at)->load(std::memory_order_acquire) == place.directory_entry;
 }
@@ -209,7 +209,7 @@ void DictTable::clear_moved(Offset table, std::uint32_t tag_bit) {
     }
   }
   for (std::uint32_t b = 0; b < 64; ++b) {
-    AtomicWord& home = slots[b * kSlotsPerBucket];
+    AtomicWord& home = slots[std::size_t{b} * kSlotsPerBucket];
     Word value = home.load(std::memory_order_relaxed);
     if ((value & kSlotOverflow) != 0 && !displaced[b]) home.store(value & ~kSlotOverflow, std::memory_order_release);
   }
@@ -265,9 +265,9 @@ void DictTable::retire_tables(Word root) {
 void DictTable::shrink(std::uint64_t entries) {
   Word root = shard_.root.load(std::memory_order_relaxed);
   if (root == 0) return;
-  std::uint64_t slots =
-      root_is_directory(root) ? std::uint64_t{512} << root_depth(root) : buckets_of_code(root & 63) * kSlotsPerBucket;
-  if (slots <= kSlotsPerBucket * 8 ? entries != 0 : entries > slots / 16) return;
+  std::uint64_t slots = root_is_directory(root) ? std::uint64_t{512} << root_depth(root)
+                                                : std::uint64_t{buckets_of_code(root & 63)} * kSlotsPerBucket;
+  if (slots <= std::uint64_t{kSlotsPerBucket} * 8 ? entries != 0 : entries > slots / 16) return;
   Word smaller = 0;
   if (entries != 0) {
     std::vector<Word> all;

@@ -34,8 +34,9 @@ inline bool find_table(const Segment& segment, Word root, std::uint32_t tag, Wor
     table = root_offset(root);
   } else {
     std::uint32_t depth = root_depth(root);
+    if (depth > kMaxDepth) return false;
     Offset at = root_offset(root) + directory_index(tag, depth) * 8;
-    if (depth > kMaxDepth || !segment.holds(at, 8)) return false;
+    if (!segment.holds(at, 8)) return false;
     directory_entry = segment.at<AtomicWord>(at)->load(std::memory_order_acquire);
     buckets = 64;
     table = entry_table(directory_entry);
@@ -106,7 +107,7 @@ class DictTable {
 // The slots of a table's window for a tag: bucket i of kProbedBuckets.
 inline AtomicWord* bucket_slots(const Segment& segment, Offset table, std::uint32_t buckets, std::uint32_t tag,
                                 std::uint32_t i) {
-  return segment.at<AtomicWord>(table) + ((tag + i) & (buckets - 1)) * kSlotsPerBucket;
+  return segment.at<AtomicWord>(table) + std::size_t{(tag + i) & (buckets - 1)} * kSlotsPerBucket;
 }
 constexpr std::uint32_t probed(std::uint32_t buckets) {
   return buckets < kProbedBuckets ? buckets : kProbedBuckets;
