@@ -111,7 +111,8 @@ class Dict {
   // All entries at one moment, in insertion order.
   Status snapshot(ThreadContext& me, std::vector<DictEntryCopy>& entries) const;
 
-  // Pins the value's block: it stays readable in place, unchanged by later puts, until unpin (or the thread's death).
+  // Pins the value's block: it stays readable in place, unchanged by later puts, until unpin (or the thread's death). A
+  // scalar alone is changed in its place, so its pin shows what is put later.
   // kTooMany when the thread holds all its pins. `data` points into the segment, 8-byte aligned.
   Status pin(ThreadContext& me, const Item& key, const void*& data, std::size_t& size, ItemKind& kind,
              std::uint32_t& pin_slot) const;

@@ -290,6 +290,10 @@ TEST_CASE("values are read in place") {
   CHECK(stock.pin(1)->amount == 3);
   auto counts = manager.dict<int, std::int64_t>({{1, 5}});
   CHECK(counts.read(1, [](std::int64_t count) { return count; }) == 5);
+  auto pinned_count = counts.pin(1);
+  counts[1] += 1;
+  CHECK(*pinned_count == 5);
+  CHECK(counts.at(1) == 6);
   auto wide = manager.dict<int, Wide>();
   wide.put(1, Wide{{1, 2, 3}});
   wide.read(1, [](const Wide& value) {

@@ -53,7 +53,7 @@ class Pinned {
     return static_cast<const V*>(pinned_.data);
   }
   std::string_view bytes() const { return {static_cast<const char*>(pinned_.data), pinned_.size}; }
-  // False: there was no free pin, or the place is not aligned for V, and this is a copy.
+  // False: there was no free pin, or the place is not aligned for V, or V is a number, and this is a copy.
   bool in_place() const { return pinned_.thread != 0; }
 
  private:

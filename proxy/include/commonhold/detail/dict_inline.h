@@ -48,7 +48,9 @@ template <detail::StorableKey K, detail::Storable V>
 Pinned<V> Dict<K, V>::pin(KeyArg key) const requires(!detail::kMayLink<V>) {
   const detail::EncodedKey<K> encoded(key);
   detail::PinnedBytes pinned;
-  if (!detail::dict_pin(*handle_, encoded.item(), pinned)) detail::throw_key_error(*handle_, detail::printed(key));
+  if constexpr (detail::kShape<V> != detail::Shape::kWord) {  // a number changes in its place: it is copied
+    if (!detail::dict_pin(*handle_, encoded.item(), pinned)) detail::throw_key_error(*handle_, detail::printed(key));
+  }
   if (pinned.thread != 0) {
     Pinned<V> result(handle_, pinned);
     if constexpr (detail::kIsFixed<V>) {
