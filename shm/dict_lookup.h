@@ -30,7 +30,7 @@ template <typename Use>
   const std::uint64_t value_at = sizeof(EntryHeader) + round_up(key.size, 8);
   auto copy = [=](const Segment::Backed& memory, Offset at, const EntryHeader& header, auto&&) {
     if (header.value_size() != size || !memory.holds_unit(at + value_at + size - 1)) return false;
-    copy_words(value, memory.at<std::byte>(at + value_at), size);
+    copy_block(value, memory.at<std::byte>(at + value_at), size);
     return true;
   };
   return read_straight(*segment_, *control_, key, copy);

@@ -38,7 +38,7 @@ bool make_room_in_park(ThreadContext& me, const ObjectAddress& where, DictShard&
   const Word sizes = Word{key_size} | Word{value.size} << 32;
   store_word(copy + 8, sizes);
   key.write(copy + sizeof(EntryHeader));
-  write_words_here(copy + value_at, value.data, value.size);
+  write_block(copy + value_at, value.data, value.size);
 
   const std::byte* entry = memory.at<std::byte>(home.entry);
   const EntryHeader header = load_entry(entry);
@@ -54,8 +54,9 @@ bool make_room_in_park(ThreadContext& me, const ObjectAddress& where, DictShard&
   return true;
 }
 
-// Calls change(memory, shard, index of the shard, home, key) with the shard's lock held and an entry that has the key's
-// tag; whether it is the key's the change has to see. False: that, or none was found, or the lock was not free.
+// Calls change(memory, shard, index of the shard, home, key) with the shard's lock held and an entry that seemed to
+// have the key's tag; whether it is the key's the change has to see. False: that, or none was found, or the lock was
+// not free.
 template <typename Change>
 [[gnu::always_inline]] inline bool change_straight(ThreadContext& me, DictControl& control, const Item& key,
                                                    std::uint64_t& absent, Change&& change) {
@@ -73,14 +74,12 @@ template <typename Change>
     return false;
   }
   if (!take_free_lock(me, shard.writing)) return false;
+  TakenLock held(me, shard.writing);
   // The slot is still one of the table's: see DictKeyWriter.
-  const bool done = shard.recycle.load(std::memory_order_relaxed) == recycle &&
-                    shard.root.load(std::memory_order_relaxed) == home.root &&
-                    home.slot->load(std::memory_order_relaxed) == home.slot_value &&
-                    shard.watched.load(std::memory_order_relaxed) == 0 &&
-                    change(memory, shard, index, home, ShortKey(key));
-  free_last_lock(me, shard.writing);
-  return done;
+  return shard.recycle.load(std::memory_order_relaxed) == recycle &&
+         shard.root.load(std::memory_order_relaxed) == home.root &&
+         home.slot->load(std::memory_order_relaxed) == home.slot_value &&
+         shard.watched.load(std::memory_order_relaxed) == 0 && change(memory, shard, index, home, ShortKey(key));
 }
 
 [[gnu::always_inline]] inline bool Dict::put_straight(ThreadContext& me, const Item& key, const Item& value,

@@ -65,7 +65,7 @@ class ShortKey {
   Word first_ = 0, second_ = 0;
 };
 
-// Which of a bucket's slots seem to carry the tag, as bits: a hint, for probe() loads a slot again, properly.
+// Which of a bucket's slots seem to carry the tag, as bits: a hint, for probe_bucket() loads a slot again, properly.
 [[gnu::always_inline]] inline std::uint32_t slots_with_tag(const AtomicWord* slots, std::uint32_t tag) {
 #if defined(__SSE2__) && !defined(__SANITIZE_THREAD__)
   auto* pairs = reinterpret_cast<const __m128*>(slots);
@@ -103,12 +103,13 @@ struct DictHome {
   Offset bucket;
   if (root_is_directory(home.root)) [[likely]] {
     std::uint32_t depth = root_depth(home.root);
+    if (depth > kMaxDepth) return false;
     Offset entry = root_offset(home.root) + directory_index(tag, depth) * 8;
-    if (depth > kMaxDepth || !memory.holds_unit(entry)) return false;
-    bucket = entry_table(memory.at<AtomicWord>(entry)->load(std::memory_order_acquire)) + (tag & 63) * 64;
+    if (!memory.holds_unit(entry)) return false;
+    bucket = entry_table(memory.at<AtomicWord>(entry)->load(std::memory_order_acquire)) + Offset{tag & 63} * 64;
   } else {
     // Root 0 leads to offset 0, which is not backed.
-    bucket = root_offset(home.root) + (tag & (buckets_of_code(home.root & 63) - 1)) * 64;
+    bucket = root_offset(home.root) + Offset{tag & (buckets_of_code(home.root & 63) - 1)} * 64;
   }
   if (!memory.holds_unit(bucket)) return false;
   auto* slots = memory.at<AtomicWord>(bucket);

@@ -22,7 +22,7 @@ constexpr std::uint64_t parked_bytes(Word parked) {
 
 // What parked_word() can give; a pin is written by another process.
 constexpr bool is_block(Word parked) {
-  return parked >> 40 < kHeapClasses || parked >> 40 > kChunkMark;
+  return parked >> 40 < kHeapClasses || parked >> 40 > kChunkMark + kLargestClass / kGranule;
 }
 
 std::uint64_t slab_bytes(std::uint64_t block, std::uint64_t owned) {
@@ -146,16 +146,13 @@ bool Heap::wants_rebuild() const {
   return strays() >= 16 && std::has_single_bit(strays());
 }
 
-// A block that lies near the end of memory, or a chunk.
 [[gnu::noinline]] void Heap::free_parked(Word parked) {
   Offset block = parked_offset(parked);
-  Word size = parked >> 40;
-  if (size < kHeapClasses) {
-    if (segment_.holds(block, class_bytes(static_cast<std::uint32_t>(size)))) {
-      push_free(static_cast<std::uint32_t>(size), block);
-    }
-  } else if (size > kChunkMark) {
-    give(block, (size - kChunkMark) * kGranule);
+  if (!is_block(parked) || !segment_.holds(block, parked_bytes(parked))) return;  // damaged
+  if (parked >> 40 < kHeapClasses) {
+    push_free(static_cast<std::uint32_t>(parked >> 40), block);
+  } else {
+    give(block, parked_bytes(parked));
   }
 }
 
@@ -164,37 +161,49 @@ void Heap::recycle() {
   // SYNC POINT: recycle: raised before the first store into a block that readers may still be copying. Blocks are
   // written with release stores, so a reader that saw any of them also sees the raised counter.
   recycle_.fetch_add(1, std::memory_order_seq_cst);
-  std::vector<Word> pinned;
   if (segment_.header().pins_used.load(std::memory_order_seq_cst) != 0) [[unlikely]]
-    pinned = pinned_blocks();
+    return recycle_beside_pins(count);
   const Segment::Backed memory = segment_.backed();
-  Word kept = 0;
-  for (Word i = 0; i < count; ++i) {
+  for (Word i = count; i-- > 0;) {
     const Word parked = state_.parked[i];
-    if (!pinned.empty() && std::find(pinned.begin(), pinned.end(), parked) != pinned.end()) {
-      store_word(&state_.parked[kept++], parked);
-    } else if (parked >> 40 < kHeapClasses && memory.holds_block(parked_offset(parked))) [[likely]] {
+    set_parked(i, strays());  // before the block is free: it is never both
+    if (parked >> 40 < kHeapClasses && memory.holds_block(parked_offset(parked))) [[likely]] {
       list_block(memory, state_, static_cast<std::uint32_t>(parked >> 40), parked_offset(parked));
     } else {
       free_parked(parked);
     }
   }
+}
+
+void Heap::recycle_beside_pins(Word count) {
+  Word parked[kParkedBlocks];
+  bool pinned[kParkedBlocks] = {};
+  std::copy_n(state_.parked, count, parked);
+  each_pin([&](Word pin) {
+    for (Word i = 0; i < count; ++i) pinned[i] = pinned[i] || parked[i] == pin;
+  });
+  Word kept = 0;
+  for (Word i = 0; i < count; ++i) {
+    if (pinned[i]) store_word(&state_.parked[kept++], parked[i]);
+  }
   set_parked(kept, strays());
+  for (Word i = 0; i < count; ++i) {
+    if (!pinned[i]) free_parked(parked[i]);
+  }
 }
 
 Word Heap::block_word(Offset block, std::uint64_t bytes) {
   return parked_word(block, bytes);
 }
 
-std::vector<Word> Heap::pinned_blocks() const {
-  std::vector<Word> pinned;
+template <typename Visit>
+void Heap::each_pin(Visit&& visit) const {
   Word threads = std::min<Word>(segment_.header().threads_used.load(std::memory_order_acquire), kMaxThreads);
   for (Word t = 0; t < threads; ++t) {
     for (auto& pin : segment_.thread(static_cast<std::uint32_t>(t)).pinned) {
-      if (Word block = pin.load(std::memory_order_seq_cst)) pinned.push_back(block);
+      if (Word block = pin.load(std::memory_order_seq_cst)) visit(block);
     }
   }
-  return pinned;
 }
 
 // Blocks that somebody reads in place stay as they are. Those of them that are not reachable are parked, and added to
@@ -202,7 +211,8 @@ std::vector<Word> Heap::pinned_blocks() const {
 void Heap::park_pinned(std::vector<BlockRange>& reachable) {
   set_parked(0, 0);
   if (segment_.header().pins_used.load(std::memory_order_seq_cst) == 0) return;
-  std::vector<Word> pinned = pinned_blocks();
+  std::vector<Word> pinned;
+  each_pin([&](Word block) { pinned.push_back(block); });
   std::sort(pinned.begin(), pinned.end());
   pinned.erase(std::unique(pinned.begin(), pinned.end()), pinned.end());  // two threads may pin one block
   std::size_t reached = reachable.size();

@@ -95,7 +95,9 @@ class Heap {
   Offset take_from_new_slab(std::uint32_t size_class);
   void push_free(std::uint32_t size_class, Offset block);
   void free_parked(Word parked);
-  std::vector<Word> pinned_blocks() const;
+  void recycle_beside_pins(Word count);
+  template <typename Visit>
+  void each_pin(Visit&& visit) const;  // visit(Word block), as `parked` holds it
   void park_pinned(std::vector<BlockRange>& reachable);
   Word parked_count() const { return state_.parked_count & 0xffff'ffff; }
   Word strays() const { return state_.parked_count >> 32; }

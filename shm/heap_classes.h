@@ -10,7 +10,7 @@ namespace commonhold::shm {
 
 // Classes: 16 to 128 in steps of 16, then four per doubling up to 2048.
 constexpr std::uint64_t class_bytes(std::uint32_t size_class) {
-  if (size_class < 8) return (size_class + 1) * 16;
+  if (size_class < 8) return std::uint64_t{size_class + 1} * 16;
   std::uint32_t log2 = 7 + (size_class - 8) / 4, quarter = (size_class - 8) % 4;
   return (std::uint64_t{1} << log2) + (std::uint64_t{quarter} + 1) * (std::uint64_t{1} << (log2 - 2));
 }
@@ -29,6 +29,7 @@ inline constexpr auto kClassOfUnits = [] {
 constexpr std::uint32_t class_of(std::uint64_t bytes) {
   return bytes == 0 ? 0 : kClassOfUnits[(bytes - 1) / 16];
 }
+static_assert(Segment::Backed::kBlock >= kLargestClass);
 static_assert(class_of(16) == 0 && class_of(17) == 1 && class_of(128) == 7 && class_of(129) == 8);
 static_assert(class_bytes(8) == 160 && class_bytes(11) == 256 && class_bytes(23) == 2048);
 static_assert(class_of(160) == 8 && class_of(161) == 9 && class_of(256) == 11 && class_of(2048) == 23);
@@ -59,9 +60,12 @@ inline void list_block(const Segment::Backed& memory, HeapState& heap, std::uint
 inline bool park_is_full(const HeapState& heap) {
   return (heap.parked_count & 0xffff'ffff) >= kParkedBlocks;
 }
-// What Heap::retire() does with a block of a class when there is room. REQUIRES: as Heap, and the park is not full.
+// What Heap::retire() does with a block of a class when there is room; without room, which only damage can take away,
+// the block is out of reach until the next rebuild. REQUIRES: as Heap.
 [[gnu::always_inline]] inline void park_block(HeapState& heap, Offset block, std::uint32_t size_class) {
   const Word count = heap.parked_count;
+  if ((count & 0xffff'ffff) >= kParkedBlocks) [[unlikely]]
+    return;
   store_word(&heap.parked[count & 0xffff'ffff], block / 16 | Word{size_class} << 40);
   store_word(&heap.parked_count, count + 1);
 }

@@ -39,7 +39,8 @@ struct Item {
 };
 
 // Where a copied item goes: `room` returns a place for `size` bytes (called again when a copy has to be repeated) or
-// nullptr to decline. It may allocate and throw; it is never called under a lock unless said so.
+// nullptr to decline. It may allocate and throw. Where writers keep a reader from finishing, it is called under a lock
+// of the structure, once.
 struct Sink {
   void* context = nullptr;
   void* (*room)(void* context, ItemKind kind, std::size_t size) = nullptr;

@@ -33,12 +33,25 @@ inline void free_own_lock(ThreadContext& me, LockWord& word) {
   me.retract(word);
 }
 
-// The same where nothing was announced since take_free_lock().
-inline void free_last_lock(ThreadContext& me, LockWord& word) {
-  std::uint32_t before = word.state.exchange(0, std::memory_order_release);
-  if ((before & kLockWaiters) != 0) [[unlikely]]
-    return wake_waiter(me, word);
-  me.retract_last();
-}
+// Frees at the end of a scope what take_free_lock() took at its start. REQUIRES: the scope announces and retracts in
+// pairs.
+class TakenLock {
+ public:
+  [[gnu::always_inline]] TakenLock(ThreadContext& me, LockWord& word) : me_(me), word_(word) {}
+  [[gnu::always_inline]] ~TakenLock() {
+    std::uint32_t before = word_.state.exchange(0, std::memory_order_release);
+    if ((before & kLockWaiters) != 0) [[unlikely]] {
+      wake_waiter(me_, word_);
+    } else {
+      me_.retract_last();
+    }
+  }
+  TakenLock(const TakenLock&) = delete;
+  TakenLock& operator=(const TakenLock&) = delete;
+
+ private:
+  ThreadContext& me_;
+  LockWord& word_;
+};
 
 }  // namespace commonhold::shm

@@ -1,4 +1,5 @@
-// Outcome of an operation on shared memory. shm/ reports, it never throws: the caller may hold a lock.
+// Outcome of an operation on shared memory. shm/ reports it; only std::bad_alloc of private memory is thrown, and frees
+// what was locked on its way.
 #pragma once
 
 #include <cstdint>

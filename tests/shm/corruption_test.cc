@@ -192,3 +192,49 @@ TEST_CASE("random words in the place of a segment's crash nobody") {
   image.restore();
   CHECK(stuck < rounds / 20);
 }
+
+namespace {
+
+// Puts over one key often enough that blocks are parked and freed.
+bool survives_overwrites(const Populated& populated, std::size_t size) {
+  return wait_for(spawn([&] {
+           Dict dict(populated.large);
+           std::string value(size, '\xff');
+           for (int i = 0; i < 60; ++i) (void)dict.put(populated.segment.me(), text("key/1"), text(value));
+         })) == 0;
+}
+
+}  // namespace
+
+TEST_CASE("a free list that leads into the dict's own heap leads no writer out of the segment") {
+  Populated populated;
+  SharedImage image(populated.ranges);
+  auto& control = *populated.segment->at<shm::DictControl>(populated.large.control);
+  shm::HeapState& heap = shm::dict_shard(control, 0).heap;
+  const shm::Offset count_at = populated.segment->offset_of(&heap.parked_count);
+  for (std::size_t size : {40u, 64u, 90u}) {
+    for (shm::Offset before : {0u, 16u, 32u, 48u, 64u}) {
+      image.restore();
+      shm::store_word(&heap.parked_count, 0);
+      for (Word& head : heap.free_head) shm::store_word(&head, (count_at - before) & ~shm::Offset{15});
+      INFO("values of " << size << " bytes, " << before << " bytes before the count of parked blocks");
+      CHECK(survives_overwrites(populated, size));
+    }
+  }
+  image.restore();
+}
+
+TEST_CASE("a parked block of a size that none has leads no writer out of the segment") {
+  Populated populated;
+  SharedImage image(populated.ranges);
+  auto& control = *populated.segment->at<shm::DictControl>(populated.large.control);
+  shm::HeapState& heap = shm::dict_shard(control, 0).heap;
+  for (Word size : {23u, 24u, 63u, 64u, 65u, 66u, 67u, 0xffffffu}) {
+    image.restore();
+    for (Word& parked : heap.parked) shm::store_word(&parked, size << 40 | 0xff'ffff'ff00);
+    shm::store_word(&heap.parked_count, shm::kParkedBlocks);
+    INFO("size code " << size);
+    CHECK(survives_overwrites(populated, 60));
+  }
+  image.restore();
+}
