@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <limits.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -12,6 +13,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 
 #include <commonhold/errors.h>
 
@@ -74,7 +76,24 @@ void send_parts(int socket, iovec* parts, std::size_t count, int descriptor = -1
   }
 }
 
-// One recvmsg, with the descriptor that came along. 0: the end.
+// recvmsg, but it looks for some microseconds before it sleeps: an answer from a process that runs is there within a
+// few, and waking a sleeper takes tens. Who shares a processor with the sender lets him run meanwhile.
+ssize_t receive_awake(int socket, msghdr& message) {
+  constexpr std::chrono::microseconds kLookFor{10};
+  const auto look = [&] { return recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT); };
+  const auto is_empty = [](ssize_t got) { return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK); };
+  ssize_t got = look();
+  if (!is_empty(got)) return got;
+  const auto until = std::chrono::steady_clock::now() + kLookFor;
+  do {
+    sched_yield();
+    got = look();
+    if (!is_empty(got)) return got;
+  } while (std::chrono::steady_clock::now() < until);
+  return recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+}
+
+// One message or a part of one, with the descriptor that came along. 0: the end.
 std::size_t receive_some(int socket, char* to, std::size_t size, Descriptor& descriptor) {
   iovec place{to, size};
   Control control;
@@ -84,7 +103,7 @@ std::size_t receive_some(int socket, char* to, std::size_t size, Descriptor& des
     message.msg_iovlen = 1;
     message.msg_control = control.bytes;
     message.msg_controllen = sizeof control.bytes;
-    const ssize_t got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    const ssize_t got = receive_awake(socket, message);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throw_wire_error("receiving a message", errno);
     for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
