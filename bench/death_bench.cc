@@ -121,7 +121,8 @@ void add_death_rows(Rows& rows) {
                   .ours = contender("", with_server),
                   .beside = {contender("pthread mutex, process-shared and robust", robust),
                              contender("our structure without a server", without_server)},
-                  .reduce = Reduce::kWorst});
+                  .reduce = Reduce::kWorst,
+                  .in_new_program = true});
 }
 
 }  // namespace commonhold::bench

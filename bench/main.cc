@@ -68,9 +68,13 @@ bool has_all_words(const std::string& text, const std::string& words) {
   return true;
 }
 
+std::string name_of(const Row& row) {
+  return row.family + ": " + row.name;
+}
+
 bool wanted(const Row& row, const Options& options) {
   for (const std::string& filter : options.filters) {
-    if (has_all_words(row.family + ": " + row.name, filter)) return true;
+    if (has_all_words(name_of(row), filter)) return true;
   }
   return options.filters.empty();
 }
@@ -91,10 +95,27 @@ std::string machine() {
   return fmt::format("{}, {} {} {}", model, system.sysname, system.release, system.machine);
 }
 
-void measure_once(const Contender& contender, const Row& row, const Plan& plan, Figures& figures) {
+// For rows that want it: this program with --measure, which prints the figures.
+std::vector<double> measure_in_new_program(const std::string& row, std::size_t contender, const Plan& plan) {
+  return in_new_program({"/proc/self/exe", "--measure", row, "--contender", std::to_string(contender), "-s",
+                         std::to_string(plan.seconds)});
+}
+
+int measure_here(const Rows& rows, const std::string& name, std::size_t contender, double seconds) {
+  for (const Row& row : rows) {
+    if (name_of(row) != name || contender > row.beside.size()) continue;
+    for (double figure : row.contender(contender).measure({seconds})) fmt::print("{:.9g}\n", figure);
+    return 0;
+  }
+  return 2;
+}
+
+// The first contender is ours, then come those of `beside`.
+void measure_once(std::size_t contender, const Row& row, const Plan& plan, Figures& figures) {
   if (!figures.error.empty()) return;
   try {
-    std::vector<double> values = contender.measure(plan);
+    std::vector<double> values = row.in_new_program ? measure_in_new_program(name_of(row), contender, plan)
+                                                    : row.contender(contender).measure(plan);
     if (values.empty()) throw std::runtime_error("measured nothing");
     double worst = quantile(values, row.better == Better::kHigher ? 0 : 1);
     figures.rounds.push_back(row.reduce == Reduce::kWorst ? worst : median(values));
@@ -115,10 +136,8 @@ void run(std::vector<RowResult>& results, const Options& options) {
       fmt::print(stderr, "{}round {} of {}, {:.0f} s: {}: {}{}", terminal ? "\r\033[K" : "", round + 1, options.rounds,
                  seconds_since(start), result.row->family, result.row->name, terminal ? "" : "\n");
       std::fflush(stderr);
-      measure_once(result.row->ours, *result.row, plan, result.ours);
-      for (std::size_t i = 0; i < result.beside.size(); ++i) {
-        measure_once(result.row->beside[i], *result.row, plan, result.beside[i]);
-      }
+      measure_once(0, *result.row, plan, result.ours);
+      for (std::size_t i = 0; i < result.beside.size(); ++i) measure_once(i + 1, *result.row, plan, result.beside[i]);
     }
   }
   fmt::print(stderr, "{}", terminal ? "\r\033[K" : "");
@@ -144,12 +163,17 @@ int bench_main(int argc, char** argv) {
   app.add_flag("--only-ours", options.only_ours, "leave out what the rows are compared with");
   std::string job;
   app.add_option("--job", job)->group("");  // of the benchmarks' own: jobs.h
+  std::string row_to_measure;
+  std::size_t contender = 0;
+  app.add_option("--measure", row_to_measure)->group("");  // of the benchmarks' own: Row::in_new_program
+  app.add_option("--contender", contender)->group("");
   app.add_flag("--list", options.list, "name the rows and measure nothing");
   CLI11_PARSE(app, argc, argv);
 
   if (!job.empty()) return run_job(job);
 
   Rows rows = all_rows();
+  if (!row_to_measure.empty()) return measure_here(rows, row_to_measure, contender, options.seconds);
   std::vector<RowResult> results;
   for (const Row& row : rows) {
     if (!wanted(row, options)) continue;

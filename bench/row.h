@@ -31,6 +31,11 @@ struct Row {
   std::vector<Contender> beside;  // floors first, then rivals
   Reduce reduce = Reduce::kMedian;
   double least_ratio = 0;  // the target where only the ratio to the first comparison counts
+  // Each measurement in this program started anew: where what a process weighs (its memory is copied on writing, and
+  // taken apart when it dies) would be part of the figure, and this one holds all that other rows measure.
+  bool in_new_program = false;
+
+  const Contender& contender(std::size_t index) const { return index == 0 ? ours : beside[index - 1]; }
 };
 
 using Rows = std::vector<Row>;

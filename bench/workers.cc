@@ -138,7 +138,6 @@ std::vector<double> in_own_process(const std::function<std::vector<double>()>& b
   Shared<Figures> figures;
   usable_cores();
   wait_for_all({fork_child([&] {
-    pin_to_core(0);
     for (double value : body()) {
       if (figures->count < std::size(figures->values)) figures->values[figures->count++] = value;
     }

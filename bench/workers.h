@@ -89,7 +89,8 @@ std::vector<Work> run_workers(int count, const Plan& plan, const std::function<v
 // Operations a second of all workers together, in millions.
 double million_per_second(int count, const Plan& plan, const std::function<void(Worker&)>& body);
 
-// Runs body in a process of its own and gives the figures it returns, at most 4096.
+// Runs body in a process of its own and gives the figures it returns, at most 4096. The body pins itself where that is
+// wanted: a server that it starts before is not pinned with it.
 std::vector<double> in_own_process(const std::function<std::vector<double>()>& body);
 
 // Runs a program and gives the numbers that it prints, one a line. Throws std::runtime_error when it fails, Unavailable
