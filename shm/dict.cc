@@ -57,6 +57,7 @@ Status add_entry(Segment& segment, DictShardParts& shard, const DictKey& key, co
 Status replace_value(Segment& segment, DictShardParts& shard, const DictPlace& place, const DictKey& key,
                      const Item& value) {
   if (is_scalar(value.kind) && place.header.value_kind() == value.kind) {
+    note_links(segment, shard.object, value);
     Word word;
     std::memcpy(&word, value.data, sizeof word);
     store_word(const_cast<std::byte*>(place.entry) + place.header.value_at(), word);

@@ -119,6 +119,7 @@ Status prepare(Segment& segment, DictShardParts& shard, std::span<Keyed> keys, s
     const Item& value = *keys[i].value;
     Change change;
     if (place.entry != nullptr && is_scalar(value.kind) && place.header.value_kind() == value.kind) {
+      note_links(segment, shard.object, value);
       std::memcpy(&change.store.word, value.data, 8);
       change.store.at = segment.offset_of(place.entry) + place.header.value_at();
     } else {

@@ -53,6 +53,33 @@ TEST_CASE("objects that contain themselves or each other are destroyed when noth
   REQUIRE(sweep_unreferred_objects(segment.me()) == 2);
 }
 
+TEST_CASE("a reference that takes another one's place keeps what it names") {
+  const char* ways[] = {"put", "put_many", "compare_exchange", "erase and put"};
+  for (int way = 0; way < 4; ++way) {
+    INFO(ways[way]);
+    TestSegment segment;
+    auto& me = segment.me();
+    Dict dict(address_of(segment, make_object(segment, ObjectKind::kDict, "dict")));
+    ObjectId before = make_list(segment), after = make_list(segment);
+    Offset cell = 0;  // references as proxies have them; that to the first one stays
+    REQUIRE(add_reference(*segment, before) == Status::kOk);
+    REQUIRE(add_reference(*segment, after, &cell) == Status::kOk);
+    REQUIRE(dict.put(me, text("k"), Link(before).item()) == Status::kOk);
+    Link old(before), link(after);
+    DictPair pair{text("k"), link.item()};
+    Status status = way == 0   ? dict.put(me, text("k"), link.item())
+                    : way == 1 ? dict.put_many(me, std::span(&pair, 1))
+                    : way == 2 ? dict.compare_exchange(me, text("k"), old.item(), link.item())
+                               : dict.erase(me, text("k"));
+    REQUIRE(status == Status::kOk);
+    if (way == 3) REQUIRE(dict.put(me, text("k"), link.item()) == Status::kOk);
+    drop_reference(*segment, after, cell);
+    CHECK(sweep_unreferred_objects(me) == 0);
+    CHECK(is_alive(segment, before));
+    CHECK(is_alive(segment, after));
+  }
+}
+
 TEST_CASE("an item with several links keeps each of them") {
   TestSegment segment;
   ObjectId dict = make_object(segment, ObjectKind::kDict, "dict"), a = make_list(segment), b = make_list(segment);
