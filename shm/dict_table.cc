@@ -177,11 +177,7 @@ Status DictTable::split(std::uint32_t tag) {
   Offset upper = take_zeroed(table_bytes(64));
   if (upper == 0) return Status::kOutOfMemory;
   std::uint32_t bit = 1u << (23 - local);
-  auto* slots = segment_.at<AtomicWord>(table);
-  for (std::uint32_t i = 0; i < 64 * kSlotsPerBucket; ++i) {
-    Word value = slots[i].load(std::memory_order_relaxed);
-    if (slot_entry(value) != 0 && (slot_tag(value) & bit) != 0) (void)place(upper, 64, value);
-  }
+  copy_half(table, upper, bit);
   auto* directory = segment_.at<AtomicWord>(root_offset(root));
   std::uint64_t half = std::uint64_t{1} << (depth - local - 1);
   std::uint64_t first = directory_index(tag, depth) & ~(half * 2 - 1);
@@ -196,6 +192,22 @@ Status DictTable::split(std::uint32_t tag) {
 }
 
 // Empties the slots of entries that now live in the upper half's table, and clears overflow bits that no longer tell.
+// Each entry to the slot that it has in the old table: what was within its window there is so here, whatever the order.
+void DictTable::copy_half(Offset table, Offset upper, std::uint32_t tag_bit) {
+  const auto* from = segment_.at<AtomicWord>(table);
+  auto* to = segment_.at<AtomicWord>(upper);
+  for (std::uint32_t i = 0; i < 64 * kSlotsPerBucket; ++i) {
+    Word value = from[i].load(std::memory_order_relaxed);
+    if (slot_entry(value) == 0 || (slot_tag(value) & tag_bit) == 0) continue;
+    Word mark = to[i].load(std::memory_order_relaxed) & kSlotOverflow;
+    to[i].store((value & ~kSlotOverflow) | mark, std::memory_order_release);
+    const std::uint32_t home = slot_tag(value) & 63;
+    if (home == i / kSlotsPerBucket) continue;
+    AtomicWord& first = to[std::size_t{home} * kSlotsPerBucket];
+    first.store(first.load(std::memory_order_relaxed) | kSlotOverflow, std::memory_order_release);
+  }
+}
+
 void DictTable::clear_moved(Offset table, std::uint32_t tag_bit) {
   auto* slots = segment_.at<AtomicWord>(table);
   bool displaced[64] = {};

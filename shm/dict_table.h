@@ -94,6 +94,7 @@ class DictTable {
   Status split(std::uint32_t tag);
   Status make_directory(Word root);
   Status double_directory(Word root);
+  void copy_half(Offset table, Offset upper, std::uint32_t tag_bit);
   void clear_moved(Offset table, std::uint32_t tag_bit);
   Offset take_zeroed(std::uint64_t bytes);
   bool all_slots(std::vector<Word>& slots);

@@ -1,8 +1,9 @@
-// Two keys whose tags are equal, in one bucket.
+// Keys with chosen tags: two in one slot's eyes, and many for the same few buckets.
 #include <catch2/catch.hpp>
 #include <string>
+#include <vector>
 
-#include "shm/dict_layout.h"
+#include "shm/dict_table.h"
 #include "support/tag_twins.h"
 #include "support/test_segment.h"
 
@@ -83,4 +84,33 @@ TEST_CASE("two keys of one tag are told apart by whoever puts, counts or removes
     REQUIRE(dict.erase(me, text(second)) == Status::kOk);
     check_sound(dict, segment, 1);
   }
+}
+
+TEST_CASE("a table that is crowded where its end meets its beginning splits without losing an entry") {
+  TestSegment segment;
+  auto& me = segment.me();
+  auto where = segment.make_dict(1);
+  Dict dict(where);
+  const Word seed = segment->at<shm::DictControl>(where.control)->seed;
+  std::vector<std::string> keys;
+  int tried = 0;
+  // Keys of that home bucket, in the lower or the upper half of the tags.
+  auto put = [&](std::uint32_t home, bool upper, int count) {
+    while (count > 0) {
+      std::string key = "key " + std::to_string(tried++);
+      const std::uint32_t tag = shm::hash_tag(shm::hash_key(text(key), seed));
+      if ((tag & 63) != home || (tag >> 23 != 0) != upper) continue;
+      REQUIRE(dict.put(me, text(key), text("value")) == Status::kOk);
+      keys.push_back(std::move(key));
+      --count;
+    }
+  };
+  for (std::uint32_t i = 0; i < 70; ++i) put(10 + i % 32, false, 1);
+  // Bucket 60 fills 60 to 63, so that what belongs to 61 to 63 goes on behind the end, into 0 to 2.
+  put(60, true, 32);
+  for (std::uint32_t home : {61u, 62u, 63u}) put(home, true, 8);
+  check_sound(dict, segment, keys.size());
+  put(60, true, 1);  // finds no place: the table is split
+  for (const std::string& key : keys) CHECK(dict.contains(text(key)));
+  check_sound(dict, segment, keys.size());
 }
