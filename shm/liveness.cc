@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -74,6 +75,9 @@ bool process_is_gone(const Segment& segment, const SessionRecord& record) {
   if (record.pid_space.load(std::memory_order_relaxed) != own_space) return true;  // the byte alone must do
   int pid = static_cast<int>(record.pid.load(std::memory_order_relaxed));
   auto fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+  // ENOENT, in older kernels EINVAL: the number is a thread's of some other process by now.
+  if (fd < 0 && pid > 0 && (errno == ENOENT || errno == EINVAL)) return true;
+  if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) return kill(pid, 0) != 0 && errno == ESRCH;
   if (fd < 0) return errno == ESRCH;
   pollfd ended{fd, POLLIN, 0};
   bool gone = poll(&ended, 1, 0) == 1;

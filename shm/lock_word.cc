@@ -86,8 +86,11 @@ void wake_waiter(ThreadContext& me, LockWord& word) {
   me.retract(word);
 }
 
-void release_for_dead(LockWord& word) {
-  word.state.exchange(0, std::memory_order_release);
+void release_for_dead(LockWord& word, std::uint32_t dead_owner) {
+  std::uint32_t state = word.state.load(std::memory_order_relaxed);
+  while ((state & ~kLockWaiters) == dead_owner &&
+         !word.state.compare_exchange_weak(state, 0, std::memory_order_release, std::memory_order_relaxed)) {
+  }
   futex_wake(word.state, 1);
 }
 

@@ -60,8 +60,9 @@ Status unlock(ThreadContext& me, LockWord& word);
 // The end of an unlock that found waiters: wakes one and takes the announcement back.
 void wake_waiter(ThreadContext& me, LockWord& word);
 
-// Frees the lock for a dead owner and wakes a waiter. For recovery only.
-void release_for_dead(LockWord& word);
+// Frees the lock for a dead owner, if it is still his (anybody may unlock a user's lock, and then somebody else have
+// taken it), and wakes a waiter. For recovery only.
+void release_for_dead(LockWord& word, std::uint32_t dead_owner);
 
 // Takes and frees a word without announcing it: for an operation that announced all words of an object at once
 // (ThreadContext::announce_object) before it took the first.

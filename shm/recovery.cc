@@ -46,7 +46,7 @@ void repair_guarded(ThreadContext& me, LockWord& word) {
 void recover_word(ThreadContext& me, LockWord& word, std::uint32_t dead_owner) {
   if ((word.state.load(std::memory_order_acquire) & ~kLockWaiters) == dead_owner) {
     repair_guarded(me, word);
-    release_for_dead(word);
+    release_for_dead(word, dead_owner);
   }
   // Also when it was not the owner: it may have swallowed a wake-up, or freed the word and not yet woken the next.
   futex_wake(word.state, 1);
@@ -283,7 +283,7 @@ bool recover_dead_holder(ThreadContext& me, LockWord& word) {
   // The owner's slot is gone and the word was left: take it over (so that only one does), repair, free.
   if (!word.state.compare_exchange_strong(seen, me.owner() | kLockWaiters)) return false;
   repair_guarded(me, word);
-  release_for_dead(word);
+  release_for_dead(word, me.owner());
   return true;
 }
 

@@ -158,13 +158,15 @@ void Segment::leave() {
   std::lock_guard guard(join_mutex_);
   if (!joined()) return;
   SessionIndex own = session_index();
-  std::vector<ThreadContext*> contexts;
   {
+    // Under the mutex as a whole: a thread that ends meanwhile finds its slot either its own or given back.
     std::lock_guard registry_guard(registry.mutex);
-    contexts.swap(contexts_);
+    for (ThreadContext* context : contexts_) {
+      recover_thread(*this, *context, context->index_);
+      context->segment_.store(nullptr, std::memory_order_relaxed);
+    }
+    contexts_.clear();
   }
-  // The last context does the work for all, and is given back last.
-  for (ThreadContext* context : contexts) recover_thread(*this, *context, context->index_);
   std::unique_ptr<ThreadContext> temporary;
   SessionRecord& record = session(index_of(own));
   bool used_semaphores = record.semaphores[0].load(std::memory_order_relaxed) != 0;
@@ -177,7 +179,6 @@ void Segment::leave() {
   if (temporary != nullptr) recover_thread(*this, *temporary, temporary->index_);
   {
     std::lock_guard registry_guard(registry.mutex);
-    for (ThreadContext* context : contexts) context->segment_.store(nullptr, std::memory_order_relaxed);
     if (temporary != nullptr) temporary->segment_.store(nullptr, std::memory_order_relaxed);
     contexts_.clear();
   }
