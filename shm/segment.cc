@@ -54,6 +54,9 @@ std::string read_boot_id() {
   return id;
 }
 
+// Of objects: a slot names an entry with 38 bits of 16 bytes, and the tables grow with the limit.
+constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 40;
+
 std::uint64_t tables_end(std::uint64_t max_extents, SegmentHeader& header) {
   header.sessions_at = kPage;
   header.threads_at = header.sessions_at + sizeof(SessionRecord) * kMaxSessions;
@@ -86,7 +89,7 @@ std::string foreign(const SegmentHeader& header, std::uint64_t file_bytes) {
     return fmt::format("its header says {} bytes, the file has {}", header.total_bytes, file_bytes);
   }
   SegmentHeader expected{};
-  if (header.max_extents > (Word{1} << 40) / kExtent || header.data_at != tables_end(header.max_extents, expected) ||
+  if (header.max_extents > kMostBytes / kExtent || header.data_at != tables_end(header.max_extents, expected) ||
       header.sessions_at != expected.sessions_at || header.threads_at != expected.threads_at ||
       header.objects_at != expected.objects_at || header.extents_at != expected.extents_at ||
       header.granules_at != expected.granules_at ||
@@ -147,10 +150,16 @@ std::shared_ptr<Segment> Segment::create(const CreateOptions& options) {
 
   struct statvfs space {};
   if (statvfs(options.folder.c_str(), &space) != 0) throw system_error("look at", options.folder, errno);
-  std::uint64_t limit = options.memory_limit != 0 ? options.memory_limit : space.f_blocks * space.f_frsize;
+  std::uint64_t limit = options.memory_limit != 0
+                            ? options.memory_limit
+                            : std::min<std::uint64_t>(space.f_blocks * space.f_frsize, kMostBytes);
   if (limit < kExtent) {
     throw SegmentError(Code::kInvalid,
                        fmt::format("a memory limit of {} bytes is too small; {} is the least", limit, kExtent));
+  }
+  if (limit > kMostBytes) {
+    throw SegmentError(Code::kInvalid,
+                       fmt::format("a memory limit of {} bytes is too large; {} is the most", limit, kMostBytes));
   }
 
   unlink(temporary.c_str());

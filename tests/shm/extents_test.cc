@@ -275,3 +275,12 @@ TEST_CASE("a full file system is an error, never a signal") {
   rmdir(folder.c_str());
   CHECK(status == 0);
 }
+
+TEST_CASE("a memory limit outside what a segment can have is refused, and nothing is made") {
+  for (std::uint64_t limit : {std::uint64_t{1000}, std::uint64_t{2} << 40}) {
+    const std::string folder = fmt::format("/dev/shm/commonhold-test-{}-limit", getpid());
+    CHECK_THROWS_AS(shm::Segment::create({folder, "test", limit}), shm::SegmentError);
+    CHECK_FALSE(std::filesystem::exists(folder + "/segment"));
+    std::filesystem::remove_all(folder);
+  }
+}
