@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <mutex>
 
 #include "proxy/errors.h"
@@ -42,6 +43,14 @@ std::shared_ptr<shm::Segment> open_segment(const rpc::ManagerAddress& address) {
   } catch (const shm::SegmentError& error) {
     throw_segment_error(error, address.name);
   }
+}
+
+// They would end the name on its way, and another one be taken.
+void refuse_null_bytes(std::string_view name) {
+  const std::size_t at = name.find('\0');
+  if (at == std::string_view::npos) return;
+  throw NameError(NameError::Reason::kInvalid,
+                  fmt::format("the name \"{}\" goes on behind a null byte; names have none", name.substr(0, at)));
 }
 
 bool exists(const std::string& path) {
@@ -110,8 +119,12 @@ std::shared_ptr<ManagerState> start_manager(const StartOptions& options) {
   }
   ServerPlan plan{options.memory_limit, options.authkey, {}};
   if (!options.name.empty()) {
-    start_named_server(options.name, plan);
-    return connect_manager(options.name, {options.authkey});
+    refuse_null_bytes(options.name);
+    // A folder as it is seen from here: the server works in another one.
+    const bool is_folder = options.name.find('/') != std::string::npos;
+    const std::string name = is_folder ? std::filesystem::absolute(options.name).string() : options.name;
+    start_named_server(name, plan);
+    return connect_manager(name, {options.authkey});
   }
   auto manager = std::make_shared<ManagerState>();
   StartedServer server = start_anonymous_server(plan);
@@ -142,6 +155,7 @@ std::shared_ptr<ManagerState> connect_manager(std::string_view name_or_folder, c
 
 ObjectHandle open_object(const std::shared_ptr<ManagerState>& manager, Opening opening, std::string_view name,
                          const ObjectRequest& request, bool& created) {
+  refuse_null_bytes(name);
   std::shared_ptr<Object> object;
   const auto note = [&](const OpenedObject& opened) {
     object = find_or_add_object({manager->segment, manager, opened.id, opened.kind, opened.signature});
@@ -163,6 +177,7 @@ void require_own(const ManagerState& manager, Object& object, const char* use) {
 }
 
 void remove_name(ManagerState& manager, std::string_view name) {
+  refuse_null_bytes(name);
   link_of(manager).remove(name);
 }
 
@@ -171,6 +186,7 @@ std::vector<ObjectInfo> list_objects(ManagerState& manager) {
 }
 
 void shut_down(ManagerState& manager) {
+  if (manager.ended) return;
   link_of(manager).shut_down();
   manager.ended = true;
   manager.lifeline.close();

@@ -129,6 +129,24 @@ TEST_CASE("a named manager is found by name and by folder, and stays") {
   CHECK_THROWS_AS(Manager::connect("stock"), ServerGone);
 }
 
+TEST_CASE("a manager is shut down once, and a second time is no error") {
+  ManagerHome home;
+  Manager manager = Manager::start({.name = "twice"});
+  manager.shutdown();
+  CHECK_NOTHROW(manager.shutdown());
+}
+
+TEST_CASE("a name with a null byte is refused, and nothing is made under its beginning") {
+  ManagerHome home;
+  const std::string name("cut\0off", 7);
+  CHECK_THROWS_AS(Manager::start({.name = name}), NameError);
+  CHECK_THROWS_AS(Manager::connect("cut"), ServerGone);
+  Manager manager;
+  CHECK_THROWS_AS((manager.create<Dict<int, int>>(name)), NameError);
+  CHECK(manager.objects().empty());
+  CHECK_THROWS_AS(manager.remove(name), NameError);
+}
+
 TEST_CASE("an authkey keeps those out who do not know it") {
   ManagerHome home;
   auto manager = Manager::start({.name = "vault", .authkey = "open sesame"});

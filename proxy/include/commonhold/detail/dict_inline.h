@@ -268,13 +268,14 @@ bool Dict<K, V>::equals(const Entries& entries) const {
   return detail::reading_links<V>([&] {
     const auto mine = detail::dict_snapshot(*handle_);
     if (mine.size() != entries.size()) return false;
-    std::unordered_map<std::string_view, const detail::EntryBytes*> by_key;
-    for (const auto& entry : mine) by_key.emplace(entry.key(), &entry);
+    std::map<std::pair<detail::ItemKind, std::string_view>, const detail::EntryBytes*> by_key;
+    for (const auto& entry : mine) by_key.emplace(std::pair(entry.key_kind, entry.key()), &entry);
     for (const auto& [key, value] : entries) {
       const K wanted(key);
       const detail::EncodedKey<K> encoded(wanted);
-      const auto found = by_key.find({static_cast<const char*>(encoded.item().data), encoded.item().size});
-      if (found == by_key.end() || found->second->key_kind != encoded.item().kind ||
+      const detail::Item item = encoded.item();
+      const auto found = by_key.find({item.kind, {static_cast<const char*>(item.data), item.size}});
+      if (found == by_key.end() ||
           !(detail::decode<V>(*handle_, found->second->value_kind, found->second->value()) == value)) {
         return false;
       }

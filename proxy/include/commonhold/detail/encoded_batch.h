@@ -13,10 +13,17 @@
 
 namespace commonhold::detail {
 
-// Elements that a range makes on the fly are copied first, because the encodings lend their bytes.
+// Whether a range's elements outlive its iterators, so that encodings may lend their bytes: those of arrays and of
+// containers that own them. A shared list's iterators own the copy that they walk, a stream's hand out one element
+// again and again, and a view may have such ones below it: their elements are copied first.
+template <typename Range>
+inline constexpr bool kOwnsElements = std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>> &&
+                                      (std::ranges::contiguous_range<Range> ||
+                                       requires { typename std::remove_cvref_t<Range>::allocator_type; });
+
 template <typename Range, typename T>
-inline constexpr bool kLendsElements = std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>>&&
-    std::is_same_v<std::remove_cvref_t<std::ranges::range_reference_t<Range>>, T>;
+inline constexpr bool kLendsElements =
+    kOwnsElements<Range>&& std::is_same_v<std::remove_cvref_t<std::ranges::range_reference_t<Range>>, T>;
 
 template <typename T, typename Encoding = Encoded<T>>
 class Batch {
@@ -48,7 +55,7 @@ class PairBatch {
   template <std::ranges::input_range Range>
   PairBatch(Range&& entries, Object& into) : into_(into) {
     using Entry = std::remove_cvref_t<std::ranges::range_reference_t<Range>>;
-    constexpr bool kLent = std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>>;
+    constexpr bool kLent = kOwnsElements<Range>;
     for (auto&& entry : entries) {
       if constexpr (kLent) {
         add<Entry>(entry);

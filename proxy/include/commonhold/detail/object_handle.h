@@ -43,6 +43,10 @@ class ObjectHandle {
  public:
   ObjectHandle() = default;
   explicit ObjectHandle(std::shared_ptr<Object> object) : object_(std::move(object)) {}
+  // No moves: a proxy that was moved from goes on to name its object.
+  ObjectHandle(const ObjectHandle&) = default;
+  ObjectHandle& operator=(const ObjectHandle&) = default;
+  ~ObjectHandle() = default;
   Object& operator*() const { return *object_; }
   const std::shared_ptr<Object>& shared() const { return object_; }
   // The same object of the same manager.
