@@ -52,6 +52,7 @@ Status erase_at(ListWriter& list, std::uint64_t index) {
 }
 
 Status insert_at(ListWriter& list, std::uint64_t index, const Item& value) {
+  index = from_front(index, list.view().size());
   if (index > list.view().size()) return Status::kOutOfRange;
   NewCell made(list, value);
   if (made.status() != Status::kOk) return made.status();
@@ -88,7 +89,11 @@ Status List::read_cell(std::uint64_t index, Take&& take) const {
   ListView view;
   Status status = read_view(*segment_, *control_, view);
   Word cell = 0;
-  if (status == Status::kOk && index >= view.size()) status = Status::kOutOfRange;
+  const bool from_end = counts_from_end(index);
+  if (status == Status::kOk) {
+    index = from_front(index, view.size());
+    if (index >= view.size()) status = Status::kOutOfRange;
+  }
   if (status == Status::kOk) {
     AtomicWord* cells;
     std::uint64_t rest;
@@ -97,9 +102,11 @@ Status List::read_cell(std::uint64_t index, Take&& take) const {
   }
   // The root record and nodes were those in force when the cell was read, unless one of these moved meanwhile.
   if (control_->root.load(std::memory_order_acquire) != view.root) return Status::kRetry;
-  if (index >= view.tree_count && status == Status::kOk &&
-      segment_->at<ListRoot>(view.root)->tail_count.load(std::memory_order_acquire) <= index - view.tree_count) {
-    return Status::kRetry;
+  if (view.root != 0 && (status == Status::kOk || status == Status::kOutOfRange) &&
+      (from_end || (status == Status::kOk && index >= view.tree_count))) {
+    const Word tail = segment_->at<ListRoot>(view.root)->tail_count.load(std::memory_order_acquire);
+    // The element went meanwhile; or the end, from which was counted, was elsewhere.
+    if (from_end ? tail != view.tail_count : tail <= index - view.tree_count) return Status::kRetry;
   }
   if (control_->recycle.load(std::memory_order_relaxed) != recycled) return Status::kRetry;
   return status == Status::kOk ? take(cell, recycled) : status;
@@ -285,7 +292,8 @@ Status List::erase(ThreadContext& me, std::uint64_t index, std::string* erased) 
       Word cell = at->load(std::memory_order_relaxed);
       status = list.copy_out(cell, erased, need);
       if (status != Status::kOk) return status;
-      return index + 1 == list.view().size() ? list.pop_back(cell) : erase_at(list, index);
+      const std::uint64_t place = from_front(index, list.view().size());
+      return place + 1 == list.view().size() ? list.pop_back(cell) : erase_at(list, place);
     });
   });
 }
@@ -309,6 +317,7 @@ Status List::erase_if_equal(ThreadContext& me, std::uint64_t index, const Item& 
   if (status != Status::kOk) return status;
   Word cell = at->load(std::memory_order_relaxed);
   if (!list.equals(cell, expected)) return Status::kMismatch;
+  index = from_front(index, list.view().size());
   return index + 1 == list.view().size() ? list.pop_back(cell) : erase_at(list, index);
 }
 

@@ -52,6 +52,7 @@ class List {
   std::uint64_t size() const;
   // Index from the front; kOutOfRange. Sinks as in dict.h. Words of a list without boxes are given as kInt64: what they
   // mean is the type's business.
+  // An index of -1 and below, as 64 bits, counts from the end as it is at the moment of the call, here and below.
   Status get(std::uint64_t index, Sink value) const;
   // The same for an element of exactly `bytes` bytes, without calls back. kMismatch when its size differs.
   Status get_fixed(std::uint64_t index, void* value, std::size_t bytes) const;

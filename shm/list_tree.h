@@ -51,6 +51,14 @@ struct ListView {
   std::uint64_t size() const { return tree_count + tail_count; }
 };
 
+// Indexes from the end, -1 and below, as 64 bits. One before the front stays larger than any size.
+constexpr bool counts_from_end(std::uint64_t index) {
+  return index >> 63 != 0;
+}
+constexpr std::uint64_t from_front(std::uint64_t index, std::uint64_t size) {
+  return counts_from_end(index) ? index + size : index;
+}
+
 // Reads the root record; every field is within bounds on kOk.
 Status read_view(const Segment& segment, const ListControl& control, ListView& view);
 

@@ -32,6 +32,7 @@ class ListWriter {
 
   Status cell_at(std::uint64_t index, AtomicWord*& cell) const {
     std::uint64_t rest;
+    index = from_front(index, view_.size());
     if (index >= view_.size()) return Status::kOutOfRange;
     return find_cells(segment_, view_, index, cell, rest);
   }

@@ -203,3 +203,36 @@ TEST_CASE("pushes and pops of many threads lose and double nothing") {
   CHECK(numbers.size() == static_cast<std::size_t>(kThreads * kEach - popped));
   CHECK(sum.at(0) == kThreads * kEach);
 }
+
+TEST_CASE("an index from the end names the same place while others make the list longer and shorter") {
+  ManagerHome home;
+  Manager manager;
+  // The two first elements stay, -1 is one of 2 and 3 at any moment.
+  auto numbers = manager.list<int>({1, 2});
+  std::atomic<bool> done{false};
+  std::thread other([&] {
+    while (!done) {
+      numbers.append(3);
+      (void)numbers.pop();
+    }
+  });
+  for (int i = 0; i < 30'000; ++i) {
+    const int last = numbers.at(-1);
+    REQUIRE((last == 2 || last == 3));
+    const int first = numbers.at(-2);
+    REQUIRE((first == 1 || first == 2));
+    int expected = 7;
+    REQUIRE_FALSE(numbers.compare_exchange(-1, expected, 8));
+    REQUIRE((expected == 2 || expected == 3));
+    REQUIRE_NOTHROW(numbers.update(-2, [](int value) { return value; }));
+  }
+  done = true;
+  other.join();
+  CHECK(numbers == Numbers{1, 2});
+  CHECK_THROWS_AS(numbers.at(-3), IndexError);
+  CHECK_THROWS_AS(numbers.set(-3, 0), IndexError);
+  CHECK_THROWS_AS(numbers.pop(-3), IndexError);
+  CHECK_THROWS_AS(numbers.insert(-3, 0), IndexError);
+  numbers.insert(-1, 5);
+  CHECK(numbers == Numbers{1, 5, 2});
+}

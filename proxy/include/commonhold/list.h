@@ -194,12 +194,8 @@ class List {
   explicit List(detail::ObjectHandle handle) : handle_(std::move(handle)) {}
 
   [[noreturn]] void outside(Index index) const { detail::throw_index_error(*handle_, index, size()); }
-  // From the front; an index before the front becomes one that no list has.
-  std::uint64_t position(Index index) const {
-    if (index >= 0) return static_cast<std::uint64_t>(index);
-    const auto length = static_cast<Index>(size());
-    return index + length < 0 ? UINT64_MAX : static_cast<std::uint64_t>(index + length);
-  }
+  // Negative ones count from the end in the very step that uses them.
+  static std::uint64_t position(Index index) { return static_cast<std::uint64_t>(index); }
   static std::pair<std::uint64_t, std::uint64_t> clipped(Index first, Index last, std::uint64_t size);
   void replace(Index first, Index last, std::span<const detail::Item> values) const;
   std::optional<T> popped(bool (*pop)(detail::Object&, std::string&)) const;

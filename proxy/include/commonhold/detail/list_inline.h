@@ -94,10 +94,7 @@ std::optional<T> List<T>::taken(Index index) const {
   return detail::reading_links<T>([&]() -> std::optional<T> {
     for (detail::StoredItem seen;;) {
       const std::uint64_t at = position(index);
-      if (!detail::list_get_item(*handle_, at, seen)) {
-        if (index < 0 && size() != 0 && position(index) != UINT64_MAX) continue;
-        return std::nullopt;
-      }
+      if (!detail::list_get_item(*handle_, at, seen)) return std::nullopt;
       T value = detail::decode<T>(*handle_, seen);
       const auto done = index == -1 ? detail::list_pop_back_if_equal(*handle_, seen.item())
                                     : detail::list_erase_if_equal(*handle_, at, seen.item());
