@@ -191,7 +191,6 @@ Status DictTable::split(std::uint32_t tag) {
   return Status::kOk;
 }
 
-// Empties the slots of entries that now live in the upper half's table, and clears overflow bits that no longer tell.
 // Each entry to the slot that it has in the old table: what was within its window there is so here, whatever the order.
 void DictTable::copy_half(Offset table, Offset upper, std::uint32_t tag_bit) {
   const auto* from = segment_.at<AtomicWord>(table);
@@ -208,6 +207,7 @@ void DictTable::copy_half(Offset table, Offset upper, std::uint32_t tag_bit) {
   }
 }
 
+// Empties the slots of entries that now live in the upper half's table, and clears overflow bits that no longer tell.
 void DictTable::clear_moved(Offset table, std::uint32_t tag_bit) {
   auto* slots = segment_.at<AtomicWord>(table);
   bool displaced[64] = {};
