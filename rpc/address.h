@@ -4,8 +4,7 @@
 //     stock/                              the manager "stock"
 //       segment  locks  bell              the shared memory (shm/segment.h)
 //       socket                            the server listens here
-//       authkey                           0600; only when the server made the key itself
-//       (rpc/authentication.h)
+//       authkey                           0600; only when the server made the key itself (rpc/authentication.h)
 //     anonymous-4711-9f86d081/            a manager without a name of its own
 //
 // Thread safety: no state but the environment, which is read at each call.

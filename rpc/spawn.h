@@ -11,9 +11,8 @@
 // and no child of the client): the client waits for it, and a program's own wait() never meets the server.
 //
 //   ready      the server writes one line and closes: "ready FOLDER\n" or "failed CODE MESSAGE\n"
-//   lifeline   the client and every process forked from it keep the write end open; the server has the read
-//   end. At end
-//              of file, and with no client session left alive, the server removes its folder and ends.
+//   lifeline   the client and every process forked from it keep the write end open; the server has the read end.
+//              At end of file, and with no client session left alive, the server removes its folder and ends.
 #pragma once
 
 #include <cstdint>

@@ -3,9 +3,8 @@
 //   ListControl.root --> ListRoot { tree, height, tree_count, tail, tail_count }
 //                          |                                  |
 //                          v                                  v
-//                 inner: {child, count} x 63          leaf: up to 126 cells      (the tail is a leaf that only push and
-//                          |                                                      pop at the back, and element stores,
-//                          touch)
+//                 inner: {child, count} x 63          leaf: up to 126 cells      (only push and pop at the back, and
+//                          |                                                      element stores, touch the tail)
 //                          v
 //                 leaf: up to 126 cells of one word: a scalar, or the offset of a box { kind, size, bytes }
 //

@@ -7,6 +7,7 @@
 //     commonhold::run_if_fresh();                              // a fresh process runs its function here and ends
 //     auto worker = commonhold::Process::fresh<count>("stock", 5);
 //     worker.start();
+//   }
 //
 // The program is executed again, from its own file as it is loaded now. In the new process everything before
 // run_if_fresh() happens as in every run of the program; then the function is called with the arguments, which

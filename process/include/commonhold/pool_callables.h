@@ -1,19 +1,23 @@
-// What a pool's workers can run. A worker is a fork of this program, and what is sent to it are values: so
+// What a pool's workers can run. A worker is a fork of this program, and tasks reach it as values. So a callable is
 //
-//   pool.map(square, numbers);                                       a function
-//   pool.map([](int n) { return n * n; }, numbers);                  a lambda that captures nothing, or a class without
-//   state pool.map(with_state([](const Table& t, int n) { ... }, table), numbers);
-//                                                                    such a one, with values that come before its
-//                                                                    arguments
-//   pool.map(by_value([factor](int n) { return factor * n; }), numbers);
-//                                                                    a lambda whose captures are copied as their bytes
-//   auto count = inherited([&](int n) { counts["n"] += n; });        any callable: the workers that are forked after
-//   this Pool pool(4);                                                    line have it, as it was at their fork
+//   // any callable: workers that are forked after this line have it as it was at their fork
+//   auto count = inherited([&](int n) { counts["n"] += n; });
+//   Pool pool(4);
 //   pool.map(count, numbers);
 //
-// Everything else is refused when the program is compiled. The promise that comes with by_value is yours: what the
-// lambda captures must be values. A captured pointer or reference would point into the worker's memory, where something
-// else may be. What an inherited callable refers to must live as long as the pool: a worker that died is replaced by a
+//   // a function; or a lambda without captures, or an object of a class without state
+//   pool.map(square, numbers);
+//   pool.map([](int n) { return n * n; }, numbers);
+//
+//   // one of these, with values that come before its arguments
+//   pool.map(with_state([](const Table& table, int n) { return table.at(n); }, table), numbers);
+//
+//   // a lambda whose captures are copied as their bytes
+//   pool.map(by_value([factor](int n) { return factor * n; }), numbers);
+//
+// Everything else is refused when the program is compiled. The promise that comes with by_value is yours: the lambda
+// captures values only. A captured pointer or reference would point into the worker's memory, where something else may
+// be. What an inherited callable refers to must live as long as the pool, because a worker that died is replaced by a
 // new fork.
 #pragma once
 

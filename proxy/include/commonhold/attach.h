@@ -1,8 +1,10 @@
 // Passing objects between programs that know nothing of each other but a text.
 //
-//   std::string token = counts.token();                                        // in one program
-//   auto counts = commonhold::attach<Dict<std::string, std::int64_t>>(token);  // in another one of the same
-//   user
+//   // in one program
+//   std::string token = counts.token();
+//
+//   // in another one, of the same user
+//   auto attached = commonhold::attach<Dict<std::string, std::int64_t>>(token);
 //
 // A token names one object for ever and keeps nothing alive: hold on to the proxy until the other side has attached.
 #pragma once

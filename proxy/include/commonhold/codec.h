@@ -1,20 +1,24 @@
 // How a C++ type is stored in a shared object. Most types need nothing from you:
 //
-//   bool, integers, float, double, enums         one 64-bit word
-//   std::string                                  text
-//   std::vector<std::byte>                       bytes
-//   std::vector, array, deque, set, map,         encoded as MessagePack (docs/segment_format.md), so that any
-//   unordered_map, pair, tuple, optional         program can read them
-//   trivially copyable structs                   their bytes, as they are: no pointers or views in them,
-//   please
+//   | C++                                         | stored as                                                  |
+//   |---------------------------------------------|------------------------------------------------------------|
+//   | bool, integers, float, double, enums        | one 64-bit word                                            |
+//   | std::string                                 | text                                                       |
+//   | std::vector<std::byte>                      | bytes                                                      |
+//   | std::vector, array, deque, set, map,        | MessagePack (docs/segment_format.md), which any program    |
+//   |   unordered_map, pair, tuple, optional      |   can read                                                 |
+//   | trivially copyable structs                  | their bytes as they are; a struct must hold no pointers or |
+//   |                                             |   views                                                    |
 //
 // Everything else, and every struct that should not be stored as its bytes, takes one specialisation:
 //
+//   struct Person { std::string first, last; };
+//
 //   template <>
 //   struct commonhold::Codec<Person> {
-//     static constexpr std::string_view name = "person";          // in the object's signature:
-//     "dict<text,person>" static std::string encode(const Person& person); static Person
-//     decode(std::string_view bytes);                // bytes are what encode made
+//     static constexpr std::string_view name = "person";     // in the object's signature: "dict<text,person>"
+//     static std::string encode(const Person& person);
+//     static Person decode(std::string_view bytes);          // bytes are what encode made
 //   };
 //
 // Both functions run in the calling program, never under a lock of the library; what they throw reaches the

@@ -13,11 +13,10 @@
 //   |- EndOfFile, BufferTooShort                 a connection's other end is closed; a message too long for its place
 //   |- TaskError -- WorkerDied, PoolTerminated   a pool's task that has no result
 //   |- UsageError                                the calling program's mistake
-//   `- SystemError, CorruptSegment               the operating system's refusal; bytes that no writer of ours
-//   wrote
+//   |- SystemError                               the operating system refused
+//   `- CorruptSegment                            shared memory holds bytes that this library does not write
 //
-// Absence is an error only where the call promises a value: find(), get(key, default) and try_ functions return
-// instead.
+// Absence is an error only where the call promises a value: find(), get(key, default) and the try_ functions return.
 #pragma once
 
 #include <stdexcept>

@@ -2,8 +2,7 @@
 //
 //   auto lock = manager.lock();
 //   {
-//     std::scoped_lock guard(lock);       // or unique_lock, lock.try_lock_for(10ms), lock.acquire() ...
-//     lock.release()
+//     std::scoped_lock guard(lock);  // or std::unique_lock; lock.try_lock_for(10ms); lock.acquire(), lock.release()
 //     ...
 //   }
 //
@@ -103,8 +102,7 @@ class Lock {
   detail::ObjectHandle handle_;
 };
 
-// The lock that every Value and Array carries: BasicLockable, Lockable and TimedLockable as Lock, without its
-// reports.
+// The lock that every Value and Array carries: BasicLockable, Lockable and TimedLockable as Lock, without its reports.
 class InnerLock {
  public:
   explicit InnerLock(detail::Object* object = nullptr) : object_(object) {}

@@ -11,10 +11,9 @@
 //
 // Named ones stay until they are removed, and other programs find them:
 //
-//   auto scores = manager.dict<std::string, int>(commonhold::named("scores"));     // opened, or made
-//   auto created = manager.create<Dict<std::string, int>>("scores");               // NameError when it is
-//   taken
-//   auto opened = manager.open<Dict<std::string, int>>("scores");                  // NameError when unknown
+//   auto scores = manager.dict<std::string, int>(commonhold::named("scores"));  // opened, or made
+//   auto created = manager.create<Dict<std::string, int>>("scores");            // NameError when the name is taken
+//   auto opened = manager.open<Dict<std::string, int>>("scores");               // NameError when it is unknown
 //
 // create, open and open_or_create take every type. An object opened as another type than its own is a TypeMismatch
 // that names both.

@@ -2,10 +2,10 @@
 //
 //   auto lock = manager.rwlock();
 //   {
-//     std::shared_lock reading(lock);     // or lock.try_lock_shared_for(10ms), lock.acquire_shared() ...
-//     ...                                 // release_shared()
+//     std::shared_lock reading(lock);  // or lock.try_lock_shared_for(10ms); lock.acquire_shared(), release_shared()
+//     ...
 //   }
-//   std::scoped_lock writing(lock);       // lock, try_lock_for, acquire ... unlock, release: as Lock
+//   std::scoped_lock writing(lock);    // or lock.try_lock_for(10ms); lock.acquire(), lock.release(): as Lock
 //
 // An RWLock is a reference: copies mean the same lock, and const ones can be locked. The owner is the thread: it
 // alone unlocks, else NotHeld. It may share the lock again while it shares it. Asking to write while sharing, or for
