@@ -124,7 +124,8 @@ Status OrderedQueue::take_locked(ThreadContext& me, Word* priority, Copy&& copy)
     if (status != Status::kNotFound) return status;
   }
   Offset root = own(control_->root);
-  if (root == 0) return Status::kTimedOut;
+  // A count without items would let every consumer look again at once, for ever.
+  if (root == 0) return own(control_->count) == 0 ? Status::kTimedOut : Status::kCorrupt;
   Heap memory = heap(me);
   OrderedHeap items(segment(), memory, mode());
   const OrderedNode* found = items.node(root);
@@ -161,7 +162,8 @@ Status OrderedQueue::take_locked(ThreadContext& me, Word* priority, Copy&& copy)
 
 bool OrderedQueue::has_items() const {
   return control_->count.load(std::memory_order_seq_cst) != 0 ||
-         control_->returned.load(std::memory_order_seq_cst) != 0 || own(control_->ended) != 0;
+         (control_->redeliver != 0 && control_->returned.load(std::memory_order_seq_cst) != 0) ||
+         own(control_->ended) != 0;
 }
 
 template <typename Copy>
@@ -172,9 +174,9 @@ Status OrderedQueue::get_with(ThreadContext& me, Deadline deadline, Word* priori
   for (;;) {
     Status status = take_turn(me, control.changing, deadline, control.items, [&] { return has_items(); });
     if (status != Status::kOk) return status;
-    auto end = static_cast<QueueEnd>(own(control.ended));
-    status = end == QueueEnd::kNow ? Status::kClosed : take_locked(me, priority, copy);
-    if (status == Status::kTimedOut && end != QueueEnd::kOpen) status = Status::kClosed;
+    const Word end = own(control.ended);
+    status = end == kEndedNow ? Status::kClosed : end > kEndedNow ? Status::kCorrupt : take_locked(me, priority, copy);
+    if (status == Status::kTimedOut && end != 0) status = Status::kClosed;
     end_turn(me, control.changing, [&] {
       if (status == Status::kOk) open_gate(control.room, 1, &control.changes);
     });

@@ -38,7 +38,8 @@ struct OrderedControl {
   AtomicWord gets;      // raised after each take, and by repair: for those who watch
   AtomicWord takes;     // a stamp for flights
   AtomicWord flights;   // the first page of flights, 0 for none
-  AtomicWord returned;  // 1: there may be returned flights. Set by recovery without the lock, after they were returned
+  AtomicWord returned;  // 1: there may be returned flights. Set by recovery without the lock, after they were returned;
+                        // cleared by who looks for them. Means nothing without redelivery: nobody clears it there
   AtomicWord recycle;   // the heap asks for it; nobody reads items without the lock
   HeapState heap;
 

@@ -73,7 +73,8 @@ void OrderedQueue::repair(ThreadContext& me, const ObjectAddress& where, LockWor
   control.count.store(count, std::memory_order_release);
   if (next > own(control.puts)) control.puts.store(next, std::memory_order_release);
   control.gets.store(own(control.gets) + 1, std::memory_order_release);  // the dead one may not have come to it
-  control.returned.store(1, std::memory_order_release);                  // it may have been looking
+  // The dead one may have been looking for returned flights.
+  if (control.redeliver != 0) control.returned.store(1, std::memory_order_release);
   queue.heap(me).rebuild(std::move(reached));
   // Pages of flights that the dead one took and did not come to link.
   std::vector<Offset> lost;

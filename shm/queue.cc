@@ -44,7 +44,8 @@ Status Queue::put_with(ThreadContext& me, std::uint64_t count, Deadline deadline
       open_gate(control.items, static_cast<int>(std::min<Word>(now, 1 << 20)), &control.changes);
     });
     if (status != Status::kOk || done == count) return status;
-    if (now == 0 && !wait_for_room(me, deadline)) return Status::kTimedOut;
+    // Also where consumers make room all the time; a step that took as many as it may is not out of room.
+    if (now == 0 ? !wait_for_room(me, deadline) : now != kMostInOneStep && deadline.passed()) return Status::kTimedOut;
   }
 }
 
@@ -119,9 +120,9 @@ Status Queue::get_with(ThreadContext& me, std::uint64_t wanted, Deadline deadlin
     }
     std::uint64_t taken = 0;
     bool left_chunk = false;
-    auto end = static_cast<QueueEnd>(own(control.ended));
-    if (end == QueueEnd::kNow || (end == QueueEnd::kDraining && available == 0)) [[unlikely]] {
-      status = Status::kClosed;
+    const Word end = own(control.ended);
+    if (end >= kEndedNow || (end != 0 && available == 0)) [[unlikely]] {
+      status = end > kEndedNow ? Status::kCorrupt : Status::kClosed;
     } else if (available != 0) {
       Offset from = cursor_at(own(control.get_cursor)), at = from;
       status = take(at, available, taken);

@@ -73,6 +73,8 @@ struct QueueControl {
 static_assert(sizeof(QueueControl) <= kGranule);
 
 enum class QueueEnd : std::uint8_t { kOpen = 0, kDraining = 1, kNow = 2 };
+// As `ended` holds it; anything above is damage.
+inline constexpr Word kEndedNow = static_cast<Word>(QueueEnd::kNow);
 
 struct ChunkTrailer {
   AtomicWord next;     // written by the producer that filled the chunk, 0 until then

@@ -41,11 +41,13 @@ void end_turn(ThreadContext& me, LockWord& word, Wake&& wake) {
   me.retract(word);
 }
 
-// Waits until ready() may be true; false when the deadline has passed. Who sleeps says where: one who was woken and
-// dies before he did anything, however late, has swallowed a wake-up, and so every death wakes all (sleep_notice.h).
+// Waits until ready() may be true; false when the deadline has passed, even where ready() is true: a caller that gets
+// nothing although ready() says so does not wait past its deadline. A sleeper says where it sleeps: one that was woken
+// and dies before it did anything, however late, has swallowed a wake-up, and so every death wakes all
+// (sleep_notice.h).
 template <typename Ready>
 bool wait_at(ThreadContext& me, Gate& gate, Deadline deadline, Ready&& ready, std::uint64_t look_every = kLookEvery) {
-  if (deadline.is_already()) return false;
+  if (deadline.passed()) return false;
   if (spin_until(ready, look_every)) return true;
   if (deadline.passed()) return false;
   const SleepNotice notice(me, gate.event);

@@ -96,6 +96,28 @@ TEST_CASE("an item whose consumer died before task_done is delivered again, befo
   REQUIRE(what_is_wrong(segment, queue) == "");
 }
 
+TEST_CASE("after a death at its lock a wait for an ordered queue's item still ends at its deadline") {
+  for (QueueMode mode : {QueueMode::kFifo, QueueMode::kLifo, QueueMode::kPriority}) {
+    TestSegment segment;
+    auto where = make_ordered_queue(segment, mode, mode == QueueMode::kFifo);
+    shm::OrderedQueue queue(where);
+    pid_t victim = spawn([&] {
+      shm::OrderedQueue::each_lock(where, &segment, [](void* context, shm::LockWord& word) {
+        if (!try_lock(static_cast<TestSegment*>(context)->me(), word)) _exit(1);
+      });
+      raise(SIGKILL);
+    });
+    REQUIRE(wait_for(victim) == -SIGKILL);
+    REQUIRE(shm::recover_all_dead(*segment, segment.me()) == 1);
+    pid_t waiter = spawn([&] {
+      alarm(10);
+      if (got(segment, queue, Deadline::after(2ms)) != "!timed out") _exit(1);
+    });
+    REQUIRE(wait_for(waiter) == 0);
+    REQUIRE(what_is_wrong(segment, queue) == "");
+  }
+}
+
 TEST_CASE("items of a thread that ends are delivered again, and another thread of the process can mark them done") {
   TestSegment segment;
   shm::OrderedQueue queue(make_ordered_queue(segment, QueueMode::kFifo, true));

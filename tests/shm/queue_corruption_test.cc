@@ -56,16 +56,17 @@ void ignore(Status) {}
 void use(const TestSegment& segment, const shm::ObjectAddress& where, std::mt19937_64& random) {
   shm::AnyQueue queue(where);
   auto& me = segment.me();
-  const Deadline now = Deadline::already();
+  const bool waits = random() % 2 == 0;
   std::string out, value(random() % 20 == 0 ? 8 : random() % 4000, 'v');
   std::vector<std::string> values(random() % 40, "12345678"), taken;
   std::vector<shm::Item> items;
   for (auto& one : values) items.push_back(text(one));
   char word[8];
   for (int i = 0; i < 20; ++i) {
+    const Deadline now = waits ? Deadline::after(std::chrono::microseconds(300)) : Deadline::already();
     std::uint64_t done;
     shm::ItemKind kind;
-    switch (random() % 10) {
+    switch (random() % 11) {
       case 0:
       case 1:
         ignore(queue.is_ring() ? queue.ring().put(me, text(value), now)
@@ -92,6 +93,9 @@ void use(const TestSegment& segment, const shm::ObjectAddress& where, std::mt199
       case 8:
         (void)queue.audit(me);
         break;
+      case 9:
+        ignore(queue.visit([&](auto& one) { return one.join(me, now); }));
+        break;
       default:
         shm::AnyQueue::each_lock(where, &me, [](void*, shm::LockWord&) {});
         (void)shm::AnyQueue::each_link(me, where, Deadline::never(), {nullptr, [](void*, shm::ObjectId) {}});
@@ -111,7 +115,7 @@ void use(const TestSegment& segment, const shm::ObjectAddress& where, std::mt199
 
 }  // namespace
 
-TEST_CASE("operations on a damaged queue end, and touch nothing outside of the segment") {
+TEST_CASE("operations on a damaged queue end at their deadline, and touch nothing outside of the segment") {
   std::uint64_t seed = std::random_device()();
   INFO("seed " << seed);
   std::mt19937_64 seeds(seed);
