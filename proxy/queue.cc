@@ -43,10 +43,16 @@ const shm::AnyQueue& open_queue(Object& queue) {
   return structure;
 }
 
+// A wait's deadline, which has passed too once this process closed the queue.
+shm::Deadline open_until(Object& queue, std::int64_t wait) {
+  return deadline_after(wait).unless(aside_of(queue).closed);
+}
+
 // True for kOk, false when the time passed.
 bool in_time(Status status, Object& queue, const char* operation) {
   if (status == Status::kOk) [[likely]]
     return true;
+  if (status == Status::kTimedOut && aside_of(queue).closed.load(std::memory_order_relaxed)) throw_closed(queue);
   if (status == Status::kTimedOut) return false;
   if (status == Status::kClosed) throw_closed(queue);
   throw_status(status, queue, operation);
@@ -70,14 +76,14 @@ std::string holder_of(Object& queue, bool putting) {
 bool queue_put(Object& queue, const Item& item, std::int64_t wait, Word priority) {
   const shm::AnyQueue& structure = open_queue(queue);
   const Status status = structure.is_ring()
-                            ? structure.ring().put(here(queue), to_shm(item), deadline_after(wait))
-                            : structure.ordered().put(here(queue), to_shm(item), priority, deadline_after(wait));
+                            ? structure.ring().put(here(queue), to_shm(item), open_until(queue, wait))
+                            : structure.ordered().put(here(queue), to_shm(item), priority, open_until(queue, wait));
   return in_time(status, queue, "put into");
 }
 
 std::uint64_t queue_put_many(Object& queue, std::span<const Item> items, std::int64_t wait) {
   const shm::AnyQueue& structure = open_queue(queue);
-  const shm::Deadline deadline = deadline_after(wait);
+  const shm::Deadline deadline = open_until(queue, wait);
   std::uint64_t done = 0;
   if (structure.is_ring()) {
     (void)in_time(structure.ring().put_many(here(queue), to_shm(items), deadline, done), queue, "put into");
@@ -92,7 +98,7 @@ std::uint64_t queue_put_many(Object& queue, std::span<const Item> items, std::in
 std::uint64_t queue_put_many_fixed(Object& queue, const void* items, std::uint64_t count, std::uint64_t stride,
                                    std::int64_t wait, ItemKind kind) {
   const shm::AnyQueue& structure = open_queue(queue);
-  const shm::Deadline deadline = deadline_after(wait);
+  const shm::Deadline deadline = open_until(queue, wait);
   std::uint64_t done = 0;
   if (structure.is_ring()) {
     (void)in_time(structure.ring().put_fixed(here(queue), items, count, stride, deadline, done), queue, "put into");
@@ -110,8 +116,8 @@ bool queue_get(Object& queue, std::string& item, std::int64_t wait, Word* priori
   auto& hint = aside_of(queue).usual_size;
   item.reserve(hint.load(std::memory_order_relaxed));
   const Status status = structure.is_ring()
-                            ? structure.ring().get(here(queue), item, deadline_after(wait))
-                            : structure.ordered().get(here(queue), item, priority, deadline_after(wait));
+                            ? structure.ring().get(here(queue), item, open_until(queue, wait))
+                            : structure.ordered().get(here(queue), item, priority, open_until(queue, wait));
   if (!in_time(status, queue, "take from")) return false;
   if (item.size() > hint.load(std::memory_order_relaxed) && item.size() <= kLongestHint) {
     hint.store(static_cast<std::uint32_t>(item.size()), std::memory_order_relaxed);
@@ -122,8 +128,8 @@ bool queue_get(Object& queue, std::string& item, std::int64_t wait, Word* priori
 bool queue_get_fixed(Object& queue, void* item, std::size_t size, std::int64_t wait, Word* priority) {
   const shm::AnyQueue& structure = open_queue(queue);
   const Status status = structure.is_ring()
-                            ? structure.ring().get_fixed(here(queue), item, size, deadline_after(wait))
-                            : structure.ordered().get_fixed(here(queue), item, size, priority, deadline_after(wait));
+                            ? structure.ring().get_fixed(here(queue), item, size, open_until(queue, wait))
+                            : structure.ordered().get_fixed(here(queue), item, size, priority, open_until(queue, wait));
   return in_time(status, queue, "take from");
 }
 
@@ -131,7 +137,7 @@ bool queue_peek(Object& queue, StoredItem& item, std::int64_t wait) {
   const shm::AnyQueue& structure = open_queue(queue);
   shm::ItemKind kind = shm::ItemKind::kNull;
   const Status status =
-      structure.visit([&](auto& found) { return found.peek(here(queue), kind, item.bytes, deadline_after(wait)); });
+      structure.visit([&](auto& found) { return found.peek(here(queue), kind, item.bytes, open_until(queue, wait)); });
   item.kind = static_cast<ItemKind>(kind);
   return in_time(status, queue, "take from");
 }
@@ -151,11 +157,11 @@ std::vector<std::string> queue_get_many(Object& queue, std::uint64_t most, std::
   const shm::AnyQueue& structure = open_queue(queue);
   std::vector<std::string> items;
   if (structure.is_ring()) {
-    (void)in_time(structure.ring().get_many(here(queue), most, items, deadline_after(wait)), queue, "take from");
+    (void)in_time(structure.ring().get_many(here(queue), most, items, open_until(queue, wait)), queue, "take from");
     return items;
   }
   for (std::string item; items.size() < most; items.push_back(std::move(item))) {
-    const shm::Deadline deadline = deadline_after(items.empty() ? wait : 0);
+    const shm::Deadline deadline = open_until(queue, items.empty() ? wait : 0);
     if (!one_more(structure.ordered().get(here(queue), item, nullptr, deadline), queue, items.size())) break;
   }
   return items;
@@ -166,12 +172,12 @@ std::uint64_t queue_get_many_fixed(Object& queue, void* items, std::size_t size,
   const shm::AnyQueue& structure = open_queue(queue);
   std::uint64_t got = 0;
   if (structure.is_ring()) {
-    (void)in_time(structure.ring().get_many_fixed(here(queue), items, size, most, stride, deadline_after(wait), got),
+    (void)in_time(structure.ring().get_many_fixed(here(queue), items, size, most, stride, open_until(queue, wait), got),
                   queue, "take from");
     return got;
   }
   for (; got < most; ++got) {
-    const shm::Deadline deadline = deadline_after(got == 0 ? wait : 0);
+    const shm::Deadline deadline = open_until(queue, got == 0 ? wait : 0);
     std::byte* const to = static_cast<std::byte*>(items) + got * stride;
     if (!one_more(structure.ordered().get_fixed(here(queue), to, size, nullptr, deadline), queue, got)) break;
   }
@@ -224,7 +230,8 @@ bool queue_join(Object& queue, std::int64_t wait) {
 
 void queue_close(Object& queue) {
   (void)queue_of(queue);
-  aside_of(queue).closed.store(true, std::memory_order_relaxed);
+  // SYNC POINT: wait cancelled. The wake-up reaches waiters of other processes too, which look and sleep on.
+  if (!aside_of(queue).closed.exchange(true, std::memory_order_seq_cst)) shm::AnyQueue::wake(queue.address());
 }
 
 bool queue_is_closed(Object& queue) {

@@ -1,6 +1,10 @@
 // A point on the monotonic clock, computed once at entry of a blocking call. A wait may end late, never early.
+//
+// A deadline may also name a flag of this process that cancels the wait: a deadline whose flag is set has passed. Who
+// sets the flag wakes the futexes on which the waiters may sleep.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <limits>
@@ -23,9 +27,18 @@ class Deadline {
     return Deadline(std::chrono::duration_cast<std::chrono::nanoseconds>(when.time_since_epoch()).count());
   }
 
+  // The same point, which has passed too once `cancel` is true. REQUIRES: the flag outlives the deadline.
+  Deadline unless(const std::atomic<bool>& cancel) const {
+    Deadline cancellable = *this;
+    cancellable.cancel_ = &cancel;
+    return cancellable;
+  }
+
   bool is_never() const { return at_ns_ == std::numeric_limits<std::int64_t>::max(); }
   bool is_already() const { return at_ns_ <= 0; }
-  bool passed() const { return is_already() || (!is_never() && now_ns() >= at_ns_); }
+  // SYNC POINT: wait cancelled; the canceller stores the flag, then raises the futex that the waiter read before this.
+  bool is_cancelled() const { return cancel_ != nullptr && cancel_->load(std::memory_order_seq_cst); }
+  bool passed() const { return is_already() || is_cancelled() || (!is_never() && now_ns() >= at_ns_); }
 
   // Nanoseconds left, at least 0 and at most `limit`.
   std::int64_t left_ns(std::int64_t limit) const {
@@ -41,6 +54,7 @@ class Deadline {
         .count();
   }
   std::int64_t at_ns_;
+  const std::atomic<bool>* cancel_ = nullptr;
 };
 
 }  // namespace commonhold::shm

@@ -51,7 +51,7 @@ bool wait_at(ThreadContext& me, Gate& gate, Deadline deadline, Ready&& ready, st
   if (spin_until(ready, look_every)) return true;
   if (deadline.passed()) return false;
   const SleepNotice notice(me, gate.event);
-  sleep_at(gate, deadline, ready);
+  sleep_at(gate, deadline, [&] { return ready() || deadline.is_cancelled(); });
   return true;
 }
 

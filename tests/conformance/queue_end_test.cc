@@ -57,6 +57,57 @@ TEST_CASE("close ends the use by this process alone, and the message says that t
   REQUIRE_NOTHROW(unused.close());
 }
 
+TEST_CASE("close wakes the waiting puts, gets and bulk calls of its own process, which are then Closed") {
+  ManagerHome home;
+  Manager manager;
+  auto closed_while = [&](const auto& queue, auto&& waits) {
+    std::string outcome = "returned";
+    std::thread waiter([&] {
+      try {
+        waits();
+      } catch (const Closed& error) {
+        outcome = error.what();
+      }
+    });
+    std::this_thread::sleep_for(20ms);  // it sleeps by now
+    queue.close();
+    waiter.join();
+    return outcome;
+  };
+  auto fifo = manager.queue<int>(), bulk = manager.queue<int>();
+  auto full = manager.queue<int>(1);
+  auto lifo = manager.lifo_queue<std::string>();
+  auto priority = manager.priority_queue<int>();
+  auto linking = manager.queue<List<int>>();
+  full.put(1);
+  CHECK(closed_while(fifo, [&] { fifo.get(); }).find("is closed") != std::string::npos);
+  CHECK(closed_while(bulk, [&] { bulk.get_many(5, 1h); }).find("is closed") != std::string::npos);
+  CHECK(closed_while(full, [&] { full.put(2); }).find("is closed") != std::string::npos);
+  CHECK(closed_while(lifo, [&] { lifo.get(1h); }).find("is closed") != std::string::npos);
+  CHECK(closed_while(priority, [&] { priority.get(); }).find("is closed") != std::string::npos);
+  CHECK(closed_while(linking, [&] { linking.get(); }).find("is closed") != std::string::npos);
+  CHECK(full.qsize() == 1);
+}
+
+TEST_CASE("a get of another process goes on waiting when a queue is closed") {
+  ManagerHome home;
+  Manager manager;
+  auto queue = manager.queue<int>(), waits = manager.queue<int>();
+  Process other([&] {
+    waits.put(1);
+    exit(queue.get());
+  });
+  other.start();
+  waits.get();
+  auto again = attach<Queue<int>>(queue.token());
+  Process closer([&] { again.close(); });
+  closer.start();
+  closer.join();
+  queue.put(7);
+  other.join();
+  REQUIRE(other.exitcode() == 7);
+}
+
 TEST_CASE("what get_many took is given, though the queue is shut down meanwhile") {
   ManagerHome home;
   Manager manager;

@@ -149,7 +149,8 @@ class BasicQueue {
 
   // ---- the end
 
-  // This process puts and takes no more: put, get and empty throw Closed. Others go on; size() and full() do, too.
+  // This process puts and takes no more: put, get and empty throw Closed, those of its threads that wait already, too.
+  // Other processes go on; size() and full() do, too.
   void close() const { detail::queue_close(*handle_); }
   bool closed() const { return detail::queue_is_closed(*handle_); }
   // Nobody puts any more; what is left can be taken, or with `immediate` nothing. Wakes all who wait.
