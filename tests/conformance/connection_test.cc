@@ -15,6 +15,7 @@
 
 #include "support/channels.h"
 #include "support/manager_home.h"
+#include "support/readable.h"
 #include "support/refusal.h"
 
 using namespace commonhold;
@@ -304,4 +305,47 @@ TEST_CASE("a message over a stream has a 32-bit big-endian length, and goes out 
   REQUIRE(write(ends[1], "\x80\0\0\0", 4) == 4);
   CHECK(system_code([&] { connection.recv_bytes(); }) == EBADMSG);
   close(ends[1]);
+}
+
+TEST_CASE(
+    "several processes send into one end of a pipe, and every message arrives whole, once and in its sender's order") {
+  constexpr int kSenders = 4, kEach = 200;
+  Pipe pipe(false);
+  std::vector<Process> senders;
+  for (int sender = 0; sender < kSenders; ++sender) {
+    senders.emplace_back([&, sender] {
+      for (int i = 0; i < kEach; ++i) {
+        const std::string filling(static_cast<std::size_t>(i * 37 % 5000), static_cast<char>('a' + sender));
+        pipe.second.send(std::tuple(sender, i, filling));
+      }
+    });
+    senders.back().start();
+  }
+  std::map<int, int> next;
+  bool sound = true;
+  for (int i = 0; i < kSenders * kEach; ++i) {
+    const auto [sender, number, filling] = pipe.first.recv<std::tuple<int, int, std::string>>();
+    sound = sound && number == next[sender]++ && filling.size() == static_cast<std::size_t>(number * 37 % 5000) &&
+            filling.find_first_not_of(static_cast<char>('a' + sender)) == std::string::npos;
+  }
+  CHECK(sound);
+  CHECK(next.size() == kSenders);
+  CHECK(!pipe.first.poll());
+  for (auto& sender : senders) sender.join();
+}
+
+TEST_CASE("fileno is the descriptor that is readable while a message is there") {
+  for (auto& [kind, a, b] : channels()) {
+    INFO(kind);
+    const int fd = a.fileno();
+    CHECK(!readable(fd, 0));
+    b.send(7);
+    CHECK(readable(fd, 20'000));
+    CHECK(a.recv<int>() == 7);
+    CHECK(!readable(fd, 0));
+    b.close();
+    CHECK(readable(fd, 20'000));  // the end of file
+    a.close();
+    CHECK_THROWS_AS(a.fileno(), Closed);
+  }
 }

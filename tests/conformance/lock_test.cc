@@ -144,3 +144,21 @@ TEST_CASE("a lock that is printed says which process holds it") {
   CHECK(text.str().find("held by process " + std::to_string(getpid())) != std::string::npos);
   lock.unlock();
 }
+
+TEST_CASE("an owner is a thread of a process: no other thread and no forked child holds what it holds") {
+  ManagerHome home;
+  Manager manager;
+  auto lock = manager.lock();
+  auto rlock = manager.rlock();
+  auto rwlock = manager.rwlock();
+  std::scoped_lock guard(lock, rlock, rwlock);
+  const auto holds_none = [&] {
+    return !lock.held() && !rlock.held() && !rwlock.held() && !lock.try_lock() && !rlock.try_lock() &&
+           !rwlock.try_lock() && !rwlock.try_lock_shared();
+  };
+  bool other_thread = false;
+  std::thread([&] { other_thread = holds_none(); }).join();
+  CHECK(other_thread);
+  CHECK(run([&] { require(holds_none()); }) == 0);
+  CHECK((lock.held() && rlock.held() && rwlock.held()));
+}

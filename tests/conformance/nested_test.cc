@@ -78,16 +78,25 @@ TEST_CASE("a proxy keeps its object: made, from a token, inherited by a fork") {
 TEST_CASE("the last proxy takes its object with it, and so does a process that ends or is killed") {
   ManagerHome home;
   Manager manager;
-  auto keep = manager.lock();
-  Process ended([=] { auto list = manager.list<int>({1}); });
-  ended.start();
-  ended.join();
-  pid_t killed = spawn([&] {
+  auto go = manager.event();
+  {
     auto list = manager.list<int>({1});
-    raise(SIGKILL);
-  });
-  REQUIRE(wait_for(killed) == -SIGKILL);
+    REQUIRE(manager.objects().size() == 2);
+  }
   REQUIRE(comes_to(manager, 1));
+  for (const int signal : {0, SIGKILL}) {
+    INFO("signal " << signal);
+    const pid_t child = spawn([&] {
+      auto list = manager.list<int>({1});
+      go.wait();
+      if (signal != 0) raise(signal);
+    });
+    REQUIRE(comes_to(manager, 2));  // the child has it
+    go.set();
+    REQUIRE(wait_for(child) == -signal);
+    REQUIRE(comes_to(manager, 1));
+    go.clear();
+  }
 }
 
 TEST_CASE("what is stored inside lives on when every process has let go of it, and is the same object when fetched") {

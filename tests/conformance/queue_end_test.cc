@@ -437,3 +437,16 @@ TEST_CASE("many producers and consumers, each item to one of them") {
   REQUIRE(total == 4 * kEach * (4 * kEach - 1) / 2);
   REQUIRE(queue.empty());
 }
+
+TEST_CASE("a put into a SimpleQueue waits for no reader, however much is in it") {
+  ManagerHome home;
+  Manager manager;
+  auto queue = manager.simple_queue<std::string>();
+  constexpr int kItems = 100;  // of 100 KB: far more than a pipe holds
+  const auto item = [](int i) { return std::string(100'000, static_cast<char>('a' + i % 26)); };
+  for (int i = 0; i < kItems; ++i) queue.put(item(i));
+  bool in_order = true;
+  for (int i = 0; i < kItems; ++i) in_order = in_order && queue.get() == item(i);
+  REQUIRE(in_order);
+  REQUIRE(queue.empty());
+}

@@ -32,7 +32,22 @@ struct Page {
   char bytes[5000];
 };
 
+// Its encoding throws for a negative number.
+struct Fussy {
+  int number;
+};
+
 }  // namespace
+
+template <>
+struct commonhold::Codec<Fussy> {
+  static constexpr std::string_view name = "fussy";
+  static std::string encode(const Fussy& item) {
+    if (item.number < 0) throw std::domain_error("negative");
+    return std::to_string(item.number);
+  }
+  static Fussy decode(std::string_view bytes) { return {std::stoi(std::string(bytes))}; }
+};
 
 TEST_CASE("put and get keep the order, and every process sees an item when put has returned") {
   ManagerHome home;
@@ -204,24 +219,56 @@ TEST_CASE("each get returns a copy of its own") {
 TEST_CASE("an item whose encoding fails is not put, and the queue stays usable") {
   ManagerHome home;
   Manager manager;
-  auto queue = manager.queue<std::vector<std::string>>();
-  struct Broken {
-    struct iterator {
-      using value_type = std::vector<std::string>;
-      using difference_type = std::ptrdiff_t;
-      std::vector<std::string> operator*() const { throw std::runtime_error("no value"); }
-      iterator& operator++() { return *this; }
-      void operator++(int) {}
-      bool operator==(std::default_sentinel_t) const { return false; }
-    };
-    iterator begin() const { return {}; }
-    std::default_sentinel_t end() const { return {}; }
+  const auto refuses = [](const auto& queue, const auto& put, const auto& put_many) {
+    REQUIRE_THROWS_AS(put(Fussy{-1}), std::domain_error);
+    REQUIRE_THROWS_AS(put_many(std::vector<Fussy>{{1}, {2}, {-1}}), std::domain_error);
+    REQUIRE(queue.empty());
+    REQUIRE(queue.unfinished() == 0);
+    REQUIRE(run([&] {  // and left no lock behind
+              put(Fussy{7});
+              exit(queue.qsize() == 1 ? 0 : 1);
+            }) == 0);
   };
-  REQUIRE_THROWS_AS(queue.put_many(Broken{}), std::runtime_error);
-  REQUIRE(queue.empty());
-  REQUIRE(queue.unfinished() == 0);
-  queue.put({"fine"});
-  REQUIRE(queue.get() == std::vector<std::string>{"fine"});
+  auto queue = manager.queue<Fussy>();
+  auto lifo = manager.lifo_queue<Fussy>();
+  auto by_priority = manager.priority_queue<Fussy>();
+  refuses(
+      queue, [&](Fussy item) { queue.put(item); }, [&](const auto& items) { queue.put_many(items); });
+  refuses(
+      lifo, [&](Fussy item) { lifo.put(item); }, [&](const auto& items) { lifo.put_many(items); });
+  refuses(
+      by_priority, [&](Fussy item) { by_priority.put(1, item); },
+      [&](const auto& items) {
+        for (const auto& item : items) {
+          if (item.number < 0) by_priority.put(1, item);
+        }
+      });
+  REQUIRE(queue.get().number == 7);
+  REQUIRE(lifo.get().number == 7);
+  REQUIRE(by_priority.get().value.number == 7);
+}
+
+TEST_CASE("items of many producers come out in the one order in which their puts ended") {
+  ManagerHome home;
+  Manager manager;
+  auto queue = manager.queue<int>();
+  auto turn = manager.lock();
+  auto next = manager.value(0);
+  constexpr int kProducers = 4, kEach = 300;
+  std::vector<Process> producers;
+  for (int p = 0; p < kProducers; ++p) {
+    producers.emplace_back([&] {
+      for (int i = 0; i < kEach; ++i) {
+        std::scoped_lock guard(turn);  // this put ends before the next one begins, in whatever process
+        queue.put(next.fetch_add(1));
+      }
+    });
+  }
+  for (auto& producer : producers) producer.start();
+  bool in_order = true;
+  for (int i = 0; i < kProducers * kEach; ++i) in_order = in_order && queue.get() == i;
+  REQUIRE(in_order);
+  for (auto& producer : producers) producer.join();
 }
 
 TEST_CASE("put_many puts all in order, get_many takes what is there") {

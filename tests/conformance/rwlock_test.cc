@@ -141,7 +141,7 @@ TEST_CASE("new readers wait once a writer waits, and get in after it") {
   lock.unlock_shared();
   writer.join();
   reader.join();
-  CHECK(order.size() == 2);
+  CHECK(order == std::vector<std::string>{"writer", "reader"});
 }
 
 TEST_CASE("a writer gets in when readers are killed, and learns of a writer that was") {

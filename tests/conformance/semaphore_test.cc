@@ -215,7 +215,7 @@ TEST_CASE("what a process acquired is used up when it ends in order, or when the
   CHECK(items.get_value() == 1);
 }
 
-TEST_CASE("a forked child holds nothing of what its parent holds") {
+TEST_CASE("a forked child has none of its parent's permits") {
   ManagerHome home;
   Manager manager;
   auto semaphore = manager.semaphore(3);

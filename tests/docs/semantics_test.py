@@ -1,4 +1,4 @@
-"""Every rule of docs/semantics/ names a test that exists, or says why it does not apply.
+"""Every rule of docs/semantics/ names one test that exists, or says why it does not apply.
 
 usage: semantics_test.py REPOSITORY
 """
@@ -8,12 +8,14 @@ import re
 import sys
 
 
-def test_names(repository: pathlib.Path) -> set:
-    names = set()
+def test_names(repository: pathlib.Path) -> dict:
+    """The files that have a test of each name."""
+    names = {}
     for path in (repository / "tests").rglob("*.cc"):
         text = path.read_text(encoding="utf-8")
         for match in re.finditer(r'\bTEST_CASE\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)', text):
-            names.add("".join(re.findall(r'"((?:[^"\\]|\\.)*)"', match.group(1))))
+            name = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', match.group(1)))
+            names.setdefault(name, []).append(str(path.relative_to(repository)))
     return names
 
 
@@ -26,6 +28,9 @@ def rows(page: pathlib.Path):
 
 def problems(repository: pathlib.Path):
     known = test_names(repository)
+    for name, paths in sorted(known.items()):
+        if len(paths) > 1:
+            yield f'the test name "{name}" stands in {" and in ".join(paths)}: a rule that names it is ambiguous'
     pages = sorted((repository / "docs" / "semantics").glob("*.md"))
     if not pages:
         yield "docs/semantics/ has no page"

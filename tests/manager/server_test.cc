@@ -172,7 +172,7 @@ TEST_CASE("objects are made, opened, listed and removed; a name is taken until i
   REQUIRE(ground.leftovers() == "");
 }
 
-TEST_CASE("an object opened as another type is a mismatch that names both") {
+TEST_CASE("the server refuses an object that is opened as another type, and names both") {
   test::ServerGround ground;
   {
     Server server({.name = "stock"});

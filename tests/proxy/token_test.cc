@@ -71,20 +71,32 @@ TEST_CASE("a token keeps nothing alive") {
 
 TEST_CASE("an attached object keeps itself and its server alive") {
   ManagerHome home;
-  auto manager = std::make_unique<Manager>();
-  auto counts = std::make_unique<Counts>(manager->dict<std::string, std::int64_t>({{"a", 1}}));
-  Process child([&, token = counts->token()] {
-    auto attached = attach<Counts>(token);
-    (*counts)["ready"] = 1;
-    while (attached.get("go", 0) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    attached["a"] += 1;
+  Pipe pipe;
+  // Forked before there is anything to inherit: all that it has of the manager is what it attached.
+  Process child([&] {
+    auto attached = std::make_unique<Counts>(attach<Counts>(pipe.second.recv<std::string>()));
+    pipe.second.send(true);
+    (void)pipe.second.recv<bool>();  // nobody else has the dict or the manager any more
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    (*attached)["a"] += 1;
+    const std::string token = attached->token();
+    pipe.second.send(attach<Counts>(token).at("a") == 2 && !home.is_empty());
+    attached.reset();
+    (void)pipe.second.recv<bool>();
   });
   child.start();
-  while (counts->get("ready", 0) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  (*counts)["go"] = 1;
+  {
+    Manager manager;
+    auto counts = manager.dict<std::string, std::int64_t>({{"a", 1}});
+    pipe.first.send(counts.token());
+    REQUIRE(pipe.first.recv<bool>());
+  }
+  pipe.first.send(true);
+  CHECK(pipe.first.recv<bool>());
+  pipe.first.send(true);
   child.join();
   CHECK(child.exitcode() == 0);
-  CHECK(counts->at("a") == 2);
+  CHECK(eventually([&] { return home.is_empty(); }));
 }
 
 TEST_CASE("a token is refused with the reason") {

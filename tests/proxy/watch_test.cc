@@ -191,20 +191,36 @@ TEST_CASE("a forked child waits and polls by itself with the watch of its parent
   CHECK(child.exitcode() == 0);
 }
 
-TEST_CASE("the last change of a process that is killed is told") {
+TEST_CASE("a watcher sees the last change of a process that is killed while it changes") {
   ManagerHome home;
   Manager manager;
   auto dict = manager.dict<std::string, std::int64_t>({{"n", 0}});
-  for (int i = 0; i < 10; ++i) {
-    auto watch = dict.watch("n");
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<std::int64_t> seen{-1};
+    std::atomic<bool> over{false};
+    std::thread follower([&] {
+      auto watch = dict.watch("n");
+      seen = dict.at("n");
+      while (!over) {
+        // One more look than changes: what is seen last was seen after the last wake-up.
+        if (watch.wait(60s)) seen = dict.at("n");
+      }
+    });
+    while (seen < 0) std::this_thread::yield();
+    const std::int64_t before = dict.at("n");
     Process writer([&] {
-      dict["n"] += 1;
-      raise(SIGKILL);
+      for (;;) dict["n"] += 1;
     });
     writer.start();
-    CHECK(watch.wait(20s));
+    while (dict.at("n") < before + 100) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::microseconds(137 * round % 1000));
+    writer.kill();  // often between a change and its notification
     writer.join();
-    CHECK(dict.at("n") == i + 1);
+    const std::int64_t last = dict.at("n");
+    CHECK(eventually([&] { return seen == last; }));
+    over = true;
+    dict["n"] += 1;
+    follower.join();
   }
 }
 
@@ -212,25 +228,37 @@ TEST_CASE("several threads and processes follow a counter to its end") {
   ManagerHome home;
   Manager manager;
   auto counts = manager.dict<std::string, std::int64_t>({{"n", 0}});
-  constexpr std::int64_t kEnd = 2000;
-  const auto follow = [&] {
+  constexpr std::int64_t kEnd = 200, kFollowers = 3;
+  auto seen = manager.value<std::int64_t>(0);
+  // A follower says once for each number that it saw it. It is woken by the watch alone.
+  const auto follow = [&](const auto& wait) {
     auto watch = counts.watch("n");
-    while (counts.at("n") < kEnd) watch.wait();
-  };
-  std::thread thread(follow);
-  Process first(follow), second([&] {
-    auto watch = counts.watch("n");
-    const int fd = watch.fd();
-    while (counts.at("n") < kEnd) {
-      (void)readable(fd, -1);
-      (void)watch.wait(0s);
+    seen += 1;
+    for (std::int64_t last = 0; last < kEnd;) {
+      wait(watch);
+      const std::int64_t now = counts.at("n");
+      if (now > last) seen += now - last;
+      last = now;
     }
-  });
+  };
+  const auto by_waiting = [](Watch& watch) { (void)watch.wait(); };
+  const auto by_descriptor = [](Watch& watch) {
+    (void)readable(watch.fd(), -1);
+    (void)watch.wait(0s);
+  };
+  std::thread thread([&] { follow(by_waiting); });
+  Process first([&] { follow(by_waiting); }), second([&] { follow(by_descriptor); });
   first.start();
   second.start();
-  for (std::int64_t i = 0; i < kEnd; ++i) counts["n"] += 1;
+  bool all_saw = eventually([&] { return seen.load() == kFollowers; });  // all watch
+  for (std::int64_t i = 1; all_saw && i <= kEnd; ++i) {
+    counts["n"] += 1;
+    all_saw = eventually([&] { return seen.load() == kFollowers * (i + 1); });
+  }
+  REQUIRE(all_saw);
   thread.join();
   first.join();
   second.join();
+  CHECK(first.exitcode() == 0);
   CHECK(second.exitcode() == 0);
 }

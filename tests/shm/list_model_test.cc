@@ -252,7 +252,7 @@ TEST_CASE("a list of words with a tree of two inner levels does what a vector do
 TEST_CASE("a short list of texts does what a vector does") {
   Run({true, 60, 500, 20, 40000}).run();
 }
-TEST_CASE("a list of texts does what a vector does") {
+TEST_CASE("a list structure of texts does what a vector does") {
   Run({true, 2000, 3000, 400, 30000}).run();
 }
 TEST_CASE("a list of large texts does what a vector does") {
