@@ -137,8 +137,10 @@ bool Tenure::take_server_byte(const rpc::ManagerAddress& address) {
 void Tenure::announce() {
   shm::SegmentHeader& header = segment_->header();
   header.shutting_down.store(0, std::memory_order_release);  // a predecessor may have died while it shut down
+  segment_->set_serving(true);
   if (segment_->here() == nullptr) {
     shm::Status status = segment_->join_failure();
+    segment_->set_serving(false);
     shm::unlock_byte(segment_->lock_fd(), shm::kServerByte);
     throw ServerError(ServerError::Code::kSystem, fmt::format("the server cannot join its own segment in {}: {}",
                                                               address_.folder, shm::to_string(status)));
@@ -148,6 +150,7 @@ void Tenure::announce() {
 }
 
 void Tenure::withdraw() {
+  segment_->set_serving(false);
   segment_->header().server_session.store(0, std::memory_order_release);
   shm::unlock_byte(segment_->lock_fd(), shm::kServerByte);
 }

@@ -47,11 +47,6 @@ std::uint32_t generation_of(shm::Word word) {
   return static_cast<std::uint32_t>(word >> 32);
 }
 
-shm::Word own_pid_space() {
-  struct stat status;
-  return stat("/proc/self/ns/pid", &status) == 0 ? status.st_ino : 0;
-}
-
 std::string title_of(const shm::SessionRecord& record) {
   char title[sizeof record.title];
   shm::read_words(title, record.title, sizeof title);
@@ -68,7 +63,7 @@ Housekeeper::Housekeeper(std::shared_ptr<shm::Segment> segment, Registry& regist
       log_(std::move(log)),
       lifeline_(std::move(lifeline)),
       first_look_(std::move(first_look)),
-      pid_space_(own_pid_space()) {
+      pid_space_(shm::own_pid_space()) {
   auto add = [&](int fd, std::uint64_t data) {
     epoll_event event{EPOLLIN, {.u64 = data}};
     return epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0;

@@ -62,10 +62,10 @@ void throw_join_failure(const shm::Segment& segment) {
                     "that did not use them before",
                     segment.folder()));
   }
-  throw LimitReached(
-      fmt::format("too many processes or threads use the manager in {}: at most {} processes with {} "
-                  "threads in all",
-                  segment.folder(), shm::kMaxSessions, shm::kMaxThreads));
+  throw LimitReached(fmt::format(
+      "too many processes or threads use the manager in {}: at most {} processes with {} "
+      "threads in all",
+      segment.folder(), shm::kMaxSessions - shm::kReservedSessions, shm::kMaxThreads - shm::kReservedThreads));
 }
 
 void throw_attribute_error(Object& object, std::string_view name) {

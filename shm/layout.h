@@ -19,7 +19,7 @@
 namespace commonhold::shm {
 
 inline constexpr Word kMagic = 0x31444C4F484D4F43;  // "COMHOLD1" in memory order
-inline constexpr std::uint32_t kFormatVersion = 4;
+inline constexpr std::uint32_t kFormatVersion = 5;
 
 inline constexpr std::uint64_t kPage = 4096;
 inline constexpr std::uint64_t kGranule = 1024;  // the smallest chunk
@@ -28,6 +28,11 @@ inline constexpr std::uint64_t kGranulesPerExtent = kExtent / kGranule;
 
 inline constexpr std::uint32_t kMaxSessions = 2048;
 inline constexpr std::uint32_t kMaxThreads = 4096;
+// Of these, the first are not for everybody: session 0 and its thread slots are the server's. Each of the others has one
+// slot, for a process that recovers the dead because they fill the rest of the tables (reserved_session.h).
+inline constexpr std::uint32_t kReservedSessions = 4;
+inline constexpr std::uint32_t kServerThreads = 8;
+inline constexpr std::uint32_t kReservedThreads = kServerThreads + kReservedSessions - 1;
 inline constexpr std::uint32_t kMaxObjects = 1u << 20;
 inline constexpr std::size_t kMaxNameBytes = 95;
 inline constexpr std::size_t kMaxSignatureBytes = 255;
@@ -68,7 +73,9 @@ static_assert(sizeof(SegmentHeader) <= kPage);
 // A client process. The process holds the fcntl lock of byte kSessionByte + index of the lock file as long as it lives.
 //
 // INVARIANT: only the process that holds the byte writes the record, except `state`, which recovery claims by
-// compare-and-swap. A death before `state` became live leaves a free record; after it, one that recovery finds.
+// compare-and-swap. A death before `state` became live leaves a free record; after it, one that recovery finds. A
+// reserved record that the dead left may be taken over by whoever holds its byte: the generation rises, and what the
+// predecessor left is recovered under the new one (reserved_session.h).
 struct SessionRecord {
   AtomicWord state;       // SessionState in bits 0-7, recoverer's index + 1 in 8-31, generation in 32-63
   AtomicWord pid;         // as the process saw itself

@@ -19,11 +19,6 @@ namespace commonhold::shm {
 
 namespace {
 
-Word own_pid_space() {
-  struct stat status {};
-  return stat("/proc/self/ns/pid", &status) == 0 ? status.st_ino : 0;
-}
-
 // When the process was born on CLOCK_BOOTTIME, 0 when there is none.
 Word birth_ns(int pid) {
   std::ifstream file(fmt::format("/proc/{}/stat", pid));
@@ -61,8 +56,7 @@ bool joined_again(const Segment& segment, const SessionRecord& record) {
     if (&other == &record || other.pid.load(std::memory_order_relaxed) != pid) continue;
     if (static_cast<SessionState>(other.state.load(std::memory_order_acquire) & 0xff) != SessionState::kLive) continue;
     if (other.joined_ns.load(std::memory_order_relaxed) <= record.joined_ns.load(std::memory_order_relaxed)) continue;
-    if (segment.joined() && segment.session_index() == SessionIndex{index})
-      return true;  // our own byte looks free to us
+    if (segment.is_own(SessionIndex{index})) return true;  // our own byte looks free to us
     int holder = 0;
     if (byte_is_locked(segment.lock_fd(), kSessionByte + index, &holder) && static_cast<Word>(holder) == pid)
       return true;
@@ -71,8 +65,7 @@ bool joined_again(const Segment& segment, const SessionRecord& record) {
 }
 
 bool process_is_gone(const Segment& segment, const SessionRecord& record) {
-  static const Word own_space = own_pid_space();
-  if (record.pid_space.load(std::memory_order_relaxed) != own_space) return true;  // the byte alone must do
+  if (record.pid_space.load(std::memory_order_relaxed) != own_pid_space()) return true;  // the byte alone must do
   int pid = static_cast<int>(record.pid.load(std::memory_order_relaxed));
   auto fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
   // ENOENT, in older kernels EINVAL: the number is a thread's of some other process by now.
@@ -91,8 +84,17 @@ bool process_is_gone(const Segment& segment, const SessionRecord& record) {
 
 }  // namespace
 
+Word own_pid_space() {
+  struct stat status {};
+  return stat("/proc/self/ns/pid", &status) == 0 ? status.st_ino : 0;
+}
+
+bool session_process_is_gone(const Segment& segment, SessionIndex session) {
+  return process_is_gone(segment, segment.session(index_of(session)));
+}
+
 bool session_is_dead(const Segment& segment, SessionIndex session) {
-  if (segment.joined() && segment.session_index() == session) return false;
+  if (segment.is_own(session)) return false;
   std::uint32_t index = index_of(session);
   const SessionRecord& record = segment.session(index);
   Word state = record.state.load(std::memory_order_acquire);

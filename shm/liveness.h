@@ -12,6 +12,12 @@ namespace commonhold::shm {
 // True only with proof. Two or three system calls.
 bool session_is_dead(const Segment& segment, SessionIndex session);
 
+// The half of it that is not the byte: no process is left that could be the session's.
+bool session_process_is_gone(const Segment& segment, SessionIndex session);
+
+// Identifies the namespace in which this process's pid means something, 0 when it cannot be known.
+Word own_pid_space();
+
 // True when the thread slot that a lock word's owner names is gone: its session is dead, or the slot has another user.
 bool owner_is_dead(const Segment& segment, std::uint32_t owner);
 

@@ -152,6 +152,13 @@ void recover_announced(ThreadContext& me, ThreadRecord& record, Word announcemen
   }
 }
 
+// Wakes one who waits for an announced word, whoever owns it.
+void wake_announced(Segment& segment, Word announcement) {
+  const Offset at = announcement & ~Word{7};
+  if (static_cast<Announced>(announcement & 7) != Announced::kWord || !segment.holds(at, sizeof(LockWord))) return;
+  futex_wake(segment.at<LockWord>(at)->state, 1);
+}
+
 void recover_announcements(ThreadContext& me, ThreadRecord& record, std::uint32_t dead_owner) {
   Segment& segment = me.segment();
   // The extents' lock first: repairs need it.
@@ -162,9 +169,12 @@ void recover_announcements(ThreadContext& me, ThreadRecord& record, std::uint32_
     record.redo.store(0, std::memory_order_release);
   }
   // Copied first: when `record` is our own (its thread ends), the repairs announce there too, and may move what is
-  // there.
+  // there, or drop what is announced and not owned: those who wait there are woken before, lest a death forget them.
   Word announced[kAnnouncements];
   for (std::size_t i = 0; i < kAnnouncements; ++i) announced[i] = record.announced[i].load(std::memory_order_acquire);
+  if (&record == &me.record()) {
+    for (Word announcement : announced) wake_announced(segment, announcement);
+  }
   for (Word announcement : announced) {
     if (announcement != 0) recover_announced(me, record, announcement, dead_owner);
   }
@@ -190,48 +200,65 @@ void each_thread_of(Segment& segment, SessionIndex session, Visit&& visit) {
 }
 
 // Appends those whom `dead` was recovering: they are ours now, before its record can be used by another.
-void inherit(Segment& segment, SessionIndex dead, std::vector<SessionIndex>& ours) {
+void inherit(Segment& segment, const ThreadContext& me, SessionIndex dead, std::vector<SessionIndex>& ours) {
   auto sessions = static_cast<std::uint32_t>(segment.header().sessions_used.load(std::memory_order_acquire));
   for (std::uint32_t index = 0; index < sessions && index < kMaxSessions; ++index) {
     auto& other = segment.session(index).state;
     Word state = other.load(std::memory_order_acquire);
     if (session_state(state) != SessionState::kRecovering || recoverer_of(state) != index_of(dead) + 1) continue;
     if (index == index_of(dead)) continue;
-    if (other.compare_exchange_strong(state, recovering_by(state, segment.session_index()))) {
+    if (other.compare_exchange_strong(state, recovering_by(state, me.session()))) {
       ours.push_back(SessionIndex{index});
     }
   }
 }
 
-// False: something of a session could not be settled, because a live process holds it. Its threads are recovered.
-bool recover_claimed_session(Segment& segment, ThreadContext& me, SessionIndex dead) {
-  std::vector<SessionIndex> ours{dead};
-  bool all = true;
-  for (std::size_t i = 0; i < ours.size(); ++i) inherit(segment, ours[i], ours);
-  // The extents' lock before all repairs, which need it: a thread that comes later may hold it, and nobody else can
-  // recover whom we have claimed.
-  for (SessionIndex session : ours) {
+// The dead session and those whom it was recovering. REQUIRES: the caller has claimed it, or is its successor.
+std::vector<SessionIndex> with_inherited(Segment& segment, const ThreadContext& me, SessionIndex dead) {
+  std::vector<SessionIndex> all{dead};
+  for (std::size_t i = 0; i < all.size(); ++i) inherit(segment, me, all[i], all);
+  return all;
+}
+
+// The extents' lock before all repairs, which need it: a thread that comes later may hold it, and nobody else can
+// recover whom we have claimed.
+void free_extents_lock(Segment& segment, ThreadContext& me, const std::vector<SessionIndex>& dead) {
+  for (SessionIndex session : dead) {
     each_thread_of(segment, session, [&](std::uint32_t thread, Word claim) {
       recover_word(me, segment.header().extents_lock, lock_owner(thread, static_cast<std::uint32_t>(claim >> 32)));
     });
   }
-  for (SessionIndex session : ours) {
-    each_thread_of(segment, session, [&](std::uint32_t thread, Word) { recover_thread(segment, me, thread); });
-    const bool settled = settle_permits(me, session, true);
-    tell_of_death(segment, session);
-    wake_sleepers(segment);
-    if (settled) drop_all_references(me, session);
-    AtomicWord& state = segment.session(index_of(session)).state;
-    const auto then = static_cast<Word>(settled ? SessionState::kFree : SessionState::kLive);  // for the next attempt
-    state.store(state.load(std::memory_order_relaxed) >> 32 << 32 | then, std::memory_order_release);
-    all = all && settled;
-  }
+}
+
+// What a session left beside its threads. False: a live process holds a semaphore of which it had permits.
+bool settle_session(Segment& segment, ThreadContext& me, SessionIndex dead) {
+  const bool settled = settle_permits(me, dead, true);
+  tell_of_death(segment, dead);
+  wake_sleepers(segment);
+  if (settled) drop_all_references(me, dead);
+  return settled;
+}
+
+bool recover_claimed(Segment& segment, ThreadContext& me, SessionIndex dead) {
+  each_thread_of(segment, dead, [&](std::uint32_t thread, Word) { recover_thread(segment, me, thread); });
+  const bool settled = settle_session(segment, me, dead);
+  AtomicWord& state = segment.session(index_of(dead)).state;
+  const auto then = static_cast<Word>(settled ? SessionState::kFree : SessionState::kLive);  // for the next attempt
+  state.store(state.load(std::memory_order_relaxed) >> 32 << 32 | then, std::memory_order_release);
+  return settled;
+}
+
+// False: something of a session could not be settled, because a live process holds it. Its threads are recovered.
+bool recover_claimed_session(Segment& segment, ThreadContext& me, SessionIndex dead) {
+  const std::vector<SessionIndex> ours = with_inherited(segment, me, dead);
+  free_extents_lock(segment, me, ours);
+  bool all = true;
+  for (SessionIndex session : ours) all = recover_claimed(segment, me, session) && all;
   return all;
 }
 
-}  // namespace
-
-void recover_thread(Segment& segment, ThreadContext& me, std::uint32_t thread) {
+// Everything of a thread slot but its claim.
+void settle_thread(Segment& segment, ThreadContext& me, std::uint32_t thread) {
   ThreadRecord& record = segment.thread(thread);
   Word claim = record.claim.load(std::memory_order_acquire);
   if (!has_left_nothing(record)) {
@@ -245,7 +272,28 @@ void recover_thread(Segment& segment, ThreadContext& me, std::uint32_t thread) {
     record.took_items.store(0, std::memory_order_release);
   }
   for (auto& pinned : record.pinned) pinned.store(0, std::memory_order_relaxed);
-  record.claim.store(claim >> 32 << 32, std::memory_order_release);
+}
+
+}  // namespace
+
+void recover_thread(Segment& segment, ThreadContext& me, std::uint32_t thread) {
+  settle_thread(segment, me, thread);
+  AtomicWord& claim = segment.thread(thread).claim;
+  claim.store(claim.load(std::memory_order_relaxed) >> 32 << 32, std::memory_order_release);
+}
+
+bool recover_predecessor(Segment& segment, ThreadContext& me) {
+  const SessionIndex own = me.session();
+  const std::vector<SessionIndex> ours = with_inherited(segment, me, own);
+  free_extents_lock(segment, me, ours);
+  settle_thread(segment, me, me.index());
+  each_thread_of(segment, own, [&](std::uint32_t thread, Word) {
+    if (thread != me.index()) recover_thread(segment, me, thread);
+  });
+  for (SessionIndex session : ours) {
+    if (session != own) (void)recover_claimed(segment, me, session);
+  }
+  return settle_session(segment, me, own);
 }
 
 Status recover_session(Segment& segment, ThreadContext& me, SessionIndex dead) {
@@ -260,7 +308,7 @@ Status recover_session(Segment& segment, ThreadContext& me, SessionIndex dead) {
   // The proof, for the very session that is claimed: since the caller had his, another may have recovered that one, and
   // a new process have taken its record.
   if (!session_is_dead(segment, dead) ||
-      !record_state.compare_exchange_strong(state, recovering_by(state, segment.session_index()))) {
+      !record_state.compare_exchange_strong(state, recovering_by(state, me.session()))) {
     return Status::kRetry;
   }
   return recover_claimed_session(segment, me, dead) ? Status::kOk : Status::kRetry;

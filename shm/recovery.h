@@ -20,6 +20,10 @@ namespace commonhold::shm {
 // is at it, or a live process, which may be stopped, holds a semaphore of which it has permits.
 Status recover_session(Segment& segment, ThreadContext& me, SessionIndex dead);
 
+// Recovers what the one left whose session record the caller took over with all that belonged to it: `me` is a slot of
+// that session, perhaps a slot of the predecessor. False: a live process holds a semaphore of which it had permits.
+bool recover_predecessor(Segment& segment, ThreadContext& me);
+
 // Recovers one thread slot whose thread ended; its session lives.
 void recover_thread(Segment& segment, ThreadContext& me, std::uint32_t thread);
 

@@ -125,7 +125,15 @@ class Segment : public std::enable_shared_from_this<Segment> {
   // This process's session, or none while it only read.
   bool joined() const { return session_.load(std::memory_order_acquire) != 0; }
   SessionIndex session_index() const { return SessionIndex{session_.load(std::memory_order_acquire) - 1}; }
+  // Where the tables are full, the dead among those who fill them are recovered first.
   Status join();
+  // Whether the session is this process's: the one that it joined as, or a reserved one in whose name it recovers.
+  bool is_own(SessionIndex session) const {
+    std::uint32_t number = index_of(session) + 1;
+    return session_.load(std::memory_order_acquire) == number || reserved_.load(std::memory_order_acquire) == number;
+  }
+  // From then on this process joins by a record that is reserved for a server. For whoever serves the segment.
+  void set_serving(bool serves) { serves_.store(serves, std::memory_order_relaxed); }
   // session_index() + 1, 0 for none: for code that looks at it often.
   const std::atomic<std::uint32_t>& session_number() const { return session_; }
 
@@ -144,12 +152,23 @@ class Segment : public std::enable_shared_from_this<Segment> {
  private:
   friend class SegmentRegistry;
   friend class ThreadContext;
+  friend class ReservedSession;
+  friend class ContextsOfThread;
   Segment();
   void map_file(const std::string& path);
   void open_companions();
   bool holds_after_growth(Offset offset, std::uint64_t size) const;
   ThreadContext* here_slowly();
-  ThreadContext* claim_thread();
+  bool join_reserved();
+  bool join_free_record();
+  // A slot for the calling thread, which the caller makes known in contexts_.
+  std::unique_ptr<ThreadContext> claim_thread();
+  std::unique_ptr<ThreadContext> claim_free_slot(std::uint32_t session);
+  std::unique_ptr<ThreadContext> claim_slot_in(std::uint32_t session, std::uint32_t first, std::uint32_t end,
+                                               std::uint32_t from);
+  std::unique_ptr<ThreadContext> make_context(std::uint32_t slot, std::uint32_t generation);
+  template <typename Attempt>
+  auto retry_after_recovery(Attempt&& attempt);
 
   struct Mapping;  // Boost.Interprocess stays in segment.cc
   std::unique_ptr<Mapping> mapping_;
@@ -161,8 +180,12 @@ class Segment : public std::enable_shared_from_this<Segment> {
   int lock_fd_ = -1;
   int bell_fd_ = -1;
   std::atomic<std::uint32_t> session_{0};  // index + 1
+  // index + 1 of a reserved session that a thread recovers in the name of (reserved_session.h)
+  std::atomic<std::uint32_t> reserved_{0};
+  std::atomic<bool> serves_{false};
   std::atomic<Status> join_failure_{Status::kOk};
   std::mutex join_mutex_;
+  std::mutex reserved_mutex_;             // one thread at a time recovers in the name of a reserved session
   std::vector<ThreadContext*> contexts_;  // of this process's threads; guarded by the registry's mutex
 };
 

@@ -68,7 +68,10 @@ void SegmentRegistry::after_fork_in_child() {
   for (auto& entry : registry.entries_) {
     Segment& segment = *entry.segment;
     segment.session_.store(0, std::memory_order_relaxed);
+    segment.reserved_.store(0, std::memory_order_relaxed);
+    segment.serves_.store(false, std::memory_order_relaxed);
     new (&segment.join_mutex_) std::mutex;  // a thread that is not in the child may have held it
+    new (&segment.reserved_mutex_) std::mutex;
     for (ThreadContext* context : segment.contexts_) {
       context->segment_.store(nullptr, std::memory_order_relaxed);
     }

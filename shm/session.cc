@@ -1,20 +1,23 @@
 // Joining and leaving: session records, thread slots, and the contexts of this process's threads.
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
+#include <cxxabi.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <vector>
+#include <chrono>
+#include <memory>
+#include <thread>
 
+#include "shm/deadline.h"
 #include "shm/lock_file.h"
 #include "shm/recovery.h"
 #include "shm/references.h"
+#include "shm/reserved_session.h"
 #include "shm/segment.h"
 #include "shm/segment_registry.h"
 #include "shm/semaphore.h"
+
+extern "C" void* __dso_handle;
 
 namespace commonhold::shm {
 
@@ -25,47 +28,111 @@ using detail::current_context;
 
 namespace {
 
-// A thread's contexts, one per segment it worked on. Ends with the thread: the slots go back.
-struct ThreadContexts {
-  std::vector<ThreadContext*> all;
-  ~ThreadContexts();
-};
+// For how long a process that found a table full tries to make room in it while others are at the same.
+constexpr std::chrono::seconds kRoomTimeout{5};
 
-thread_local ThreadContexts thread_contexts;
+// A thread's contexts, one per segment that it worked on. Without a destructor: other destructors of the thread, and
+// those of static objects, may use shared objects, whatever their order.
+constinit thread_local ThreadContext* thread_contexts = nullptr;
+constinit thread_local bool ends_with_thread = false;
 
-ThreadContexts::~ThreadContexts() {
-  current_context = nullptr;
-  for (ThreadContext* context : all) delete context;
-}
-
-Word pid_space() {
-  struct stat status {};
-  return stat("/proc/self/ns/pid", &status) == 0 ? status.st_ino : 0;
-}
-
-Word boot_clock_ns() {
-  timespec now{};
-  clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<Word>(now.tv_sec) * 1'000'000'000 + static_cast<Word>(now.tv_nsec);
-}
-
-void raise_to(AtomicWord& mark, Word least) {
-  Word seen = mark.load(std::memory_order_relaxed);
-  while (seen < least && !mark.compare_exchange_weak(seen, least)) {
+bool any_under_recovery(const Segment& segment) {
+  Word used = segment.header().sessions_used.load(std::memory_order_acquire);
+  for (std::uint32_t index = 0; index < used && index < kMaxSessions; ++index) {
+    Word state = segment.session(index).state.load(std::memory_order_acquire);
+    if (static_cast<SessionState>(state & 0xff) == SessionState::kRecovering) return true;
   }
+  return false;
 }
 
 }  // namespace
 
+// The list of the calling thread's contexts.
+class ContextsOfThread {
+ public:
+  static ThreadContext* find(const Segment* segment) {
+    for (ThreadContext* context = thread_contexts; context != nullptr; context = context->next_) {
+      if (context->works_on(segment)) return context;
+    }
+    return nullptr;
+  }
+
+  static void add(ThreadContext* context) {
+    context->next_ = thread_contexts;
+    thread_contexts = context;
+    if (ends_with_thread) return;
+    ends_with_thread = true;
+    // Among the thread's destructors; again when one that runs later made another context. The main thread's run before
+    // the static objects' destructors, and what those make ends with the process.
+    abi::__cxa_thread_atexit([](void*) { end_all(); }, nullptr, &__dso_handle);
+  }
+
+  // Those whose session ended, as a process's does at Segment::leave() and at fork.
+  static void drop_ended() {
+    for (ThreadContext** link = &thread_contexts; *link != nullptr;) {
+      ThreadContext* context = *link;
+      if (!context->works_on(nullptr)) {
+        link = &context->next_;
+        continue;
+      }
+      *link = context->next_;
+      if (current_context == context) current_context = nullptr;
+      delete context;
+    }
+  }
+
+ private:
+  static void end_all() {
+    ends_with_thread = false;
+    current_context = nullptr;
+    while (ThreadContext* context = thread_contexts) {
+      thread_contexts = context->next_;
+      delete context;
+    }
+  }
+};
+
 Status Segment::join_failure() const {
   return join_failure_.load(std::memory_order_relaxed);
+}
+
+// Gives what `attempt` gets, if need be once the dead were recovered who keep it from getting it.
+template <typename Attempt>
+auto Segment::retry_after_recovery(Attempt&& attempt) {
+  auto got = attempt();
+  for (Deadline patience = Deadline::after(kRoomTimeout); !got && !patience.passed();) {
+    bool hopeful = true;
+    {
+      std::lock_guard guard(reserved_mutex_);
+      ReservedSession reserved(*this);
+      if (reserved) hopeful = recover_all_dead(*this, reserved.me()) != 0 || any_under_recovery(*this);
+    }
+    got = attempt();
+    if (!got && !hopeful) break;
+    if (!got) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return got;
 }
 
 Status Segment::join() {
   std::lock_guard guard(join_mutex_);
   if (joined()) return Status::kOk;
   if (header().shutting_down.load(std::memory_order_acquire) != 0) return Status::kGone;
-  for (std::uint32_t index = 0; index < kMaxSessions; ++index) {
+  if (serves_.load(std::memory_order_relaxed) && join_reserved()) return Status::kOk;
+  return retry_after_recovery([this] { return join_free_record(); }) ? Status::kOk : Status::kTooMany;
+}
+
+bool Segment::join_reserved() {
+  std::lock_guard guard(reserved_mutex_);
+  ReservedSession reserved(*this, true);
+  if (!reserved) return false;
+  session_.store(index_of(reserved.keep()) + 1, std::memory_order_release);
+  ring_bell();
+  return true;
+}
+
+bool Segment::join_free_record() {
+  for (std::uint32_t index = kReservedSessions; index < kMaxSessions; ++index) {
     SessionRecord& record = session(index);
     Word state = record.state.load(std::memory_order_acquire);
     if (static_cast<SessionState>(state & 0xff) != SessionState::kFree) continue;
@@ -76,72 +143,79 @@ Status Segment::join() {
       continue;
     }
     // The byte is ours: nobody else writes the record until the state is live.
-    record.pid.store(static_cast<Word>(getpid()), std::memory_order_relaxed);
-    static const Word space = pid_space();
-    record.pid_space.store(space, std::memory_order_relaxed);
-    record.joined_ns.store(boot_clock_ns(), std::memory_order_relaxed);
-    record.references.store(0, std::memory_order_relaxed);
-    for (AtomicWord& noted : record.semaphores) noted.store(0, std::memory_order_relaxed);
-    char title[sizeof record.title] = {};
-    std::string(program_invocation_short_name).copy(title, sizeof title - 1);
-    write_words(record.title, title, sizeof title);
+    write_identity(record);
     raise_to(header().sessions_used, index + 1);
     Word generation = (state >> 32) + 1;
     record.state.store(generation << 32 | static_cast<Word>(SessionState::kLive), std::memory_order_release);
     session_.store(index + 1, std::memory_order_release);
     ring_bell();
-    return Status::kOk;
+    return true;
   }
-  return Status::kTooMany;
+  return false;
 }
 
 ThreadContext* Segment::here_slowly() {
-  for (ThreadContext* context : thread_contexts.all) {
-    if (context->segment_.load(std::memory_order_relaxed) == this) return current_context = context;
-  }
-  std::erase_if(thread_contexts.all, [](ThreadContext* context) {
-    if (context->segment_.load(std::memory_order_relaxed) != nullptr) return false;
-    if (current_context == context) current_context = nullptr;
-    delete context;
-    return true;
-  });
+  if (ThreadContext* context = ContextsOfThread::find(this)) return current_context = context;
+  ContextsOfThread::drop_ended();
   Status joined_status = joined() ? Status::kOk : join();
   if (joined_status != Status::kOk) {
     join_failure_.store(joined_status, std::memory_order_relaxed);
     return nullptr;
   }
-  ThreadContext* context = claim_thread();
+  std::unique_ptr<ThreadContext> context = claim_thread();
   if (context == nullptr) {
     join_failure_.store(Status::kTooMany, std::memory_order_relaxed);
     return nullptr;
   }
-  thread_contexts.all.push_back(context);
-  return current_context = context;
+  {
+    std::lock_guard guard(SegmentRegistry::instance().mutex);
+    contexts_.push_back(context.get());
+  }
+  ContextsOfThread::add(context.get());
+  return current_context = context.release();
 }
 
-ThreadContext* Segment::claim_thread() {
-  std::uint32_t own = session_.load(std::memory_order_acquire);
-  for (std::uint32_t step = 0; step < kMaxThreads; ++step) {
-    std::uint32_t index = (own - 1 + step) % kMaxThreads;
+std::unique_ptr<ThreadContext> Segment::claim_thread() {
+  const std::uint32_t own = session_.load(std::memory_order_acquire);
+  return retry_after_recovery([this, own] { return claim_free_slot(own); });
+}
+
+std::unique_ptr<ThreadContext> Segment::claim_free_slot(std::uint32_t session) {
+  if (session <= kReservedSessions) {
+    auto [first, end] = reserved_slots(session - 1);
+    if (auto context = claim_slot_in(session, first, end, first)) return context;
+  }
+  // From a place of its own, so that those who come at once do not all try the same.
+  const std::uint32_t from = kReservedThreads + (session > kReservedSessions ? session - kReservedSessions - 1 : 0);
+  return claim_slot_in(session, kReservedThreads, kMaxThreads, from);
+}
+
+// The first free slot of [first, end), beginning at `from`.
+std::unique_ptr<ThreadContext> Segment::claim_slot_in(std::uint32_t session, std::uint32_t first, std::uint32_t end,
+                                                      std::uint32_t from) {
+  for (std::uint32_t step = 0; step < end - first; ++step) {
+    const std::uint32_t index = first + (from - first + step) % (end - first);
     ThreadRecord& record = thread(index);
     Word claim = record.claim.load(std::memory_order_acquire);
     if ((claim & 0xffff'ffff) != 0) continue;
     raise_to(header().threads_used, index + 1);  // before the claim, so that a scan after our death finds the slot
-    Word generation = (claim >> 32) + 1;
-    if (!record.claim.compare_exchange_strong(claim, generation << 32 | own)) continue;
-    record.kernel_id.store(static_cast<Word>(syscall(SYS_gettid)), std::memory_order_relaxed);
-    auto* context = new ThreadContext;
-    context->base_ = base_;
-    context->record_ = &record;
-    context->index_ = index;
-    context->owner_ = lock_owner(index, static_cast<std::uint32_t>(generation));
-    auto& registry = SegmentRegistry::instance();
-    std::lock_guard guard(registry.mutex);
-    context->segment_.store(this, std::memory_order_relaxed);
-    contexts_.push_back(context);
-    return context;
+    const Word generation = (claim >> 32) + 1;
+    if (!record.claim.compare_exchange_strong(claim, generation << 32 | session)) continue;
+    return make_context(index, static_cast<std::uint32_t>(generation));
   }
   return nullptr;
+}
+
+// REQUIRES: the slot is the caller's.
+std::unique_ptr<ThreadContext> Segment::make_context(std::uint32_t slot, std::uint32_t generation) {
+  std::unique_ptr<ThreadContext> context(new ThreadContext);
+  context->base_ = base_;
+  context->record_ = &thread(slot);
+  context->record_->kernel_id.store(static_cast<Word>(syscall(SYS_gettid)), std::memory_order_relaxed);
+  context->index_ = slot;
+  context->owner_ = lock_owner(slot, generation);
+  context->segment_.store(this, std::memory_order_relaxed);
+  return context;
 }
 
 ThreadContext::~ThreadContext() {
@@ -167,23 +241,21 @@ void Segment::leave() {
     }
     contexts_.clear();
   }
-  std::unique_ptr<ThreadContext> temporary;
   SessionRecord& record = session(index_of(own));
-  bool used_semaphores = record.semaphores[0].load(std::memory_order_relaxed) != 0;
+  const bool used_semaphores = record.semaphores[0].load(std::memory_order_relaxed) != 0;
+  bool over = true;
   if (used_semaphores || record.references.load(std::memory_order_relaxed) != 0) {
-    temporary.reset(claim_thread());
+    const std::unique_ptr<ThreadContext> temporary = claim_thread();
+    over = temporary != nullptr;
     // What it still holds is used up: an end in order is no death.
-    if (temporary != nullptr && used_semaphores) (void)settle_permits(*temporary, own, false);
-    if (temporary != nullptr) drop_all_references(*temporary, own);
+    if (over && used_semaphores) (void)settle_permits(*temporary, own, false);
+    if (over) drop_all_references(*temporary, own);
   }
-  if (temporary != nullptr) recover_thread(*this, *temporary, temporary->index_);
-  {
-    std::lock_guard registry_guard(registry.mutex);
-    if (temporary != nullptr) temporary->segment_.store(nullptr, std::memory_order_relaxed);
-    contexts_.clear();
+  // Without a thread slot it could not end in order: then it ends as if it had died, when it has unmapped the segment.
+  if (over) {
+    Word state = record.state.load(std::memory_order_relaxed);
+    record.state.store(state >> 32 << 32, std::memory_order_release);
   }
-  Word state = record.state.load(std::memory_order_relaxed);
-  record.state.store(state >> 32 << 32, std::memory_order_release);
   session_.store(0, std::memory_order_release);
   unlock_byte(lock_fd_, kSessionByte + index_of(own));
   ring_bell();
@@ -200,7 +272,7 @@ void Segment::leave_at_end() {
   }
   if (alone) return leave();
   // A slot of its own: the calling thread's context may be gone by now.
-  const std::unique_ptr<ThreadContext> temporary(joined() ? claim_thread() : nullptr);
+  const std::unique_ptr<ThreadContext> temporary = joined() ? claim_thread() : nullptr;
   if (temporary != nullptr) (void)settle_permits(*temporary, session_index(), false);
 }
 

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "shm/ids.h"
 #include "shm/layout.h"
 
 namespace commonhold::shm {
@@ -28,6 +29,10 @@ class ThreadContext {
   std::uint32_t owner() const { return owner_; }  // as lock words carry it
   std::uint32_t index() const { return index_; }  // of the thread slot
   ThreadRecord& record() const { return *record_; }
+  // The session that it is a thread of: this process's, or the reserved one in whose name it recovers.
+  SessionIndex session() const {
+    return SessionIndex{static_cast<std::uint32_t>(record_->claim.load(std::memory_order_relaxed)) - 1};
+  }
 
   // Whether this is the context of a live session in that segment.
   bool works_on(const Segment* segment) const { return segment_.load(std::memory_order_relaxed) == segment; }
@@ -82,6 +87,8 @@ class ThreadContext {
  private:
   friend class Segment;
   friend class SegmentRegistry;
+  friend class ReservedSession;
+  friend class ContextsOfThread;
   ThreadContext() = default;
   Offset offset_of(const void* address) const {
     return static_cast<Offset>(static_cast<const std::byte*>(address) - base_);
@@ -107,6 +114,7 @@ class ThreadContext {
   bool make_room();
   void pop_slowly(Word announcement);
 
+  ThreadContext* next_ = nullptr;           // of the same thread, in another segment
   std::atomic<Segment*> segment_{nullptr};  // null once the session ended: the next use makes a new context
   std::byte* base_ = nullptr;
   ThreadRecord* record_ = nullptr;

@@ -11,6 +11,7 @@
 #include "shm/lock_file.h"
 #include "shm/lock_word.h"
 #include "shm/recovery.h"
+#include "support/full_tables.h"
 #include "support/process_shared.h"
 #include "support/test_segment.h"
 
@@ -174,8 +175,10 @@ TEST_CASE("threads that open a folder at once share one mapping, and the session
         if (one != opened[0]) throw std::runtime_error("mapped twice");
       }
       // Seen from another process, for a process's own locks do not show.
+      const std::uint32_t session = shm::index_of(opened[0]->session_index());
       pid_t observer = spawn([&] {
-        if (!shm::byte_is_locked(opened[0]->lock_fd(), shm::kSessionByte)) throw std::runtime_error("the byte is free");
+        const std::uint64_t byte = shm::kSessionByte + session;
+        if (!shm::byte_is_locked(opened[0]->lock_fd(), byte)) throw std::runtime_error("the byte is free");
       });
       int status = wait_for(observer);
       std::filesystem::remove_all(other);
@@ -201,8 +204,9 @@ TEST_CASE("a segment that is let go and opened again at once keeps its session's
   CHECK_FALSE(wrong);
   auto segment = Segment::open(folder);
   REQUIRE(segment->join() == Status::kOk);
+  const std::uint64_t byte = shm::kSessionByte + shm::index_of(segment->session_index());
   CHECK(wait_for(spawn([&] {
-          if (!shm::byte_is_locked(segment->lock_fd(), shm::kSessionByte)) throw std::runtime_error("the byte is free");
+          if (!shm::byte_is_locked(segment->lock_fd(), byte)) throw std::runtime_error("the byte is free");
         })) == 0);
   segment.reset();
   std::filesystem::remove_all(folder);
@@ -242,15 +246,17 @@ TEST_CASE("a segment that shuts down, or is full of sessions or threads, takes n
     CHECK(segment->join_failure() == Status::kGone);
   }
   SECTION("sessions") {
-    for (std::uint32_t i = 0; i < shm::kMaxSessions; ++i) segment->session(i).state = 1;
+    LivingFiller living(*segment, shm::kReservedSessions, shm::kMaxSessions);
     CHECK(segment->here() == nullptr);
     CHECK(segment->join_failure() == Status::kTooMany);
-    segment->session(1999).state = 0;
+  }
+  SECTION("sessions but one") {
+    LivingFiller below(*segment, shm::kReservedSessions, 1999), above(*segment, 2000, shm::kMaxSessions);
     CHECK(segment->here() != nullptr);
     CHECK(segment->session_index() == shm::SessionIndex{1999});
   }
   SECTION("threads") {
-    for (std::uint32_t i = 0; i < shm::kMaxThreads; ++i) segment->thread(i).claim = 77;
+    fill_threads(*segment, shm::kReservedThreads, shm::kMaxThreads, 76);
     CHECK(segment->here() == nullptr);
     CHECK(segment->join_failure() == Status::kTooMany);
     segment->thread(4000).claim = 0;
