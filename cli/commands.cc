@@ -79,6 +79,7 @@ int say_usage_error(const std::string& what) {
 int list_managers() {
   Table table({"MANAGER", "STATE", "SERVER", "CLIENTS", "OBJECTS", "USED"});
   for (const auto& report : manager::examine_folders()) {
+    if (report.state == FolderState::kStrange) continue;
     table.add({report.address.name, to_string(report.state),
                report.server_pid == 0 ? "-" : std::to_string(report.server_pid), std::to_string(report.sessions),
                std::to_string(report.objects), size_text(report.used_bytes)});
@@ -164,14 +165,19 @@ int examine(bool clean) {
       case FolderState::kUnfinished:
         fmt::print("{}: {}: {}\n", name, to_string(report.state), report.note);
         break;
+      case FolderState::kStrange:
+        fmt::print("{}: {}, left alone: {}\n", name, to_string(report.state), report.note);
+        continue;
     }
-    if (clean && rpc::remove_folder(report.address)) {
-      fmt::print("{}: removed {}\n", name, report.address.folder);
-    } else {
+    if (!clean) {
       ++left;
+    } else if (auto objection = manager::clean_folder(report.address)) {
+      fmt::print("{}: left alone: {}\n", name, *objection);
+    } else {
+      fmt::print("{}: removed {}\n", name, report.address.folder);
     }
   }
-  if (clean) rpc::remove_ended_folders();
+  if (clean) manager::clean_ended_folders();
   if (reports.empty()) fmt::print("nothing in {}\n", rpc::runtime_root());
   if (left != 0 && !clean) fmt::print("`commonhold doctor --clean` removes what nobody uses\n");
   return unsound == 0 ? 0 : 1;

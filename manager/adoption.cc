@@ -1,15 +1,15 @@
 #include "manager/adoption.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cstddef>
 #include <fstream>
+#include <thread>
 
+#include "rpc/folder_removal.h"
 #include "shm/lock_file.h"
 #include "shm/object_table.h"
 #include "shm/recovery.h"
@@ -19,7 +19,9 @@ namespace commonhold::manager {
 
 namespace {
 
-constexpr int kRaces = 20;  // how often others may create or remove the folder while we look
+// How long others may be about to create, remove or examine the folder, one after the other, while we look.
+constexpr auto kRaceTimeout = std::chrono::seconds(2);
+constexpr auto kRacePause = std::chrono::milliseconds(1);
 
 ServerError already_running(const rpc::ManagerAddress& address, int pid) {
   return ServerError(
@@ -55,8 +57,24 @@ bool is_of_another_boot(const rpc::ManagerAddress& address) {
 
 bool is_same_file(const std::string& path, int fd) {
   struct stat by_path, by_fd;
-  return stat(path.c_str(), &by_path) == 0 && fstat(fd, &by_fd) == 0 && by_path.st_dev == by_fd.st_dev &&
+  return lstat(path.c_str(), &by_path) == 0 && fstat(fd, &by_fd) == 0 && by_path.st_dev == by_fd.st_dev &&
          by_path.st_ino == by_fd.st_ino;
+}
+
+bool exists(const std::string& path) {
+  struct stat found;
+  return lstat(path.c_str(), &found) == 0;
+}
+
+// Whether `pid`, which has the server's byte, serves the segment for others to see: one that is starting or ending, or
+// looks whether the folder can go, does not.
+bool is_announced(shm::Segment& segment, int pid) {
+  const shm::SegmentHeader& header = segment.header();
+  if (header.shutting_down.load(std::memory_order_acquire) != 0) return false;
+  const shm::Word server = header.server_session.load(std::memory_order_acquire);
+  if (server == 0 || server > shm::kMaxSessions) return false;
+  const auto session = static_cast<std::uint32_t>(server - 1);
+  return segment.session(session).pid.load(std::memory_order_relaxed) == static_cast<shm::Word>(pid);
 }
 
 // Removes a segment that this program cannot use, when nobody can miss it. Throws otherwise.
@@ -64,12 +82,28 @@ void replace_foreign(const rpc::ManagerAddress& address, const shm::SegmentError
                      const std::function<void(const std::string&)>& log) {
   rpc::Occupants occupants = rpc::occupants_of(address);
   if (occupants.server_pid != 0) throw already_running(address, occupants.server_pid);
-  bool replaceable = !occupants.has_clients && (address.is_anonymous() || is_of_another_boot(address));
-  if (!replaceable) throw from_segment(error);
+  if (!address.is_anonymous() && !is_of_another_boot(address)) throw from_segment(error);
+  if (rpc::remove_if_dead(address)) throw from_segment(error);
   log(fmt::format("replaced what was left in {}: {}", address.folder, error.what()));
-  rpc::remove_folder(address);
-  rpc::prepare_folder(address);
 }
+
+// A start that fails takes back the folder that it made. Others may be starting there by now: a segment stays.
+class UndoneFolder {
+ public:
+  explicit UndoneFolder(const rpc::ManagerAddress& address) : address_(address), made_(rpc::prepare_folder(address)) {}
+  ~UndoneFolder() {
+    if (!made_ || exists(address_.segment_file())) return;
+    unlink(address_.bell_file().c_str());
+    rmdir(address_.folder.c_str());
+  }
+  UndoneFolder(const UndoneFolder&) = delete;
+  UndoneFolder& operator=(const UndoneFolder&) = delete;
+  void keep() { made_ = false; }
+
+ private:
+  const rpc::ManagerAddress& address_;
+  bool made_;
+};
 
 }  // namespace
 
@@ -77,33 +111,25 @@ Tenure::Tenure(const rpc::ManagerAddress& address, std::uint64_t memory_limit,
                const std::function<void(const std::string&)>& log)
     : address_(address) {
   try {
-    rpc::prepare_folder(address);
+    if (memory_limit != 0) shm::Segment::check_memory_limit(memory_limit);
+    UndoneFolder folder(address_);
+    take_segment(memory_limit, log);
+    try {
+      announce();
+    } catch (...) {
+      segment_.reset();
+      if (!adopted_) (void)rpc::remove_if_dead(address_);
+      throw;
+    }
+    folder.keep();
   } catch (const rpc::AddressError& error) {
     throw ServerError(error.code() == rpc::AddressError::Code::kPermission ? ServerError::Code::kPermission
                                                                            : ServerError::Code::kSystem,
                       error.what());
+  } catch (const shm::SegmentError& error) {
+    throw from_segment(error);
   }
-  for (int race = 0; segment_ == nullptr; ++race) {
-    try {
-      adopted_ = access(address.segment_file().c_str(), F_OK) == 0;
-      segment_ = adopted_ ? shm::Segment::open(address.folder)
-                          : shm::Segment::create({address.folder, address.name, memory_limit});
-    } catch (const shm::SegmentError& error) {
-      using Code = shm::SegmentError::Code;
-      bool raced = error.code() == Code::kExists || error.code() == Code::kNotFound;
-      if (error.code() == Code::kForeignLayout) {
-        replace_foreign(address, error, log);
-      } else if (!raced) {
-        throw from_segment(error);
-      }
-      if (race == kRaces) throw from_segment(error);
-      rpc::prepare_folder(address);
-      continue;
-    }
-    if (!take_server_byte(address)) segment_.reset();
-    if (race == kRaces) throw already_running(address, 0);
-  }
-  announce();
+  rpc::remove_temporaries(address_);
   if (adopted_) {
     shm::ThreadContext* me = segment_->here();
     int recovered = shm::recover_all_dead(*segment_, *me);
@@ -117,19 +143,51 @@ Tenure::Tenure(const rpc::ManagerAddress& address, std::uint64_t memory_limit,
   }
 }
 
-// False when the segment was removed while we took the byte: there is another one by now, or none.
-bool Tenure::take_server_byte(const rpc::ManagerAddress& address) {
+// Opens or makes the segment and takes the server's byte of the lock file that belongs to it.
+void Tenure::take_segment(std::uint64_t memory_limit, const std::function<void(const std::string&)>& log) {
+  const auto end = std::chrono::steady_clock::now() + kRaceTimeout;
+  const auto late = [&] { return std::chrono::steady_clock::now() > end; };
+  for (;; std::this_thread::sleep_for(kRacePause)) {
+    try {
+      adopted_ = exists(address_.segment_file());
+      segment_ = adopted_ ? shm::Segment::adopt(address_.folder)
+                          : shm::Segment::create({address_.folder, address_.name, memory_limit});
+    } catch (const shm::SegmentError& error) {
+      using Code = shm::SegmentError::Code;
+      bool raced = error.code() == Code::kExists || error.code() == Code::kNotFound;
+      if (error.code() == Code::kForeignLayout) {
+        replace_foreign(address_, error, log);
+      } else if (!raced) {
+        throw;
+      }
+      if (late()) throw;
+      rpc::prepare_folder(address_);
+      continue;
+    }
+    if (take_server_byte()) return;
+    segment_.reset();
+    if (late()) throw already_running(address_, rpc::occupants_of(address_).server_pid);
+    rpc::prepare_folder(address_);
+  }
+}
+
+// False when the byte was not to be had, and may be soon: who has it is ending, or the segment was removed meanwhile.
+bool Tenure::take_server_byte() {
   shm::SegmentHeader& header = segment_->header();
   // The kernel's byte locks do not tell two servers of one process apart; the header does.
   if (segment_->joined() && header.server_session.load() == shm::index_of(segment_->session_index()) + 1) {
-    throw already_running(address, getpid());
+    throw already_running(address_, getpid());
   }
   if (!shm::try_lock_byte(segment_->lock_fd(), shm::kServerByte)) {
     int pid = 0;
     if (!shm::byte_is_locked(segment_->lock_fd(), shm::kServerByte, &pid)) return false;  // it left this moment
-    throw already_running(address, pid);
+    if (!is_announced(*segment_, pid)) return false;
+    throw already_running(address_, pid);
   }
-  if (is_same_file(address.segment_file(), segment_->memory_fd())) return true;
+  if (is_same_file(address_.segment_file(), segment_->memory_fd()) &&
+      is_same_file(address_.locks_file(), segment_->lock_fd())) {
+    return true;
+  }
   shm::unlock_byte(segment_->lock_fd(), shm::kServerByte);
   return false;
 }
@@ -163,8 +221,9 @@ void Tenure::close() {
   if (closed_) return;
   closed_ = true;
   segment_->header().shutting_down.store(1, std::memory_order_release);
-  // Files first, byte second: who finds the byte free finds no files to adopt.
-  rpc::remove_folder(address_);
+  // Files first, byte second: who finds the byte free finds no files to adopt. A folder of the name that is another one by
+  // now, because somebody removed ours, stays.
+  if (is_same_file(address_.segment_file(), segment_->memory_fd())) rpc::remove_folder(address_);
   withdraw();
 }
 
@@ -172,12 +231,7 @@ int remove_abandoned_folders(const rpc::ManagerAddress& own, std::chrono::second
   int removed = rpc::remove_ended_folders();
   for (const rpc::ManagerAddress& address : rpc::managers_of_user()) {
     if (!address.is_anonymous() || address.folder == own.folder) continue;
-    struct stat status;
-    if (stat(address.folder.c_str(), &status) != 0) continue;
-    if (std::chrono::seconds(time(nullptr) - status.st_ctime) < at_least_old) continue;
-    rpc::Occupants occupants = rpc::occupants_of(address);
-    if (occupants.server_pid != 0 || occupants.has_clients) continue;
-    if (rpc::remove_folder(address)) ++removed;
+    if (!rpc::remove_if_dead(address, at_least_old)) ++removed;
   }
   return removed;
 }

@@ -21,7 +21,8 @@ namespace commonhold::manager {
 // Holds a folder as its only server. Thread safety: none; made and ended by the server's owner.
 class Tenure {
  public:
-  // Throws ServerError: kAlreadyRunning, kForeignLayout, kPermission, kOutOfMemory, kInvalid, kSystem.
+  // Throws ServerError: kAlreadyRunning, kForeignLayout, kPermission, kOutOfMemory, kInvalid, kSystem; and leaves
+  // nothing then that was not there before.
   Tenure(const rpc::ManagerAddress& address, std::uint64_t memory_limit,
          const std::function<void(const std::string&)>& log);
   // Gives up the server byte. The folder stays for a successor unless close() was called.
@@ -36,7 +37,8 @@ class Tenure {
   void close();
 
  private:
-  bool take_server_byte(const rpc::ManagerAddress& address);
+  void take_segment(std::uint64_t memory_limit, const std::function<void(const std::string&)>& log);
+  bool take_server_byte();
   void announce();
   void withdraw();
 
@@ -45,9 +47,9 @@ class Tenure {
   bool adopted_ = false, closed_ = false;
 };
 
-// Removes the folders of anonymous managers whose server and clients are all gone, but for `own`; returns how many. A
-// younger folder may be in the making: its lock file has no locks yet.
-// REQUIRES: this process has none of them open but `own` (rpc::occupants_of).
+// Removes the folders of anonymous managers that are proven to be dead (rpc/folder_removal.h), but for `own`; returns how
+// many. A folder without a segment may be in the making: it is removed only when it is `at_least_old`.
+// REQUIRES: this process has none of them open but `own`.
 int remove_abandoned_folders(const rpc::ManagerAddress& own,
                              std::chrono::seconds at_least_old = std::chrono::seconds(60));
 

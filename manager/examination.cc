@@ -6,6 +6,7 @@
 #include "manager/adoption.h"
 #include "manager/control.h"
 #include "manager/inspection.h"
+#include "rpc/folder_removal.h"
 #include "shm/extents.h"
 #include "shm/object_types.h"
 #include "shm/references.h"
@@ -24,6 +25,8 @@ const char* to_string(FolderState state) {
       return "of another version";
     case FolderState::kUnfinished:
       return "unfinished";
+    case FolderState::kStrange:
+      return "no manager's folder";
   }
   return "unknown";
 }
@@ -36,6 +39,13 @@ FolderReport examine_folder(const rpc::ManagerAddress& address) {
   report.state = occupants.server_pid != 0 ? FolderState::kServed
                  : occupants.has_clients   ? FolderState::kOrphaned
                                            : FolderState::kAbandoned;
+  if (report.state == FolderState::kAbandoned) {
+    if (auto objection = rpc::why_not_a_managers(address)) {
+      report.state = FolderState::kStrange;
+      report.note = *objection;
+      return report;
+    }
+  }
   try {
     auto segment = shm::Segment::open(address.folder);
     const shm::SegmentHeader& header = segment->header();
@@ -77,6 +87,14 @@ std::vector<std::string> audit_abandoned(const rpc::ManagerAddress& address) {
     }
   });
   return found;
+}
+
+std::optional<std::string> clean_folder(const rpc::ManagerAddress& address) {
+  return rpc::remove_if_dead(address);
+}
+
+void clean_ended_folders() {
+  (void)rpc::remove_ended_folders();
 }
 
 std::shared_ptr<shm::Segment> open_to_look(const rpc::ManagerAddress& address) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,8 @@ enum class FolderState {
   kOrphaned,    // no server, but clients live: a new server of the name carries on
   kAbandoned,   // neither: a new server of the name finds the objects, cleaning removes them
   kForeign,     // neither, and this version cannot read the segment
-  kUnfinished,  // there is no segment in it
+  kUnfinished,  // there is no whole segment in it: its server died while it made the folder
+  kStrange,     // nothing proves that it is a manager's: nobody touches it
 };
 
 const char* to_string(FolderState state);
@@ -25,19 +27,24 @@ struct FolderReport {
   rpc::ManagerAddress address;
   FolderState state = FolderState::kUnfinished;
   int server_pid = 0;
-  std::uint32_t objects = 0;  // unknown (0) for foreign and unfinished ones
+  std::uint32_t objects = 0;  // unknown (0) for foreign, unfinished and strange ones
   std::uint64_t used_bytes = 0, limit_bytes = 0;
   std::uint32_t sessions = 0;  // clients
-  std::string note;            // why it is foreign
+  std::string note;            // why it is foreign, unfinished or strange
 };
 
-// Every folder of the user's. REQUIRES: this process has no segment open (rpc::occupants_of).
+// Every folder of the runtime root. REQUIRES: this process has no segment open (rpc::occupants_of).
 std::vector<FolderReport> examine_folders();
 FolderReport examine_folder(const rpc::ManagerAddress& address);
 
 // Recovers an abandoned segment as its next server would and checks every object in it; a sentence for each thing that
 // is wrong. Throws ServerError when somebody took it over meanwhile.
 std::vector<std::string> audit_abandoned(const rpc::ManagerAddress& address);
+
+// Removes what a dead manager left, objects included (rpc/folder_removal.h); why not otherwise.
+std::optional<std::string> clean_folder(const rpc::ManagerAddress& address);
+// Finishes removals that were killed.
+void clean_ended_folders();
 
 // Opens a manager's segment to look into it, joining nothing. Throws ControlError when there is none.
 std::shared_ptr<shm::Segment> open_to_look(const rpc::ManagerAddress& address);

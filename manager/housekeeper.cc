@@ -68,8 +68,8 @@ Housekeeper::Housekeeper(std::shared_ptr<shm::Segment> segment, Registry& regist
     epoll_event event{EPOLLIN, {.u64 = data}};
     return epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0;
   };
-  // For reading and writing, so that it does not hang up while no client has it open.
-  bell_ = open((segment_->folder() + "/bell").c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  // Open for reading and writing, so that it does not hang up while no client has it open.
+  bell_ = fcntl(segment_->bell_fd(), F_DUPFD_CLOEXEC, 0);
   epoll_ = epoll_create1(EPOLL_CLOEXEC);
   wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   bool watching = bell_ >= 0 && epoll_ >= 0 && wake_ >= 0 && add(wake_, kWake) &&

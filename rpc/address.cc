@@ -21,17 +21,23 @@ namespace {
 
 using Code = AddressError::Code;
 
-constexpr char kEndedPrefix[] = ".ended-";
-constexpr const char* kFiles[] = {"segment", "locks", "bell", "socket", "authkey"};
-
 AddressError system_error(const char* doing, const std::string& path, int error) {
   Code code = error == EACCES || error == EPERM ? Code::kPermission : Code::kSystem;
   return AddressError(code, fmt::format("{} {} failed: {}", doing, path, std::strerror(error)));
 }
 
-// Makes the folder where it is missing; refuses one that others could have prepared.
-void prepare_private_folder(const std::string& path) {
-  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) throw system_error("making the folder", path, errno);
+AddressError cannot_make(const std::string& path, int error) {
+  AddressError failure = system_error("making the folder", path, error);
+  if (error != ENOENT && error != EROFS && error != EACCES && error != EPERM && error != ENOTDIR) return failure;
+  return AddressError(failure.code(),
+                      fmt::format("{}; mount /dev/shm, or set {} to a folder of your own, best on a tmpfs",
+                                  failure.what(), kHomeVariable));
+}
+
+// Makes the folder where it is missing; refuses one that others could have prepared. True when it was made.
+bool prepare_private_folder(const std::string& path) {
+  const bool made = mkdir(path.c_str(), 0700) == 0;
+  if (!made && errno != EEXIST) throw cannot_make(path, errno);
   struct stat found;
   if (lstat(path.c_str(), &found) != 0) throw system_error("looking at the folder", path, errno);
   if (!S_ISDIR(found.st_mode)) {
@@ -49,6 +55,7 @@ void prepare_private_folder(const std::string& path) {
                        fmt::format("the folder {} lets other users in (mode {:04o}); run: chmod 700 {}", path,
                                    found.st_mode & 07777, path));
   }
+  return made;
 }
 
 struct CloseFolder {
@@ -58,23 +65,6 @@ using OpenFolder = std::unique_ptr<DIR, CloseFolder>;
 
 bool is_name_character(char c) {
   return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
-}
-
-// Removes what a manager leaves in its folder, the segment first: without it there is nothing to adopt.
-bool remove_files(const std::string& path) {
-  for (const char* file : kFiles) unlink((path + "/" + file).c_str());
-  // What a creator that was killed left under a temporary name: "segment.4711".
-  if (OpenFolder folder(opendir(path.c_str())); folder != nullptr) {
-    while (dirent* entry = readdir(folder.get())) {
-      std::string_view name = entry->d_name;
-      for (std::string_view file : kFiles) {
-        if (name.starts_with(file) && name.substr(file.size()).starts_with('.')) {
-          unlinkat(dirfd(folder.get()), entry->d_name, 0);
-        }
-      }
-    }
-  }
-  return rmdir(path.c_str()) == 0 || errno == ENOENT;
 }
 
 void check_name(std::string_view name) {
@@ -115,6 +105,11 @@ ManagerAddress address_from(std::string_view name_or_folder, bool anonymous_allo
 
 }  // namespace
 
+bool is_manager_name(std::string_view name) {
+  return !name.empty() && name.size() <= kMaxManagerName && name.front() != '.' &&
+         std::all_of(name.begin(), name.end(), is_name_character);
+}
+
 std::string runtime_root() {
   const char* home = std::getenv(kHomeVariable);
   if (home == nullptr || *home == '\0') return fmt::format("/dev/shm/commonhold-{}", geteuid());
@@ -128,7 +123,7 @@ std::string runtime_root() {
 }
 
 void prepare_runtime_root() {
-  prepare_private_folder(runtime_root());
+  (void)prepare_private_folder(runtime_root());
 }
 
 ManagerAddress address_of(std::string_view name_or_folder) {
@@ -146,9 +141,9 @@ ManagerAddress anonymous_address() {
   return {name, runtime_root() + "/" + name, true};
 }
 
-void prepare_folder(const ManagerAddress& address) {
+bool prepare_folder(const ManagerAddress& address) {
   if (address.under_root) prepare_runtime_root();
-  prepare_private_folder(address.folder);
+  return prepare_private_folder(address.folder);
 }
 
 std::vector<ManagerAddress> managers_of_user() {
@@ -161,9 +156,7 @@ std::vector<ManagerAddress> managers_of_user() {
   }
   while (dirent* entry = readdir(folder.get())) {
     std::string_view name = entry->d_name;
-    if (name.front() == '.' || name.size() > kMaxManagerName ||
-        !std::all_of(name.begin(), name.end(), is_name_character))
-      continue;
+    if (!is_manager_name(name)) continue;
     ManagerAddress address{std::string(name), root + "/" + std::string(name), true};
     struct stat status;
     if (lstat(address.folder.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) found.push_back(std::move(address));
@@ -172,31 +165,11 @@ std::vector<ManagerAddress> managers_of_user() {
   return found;
 }
 
-bool remove_folder(const ManagerAddress& address) {
-  std::string folder = address.folder;
-  if (address.under_root) {
-    // Moved out of the way in one step, so that a new server of the name never meets half a folder.
-    std::string aside = fmt::format("{}/{}{}-{}", runtime_root(), kEndedPrefix, getpid(), address.name);
-    if (rename(folder.c_str(), aside.c_str()) == 0) folder = aside;
-  }
-  return remove_files(folder);
-}
-
-int remove_ended_folders() {
-  int removed = 0;
-  std::string root = runtime_root();
-  if (OpenFolder folder(opendir(root.c_str())); folder != nullptr) {
-    while (dirent* entry = readdir(folder.get())) {
-      std::string_view name = entry->d_name;
-      if (name.starts_with(kEndedPrefix) && remove_files(root + "/" + std::string(name))) ++removed;
-    }
-  }
-  return removed;
-}
-
 Occupants occupants_of(const ManagerAddress& address) {
   Occupants found;
-  int file = open(address.locks_file().c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  struct stat status;
+  if (lstat(address.locks_file().c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return found;
+  int file = open(address.locks_file().c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (file < 0) return found;
   struct flock server = {};
   server.l_type = F_WRLCK;

@@ -62,18 +62,14 @@ ManagerAddress anonymous_address();
 // Of a name or folder that somebody serves or served, "anonymous-..." included. As address_of otherwise.
 ManagerAddress existing_address(std::string_view name_or_folder);
 
-// Makes the manager's own folder where it is missing, mode 0700, and checks it like the root.
-void prepare_folder(const ManagerAddress& address);
+// 1 to 63 of [A-Za-z0-9._-], not beginning with '.': what a folder of the root is called.
+bool is_manager_name(std::string_view name);
+
+// Makes the manager's own folder where it is missing, mode 0700, and checks it like the root. True when it was made.
+bool prepare_folder(const ManagerAddress& address);
 
 // Everything in the runtime root that looks like a manager, in the order of names.
 std::vector<ManagerAddress> managers_of_user();
-
-// Removes what a manager leaves in its folder, then the folder when it is empty. True when the folder is
-// gone. REQUIRES: no server and no client of it lives.
-bool remove_folder(const ManagerAddress& address);
-
-// Removes what remove_folder() was killed over; returns how many folders.
-int remove_ended_folders();
 
 // Who holds the locks of a folder, as the kernel says.
 struct Occupants {

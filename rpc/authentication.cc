@@ -44,12 +44,15 @@ AddressError file_error(const char* doing, const std::string& path, int error) {
 }
 
 std::optional<Authkey> read_key_file(const std::string& path) {
-  int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  struct stat status;
+  if (lstat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+    throw AddressError(AddressError::Code::kSystem, fmt::format("the key file {} is no plain file; remove it", path));
+  }
+  int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (file < 0) {
     if (errno == ENOENT) return std::nullopt;
     throw file_error("opening", path, errno);
   }
-  struct stat status;
   std::string bytes(kMaxKeyBytes, '\0');
   ssize_t size = fstat(file, &status) == 0 ? read(file, bytes.data(), bytes.size()) : -1;
   int error = errno;

@@ -64,6 +64,12 @@ int listen_in_folder(const std::string& folder) {
 }
 
 int connect_to_folder(const std::string& folder) {
+  struct stat status;
+  if (lstat((folder + "/socket").c_str(), &status) != 0) return -1;
+  if (!S_ISSOCK(status.st_mode)) {  // no link is followed to somebody else's
+    errno = ENOTSOCK;
+    return -1;
+  }
   int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (connection < 0) return -1;
   int result;

@@ -10,12 +10,13 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <boost/interprocess/file_mapping.hpp>
 #include <boost/interprocess/mapped_region.hpp>
 #include <fstream>
 
 #include "shm/extents.h"
+#include "shm/folder.h"
 #include "shm/heap.h"
+#include "shm/lock_file.h"
 #include "shm/object_table.h"
 #include "shm/segment_registry.h"
 
@@ -24,29 +25,6 @@ namespace commonhold::shm {
 namespace {
 
 using Code = SegmentError::Code;
-
-SegmentError system_error(const std::string& what, const std::string& path, int error) {
-  Code code = error == ENOENT                                         ? Code::kNotFound
-              : error == EACCES || error == EPERM                     ? Code::kPermission
-              : error == ENOSPC || error == EDQUOT || error == ENOMEM ? Code::kOutOfMemory
-              : error == EEXIST                                       ? Code::kExists
-                                                                      : Code::kSystem;
-  return SegmentError(code, fmt::format("cannot {} {}: {}", what, path, strerror(error)));
-}
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 std::string read_boot_id() {
   std::string id;
@@ -67,11 +45,7 @@ std::uint64_t tables_end(std::uint64_t max_extents, SegmentHeader& header) {
 }
 
 void make_folder(const std::string& folder) {
-  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) throw system_error("make the folder", folder, errno);
-}
-
-void make_fifo(const std::string& path) {
-  if (mkfifo(path.c_str(), 0600) != 0 && errno != EEXIST) throw system_error("make the bell", path, errno);
+  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) throw segment_system_error("make the folder", folder, errno);
 }
 
 // Says in words why a header is not ours, or nothing.
@@ -139,32 +113,34 @@ Segment::~Segment() {
   SegmentRegistry::instance().remove(this);  // last: who opens the file again waits for this
 }
 
+void Segment::check_memory_limit(std::uint64_t bytes) {
+  if (bytes < kExtent) {
+    throw SegmentError(Code::kInvalid,
+                       fmt::format("a memory limit of {} bytes is too small; {} is the least", bytes, kExtent));
+  }
+  if (bytes > kMostBytes) {
+    throw SegmentError(Code::kInvalid,
+                       fmt::format("a memory limit of {} bytes is too large; {} is the most", bytes, kMostBytes));
+  }
+}
+
 std::shared_ptr<Segment> Segment::create(const CreateOptions& options) {
   if (options.name.size() > kMaxNameBytes) {
     throw SegmentError(Code::kInvalid, fmt::format("the name \"{}\" has {} bytes; at most {} are allowed", options.name,
                                                    options.name.size(), kMaxNameBytes));
   }
+  if (options.memory_limit != 0) check_memory_limit(options.memory_limit);
   make_folder(options.folder);
-  std::string path = options.folder + "/segment";
-  std::string temporary = fmt::format("{}.{}", path, getpid());
+  const Folder folder(options.folder);
+  const std::string path = options.folder + "/segment";
+  const std::string temporary = fmt::format("segment.{}", getpid());
 
   struct statvfs space {};
-  if (statvfs(options.folder.c_str(), &space) != 0) throw system_error("look at", options.folder, errno);
-  std::uint64_t limit = options.memory_limit != 0
-                            ? options.memory_limit
-                            : std::min<std::uint64_t>(space.f_blocks * space.f_frsize, kMostBytes);
-  if (limit < kExtent) {
-    throw SegmentError(Code::kInvalid,
-                       fmt::format("a memory limit of {} bytes is too small; {} is the least", limit, kExtent));
-  }
-  if (limit > kMostBytes) {
-    throw SegmentError(Code::kInvalid,
-                       fmt::format("a memory limit of {} bytes is too large; {} is the most", limit, kMostBytes));
-  }
-
-  unlink(temporary.c_str());
-  Descriptor fd(::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (fd.get() < 0) throw system_error("make", temporary, errno);
+  if (fstatvfs(folder.fd(), &space) != 0) throw segment_system_error("look at", options.folder, errno);
+  const std::uint64_t limit = options.memory_limit != 0
+                                  ? options.memory_limit
+                                  : std::min<std::uint64_t>(space.f_blocks * space.f_frsize, kMostBytes);
+  check_memory_limit(limit);
 
   SegmentHeader header{};
   header.magic = kMagic;
@@ -175,30 +151,43 @@ std::shared_ptr<Segment> Segment::create(const CreateOptions& options) {
   header.data_at = tables_end(header.max_extents, header);
   header.total_bytes = header.data_at + header.max_extents * kExtent;
   options.name.copy(header.name, kMaxNameBytes);
-  if (getrandom(&header.nonce, sizeof header.nonce, 0) < 0) throw system_error("draw random bytes for", path, errno);
+  if (getrandom(&header.nonce, sizeof header.nonce, 0) < 0) {
+    throw segment_system_error("draw random bytes for", path, errno);
+  }
 
+  // The header first: what a maker that dies leaves under the temporary name shows whose it is.
+  unlinkat(folder.fd(), temporary.c_str(), 0);
+  const FileDescriptor fd(openat(folder.fd(), temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (fd.get() < 0) throw segment_system_error("make", options.folder + "/" + temporary, errno);
   int error = 0;
-  if (ftruncate(fd.get(), static_cast<off_t>(header.total_bytes)) != 0) error = errno;
+  if (pwrite(fd.get(), static_cast<void*>(&header), sizeof header, 0) != sizeof header) error = errno;
+  if (error == 0 && ftruncate(fd.get(), static_cast<off_t>(header.total_bytes)) != 0) error = errno;
   if (error == 0) error = posix_fallocate(fd.get(), 0, static_cast<off_t>(header.objects_at));
-  if (error == 0 && pwrite(fd.get(), static_cast<void*>(&header), sizeof header, 0) != sizeof header) error = errno;
+  // The bell before the segment has its name: who finds a segment finds all of it.
+  if (error == 0 && mkfifoat(folder.fd(), "bell", 0600) != 0 && errno != EEXIST) error = errno;
   // link() and not rename(): it fails when somebody else was first.
-  if (error == 0 && link(temporary.c_str(), path.c_str()) != 0) error = errno;
-  unlink(temporary.c_str());
-  if (error != 0) throw system_error("make the segment", path, error);
-  make_fifo(options.folder + "/bell");
-  return open(options.folder);
+  if (error == 0 && linkat(folder.fd(), temporary.c_str(), folder.fd(), "segment", 0) != 0) error = errno;
+  unlinkat(folder.fd(), temporary.c_str(), 0);
+  if (error != 0) throw segment_system_error("make the segment", path, error);
+  // `fd` is open until then: nobody takes the file for one without users.
+  try {
+    return adopt(options.folder);
+  } catch (...) {
+    if (folder.still_names("segment", fd.get()) && !is_in_use_elsewhere(fd.get())) {
+      unlinkat(folder.fd(), "segment", 0);
+      unlinkat(folder.fd(), "locks", 0);
+    }
+    throw;
+  }
 }
 
-std::shared_ptr<Segment> Segment::open(const std::string& folder) {
-  std::string path = folder + "/segment";
+std::shared_ptr<Segment> Segment::open(const std::string& folder_path, bool make_companions) {
+  const std::string path = folder_path + "/segment";
   std::lock_guard opening(SegmentRegistry::instance().opening);
-  int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
-  if (fd < 0) throw system_error("open the segment", path, errno);
-  std::shared_ptr<Segment> segment(new Segment);
-  segment->memory_fd_ = fd;
-  segment->folder_ = folder;
+  const Folder folder(folder_path);
+  FileDescriptor file = folder.open_file("segment");
   struct stat status {};
-  if (fstat(fd, &status) != 0) throw system_error("look at", path, errno);
+  if (fstat(file.get(), &status) != 0) throw segment_system_error("look at", path, errno);
   if (auto known = SegmentRegistry::instance().find(status.st_dev, status.st_ino)) return known;
   if (status.st_uid != geteuid() && geteuid() != 0) {
     throw SegmentError(Code::kPermission,
@@ -206,7 +195,7 @@ std::shared_ptr<Segment> Segment::open(const std::string& folder) {
   }
 
   SegmentHeader header{};
-  ssize_t got = pread(fd, static_cast<void*>(&header), sizeof header, 0);
+  ssize_t got = pread(file.get(), static_cast<void*>(&header), sizeof header, 0);
   if (got != sizeof header) {
     throw SegmentError(Code::kForeignLayout, fmt::format("{} has {} bytes, less than a header", path, got));
   }
@@ -215,37 +204,47 @@ std::shared_ptr<Segment> Segment::open(const std::string& folder) {
     throw SegmentError(Code::kForeignLayout,
                        fmt::format("{} cannot be used: {}. Stop the programs that use it and remove {}, or use the "
                                    "version that made it",
-                                   path, why, folder));
+                                   path, why, folder_path));
   }
+  std::shared_ptr<Segment> segment(new Segment);
+  segment->folder_ = folder_path;
   segment->tables_ = {header.sessions_at, header.threads_at, header.objects_at, header.extents_at,
                       header.granules_at, header.data_at,    header.max_extents};
+  segment->memory_fd_ = file.release();
   segment->map_file(path);
-  segment->open_companions();
+  segment->lock_fd_ = folder.open_file("locks", make_companions ? O_CREAT : 0).release();
+  segment->bell_fd_ = folder.open_bell(make_companions).release();
+  // Its files go one after the other when a manager ends, the segment before the lock file: while the segment is there,
+  // the lock file is the one that belongs to it.
+  if (!folder.still_names("segment", segment->memory_fd_) || !folder.still_names("locks", segment->lock_fd_)) {
+    throw SegmentError(Code::kNotFound, fmt::format("the manager in {} ended while it was opened", folder_path));
+  }
   SegmentRegistry::instance().add(status.st_dev, status.st_ino, segment);
   return segment;
 }
 
+namespace {
+
+// The open file as Boost maps it: by its descriptor, so that nothing else can have its name by now.
+struct OpenFile {
+  int fd;
+  boost::interprocess::mapping_handle_t get_mapping_handle() const {
+    return boost::interprocess::ipcdetail::mapping_handle_from_file_handle(fd);
+  }
+};
+
+}  // namespace
+
 void Segment::map_file(const std::string& path) {
   try {
-    boost::interprocess::file_mapping file(path.c_str(), boost::interprocess::read_write);
-    mapping_ =
-        std::make_unique<Mapping>(Mapping{boost::interprocess::mapped_region(file, boost::interprocess::read_write)});
+    mapping_ = std::make_unique<Mapping>(
+        Mapping{boost::interprocess::mapped_region(OpenFile{memory_fd_}, boost::interprocess::read_write)});
   } catch (const boost::interprocess::interprocess_exception& failure) {
-    throw system_error("map", path, failure.get_native_error());
+    throw segment_system_error("map", path, failure.get_native_error());
   }
   base_ = static_cast<std::byte*>(mapping_->region.get_address());
   madvise(base_, mapping_->region.get_size(), MADV_DONTDUMP);
   (void)holds_after_growth(0, 0);
-}
-
-void Segment::open_companions() {
-  std::string locks = folder_ + "/locks";
-  lock_fd_ = ::open(locks.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (lock_fd_ < 0) throw system_error("open", locks, errno);
-  std::string bell = folder_ + "/bell";
-  // Read and write: opening never waits for a peer, and writing never meets a closed end.
-  bell_fd_ = ::open(bell.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
-  if (bell_fd_ < 0) throw system_error("open", bell, errno);
 }
 
 bool Segment::holds_after_growth(Offset offset, std::uint64_t size) const {

@@ -14,26 +14,15 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "shm/ids.h"
 #include "shm/layout.h"
+#include "shm/segment_error.h"
 #include "shm/thread_context.h"
 
 namespace commonhold::shm {
-
-// Why a segment could not be made or joined; what() says it in a sentence.
-class SegmentError : public std::runtime_error {
- public:
-  enum class Code { kNotFound, kExists, kPermission, kForeignLayout, kOutOfMemory, kInvalid, kSystem };
-  SegmentError(Code code, const std::string& message) : std::runtime_error(message), code_(code) {}
-  Code code() const { return code_; }
-
- private:
-  Code code_;
-};
 
 class Segment : public std::enable_shared_from_this<Segment> {
  public:
@@ -43,12 +32,18 @@ class Segment : public std::enable_shared_from_this<Segment> {
     std::uint64_t memory_limit = 0;  // bytes for objects; 0 = all that the file system holds
   };
 
-  // Makes the segment under a temporary name and renames it. Throws SegmentError (kExists when there is one).
+  // Makes the segment under a temporary name and links it to its own. Throws SegmentError: kExists when there is one,
+  // kInvalid before anything is made. A death at any instruction leaves a folder in which the next create() or adopt()
+  // finds its way.
   static std::shared_ptr<Segment> create(const CreateOptions& options);
+  // kInvalid for a memory limit that create() refuses.
+  static void check_memory_limit(std::uint64_t bytes);
 
   // Maps an existing segment; gives the same object for the same folder. Throws SegmentError: kNotFound,
   // kForeignLayout (magic, version, layout, boot: the message says which), kPermission.
-  static std::shared_ptr<Segment> open(const std::string& folder);
+  static std::shared_ptr<Segment> open(const std::string& folder) { return open(folder, false); }
+  // The same for its next server: makes the lock file and the bell where their maker died before it made them.
+  static std::shared_ptr<Segment> adopt(const std::string& folder) { return open(folder, true); }
 
   ~Segment();
   Segment(const Segment&) = delete;
@@ -65,6 +60,7 @@ class Segment : public std::enable_shared_from_this<Segment> {
   const Tables& tables() const { return tables_; }
   int memory_fd() const { return memory_fd_; }
   int lock_fd() const { return lock_fd_; }
+  int bell_fd() const { return bell_fd_; }
 
   // REQUIRES: the caller knows that `offset` holds a T (it wrote it, or checked it).
   template <typename T>
@@ -155,8 +151,8 @@ class Segment : public std::enable_shared_from_this<Segment> {
   friend class ReservedSession;
   friend class ContextsOfThread;
   Segment();
+  static std::shared_ptr<Segment> open(const std::string& folder, bool make_companions);
   void map_file(const std::string& path);
-  void open_companions();
   bool holds_after_growth(Offset offset, std::uint64_t size) const;
   ThreadContext* here_slowly();
   bool join_reserved();

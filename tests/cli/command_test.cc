@@ -8,6 +8,7 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <sstream>
 
 #include "cli/size.h"
@@ -350,19 +351,21 @@ TEST_CASE("the doctor finds what a killed server left, audits it, and cleans onl
     for (const char* name : {"dead", "orphaned"}) {
       test::kill_server(ground.address(name));
     }
-    std::filesystem::create_directory(ground.root() + "/empty");
-    std::filesystem::permissions(ground.root() + "/empty", std::filesystem::perms::owner_all);
+    // Its maker was killed before the segment had its name.
+    std::filesystem::create_directory(ground.root() + "/unmade");
+    std::filesystem::permissions(ground.root() + "/unmade", std::filesystem::perms::owner_all);
+    std::ofstream(ground.root() + "/unmade/segment.4711") << "COMHOLD1";
     auto report = run_command({"doctor"});
     INFO(report.out);
     REQUIRE(report.status == 0);
     REQUIRE_THAT(report.out, Contains("alive: served by process") &&
                                  Contains("dead: its server died and nobody uses it: 1 objects") &&
                                  Contains("orphaned: its server died, 1 clients go on") &&
-                                 Contains("empty: unfinished") && Contains("--clean"));
+                                 Contains("unmade: unfinished") && Contains("--clean"));
     REQUIRE_THAT(report.out, !Contains("unsound"));
     auto cleaned = run_command({"doctor", "--clean"});
     REQUIRE_THAT(cleaned.out,
-                 Contains("removed " + ground.root() + "/dead") && Contains("removed " + ground.root() + "/empty"));
+                 Contains("removed " + ground.root() + "/dead") && Contains("removed " + ground.root() + "/unmade"));
     REQUIRE(std::filesystem::exists(ground.root() + "/orphaned"));
     REQUIRE_FALSE(std::filesystem::exists(ground.root() + "/dead"));
     kill(client, SIGKILL);

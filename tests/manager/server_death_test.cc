@@ -114,15 +114,21 @@ TEST_CASE("abandoned anonymous folders are removed, those with a server or a cli
       pause();
     });
     REQUIRE(test::eventually([&]() { return joined->load(); }));
-    std::filesystem::create_directory(ground.root() + "/.ended-1-anonymous-1-2");  // its remover was killed
-    REQUIRE(manager::remove_abandoned_folders({}) == 1);                           // all others are young
+    // One whose remover was killed; and one that is being made, for all that can be seen.
+    const std::string young = ground.root() + "/anonymous-1-0123456789abcdef";
+    for (const std::string& folder : {ground.root() + "/.ended-1-anonymous-1-2", young}) {
+      std::filesystem::create_directory(folder);
+      std::filesystem::permissions(folder, std::filesystem::perms::owner_all);
+    }
+    REQUIRE(manager::remove_abandoned_folders({}) == 2);
+    REQUIRE(std::filesystem::exists(young));
     REQUIRE(manager::remove_abandoned_folders({}, std::chrono::seconds(0)) == 1);
     REQUIRE_FALSE(std::filesystem::exists(abandoned.folder()));
     REQUIRE(std::filesystem::exists(orphaned.folder()));
     REQUIRE(std::filesystem::exists(served.folder()));
     kill(client, SIGKILL);
     test::wait_for(client);
-    REQUIRE(manager::remove_abandoned_folders({}, std::chrono::seconds(0)) == 1);
+    REQUIRE(manager::remove_abandoned_folders({}) == 1);
   }
   REQUIRE(ground.leftovers() == "");
 }

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "rpc/folder_removal.h"
 #include "shm/layout.h"
 #include "shm/lock_file.h"
 #include "support/process_shared.h"
