@@ -58,11 +58,6 @@ bool in_time(Status status, Object& queue, const char* operation) {
   throw_status(status, queue, operation);
 }
 
-// The same for one of many: what keeps it from coming, after others were taken, is for the next call to say.
-bool one_more(Status status, Object& queue, std::uint64_t taken) {
-  return taken != 0 ? status == Status::kOk : in_time(status, queue, "take from");
-}
-
 // When a process that was stopped holds the queue, its being full or empty is not the reason.
 std::string holder_of(Object& queue, bool putting) {
   const shm::AnyQueue& structure = queue_of(queue);
@@ -82,33 +77,28 @@ bool queue_put(Object& queue, const Item& item, std::int64_t wait, Word priority
 }
 
 std::uint64_t queue_put_many(Object& queue, std::span<const Item> items, std::int64_t wait) {
-  const shm::AnyQueue& structure = open_queue(queue);
-  const shm::Deadline deadline = open_until(queue, wait);
   std::uint64_t done = 0;
-  if (structure.is_ring()) {
-    (void)in_time(structure.ring().put_many(here(queue), to_shm(items), deadline, done), queue, "put into");
-    return done;
-  }
-  for (; done < items.size(); ++done) {
-    if (!in_time(structure.ordered().put(here(queue), to_shm(items[done]), 0, deadline), queue, "put into")) break;
-  }
+  const std::vector<shm::Item> all = to_shm(items);
+  const Status status = open_queue(queue).visit(
+      [&](auto& found) { return found.put_many(here(queue), all, open_until(queue, wait), done); });
+  (void)in_time(status, queue, "put into");
   return done;
 }
 
 std::uint64_t queue_put_many_fixed(Object& queue, const void* items, std::uint64_t count, std::uint64_t stride,
                                    std::int64_t wait, ItemKind kind) {
   const shm::AnyQueue& structure = open_queue(queue);
-  const shm::Deadline deadline = open_until(queue, wait);
-  std::uint64_t done = 0;
   if (structure.is_ring()) {
-    (void)in_time(structure.ring().put_fixed(here(queue), items, count, stride, deadline, done), queue, "put into");
+    std::uint64_t done = 0;
+    const Status status = structure.ring().put_fixed(here(queue), items, count, stride, open_until(queue, wait), done);
+    (void)in_time(status, queue, "put into");
     return done;
   }
-  for (; done < count; ++done) {
-    const shm::Item item{to_shm(kind), static_cast<const std::byte*>(items) + done * stride, stride};
-    if (!in_time(structure.ordered().put(here(queue), item, 0, deadline), queue, "put into")) break;
+  std::vector<Item> all(count);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    all[i] = {kind, static_cast<const std::byte*>(items) + i * stride, stride};
   }
-  return done;
+  return queue_put_many(queue, all, wait);
 }
 
 bool queue_get(Object& queue, std::string& item, std::int64_t wait, Word* priority) {
@@ -154,34 +144,48 @@ bool queue_take_if_equal(Object& queue, const Item& expected, Word* priority) {
 }
 
 std::vector<std::string> queue_get_many(Object& queue, std::uint64_t most, std::int64_t wait) {
-  const shm::AnyQueue& structure = open_queue(queue);
+  shm::CopiedItems copied;
+  const Status status = open_queue(queue).visit(
+      [&](auto& found) { return found.get_many(here(queue), most, copied, open_until(queue, wait)); });
   std::vector<std::string> items;
-  if (structure.is_ring()) {
-    (void)in_time(structure.ring().get_many(here(queue), most, items, open_until(queue, wait)), queue, "take from");
-    return items;
-  }
-  for (std::string item; items.size() < most; items.push_back(std::move(item))) {
-    const shm::Deadline deadline = open_until(queue, items.empty() ? wait : 0);
-    if (!one_more(structure.ordered().get(here(queue), item, nullptr, deadline), queue, items.size())) break;
-  }
+  if (!in_time(status, queue, "take from")) return items;
+  items.reserve(copied.count());
+  for (std::uint64_t i = 0; i < copied.count(); ++i) items.push_back(copied.bytes(i));
   return items;
 }
 
-std::uint64_t queue_get_many_fixed(Object& queue, void* items, std::size_t size, std::uint64_t most,
-                                   std::uint64_t stride, std::int64_t wait) {
-  const shm::AnyQueue& structure = open_queue(queue);
+std::uint64_t queue_get_many_fixed(Object& queue, void* items, std::size_t size, std::uint64_t room,
+                                   std::uint64_t stride, std::int64_t wait, std::uint64_t most, bool& more) {
   std::uint64_t got = 0;
-  if (structure.is_ring()) {
-    (void)in_time(structure.ring().get_many_fixed(here(queue), items, size, most, stride, open_until(queue, wait), got),
-                  queue, "take from");
-    return got;
-  }
-  for (; got < most; ++got) {
-    const shm::Deadline deadline = open_until(queue, got == 0 ? wait : 0);
-    std::byte* const to = static_cast<std::byte*>(items) + got * stride;
-    if (!one_more(structure.ordered().get_fixed(here(queue), to, size, nullptr, deadline), queue, got)) break;
-  }
+  const Status status = open_queue(queue).visit([&](auto& found) {
+    return found.get_many_fixed(here(queue), items, size, room, stride, open_until(queue, wait), got, most);
+  });
+  more = status == Status::kRetry;
+  if (!more) (void)in_time(status, queue, "take from");
   return got;
+}
+
+SeenItems queue_peek_many(Object& queue, std::uint64_t most, std::int64_t wait) {
+  shm::CopiedItems copied;
+  const Status status = open_queue(queue).visit(
+      [&](auto& found) { return found.peek_many(here(queue), most, copied, open_until(queue, wait)); });
+  SeenItems seen;
+  if (!in_time(status, queue, "take from")) return seen;
+  seen.items.reserve(copied.count());
+  for (std::uint64_t i = 0; i < copied.count(); ++i) {
+    seen.items.push_back({static_cast<ItemKind>(copied.kind(i)), copied.bytes(i)});
+  }
+  seen.numbers = std::move(copied.numbers);
+  return seen;
+}
+
+std::uint64_t queue_take_seen(Object& queue, const SeenItems& seen, std::uint64_t count) {
+  const Status status =
+      open_queue(queue).visit([&](auto& found) { return found.take_seen(here(queue), seen.numbers, count); });
+  if (status == Status::kMismatch) return 0;
+  if (!in_time(status, queue, "take from")) return 0;
+  if (count != 0) tell_of_removal(queue);
+  return count;
 }
 
 std::uint64_t queue_size(Object& queue) {

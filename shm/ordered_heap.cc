@@ -62,12 +62,15 @@ Status OrderedHeap::merge(Offset a, Offset b, int depth, Offset& merged) {
   return merged != 0 ? Status::kOk : Status::kOutOfMemory;
 }
 
-Status OrderedHeap::with(Offset root, const OrderedNode& added, Offset& now) {
-  Offset single = make_node(added);
-  if (single == 0) return Status::kOutOfMemory;
-  Status status = merge(root, single, 0, now);
+Status OrderedHeap::merged(Offset a, Offset b, Offset& now) {
+  Status status = merge(a, b, 0, now);
   if (status != Status::kOk) undo();
   return status;
+}
+
+Status OrderedHeap::with(Offset root, const OrderedNode& added, Offset& now) {
+  Offset single = make_node(added);
+  return single != 0 ? merged(root, single, now) : Status::kOutOfMemory;
 }
 
 Status OrderedHeap::without_first(Offset root, Offset& now) {

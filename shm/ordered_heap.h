@@ -39,6 +39,8 @@ class OrderedHeap {
 
   // The new root, or kOutOfMemory, or kCorrupt; these leave everything as it was.
   Status with(Offset root, const OrderedNode& added, Offset& now);
+  // Of two heaps that share nothing. A node of either that is copied is freed with what was replaced.
+  Status merged(Offset a, Offset b, Offset& now);
   Status without_first(Offset root, Offset& now);
   // Sees to it that any one item of the heap below `root` can be taken without more memory; kOutOfMemory.
   Status reserve_for_take(Offset root);

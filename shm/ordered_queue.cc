@@ -67,6 +67,17 @@ Status OrderedQueue::copy_out(Offset box, Copy&& copy) const {
   return copy(kind, segment().at<std::byte>(bytes), size);
 }
 
+Status OrderedQueue::add_flight_page(ThreadContext& me, FlightPage*& added) const {
+  Offset page = 0;
+  Status status = take_chunk(me, ChunkOwner(where_.object, kFlightArena), sizeof(FlightPage), page);
+  if (status != Status::kOk) return status;
+  zero_words(segment().at<std::byte>(page), sizeof(FlightPage));
+  added = segment().at<FlightPage>(page);
+  added->next.store(own(control_->flights), std::memory_order_release);
+  control_->flights.store(page, std::memory_order_release);
+  return Status::kOk;
+}
+
 // A free flight, in a new page where there is none.
 Status OrderedQueue::free_flight(ThreadContext& me, Flight*& found) const {
   found = nullptr;
@@ -76,15 +87,10 @@ Status OrderedQueue::free_flight(ThreadContext& me, Flight*& found) const {
       })) {
     return Status::kOk;
   }
-  Offset page = 0;
-  Status status = take_chunk(me, ChunkOwner(where_.object, kFlightArena), sizeof(FlightPage), page);
-  if (status != Status::kOk) return status;
-  zero_words(segment().at<std::byte>(page), sizeof(FlightPage));
-  auto* made = segment().at<FlightPage>(page);
-  made->next.store(own(control_->flights), std::memory_order_release);
-  control_->flights.store(page, std::memory_order_release);
-  found = &made->flights[0];
-  return Status::kOk;
+  FlightPage* page = nullptr;
+  Status status = add_flight_page(me, page);
+  if (status == Status::kOk) found = &page->flights[0];
+  return status;
 }
 
 // An item whose consumer died: the one that comes first among them. kNotFound.

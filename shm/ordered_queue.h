@@ -1,8 +1,8 @@
 // A queue under one lock, for what a ring cannot do: last in first out, by priority, and items that are delivered again
 // when their consumer dies before it called task_done.
 //
-// A put swaps the root of the items' heap (ordered_heap.h), a take swaps it back or claims a returned flight
-// (queue_flights.h): one store each. `count` and `puts` follow under the lock and are derived after a death. A put
+// A put of one or many items swaps the root of the items' heap (ordered_heap.h), a take swaps it back (of many:
+// ordered_bulk.h) or claims a returned flight (queue_flights.h): one store each. `count` and `puts` follow under the lock and are derived after a death. A put
 // keeps as many nodes free as a take needs, so that a full segment can be drained; only a page for more than 25 items
 // in flight has to be found then.
 //
@@ -13,12 +13,15 @@
 // Deadlines, errors and thread safety as Queue.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
 #include "shm/links.h"
 #include "shm/object_address.h"
+#include "shm/ordered_bulk.h"
 #include "shm/ordered_heap.h"
+#include "shm/queue_bulk.h"
 #include "shm/queue_flights.h"
 
 namespace commonhold::shm {
@@ -64,7 +67,15 @@ class OrderedQueue {
   Status get(ThreadContext& me, std::string& taken, Word* priority, Deadline deadline) const;
   Status get_fixed(ThreadContext& me, void* taken, std::uint64_t size, Word* priority, Deadline deadline) const;
 
-  // As Queue's.
+  // As Queue's. Many items are put, or taken, by one store of the root; those that were returned, which a bulk take
+  // takes as well, are returned again when it dies. Fewer are taken where memory for more is missing.
+  Status put_many(ThreadContext& me, std::span<const Item> items, Deadline deadline, std::uint64_t& done) const;
+  Status get_many(ThreadContext& me, std::uint64_t most, CopiedItems& items, Deadline deadline) const;
+  Status get_many_fixed(ThreadContext& me, void* items, std::uint64_t size, std::uint64_t most, std::uint64_t stride,
+                        Deadline deadline, std::uint64_t& got, std::uint64_t all = 0) const;
+  Status peek_many(ThreadContext& me, std::uint64_t most, CopiedItems& items, Deadline deadline) const;
+  Status take_seen(ThreadContext& me, std::span<const Word> numbers, std::uint64_t& count) const;
+
   Status peek(ThreadContext& me, ItemKind& kind, std::string& item, Deadline deadline) const;
   Status take_if_equal(ThreadContext& me, const Item& expected, Word* priority) const;
 
@@ -113,6 +124,19 @@ class OrderedQueue {
   template <typename Copy>
   Status take_returned(ThreadContext& me, Word* priority, Copy&& copy) const;
   Status free_flight(ThreadContext& me, Flight*& found) const;
+  Status add_flight_page(ThreadContext& me, FlightPage*& added) const;
+
+  // ordered_queue_bulk.cc
+  Status put_chain_locked(ThreadContext& me, std::span<const Item> put, Word priority) const;
+  Status pick_locked(ThreadContext& me, OrderedBulk& bulk, std::uint64_t most) const;
+  Status find_flights(ThreadContext& me, OrderedBulk& bulk, std::uint64_t& most) const;
+  void commit_picks(ThreadContext& me, OrderedBulk& bulk, Offset now) const;
+  Status copy_picks(std::span<const OrderedBulk::Pick> picks, CopiedItems& items) const;
+  template <typename Show>
+  Status take_many_locked(ThreadContext& me, OrderedBulk& bulk, std::uint64_t most, Show&& show) const;
+  template <typename Show, typename MakeRoom>
+  Status take_many(ThreadContext& me, std::uint64_t most, Deadline deadline, Show&& show, MakeRoom&& make_room) const;
+
   template <typename Copy>
   Status copy_out(Offset box, Copy&& copy) const;
   Status finish_flight(ThreadContext& me) const;

@@ -181,56 +181,89 @@ Status Queue::get(ThreadContext& me, std::string& item, Deadline deadline) const
   }
 }
 
-Status Queue::get_many(ThreadContext& me, std::uint64_t most, std::vector<std::string>& items,
-                       Deadline deadline) const {
+// Copied into one buffer: memory is allocated outside of the lock.
+Status Queue::copy_many(ThreadContext& me, std::uint64_t most, CopiedItems& items, Deadline deadline,
+                        bool takes) const {
   items.clear();
   if (most == 0) return Status::kOk;
-  // Copied into one buffer first: memory is allocated outside of the lock.
-  std::string bytes(4096, '\0');
-  std::vector<std::uint64_t> sizes(std::min<std::uint64_t>(most, 64));
   for (;;) {
-    std::uint64_t need = 0, count = 0;
+    items.make_room();
     bool large = false;
     Status status = get_with(me, most, deadline, [&](Offset& at, std::uint64_t available, std::uint64_t& taken) {
-      count = std::min({available, most, kMostInOneStep});
+      const std::uint64_t count = std::min({available, most, kMostInOneStep});
+      Offset next = at;
       auto each = [&](auto&& visit) {
-        Offset next = at;
+        next = at;
         for (std::uint64_t i = 0; i < count; ++i) {
           ItemPlace place;
           Status found = ring_.find_item(next, place);
           if (found != Status::kOk) return found;
-          visit(i, place);
+          visit(place);
           next = place.after;
         }
-        at = next;
         return Status::kOk;
       };
-      Offset from = at;
-      Status found = each([&](std::uint64_t, const ItemPlace& place) { need += place.size; });
+      std::uint64_t need = 0;
+      Status found = each([&](const ItemPlace& place) { need += place.size; });
+      if (found == Status::kOk) found = items.need(count, need);
       if (found != Status::kOk) return found;
-      if (need > bytes.size() || count > sizes.size()) return Status::kRetry;
-      at = from;
-      std::uint64_t used = 0;
-      found = each([&](std::uint64_t i, const ItemPlace& place) {
-        read_words(bytes.data() + used, ring_.segment().at<std::byte>(place.at), place.size);
-        used += sizes[i] = place.size;
+      found = each([&](const ItemPlace& place) {
+        items.add(place.kind, ring_.segment().at<std::byte>(place.at), place.size);
         large = large || place.large;
       });
+      if (found != Status::kOk || items.count() != count) return Status::kCorrupt;
+      items.numbers[0] = own(ring_.control().head);
+      if (!takes) return Status::kExists;  // seen, and not taken
+      at = next;
       taken = count;
-      return found;
+      return Status::kOk;
     });
-    if (large) help_reclaim(me);
-    if (status == Status::kRetry) {
-      bytes.resize(std::max<std::size_t>(need, bytes.size()));
-      sizes.resize(std::max<std::size_t>(count, sizes.size()));
-      continue;
-    }
-    if (status != Status::kOk) return status;
-    items.reserve(count);
-    std::uint64_t at = 0;
-    for (std::uint64_t i = 0; i < count; at += sizes[i++]) items.emplace_back(bytes, at, sizes[i]);
-    return Status::kOk;
+    if (large && takes) help_reclaim(me);
+    if (status != Status::kRetry) return status == Status::kExists ? Status::kOk : status;
   }
+}
+
+Status Queue::get_many(ThreadContext& me, std::uint64_t most, CopiedItems& items, Deadline deadline) const {
+  return copy_many(me, most, items, deadline, true);
+}
+
+Status Queue::get_many(ThreadContext& me, std::uint64_t most, std::vector<std::string>& items,
+                       Deadline deadline) const {
+  items.clear();
+  CopiedItems copied;
+  Status status = get_many(me, most, copied, deadline);
+  if (status != Status::kOk) return status;
+  items.reserve(copied.count());
+  for (std::uint64_t i = 0; i < copied.count(); ++i) items.push_back(copied.bytes(i));
+  return Status::kOk;
+}
+
+Status Queue::peek_many(ThreadContext& me, std::uint64_t most, CopiedItems& items, Deadline deadline) const {
+  return copy_many(me, most, items, deadline, false);
+}
+
+Status Queue::take_seen(ThreadContext& me, std::span<const Word> numbers, std::uint64_t& count) const {
+  const std::uint64_t wanted = std::min(count, numbers.size());
+  count = 0;
+  if (wanted == 0) return Status::kOk;
+  bool large = false;
+  Status status =
+      get_with(me, wanted, Deadline::already(), [&](Offset& at, std::uint64_t available, std::uint64_t& taken) {
+        if (own(ring_.control().head) != numbers[0] || available < wanted) return Status::kMismatch;
+        Offset next = at;
+        for (std::uint64_t i = 0; i < wanted; ++i) {
+          ItemPlace place;
+          Status found = ring_.find_item(next, place);
+          if (found != Status::kOk) return found;
+          next = place.after;
+          large = large || place.large;
+        }
+        at = next;
+        taken = count = wanted;
+        return Status::kOk;
+      });
+  if (large) help_reclaim(me);
+  return status == Status::kTimedOut || status == Status::kClosed ? Status::kMismatch : status;
 }
 
 Status Queue::peek(ThreadContext& me, ItemKind& kind, std::string& item, Deadline deadline) const {
@@ -290,12 +323,17 @@ Status Queue::take_fixed_run(Offset& at, std::byte* to, std::uint64_t count, std
 }
 
 Status Queue::get_many_fixed(ThreadContext& me, void* items, std::uint64_t size, std::uint64_t most,
-                             std::uint64_t stride, Deadline deadline, std::uint64_t& got) const {
+                             std::uint64_t stride, Deadline deadline, std::uint64_t& got, std::uint64_t all) const {
   got = 0;
   if (most == 0) return Status::kOk;
   if (ring_.item_bytes() != size) return Status::kMismatch;
-  return get_with(me, most, deadline, [&](Offset& at, std::uint64_t available, std::uint64_t& taken) {
-    std::uint64_t count = std::min({available, most, kMostInOneStep});
+  all = std::max(all, most);
+  return get_with(me, all, deadline, [&](Offset& at, std::uint64_t available, std::uint64_t& taken) {
+    std::uint64_t count = std::min({available, all, kMostInOneStep});
+    if (count > most) {
+      got = count;
+      return Status::kRetry;
+    }
     Status status = take_fixed_run(at, static_cast<std::byte*>(items), count, stride);
     if (status == Status::kOk) taken = got = count;
     return status;

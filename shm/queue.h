@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "shm/links.h"
+#include "shm/queue_bulk.h"
 #include "shm/queue_ring.h"
 
 namespace commonhold::shm {
@@ -34,13 +35,18 @@ class Queue {
   Status get(ThreadContext& me, std::string& item, Deadline deadline) const;
   // Of items of exactly `size` bytes; kMismatch takes nothing.
   Status get_fixed(ThreadContext& me, void* item, std::uint64_t size, Deadline deadline) const;
-  // Waits for one, takes up to `most` in one step.
+  // Waits for one, takes up to `most` (and kMostInOneStep) by one store.
+  Status get_many(ThreadContext& me, std::uint64_t most, CopiedItems& items, Deadline deadline) const;
   Status get_many(ThreadContext& me, std::uint64_t most, std::vector<std::string>& items, Deadline deadline) const;
+  // With `all`: kRetry, and nothing is taken, when more than `most` could be, and `got` says how many of up to `all`.
   Status get_many_fixed(ThreadContext& me, void* items, std::uint64_t size, std::uint64_t most, std::uint64_t stride,
-                        Deadline deadline, std::uint64_t& got) const;
+                        Deadline deadline, std::uint64_t& got, std::uint64_t all = 0) const;
 
-  // For items that refer to objects: a copy of the first one, which stays; then it is taken if it is still the first.
-  // kMismatch: it is not.
+  // For items that refer to objects, and those whose decoding may fail: a copy of the first ones, which stay; then they
+  // are taken if they are still the first. kMismatch: they are not. take_seen takes the first `count` of those that
+  // were seen and have these numbers; `count` gets how many it took.
+  Status peek_many(ThreadContext& me, std::uint64_t most, CopiedItems& items, Deadline deadline) const;
+  Status take_seen(ThreadContext& me, std::span<const Word> numbers, std::uint64_t& count) const;
   Status peek(ThreadContext& me, ItemKind& kind, std::string& item, Deadline deadline) const;
   Status take_if_equal(ThreadContext& me, const Item& expected) const;
 
@@ -90,6 +96,7 @@ class Queue {
   bool has_room() const;   // or was shut down
   bool wait_for_items(ThreadContext& me, Deadline deadline) const;
   bool wait_for_room(ThreadContext& me, Deadline deadline) const;
+  Status copy_many(ThreadContext& me, std::uint64_t most, CopiedItems& items, Deadline deadline, bool takes) const;
   Status take_fixed_run(Offset& at, std::byte* to, std::uint64_t count, std::uint64_t stride) const;
   void help_reclaim(ThreadContext& me) const;
 

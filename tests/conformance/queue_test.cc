@@ -37,6 +37,13 @@ struct Fussy {
   int number;
 };
 
+struct Fragile {
+  int number = 0;
+  bool operator==(const Fragile&) const = default;
+};
+
+bool decoding_fails = false;
+
 }  // namespace
 
 template <>
@@ -47,6 +54,16 @@ struct commonhold::Codec<Fussy> {
     return std::to_string(item.number);
   }
   static Fussy decode(std::string_view bytes) { return {std::stoi(std::string(bytes))}; }
+};
+
+template <>
+struct commonhold::Codec<Fragile> {
+  static constexpr std::string_view name = "fragile";
+  static std::string encode(const Fragile& value) { return std::to_string(value.number); }
+  static Fragile decode(std::string_view bytes) {
+    if (decoding_fails && bytes == "2") throw std::domain_error("it is broken");
+    return {std::stoi(std::string(bytes))};
+  }
 };
 
 TEST_CASE("put and get keep the order, and every process sees an item when put has returned") {
@@ -269,6 +286,91 @@ TEST_CASE("items of many producers come out in the one order in which their puts
   for (int i = 0; i < kProducers * kEach; ++i) in_order = in_order && queue.get() == i;
   REQUIRE(in_order);
   for (auto& producer : producers) producer.join();
+}
+
+TEST_CASE("an item whose decoding fails stays in its place in every kind of queue") {
+  ManagerHome home;
+  Manager manager;
+  auto keeps = [&](auto queue) {
+    using T = typename decltype(queue)::value_type;
+    const std::vector<Fragile> numbers = {{1}, {2}, {3}};
+    std::vector<T> items;
+    for (const Fragile& one : numbers) {
+      if constexpr (std::is_same_v<T, Fragile>) {
+        items.push_back(one);
+      } else {
+        items.push_back(T{one});
+      }
+    }
+    queue.put_many(items);
+    decoding_fails = true;
+    const auto first = queue.get_many(2);
+    const bool last_first = first[0] == items[2];
+    CHECK(first == std::vector<T>{items[last_first ? 2 : 0]});
+    CHECK_THROWS_AS(queue.get(), std::domain_error);
+    CHECK_THROWS_AS(queue.try_get(), std::domain_error);
+    CHECK_THROWS_AS(queue.get_many(2), std::domain_error);
+    CHECK(queue.qsize() == 2);
+    decoding_fails = false;
+    CHECK(queue.get() == items[1]);
+    CHECK(queue.get_many(9) == std::vector<T>{items[last_first ? 0 : 2]});
+  };
+  keeps(manager.queue<Fragile>());
+  keeps(manager.queue<Fragile>({.redeliver = true}));
+  keeps(manager.lifo_queue<Fragile>());
+  keeps(manager.queue<std::vector<Fragile>>());
+  auto priority = manager.priority_queue<Fragile>();
+  priority.put(3, {3});
+  priority.put(1, {2});
+  decoding_fails = true;
+  CHECK_THROWS_AS(priority.get(), std::domain_error);
+  decoding_fails = false;
+  CHECK(priority.get().value == Fragile{2});
+  CHECK(priority.qsize() == 1);
+}
+
+TEST_CASE("put_many and get_many are atomic: no process sees a part of what they put or take") {
+  ManagerHome home;
+  Manager manager;
+  auto parts_seen = [&](auto queue, const auto& ten) {
+    auto ready = manager.event(), stop = manager.event();
+    Process reader([&] {
+      int parts = 0;
+      ready.set();
+      while (!stop.is_set()) parts += queue.size() % 10 != 0;
+      exit(parts == 0 ? 0 : 1);
+    });
+    reader.start();
+    ready.wait();
+    for (int i = 0; i < 300; ++i) queue.put_many(ten);
+    std::size_t taken = 0;
+    for (int i = 0; i < 299; ++i) taken += queue.get_many(10).size();
+    taken += queue.get_many(100).size();
+    stop.set();
+    reader.join();
+    REQUIRE(taken == 3000);
+    return reader.exitcode();
+  };
+  const std::vector<int> numbers(10, 7);
+  const std::vector<std::string> texts(10, std::string(300, 't'));
+  const std::vector<std::vector<int>> compounds(10, {1, 2, 3});
+  CHECK(parts_seen(manager.queue<int>(), numbers) == 0);
+  CHECK(parts_seen(manager.lifo_queue<int>(), numbers) == 0);
+  CHECK(parts_seen(manager.queue<int>({.redeliver = true}), numbers) == 0);
+  CHECK(parts_seen(manager.lifo_queue<std::string>(), texts) == 0);
+  CHECK(parts_seen(manager.lifo_queue<std::vector<int>>(), compounds) == 0);
+  auto list = manager.list<int>();
+  CHECK(parts_seen(manager.queue<List<int>>(), std::vector<List<int>>(10, list)) == 0);
+}
+
+TEST_CASE("get_many takes all that is there, however much, in one step") {
+  ManagerHome home;
+  Manager manager;
+  auto queue = manager.queue<int>();
+  Process other([&] { queue.put_many(std::vector<int>(20'000, 1)); });
+  other.start();
+  REQUIRE(queue.get_many(30'000).size() == 20'000);  // it waited for them, or not: all of them came at once
+  other.join();
 }
 
 TEST_CASE("put_many puts all in order, get_many takes what is there") {

@@ -54,6 +54,26 @@ TEST_CASE("a producer or consumer of an ordered queue killed anywhere leaves the
   }
 }
 
+TEST_CASE("a bulk put or take of an ordered queue killed anywhere has happened as a whole or not at all", "[kill]") {
+  const std::string large(3000, 'l');
+  const std::vector<shm::Item> items = {text("one"), text(large), text("three")};
+  for (QueueMode mode : {QueueMode::kLifo, QueueMode::kPriority}) {
+    Stage stage(mode, false);
+    stage.kill("put_many", [&] {
+      std::uint64_t done = 0;
+      ignore(stage.queue.put_many(stage.segment.me(), items, Deadline::already(), done));
+    });
+    shm::CopiedItems taken;
+    taken.make_room();
+    stage.kill("get_many", [&] { ignore(stage.queue.get_many(stage.segment.me(), 4, taken, Deadline::already())); });
+  }
+  Stage redelivers(QueueMode::kFifo, true);
+  redelivers.kill("put_many, redelivering", [&] {
+    std::uint64_t done = 0;
+    ignore(redelivers.queue.put_many(redelivers.segment.me(), items, Deadline::already(), done));
+  });
+}
+
 TEST_CASE("an item to be delivered again survives its consumer's death at every instruction", "[kill]") {
   Stage stage(QueueMode::kFifo, true);
   std::string whole = stage.state();
@@ -86,6 +106,9 @@ TEST_CASE("an item to be delivered again survives its consumer's death at every 
   die_after("three gets", [&] {
     for (int i = 0; i < 3; ++i) (void)got(stage.segment, stage.queue);
   });
+  shm::CopiedItems taken;
+  taken.make_room();
+  die_after("get_many", [&] { ignore(stage.queue.get_many(stage.segment.me(), 4, taken, Deadline::already())); });
 }
 
 TEST_CASE("task_done of an item that may be delivered again has happened or not", "[kill]") {

@@ -10,8 +10,11 @@
 // exact at their moment.
 //
 // put and get wait as long as it takes; with a duration they throw Full or Empty when it has passed; the _nowait forms
-// try once; the try_ forms tell instead of throwing. put_many and get_many move many items in one step, which is
-// several times faster.
+// try once; the try_ forms tell instead of throwing. put_many and get_many move many items at once, which is several
+// times faster, and are atomic: everybody sees all of what they put or took, or none of it, deaths included.
+//
+// A get decodes an item of a type with a Codec, or that refers to shared objects, before it takes it: when that throws,
+// the item stays where it is.
 //
 // Tasks: a producer can wait for its items to be not only taken but worked off. Each consumer calls task_done() after
 // each item; join() returns when it was called as often as items were put.
@@ -91,8 +94,8 @@ class BasicQueue {
   bool try_put_until(ValueArg value, const std::chrono::time_point<Clock, Duration>& when) const {
     return put_within(value, detail::to_wait(when));
   }
-  // All of them in their order: in one step where they fit at once, else as room comes. A LifoQueue, and one that
-  // redelivers, moves many items one by one.
+  // All of them in their order: atomically where they fit at once (up to 4 million), else as room comes, each part
+  // atomically.
   template <std::ranges::input_range Values = std::initializer_list<T>>
   void put_many(Values&& values) const {
     (void)put_all(values, detail::kForever);
@@ -120,7 +123,8 @@ class BasicQueue {
   std::optional<T> try_get_until(const std::chrono::time_point<Clock, Duration>& when) const {
     return get_within(detail::to_wait(when));
   }
-  // Waits for one item, then takes what is there, at most `most`. With a timeout it may be nothing.
+  // Waits for one item, then takes what is there, at most `most` (and 4 million), atomically. With a timeout it may be
+  // nothing. Fewer than are there: memory for taking more at once is missing, or the next one cannot be decoded.
   std::vector<T> get_many(size_type most) const { return get_all(most, detail::kForever); }
   template <typename Rep, typename Period>
   std::vector<T> get_many(size_type most, const std::chrono::duration<Rep, Period>& timeout) const {

@@ -30,12 +30,24 @@ COMMONHOLD_CALL std::uint64_t queue_put_many_fixed(Object& queue, const void* it
 COMMONHOLD_CALL bool queue_get(Object& queue, std::string& item, std::int64_t wait, Word* priority = nullptr);
 COMMONHOLD_CALL bool queue_get_fixed(Object& queue, void* item, std::size_t size, std::int64_t wait,
                                      Word* priority = nullptr);
-// For items that refer to objects: the first one, which stays until it is taken as it is. False: it is another by now.
+// For items that refer to objects, and those whose decoding may fail: the first one, which stays until it is taken as
+// it is. False: it is another by now.
 COMMONHOLD_CALL bool queue_peek(Object& queue, StoredItem& item, std::int64_t wait);
 COMMONHOLD_CALL bool queue_take_if_equal(Object& queue, const Item& expected, Word* priority = nullptr);
 COMMONHOLD_CALL std::vector<std::string> queue_get_many(Object& queue, std::uint64_t most, std::int64_t wait);
-COMMONHOLD_CALL std::uint64_t queue_get_many_fixed(Object& queue, void* items, std::size_t size, std::uint64_t most,
-                                                   std::uint64_t stride, std::int64_t wait);
+// Into room for so many. `more`: nothing was taken, because so many could be, of up to `most`.
+COMMONHOLD_CALL std::uint64_t queue_get_many_fixed(Object& queue, void* items, std::size_t size, std::uint64_t room,
+                                                   std::uint64_t stride, std::int64_t wait, std::uint64_t most,
+                                                   bool& more);
+
+// As queue_peek() and queue_take_if_equal(), for many.
+struct SeenItems {
+  std::vector<StoredItem> items;
+  std::vector<Word> numbers;
+};
+COMMONHOLD_CALL SeenItems queue_peek_many(Object& queue, std::uint64_t most, std::int64_t wait);
+// Takes the first `count` of them, or fewer; 0: they are not the first by now.
+COMMONHOLD_CALL std::uint64_t queue_take_seen(Object& queue, const SeenItems& seen, std::uint64_t count);
 
 COMMONHOLD_CALL std::uint64_t queue_size(Object& queue);
 COMMONHOLD_CALL std::uint64_t queue_limit(Object& queue);  // 0 for none

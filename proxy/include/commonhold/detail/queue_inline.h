@@ -10,16 +10,29 @@ namespace commonhold {
 
 namespace detail {
 
-// Takes an item that refers to objects: first hold of these, then of the item if it is still the first one, because in
-// between nobody would keep them.
+// What is left of a wait (lock_calls.h) that began when this was made.
+class WaitLeft {
+ public:
+  explicit WaitLeft(std::int64_t wait) : wait_(wait) {}
+  std::int64_t operator()() const {
+    if (wait_ == kForever || wait_ <= 0) return wait_;
+    const std::chrono::nanoseconds passed = std::chrono::steady_clock::now() - start_;
+    return std::max<std::int64_t>(wait_ - passed.count(), 0);
+  }
+
+ private:
+  std::int64_t wait_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+// Items that are decoded before they are taken: those that refer to objects, which nobody would keep in between, and
+// those that the user's code decodes, which stay where they are when it throws.
 template <typename T>
-std::optional<T> take_linking(Object& queue, std::int64_t wait, Word* priority) {
-  const auto start = std::chrono::steady_clock::now();
-  auto left = [&]() -> std::int64_t {
-    if (wait == kForever || wait == 0) return wait;
-    const std::chrono::nanoseconds passed = std::chrono::steady_clock::now() - start;
-    return std::max<std::int64_t>(wait - passed.count(), 0);
-  };
+inline constexpr bool kDecodedFirst = kMayLink<T> || kUserDecoded<T>;
+
+template <typename T>
+std::optional<T> take_decoded(Object& queue, std::int64_t wait, Word* priority) {
+  const WaitLeft left(wait);
   return reading_links<T>([&]() -> std::optional<T> {
     for (StoredItem seen; queue_peek(queue, seen, left());) {
       T value = decode<T>(queue, seen);
@@ -29,22 +42,33 @@ std::optional<T> take_linking(Object& queue, std::int64_t wait, Word* priority) 
   });
 }
 
-// take() for the first of many, or for more of them: what stops it then is for the next call to say, and what was taken
-// is given.
-template <typename Take>
-auto take_more(bool first, Take&& take) -> decltype(take()) {
-  try {
-    return take();
-  } catch (const Error&) {
-    if (first) throw;
-    return {};
-  }
+// The same for many, which are taken together. An item that cannot be decoded ends them: the next call will say why.
+template <typename T>
+std::vector<T> take_many_decoded(Object& queue, std::size_t most, std::int64_t wait) {
+  const WaitLeft left(wait);
+  return reading_links<T>([&] {
+    for (std::vector<T> values;; values.clear()) {
+      const SeenItems seen = queue_peek_many(queue, most, left());
+      for (const StoredItem& item : seen.items) {
+        try {
+          values.push_back(decode<T>(queue, item));
+        } catch (...) {
+          if (values.empty()) throw;
+          break;
+        }
+      }
+      if (values.empty()) return values;
+      const std::uint64_t taken = queue_take_seen(queue, seen, values.size());
+      values.erase(values.begin() + static_cast<std::ptrdiff_t>(taken), values.end());
+      if (taken != 0) return values;
+    }
+  });
 }
 
 template <typename T>
 std::optional<T> take_value(Object& queue, std::int64_t wait, Word* priority) {
-  if constexpr (kMayLink<T>) {
-    return take_linking<T>(queue, wait, priority);
+  if constexpr (kDecodedFirst<T>) {
+    return take_decoded<T>(queue, wait, priority);
   } else if constexpr (kIsFixed<T>) {
     FixedBuffer<T> buffer;
     if (!queue_get_fixed(queue, buffer.data(), buffer.size(), wait, priority)) return std::nullopt;
@@ -82,42 +106,37 @@ auto BasicQueue<T, kOrder, kSimple>::put_all(const Values& values, std::int64_t 
 
 template <detail::Storable T, detail::QueueOrder kOrder, bool kSimple>
 auto BasicQueue<T, kOrder, kSimple>::get_all(size_type most, std::int64_t wait) const -> std::vector<T> {
-  std::vector<T> values;
-  if constexpr (detail::kMayLink<T>) {
-    while (values.size() < most) {
-      auto value = detail::take_more(
-          values.empty(), [&] { return detail::take_linking<T>(*handle_, values.empty() ? wait : 0, nullptr); });
-      if (!value) break;
-      values.push_back(*std::move(value));
-    }
+  if constexpr (detail::kDecodedFirst<T>) {
+    return detail::take_many_decoded<T>(*handle_, most, wait);
   } else if constexpr (kFixedBytes != 0) {
-    // In steps that grow, since nobody knows how many there are.
+    // Nobody knows how many there are before they are taken: when there is no room for all, there is next time.
     using Stored = std::conditional_t<kStoredAsIs, T, detail::FixedBuffer<T>>;
-    for (size_type room = 1024; values.size() < most; room *= 4) {
-      std::vector<Stored> stored(std::min(most - values.size(), room));
-      const std::uint64_t got = detail::take_more(values.empty(), [&] {
-        return detail::queue_get_many_fixed(*handle_, stored.data(), kFixedBytes, stored.size(), sizeof(Stored),
-                                            values.empty() ? wait : 0);
-      });
-      const bool rest = got == stored.size() && size() != 0;
-      if constexpr (kStoredAsIs) {
-        stored.resize(got);
-        if (values.empty()) {
-          values = std::move(stored);
-        } else {
-          values.insert(values.end(), stored.begin(), stored.end());
-        }
-      } else {
-        for (std::uint64_t i = 0; i < got; ++i) values.push_back(stored[i].value());
-      }
-      if (!rest) break;
+    constexpr int kTries = 4;  // with producers that are faster than this: as many as there is room for
+    const detail::WaitLeft left(wait);
+    std::vector<Stored> stored(std::min<size_type>(most, std::max<size_type>(size(), 16)));
+    for (int i = 0;; ++i) {
+      bool more = false;
+      const std::uint64_t got =
+          detail::queue_get_many_fixed(*handle_, stored.data(), kFixedBytes, stored.size(), sizeof(Stored), left(),
+                                       i < kTries ? most : stored.size(), more);
+      stored.resize(more ? std::min<size_type>(most, got + got / 4) : got);
+      if (!more) break;
+    }
+    if constexpr (kStoredAsIs) {
+      return stored;
+    } else {
+      std::vector<T> values;
+      values.reserve(stored.size());
+      for (const Stored& one : stored) values.push_back(one.value());
+      return values;
     }
   } else {
+    std::vector<T> values;
     for (const std::string& bytes : detail::queue_get_many(*handle_, most, wait)) {
       values.push_back(detail::decode<T>(bytes));
     }
+    return values;
   }
-  return values;
 }
 
 }  // namespace commonhold

@@ -122,26 +122,37 @@ template <typename T>
 concept Storable = kShape<T>
 != Shape::kNone && !std::is_const_v<T> && !std::is_volatile_v<T>;
 
-// Values that may hold references to other objects: proxies, Any, and containers of such.
-template <typename T>
-constexpr bool may_link() {
-  if constexpr (kShape<T> == Shape::kReference || kShape<T> == Shape::kAny) {
+// Whether Test<T> is true of a type, or of any that a container's values are made of.
+template <typename T, template <typename> typename Test>
+constexpr bool any_part() {
+  if constexpr (Test<T>::value) {
     return true;
   } else if constexpr (kShape<T> == Shape::kSequence || kShape<T> == Shape::kSet || kShape<T> == Shape::kOptional) {
-    return may_link<typename T::value_type>();
+    return any_part<typename T::value_type, Test>();
   } else if constexpr (kShape<T> == Shape::kMap) {
-    return may_link<typename T::key_type>() || may_link<typename T::mapped_type>();
+    return any_part<typename T::key_type, Test>() || any_part<typename T::mapped_type, Test>();
   } else if constexpr (kShape<T> == Shape::kTuple) {
     return []<std::size_t... I>(std::index_sequence<I...>) {
-      return (may_link<std::tuple_element_t<I, T>>() || ...);
+      return (any_part<std::tuple_element_t<I, T>, Test>() || ...);
     }
     (std::make_index_sequence<std::tuple_size_v<T>>());
   } else {
     return false;
   }
 }
+
+// Values that may hold references to other objects: proxies, Any, and containers of such.
 template <typename T>
-inline constexpr bool kMayLink = may_link<T>();
+struct IsLink : std::bool_constant<kShape<T> == Shape::kReference || kShape<T> == Shape::kAny> {};
+template <typename T>
+inline constexpr bool kMayLink = any_part<T, IsLink>();
+
+// Values that the user's code decodes, which may throw: those with a Codec, and containers of such. Whoever takes one
+// out of an object decodes it first, so that a value that cannot be decoded stays where it is.
+template <typename T>
+struct IsCoded : std::bool_constant<kShape<T> == Shape::kCoded> {};
+template <typename T>
+inline constexpr bool kUserDecoded = any_part<T, IsCoded>();
 
 // A type that can be a dict's key. Keys are equal when their stored bytes are.
 template <typename T>
