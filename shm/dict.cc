@@ -47,6 +47,7 @@ Status add_entry(Segment& segment, DictShardParts& shard, const DictKey& key, co
   Offset entry = shard.write_entry(segment, draw_sequence(shard.control, key.hash), *key.item, value);
   if (entry == 0) return Status::kOutOfMemory;
   Word mark = slot->load(std::memory_order_relaxed) & kSlotOverflow;
+  shard.begin_count_change();
   slot->store(slot_word(hash_tag(key.hash), entry) | mark, std::memory_order_release);
   shard.add_to_count(1);
   shard.tell_watchers(key.hash);
@@ -125,6 +126,7 @@ Status Dict::erase(ThreadContext& me, const Item& key, std::string* before, cons
   if (at.found != Status::kOk) return at.found;
   if (expected != nullptr && !same_value(at.place, *expected)) return Status::kMismatch;
   if (before != nullptr) copy_value(at.place, *before);
+  at.shard.begin_count_change();
   at.place.slot->store(at.place.slot_value & kSlotOverflow, std::memory_order_release);
   at.shard.heap.retire(slot_entry(at.place.slot_value), at.place.header.bytes());
   at.shard.add_to_count(-1);
@@ -209,6 +211,7 @@ Status Dict::create(ThreadContext& me, std::uint32_t object, std::uint64_t shard
 void Dict::each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word)) {
   auto* control = where.segment->at<DictControl>(where.control);
   for (std::uint64_t i = 0; i < dict_shards(*control); ++i) visit(context, dict_shard(*control, i).writing);
+  visit(context, control->committing);
 }
 
 }  // namespace commonhold::shm

@@ -1,9 +1,13 @@
-// Several keys in one step: put_many through a redo block of slots, clear and assign through one of roots.
+// Several keys at once: put_many, clear and assign prepare what nobody reaches and commit it as one batch
+// (dict_view.h).
+//
+// Private memory is taken before the locks and not under them: a std::bad_alloc leaves nothing to take back.
 #include <algorithm>
 #include <bitset>
 
 #include "shm/dict.h"
 #include "shm/dict_shard_writer.h"
+#include "shm/dict_view.h"
 #include "shm/idle_memory.h"
 #include "shm/redo.h"
 
@@ -60,19 +64,14 @@ class SomeLocked {
   }
   ~SomeLocked() {
     for (std::uint64_t i = 0; i < dict_shards(control_); ++i) {
-      if (shards_.test(i)) unlock_announced(dict_shard(control_, i).writing);
+      if (!shards_.test(i)) continue;
+      note_shard_change(dict_shard(control_, i));
+      unlock_announced(dict_shard(control_, i).writing);
     }
     me_.retract_object(where_.control);
   }
   SomeLocked(const SomeLocked&) = delete;
   SomeLocked& operator=(const SomeLocked&) = delete;
-
-  // Frees what was prepared and not committed.
-  void undo() {
-    for (std::uint64_t i = 0; i < dict_shards(control_); ++i) {
-      if (shards_.test(i)) dict_derive_shard(me_, where_, control_, i);
-    }
-  }
 
  private:
   ThreadContext& me_;
@@ -83,35 +82,58 @@ class SomeLocked {
 
 struct Change {
   RedoEntry store;
-  Offset retired = 0;  // the entry that it replaces
+  Offset entry = 0;  // the new one
+  std::uint64_t bytes = 0;
+  Offset retired = 0;  // the one that it replaces
   std::uint64_t retired_bytes = 0;
-  bool adds = false;
 };
 
-// Finds or promises a slot for each key of one shard. When the table was rearranged on the way, starts again.
-Status choose_slots(Segment& segment, DictShardParts& shard, std::span<Keyed> keys, std::vector<DictPlace>& places) {
-  for (;;) {
-    places.assign(keys.size(), {});
-    std::uint32_t arrangement = shard.table.rearranged();
-    for (std::size_t i = 0; i < keys.size() && arrangement == shard.table.rearranged(); ++i) {
-      Status found = find_in_table(segment, shard.shard, keys[i].key, places[i]);
-      if (found == Status::kOk) continue;
-      if (found != Status::kNotFound) return found;
-      places[i].slot = nullptr;
-      Status status = shard.table.free_slot(hash_tag(keys[i].key.hash), places[i].slot);
-      if (status != Status::kOk) return status;
-      Word value = places[i].slot->load(std::memory_order_relaxed);
-      places[i].slot->store(value | kSlotReserved, std::memory_order_release);
-    }
-    if (arrangement == shard.table.rearranged()) return Status::kOk;
-    shard.table.complete_changes();  // takes the promises back
+// What a batch needs of private memory.
+struct Plan {
+  explicit Plan(std::vector<Keyed> sorted) : keys(std::move(sorted)), places(keys.size()) {
+    changes.reserve(keys.size());
+    stores.reserve(keys.size());
+    outcomes.reserve(kMaxShards);
   }
+  std::vector<Keyed> keys;
+  std::vector<DictPlace> places;  // of each key
+  std::vector<Change> changes;    // of each key, as far as they are prepared
+  std::vector<RedoEntry> stores;
+  std::vector<DictShardOutcome> outcomes;
+};
+
+// Finds or promises a slot for each key of one shard. The keys are sorted by hash, so those of one table stand
+// together: when a table is split, its keys alone start again, with no more than a table's slots behind them.
+Status choose_slots(Segment& segment, DictShardParts& shard, std::span<const Keyed> keys, std::span<DictPlace> places) {
+  Offset current = 0;
+  std::size_t first = 0;  // of the current table's keys
+  for (std::size_t i = 0; i < keys.size();) {
+    DictPlace& place = places[i] = {};
+    const Status found = find_in_table(segment, shard.shard, keys[i].key, place);
+    if (found != Status::kOk && found != Status::kNotFound) return found;
+    const Offset table = root_is_directory(place.root) ? entry_table(place.directory_entry) : root_offset(place.root);
+    if (table != current) current = table, first = i;
+    if (found == Status::kNotFound) {
+      place.slot = nullptr;
+      const std::uint32_t arrangement = shard.table.rearranged();
+      const Status status = shard.table.free_slot(hash_tag(keys[i].key.hash), place.slot);
+      if (status != Status::kOk) return status;
+      if (arrangement != shard.table.rearranged() || place.root == 0) {
+        i = first;  // the promises went with the old arrangement
+        current = 0;
+        continue;
+      }
+      Word value = place.slot->load(std::memory_order_relaxed);
+      place.slot->store(value | kSlotReserved, std::memory_order_release);
+    }
+    ++i;
+  }
+  return Status::kOk;
 }
 
-// Writes the new entries of one shard and lists the stores that will show them.
-Status prepare(Segment& segment, DictShardParts& shard, std::span<Keyed> keys, std::uint64_t first_sequence,
-               std::vector<Change>& changes) {
-  std::vector<DictPlace> places;
+// Writes the new entries of one shard and lists the stores that will show them. `changes` gets one for each key.
+Status prepare(Segment& segment, DictShardParts& shard, std::span<const Keyed> keys, std::span<DictPlace> places,
+               std::uint64_t first_sequence, std::vector<Change>& changes) {
   Status status = choose_slots(segment, shard, keys, places);
   if (status != Status::kOk) return status;
   for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -124,13 +146,13 @@ Status prepare(Segment& segment, DictShardParts& shard, std::span<Keyed> keys, s
       change.store.at = segment.offset_of(place.entry) + place.header.value_at();
     } else {
       std::uint64_t sequence = place.entry != nullptr ? place.header.sequence() : first_sequence + keys[i].order;
-      Offset entry = shard.write_entry(segment, sequence, *keys[i].key.item, value);
-      if (entry == 0) return Status::kOutOfMemory;
+      change.entry = shard.write_entry(segment, sequence, *keys[i].key.item, value);
+      if (change.entry == 0) return Status::kOutOfMemory;
+      change.bytes = EntryHeader::make(sequence, *keys[i].key.item, value).bytes();
       // Read now: a later key of the batch may have set the overflow bit.
       Word mark = place.slot->load(std::memory_order_relaxed) & kSlotOverflow;
-      change.store = {segment.offset_of(place.slot), slot_word(hash_tag(keys[i].key.hash), entry) | mark};
-      change.adds = place.entry == nullptr;
-      if (!change.adds) {
+      change.store = {segment.offset_of(place.slot), slot_word(hash_tag(keys[i].key.hash), change.entry) | mark};
+      if (place.entry != nullptr) {
         change.retired = slot_entry(place.slot_value);
         change.retired_bytes = place.header.bytes();
       }
@@ -152,17 +174,11 @@ Offset redo_of_roots(const ObjectAddress& where, const DictControl& control) {
   return where.control + dict_redo_at(dict_shards(control));
 }
 
-// Commits the listed roots, applies them, and frees what they no longer reach. REQUIRES: all locks.
-void swap_roots(ThreadContext& me, const ObjectAddress& where, DictControl& control, const std::vector<Word>& roots) {
-  Segment& segment = me.segment();
-  Offset redo = redo_of_roots(where, control);
-  for (std::uint64_t i = 0; i < dict_shards(control); ++i) {
-    write_redo_entry(segment, redo, i, {segment.offset_of(&dict_shard(control, i).root), roots[i]});
-  }
-  write_redo_count(segment, redo, dict_shards(control));
-  commit_redo(me, redo);
-  (void)apply_redo(segment, redo);
-  end_redo(me);
+// Puts each shard's new root and count in the place of the old, and frees what the old ones alone reached. REQUIRES:
+// all locks.
+void swap_roots(ThreadContext& me, const ObjectAddress& where, DictControl& control,
+                std::span<const DictShardOutcome> outcomes) noexcept {
+  commit_batch(me, control, redo_of_roots(where, control), {}, outcomes);
   for (std::uint64_t i = 0; i < dict_shards(control); ++i) {
     DictShard& shard = dict_shard(control, i);
     if (shard.watched.load(std::memory_order_relaxed) != 0) note_all_dict_changes(control, shard);
@@ -185,74 +201,67 @@ Status Dict::put_many(ThreadContext& me, std::span<const DictPair> pairs) {
 }
 
 Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
-  std::vector<Keyed> keys = sort_out(*control_, pairs);
-  std::vector<Change> changes;
-  changes.reserve(keys.size());
+  Plan plan(sort_out(*control_, pairs));
+  const std::vector<Keyed>& keys = plan.keys;
+  std::vector<Change>& changes = plan.changes;
+  auto end_of_run = [&](std::size_t begin) {  // of the keys of one shard
+    std::size_t end = begin;
+    while (end < keys.size() && keys[end].shard == keys[begin].shard) ++end;
+    return end;
+  };
   SomeLocked held(me, where_, *control_, keys);
   std::uint64_t first_sequence = draw_sequences(*control_, keys, pairs.size());
   Status status = Status::kOk;
-  std::vector<std::pair<std::size_t, std::size_t>> runs;  // keys of one shard
   for (std::size_t i = 0, end; i < keys.size() && status == Status::kOk; i = end) {
-    for (end = i; end < keys.size() && keys[end].shard == keys[i].shard;) ++end;
-    runs.emplace_back(i, end);
+    end = end_of_run(i);
     DictShardParts shard(me, where_, *control_, keys[i].shard);
-    status = prepare(*segment_, shard, std::span(keys).subspan(i, end - i), first_sequence, changes);
+    status = prepare(*segment_, shard, std::span(keys).subspan(i, end - i), std::span(plan.places).subspan(i, end - i),
+                     first_sequence, changes);
+    if (status != Status::kOk) break;
+    std::int64_t added = 0;
+    for (std::size_t k = i; k < end; ++k) added += changes[k].entry != 0 && changes[k].retired == 0;
+    plan.outcomes.push_back(
+        {&shard.shard, shard.shard.root.load(std::memory_order_relaxed),
+         added == 0 ? shard.shard.count.load(std::memory_order_relaxed) : shard.count_after(added)});
   }
   DictShardParts first(me, where_, *control_, keys.front().shard);
-  Offset redo = status == Status::kOk ? first.heap.take(redo_block_bytes(changes.size())) : 0;
+  const std::uint64_t redo_bytes = redo_block_bytes(batch_redo_entries(keys.size(), plan.outcomes.size()));
+  Offset redo = status == Status::kOk ? first.heap.take(redo_bytes) : 0;
   if (redo == 0) {
-    held.undo();
+    for (std::size_t i = 0, end; i < keys.size(); i = end) {
+      end = end_of_run(i);
+      DictShardParts shard(me, where_, *control_, keys[i].shard);
+      for (std::size_t k = i; k < std::min(end, changes.size()); ++k) {
+        if (changes[k].entry != 0) shard.heap.give(changes[k].entry, changes[k].bytes);
+      }
+      shard.table.complete_changes();  // takes the promises back
+    }
     return status == Status::kOk ? Status::kOutOfMemory : status;
   }
-  write_redo_count(*segment_, redo, changes.size());
-  for (std::size_t i = 0; i < changes.size(); ++i) write_redo_entry(*segment_, redo, i, changes[i].store);
-  commit_redo(me, redo);
-  (void)apply_redo(*segment_, redo);
-  end_redo(me);
-  for (auto [begin, end] : runs) {
-    DictShardParts shard(me, where_, *control_, keys[begin].shard);
-    std::int64_t added = 0;
-    for (std::size_t i = begin; i < end; ++i) {
-      added += changes[i].adds;
-      shard.tell_watchers(keys[i].key.hash);
-      if (changes[i].retired != 0) shard.heap.retire(changes[i].retired, changes[i].retired_bytes);
+  for (const Change& change : changes) plan.stores.push_back(change.store);
+  std::sort(plan.stores.begin(), plan.stores.end(), [](auto& a, auto& b) { return a.at < b.at; });
+  commit_batch(me, *control_, redo, plan.stores, plan.outcomes);
+  for (std::size_t i = 0, end; i < keys.size(); i = end) {
+    end = end_of_run(i);
+    DictShardParts shard(me, where_, *control_, keys[i].shard);
+    for (std::size_t k = i; k < end; ++k) {
+      shard.tell_watchers(keys[k].key.hash);
+      if (changes[k].retired != 0) shard.heap.retire(changes[k].retired, changes[k].retired_bytes);
     }
-    if (added != 0) shard.add_to_count(added);
   }
-  first.heap.give(redo, redo_block_bytes(changes.size()));
-  return Status::kOk;
-}
-
-Status Dict::get_many(ThreadContext& me, std::span<const Item> keys, std::vector<std::string>& values,
-                      std::vector<bool>& found, std::vector<ItemKind>* kinds) const {
-  std::vector<Keyed> wanted;
-  wanted.reserve(keys.size());
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    std::uint64_t hash = hash_key(keys[i], control_->seed);
-    wanted.push_back({{&keys[i], hash}, nullptr, i, hash_shard(hash, control_->shards)});
-  }
-  values.assign(keys.size(), {});
-  found.assign(keys.size(), false);
-  if (kinds != nullptr) kinds->assign(keys.size(), ItemKind::kNull);
-  SomeLocked held(me, where_, *control_, wanted);
-  for (const Keyed& keyed : wanted) {
-    DictPlace place;
-    Status status = find_in_table(*segment_, dict_shard(*control_, keyed.shard), keyed.key, place);
-    if (status == Status::kCorrupt) return status;
-    if (status != Status::kOk) continue;
-    std::string& value = values[keyed.order];
-    value.resize(place.header.value_size());
-    read_words(value.data(), place.entry + place.header.value_at(), value.size());
-    found[keyed.order] = true;
-    if (kinds != nullptr) (*kinds)[keyed.order] = place.header.value_kind();
-  }
+  first.heap.give(redo, redo_bytes);
   return Status::kOk;
 }
 
 Status Dict::clear(ThreadContext& me) {
-  std::vector<Word> roots(dict_shards(*control_), 0);
+  std::vector<DictShardOutcome> outcomes;
+  outcomes.reserve(dict_shards(*control_));
   DictAllLocked held(me, where_, *control_);
-  swap_roots(me, where_, *control_, roots);
+  for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) {
+    DictShardParts shard(me, where_, *control_, i);
+    outcomes.push_back({&shard.shard, 0, shard.count_after(-static_cast<std::int64_t>(shard.entries()))});
+  }
+  swap_roots(me, where_, *control_, outcomes);
   return Status::kOk;
 }
 
@@ -263,28 +272,34 @@ Status Dict::assign(ThreadContext& me, std::span<const DictPair> pairs) {
 
 Status Dict::try_assign(ThreadContext& me, std::span<const DictPair> pairs) {
   std::vector<Keyed> keys = sort_out(*control_, pairs);
-  std::vector<Word> roots(dict_shards(*control_), 0), slots;
+  std::vector<Word> slots;
+  slots.reserve(keys.size());
+  std::vector<DictShardOutcome> outcomes;
+  outcomes.reserve(dict_shards(*control_));
   DictAllLocked held(me, where_, *control_);
   std::uint64_t first_sequence = draw_sequences(*control_, keys, pairs.size());
   bool memory = true;
-  for (std::size_t i = 0, end; i < keys.size() && memory; i = end) {
-    DictShardParts shard(me, where_, *control_, keys[i].shard);
+  std::size_t next = 0;
+  for (std::uint64_t i = 0; i < dict_shards(*control_) && memory; ++i) {
+    DictShardParts shard(me, where_, *control_, i);
     slots.clear();
-    for (end = i; end < keys.size() && keys[end].shard == keys[i].shard && memory; ++end) {
-      const Keyed& keyed = keys[end];
-      Offset entry = shard.write_entry(*segment_, first_sequence + keyed.order, *keyed.key.item, *keyed.value);
+    for (; next < keys.size() && keys[next].shard == i && memory; ++next) {
+      Offset entry =
+          shard.write_entry(*segment_, first_sequence + keys[next].order, *keys[next].key.item, *keys[next].value);
       memory = entry != 0;
-      slots.push_back(slot_word(hash_tag(keyed.key.hash), entry));
+      slots.push_back(slot_word(hash_tag(keys[next].key.hash), entry));
     }
-    if (!memory) break;
-    roots[keys[i].shard] = shard.table.build(slots);
-    memory = roots[keys[i].shard] != 0;
+    const Word root = slots.empty() || !memory ? 0 : shard.table.build(slots);
+    memory = memory && (root != 0 || slots.empty());
+    outcomes.push_back(
+        {&shard.shard, root,
+         shard.count_after(static_cast<std::int64_t>(slots.size()) - static_cast<std::int64_t>(shard.entries()))});
   }
   if (!memory) {
     for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) dict_derive_shard(me, where_, *control_, i);
     return Status::kOutOfMemory;
   }
-  swap_roots(me, where_, *control_, roots);
+  swap_roots(me, where_, *control_, outcomes);
   return Status::kOk;
 }
 

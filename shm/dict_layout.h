@@ -12,7 +12,8 @@
 // An entry lives in its home bucket or in one of the next three; then the home's first slot carries the overflow bit.
 //
 // Commit points: put, overwrite and erase store one slot; a scalar is overwritten by one store of its word; growing and
-// shrinking store `root`; several keys, clear and assign go through a redo record (redo.h).
+// shrinking store `root`; several keys, clear and assign are one batch: a redo record (redo.h) that readers see whole,
+// because they read through it while it is being applied (dict_view.h).
 // INVARIANT: an entry is written before a slot names it and its key never changes; a table is filled before root or the
 // directory names it. A split updates directory entries from the upper half down while the old table still holds
 // everything; `splitting` is set meanwhile and recovery completes it. All else (count, heap) is derived.
@@ -29,15 +30,22 @@ namespace commonhold::shm {
 
 inline constexpr std::uint64_t kNotesKept = 3;
 
+// Of DictShard::count.
+inline constexpr Word kCountMask = (Word{1} << 39) - 1;
+inline constexpr Word kCountChanging = Word{1} << 39;
+
 struct DictShard {
-  // Guarded by `writing`.
+  // Written by the holder of `writing`; `count`, `changes` and `hidden_root` are read by everybody.
   alignas(64) LockWord writing;
-  AtomicWord count;  // entries in bits 0-39, number of changes of it above; derived but for the changes
-  Word splitting;    // 1 while directory entries of one table may disagree
-  HeapState heap;    // derived
+  AtomicWord count;    // entries in bits 0-38; bit 39: it is about to change; number of changes of it above. Derived
+  AtomicWord changes;  // raised by each holder who changed anything, before it frees the lock (dict_moment.h)
+  HeapState heap;      // derived
+  Word splitting;      // 1 while directory entries of one table may disagree
+  AtomicWord hidden_root;  // what `root` is while it says kRootHidden; a death in between: recovery puts it back
+  Word shrink_at;  // not 0: a smaller table found no memory; tried again when no more entries than this are left
   // Read by everybody, changed rarely.
   alignas(64) AtomicWord recycle;  // see heap.h
-  AtomicWord root;                 // 0 empty, or table offset | size code 1-3, or directory offset | 32 | depth
+  AtomicWord root;  // 0 empty, or table offset | size code 1-3, or directory offset | 32 | depth, or kRootHidden
   // Watching (watch.h), guarded by `writing`. A writer looks at `watched`, on a line that it has looked at already.
   AtomicWord watched;            // bit 63: the whole dict; bits 0-62: keys with such a hash; 0 nobody
   AtomicWord notes;              // changes of watched keys that were noted
@@ -46,7 +54,12 @@ struct DictShard {
 };
 static_assert(sizeof(DictShard) == 448);
 
-inline constexpr std::uint64_t kRecentInserts = 64;
+// Whoever changed anything in a shard, before it frees the lock. SYNC POINT: dict changes: released with the lock.
+inline void note_shard_change(DictShard& shard) {
+  shard.changes.store(shard.changes.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+}
+
+inline constexpr std::uint64_t kRecentInserts = 32;
 inline constexpr std::uint64_t kDefaultShards = 16;
 inline constexpr std::uint64_t kMaxShards = 128;
 
@@ -57,7 +70,14 @@ struct DictControl {
   std::uint32_t unused;
   alignas(64) AtomicWord next_sequence;  // drawn by each insertion of a new key
   AtomicWord recent[kRecentInserts];     // hash of the key with sequence s at s % kRecentInserts: a hint for pop_last
+  // The batch that is being committed. `committing` is held beside the locks of all shards that the batch changes, from
+  // before their roots are hidden until the batch is applied. Readers look at `batch` without it (dict_view.h).
+  alignas(64) LockWord committing;
+  AtomicWord batch;  // odd: a batch is committed and being applied; rises by 2 with each. Changed by its redo alone
+  AtomicWord batch_redo;   // the redo block of the batch; means something while `batch` is odd
+  AtomicWord batch_slots;  // how many of its entries, from the second on, lie in tables and entries, in rising order
 };
+static_assert(sizeof(DictControl) == 448);
 
 inline constexpr std::uint64_t kDictHeaderBytes = round_up(sizeof(DictControl), 64);
 
@@ -67,13 +87,18 @@ inline DictShard& dict_shard(DictControl& control, std::uint64_t index) {
 inline std::uint64_t dict_shards(const DictControl& control) {
   return control.shards < kMaxShards ? control.shards : kMaxShards;
 }
-// Behind the shards: a redo block (redo.h) with a word for each shard's root, so that clear needs no memory. Guarded by
-// all shards' locks.
+// How many entries the redo block of a batch has that changes so many slots (and scalars) and shards: `batch` twice,
+// and of each shard count and root.
+constexpr std::uint64_t batch_redo_entries(std::uint64_t slots, std::uint64_t shards) {
+  return slots + 2 * shards + 2;
+}
+// Behind the shards: a redo block (redo.h) for a batch that changes every shard's root, so that clear needs no memory.
+// Guarded by all shards' locks.
 constexpr std::uint64_t dict_redo_at(std::uint64_t shards) {
   return kDictHeaderBytes + shards * sizeof(DictShard);
 }
 constexpr std::uint64_t dict_control_bytes(std::uint64_t shards) {
-  return dict_redo_at(shards) + 16 + shards * 16;
+  return dict_redo_at(shards) + 16 + batch_redo_entries(0, shards) * 16;
 }
 
 // ---- hash
@@ -107,6 +132,9 @@ constexpr Word slot_word(std::uint32_t tag, Offset entry) {
 // ---- root and directory
 
 inline constexpr Word kRootDirectory = 32;
+// In the place of a shard's root while a batch that changes the shard is committed: a directory deeper than any, so
+// that who looks for a key the short way does not find it and looks through the batch instead.
+inline constexpr Word kRootHidden = 63;
 inline constexpr std::uint32_t kMaxDepth = 18;  // beyond it the tag's bits no longer tell keys apart
 
 constexpr bool root_is_directory(Word root) {

@@ -9,16 +9,6 @@ namespace commonhold::shm {
 
 namespace {
 
-void copy_entry(const std::byte* entry, const EntryHeader& header, DictEntryCopy& copy) {
-  copy.sequence = header.sequence();
-  copy.key_kind = header.key_kind();
-  copy.value_kind = header.value_kind();
-  copy.key_size = header.key_size();
-  copy.bytes.resize(std::size_t{header.key_size()} + header.value_size());
-  read_words(copy.bytes.data(), entry + sizeof(EntryHeader), header.key_size());
-  read_words(copy.bytes.data() + header.key_size(), entry + header.value_at(), header.value_size());
-}
-
 // The slot of the entry with this sequence among those that a hash leads to, or nullptr.
 AtomicWord* find_sequence(const Segment& segment, const DictShard& shard, std::uint64_t hash, std::uint64_t sequence) {
   Word root = shard.root.load(std::memory_order_relaxed), directory_entry;
@@ -62,7 +52,7 @@ Status Dict::pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& p
   DictAllLocked held(me, where_, *control_);
   std::uint64_t next = control_->next_sequence.load(std::memory_order_relaxed), entries = 0;
   for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) {
-    entries += dict_shard(*control_, i).count.load(std::memory_order_relaxed) & DictShardParts::kCountMask;
+    entries += dict_shard(*control_, i).count.load(std::memory_order_relaxed) & kCountMask;
   }
   if (entries == 0) {
     cache.order.clear();
@@ -93,45 +83,25 @@ Status Dict::pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& p
       const std::byte* entry = segment_->at<std::byte>(slot_entry(value));
       EntryHeader header = load_entry(entry);
       if (!segment_->holds(slot_entry(value), header.bytes())) return Status::kCorrupt;
-      copy_entry(entry, header, popped);
+      copy_entry(entry, header, entry + header.value_at(), popped);
       if (expected != nullptr && (expected->sequence != popped.sequence || expected->value_kind != popped.value_kind ||
                                   expected->bytes != popped.bytes)) {
         return Status::kMismatch;
       }
       cache.order.pop_back();
+      shard.begin_count_change();
       slot->store(value & kSlotOverflow, std::memory_order_release);
       shard.heap.retire(slot_entry(value), header.bytes());
       shard.add_to_count(-1);
       shard.tell_watchers(hash);
       shard.table.shrink(shard.entries());
+      shard.note_change();
       return Status::kOk;
     }
     if (complete) return Status::kCorrupt;  // entries are counted that no table holds
     learn_all(me, where_, *control_, cache);
     complete = true;
   }
-}
-
-Status Dict::snapshot(ThreadContext& me, std::vector<DictEntryCopy>& entries) const {
-  entries.clear();
-  {
-    DictAllLocked held(me, where_, *control_);
-    for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) {
-      DictShardParts shard(me, where_, *control_, i);
-      bool sound = true;
-      bool whole = shard.table.each_entry([&](AtomicWord&, Word slot) {
-        const std::byte* entry = segment_->at<std::byte>(slot_entry(slot));
-        sound = sound && segment_->holds(slot_entry(slot), sizeof(EntryHeader));
-        if (!sound) return;
-        EntryHeader header = load_entry(entry);
-        sound = segment_->holds(slot_entry(slot), header.bytes());
-        if (sound) copy_entry(entry, header, entries.emplace_back());
-      });
-      if (!sound || !whole) return Status::kCorrupt;
-    }
-  }
-  std::sort(entries.begin(), entries.end(), [](auto& a, auto& b) { return a.sequence < b.sequence; });
-  return Status::kOk;
 }
 
 }  // namespace commonhold::shm

@@ -76,10 +76,13 @@ template <typename Change>
   if (!take_free_lock(me, shard.writing)) return false;
   TakenLock held(me, shard.writing);
   // The slot is still one of the table's: see DictKeyWriter.
-  return shard.recycle.load(std::memory_order_relaxed) == recycle &&
-         shard.root.load(std::memory_order_relaxed) == home.root &&
-         home.slot->load(std::memory_order_relaxed) == home.slot_value &&
-         shard.watched.load(std::memory_order_relaxed) == 0 && change(memory, shard, index, home, ShortKey(key));
+  const bool changed = shard.recycle.load(std::memory_order_relaxed) == recycle &&
+                       shard.root.load(std::memory_order_relaxed) == home.root &&
+                       home.slot->load(std::memory_order_relaxed) == home.slot_value &&
+                       shard.watched.load(std::memory_order_relaxed) == 0 &&
+                       change(memory, shard, index, home, ShortKey(key));
+  note_shard_change(shard);
+  return changed;
 }
 
 [[gnu::always_inline]] inline bool Dict::put_straight(ThreadContext& me, const Item& key, const Item& value,

@@ -1,46 +1,107 @@
 // Reading without a lock: copy, then see whether anything that was copied may have been reused meanwhile.
+#include <algorithm>
+#include <chrono>
+
 #include "shm/dict_lookup.h"
 #include "shm/dict_shard_writer.h"
+#include "shm/dict_view.h"
+#include "shm/spin.h"
 
 namespace commonhold::shm {
 
 namespace {
 
-// Undisturbed, a reader needs one attempt. After this many it takes the shard's lock.
+// Undisturbed, a reader needs one attempt. After this many it asks for the shard's lock, for so long, and tries anew.
 constexpr int kAttempts = 32;
+constexpr auto kFirstTimeout = std::chrono::milliseconds(1), kLastTimeout = std::chrono::milliseconds(100);
+// How long a pin waits for the shard's lock before it is left to a copy.
+constexpr auto kPinTimeout = std::chrono::milliseconds(100);
 
-// Calls use(place) with an entry that may be overwritten meanwhile; what use did counts only if this returns kOk.
+// The shard's lock for a scope, if it is free in time.
+class ShardInTime {
+ public:
+  ShardInTime(ThreadContext& me, DictShard& shard, Deadline deadline)
+      : me_(me), shard_(shard), held_(lock(me, shard.writing, deadline) == Status::kOk) {}
+  ~ShardInTime() {
+    if (held_) (void)unlock(me_, shard_.writing);
+  }
+  ShardInTime(const ShardInTime&) = delete;
+  ShardInTime& operator=(const ShardInTime&) = delete;
+  explicit operator bool() const { return held_; }
+
+ private:
+  ThreadContext& me_;
+  DictShard& shard_;
+  bool held_;
+};
+
+// Looks once, without the lock, in the state before or after the batch that hides the shard's root. kRetry: disturbed.
+template <typename Use>
+[[gnu::noinline]] Status read_through_batch(const Segment& segment, const DictControl& control, const DictShard& shard,
+                                            const DictKey& key, Use&& use) {
+  const DictView view(segment, control);
+  const Word changes = shard.changes.load(std::memory_order_acquire);
+  const Word recycle = shard.recycle.load(std::memory_order_acquire);
+  DictPlace place;
+  const Status status = view.find(shard, key, place);
+  if (shard.recycle.load(std::memory_order_acquire) != recycle) return Status::kRetry;
+  const bool used = status == Status::kOk && use(place, view.value(place.entry, place.header));
+  if (shard.recycle.load(std::memory_order_acquire) != recycle || !view.stands()) return Status::kRetry;
+  // Nothing is rearranged while the root is hidden; when it is hidden no more, or was shown in between, look again.
+  if (status != Status::kOk && (shard.root.load(std::memory_order_acquire) != kRootHidden ||
+                                shard.changes.load(std::memory_order_acquire) != changes)) {
+    return Status::kRetry;
+  }
+  return status != Status::kOk || used ? status : Status::kMismatch;
+}
+
+// Calls use(place, value) with an entry that may be overwritten meanwhile; what use did counts only if this returns
+// kOk.
 // use returns false to stop early with kMismatch.
 template <typename Use>
-Status read_entry(Segment& segment, const ObjectAddress& where, DictControl& control, const Item& key, Use&& use) {
+Status read_entry(Segment& segment, const ObjectAddress&, DictControl& control, const Item& key, Use&& use) {
   DictKey wanted{&key, hash_key(key, control.seed)};
-  std::uint64_t index = hash_shard(wanted.hash, control.shards);
-  DictShard& shard = dict_shard(control, index);
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    // SYNC POINT: recycle
-    Word recycle = shard.recycle.load(std::memory_order_acquire);
+  DictShard& shard = dict_shard(control, hash_shard(wanted.hash, control.shards));
+  for (auto timeout = kFirstTimeout;; timeout = std::min(timeout * 2, kLastTimeout)) {
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      if (shard.root.load(std::memory_order_acquire) == kRootHidden) [[unlikely]] {
+        // A batch is short, unless its writer was stopped.
+        if (attempt < kAttempts / 2) {
+          relax();
+          continue;
+        }
+        const Status status = read_through_batch(segment, control, shard, wanted, use);
+        if (status != Status::kRetry) return status;
+        continue;
+      }
+      // SYNC POINT: recycle
+      Word recycle = shard.recycle.load(std::memory_order_acquire);
+      DictPlace place;
+      Status status = find_in_table(segment, shard, wanted, place);
+      if (place.root == kRootHidden) continue;
+      if (shard.recycle.load(std::memory_order_acquire) != recycle) continue;  // sizes may be anything
+      bool used = status == Status::kOk && use(place, place.entry + place.header.value_at());
+      if (shard.recycle.load(std::memory_order_acquire) != recycle) continue;
+      if (status == Status::kOk) return used ? Status::kOk : Status::kMismatch;
+      if (still_stands(segment, shard, wanted, place)) return status;
+    }
+    // Writers keep coming in between. One that is stopped does not: then the next attempts succeed.
+    ThreadContext* me = segment.here();
+    if (me == nullptr) continue;
+    const ShardInTime held(*me, shard, Deadline::after(timeout));
+    if (!held) continue;
     DictPlace place;
     Status status = find_in_table(segment, shard, wanted, place);
-    if (shard.recycle.load(std::memory_order_acquire) != recycle) continue;  // sizes may be anything
-    bool used = status == Status::kOk && use(place);
-    if (shard.recycle.load(std::memory_order_acquire) != recycle) continue;
-    if (status == Status::kOk) return used ? Status::kOk : Status::kMismatch;
-    if (still_stands(segment, shard, wanted, place)) return status;
+    if (status != Status::kOk) return status;
+    return use(place, place.entry + place.header.value_at()) ? Status::kOk : Status::kMismatch;
   }
-  ThreadContext* me = segment.here();
-  if (me == nullptr) return segment.join_failure();
-  DictShardWriter held(*me, where, control, index);
-  DictPlace place;
-  Status status = find_in_table(segment, shard, wanted, place);
-  if (status != Status::kOk) return status;
-  return use(place) ? Status::kOk : Status::kMismatch;
 }
 
 [[gnu::noinline, gnu::cold]] Status get_slowly(Segment& segment, const ObjectAddress& where, DictControl& control,
                                                const Item& key, Sink value) {
-  return read_entry(segment, where, control, key, [&](const DictPlace& place) {
+  return read_entry(segment, where, control, key, [&](const DictPlace& place, const std::byte* bytes) {
     void* to = value.room(value.context, place.header.value_kind(), place.header.value_size());
-    if (to != nullptr) read_words(to, place.entry + place.header.value_at(), place.header.value_size());
+    if (to != nullptr) read_words(to, bytes, place.header.value_size());
     return true;
   });
 }
@@ -64,43 +125,16 @@ Status Dict::get_fixed(const Item& key, void* value, std::size_t size) const {
 }
 
 [[gnu::noinline]] Status Dict::get_fixed_at_length(const Item& key, void* value, std::size_t size) const {
-  return read_entry(*segment_, where_, *control_, key, [&](const DictPlace& place) {
+  return read_entry(*segment_, where_, *control_, key, [&](const DictPlace& place, const std::byte* bytes) {
     if (place.header.value_size() != size) return false;
-    read_words(value, place.entry + place.header.value_at(), size);
+    read_words(value, bytes, size);
     return true;
   });
 }
 
 bool Dict::contains(const Item& key) const {
   if (read_straight(*segment_, *control_, Item(key), [](auto&&...) { return true; })) return true;
-  return read_entry(*segment_, where_, *control_, key, [](const DictPlace&) { return true; }) == Status::kOk;
-}
-
-std::uint64_t Dict::size() const {
-  // The counts of all shards at one moment: two equal collections in a row (each change of a count changes its upper
-  // bits).
-  constexpr Word kCountMask = DictShardParts::kCountMask;
-  const std::uint64_t shards = dict_shards(*control_);
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    Word first[kMaxShards], sum = 0;
-    for (std::uint64_t i = 0; i < shards; ++i) {
-      first[i] = dict_shard(*control_, i).count.load(std::memory_order_acquire);
-      sum += first[i] & kCountMask;
-    }
-    bool same = true;
-    for (std::uint64_t i = 0; i < shards && same; ++i) {
-      same = dict_shard(*control_, i).count.load(std::memory_order_acquire) == first[i];
-    }
-    if (same) return sum;
-  }
-  ThreadContext* me = segment_->here();
-  if (me == nullptr) return 0;
-  DictAllLocked held(*me, where_, *control_);
-  Word sum = 0;
-  for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) {
-    sum += dict_shard(*control_, i).count.load(std::memory_order_relaxed) & kCountMask;
-  }
-  return sum;
+  return read_entry(*segment_, where_, *control_, key, [](auto&&...) { return true; }) == Status::kOk;
 }
 
 Status Dict::pin(ThreadContext& me, const Item& key, const void*& data, std::size_t& size, ItemKind& kind,
@@ -115,9 +149,11 @@ Status Dict::pin(ThreadContext& me, const Item& key, const void*& data, std::siz
   segment_->header().pins_used.store(1, std::memory_order_seq_cst);
   // Under the shard's lock no block is reused: what is pinned here is the entry of the key.
   DictKey wanted{&key, hash_key(key, control_->seed)};
-  DictShardWriter shard(me, where_, *control_, hash_shard(wanted.hash, control_->shards));
+  DictShard& shard = dict_shard(*control_, hash_shard(wanted.hash, control_->shards));
+  const ShardInTime held(me, shard, Deadline::after(kPinTimeout));
+  if (!held) return Status::kTooMany;
   DictPlace place;
-  Status found = find_in_table(*segment_, shard.shard, wanted, place);
+  Status found = find_in_table(*segment_, shard, wanted, place);
   if (found != Status::kOk) return found;
   pin->store(Heap::block_word(slot_entry(place.slot_value), place.header.bytes()), std::memory_order_seq_cst);
   data = place.entry + place.header.value_at();

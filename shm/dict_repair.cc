@@ -5,22 +5,37 @@
 
 #include "shm/dict.h"
 #include "shm/dict_shard_writer.h"
+#include "shm/dict_view.h"
 
 namespace commonhold::shm {
 
-void dict_derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& control, std::uint64_t index) {
+void dict_derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& control,
+                       std::uint64_t index) noexcept {
   DictShardParts shard(me, where, control, index);
+  show_hidden_root(shard.shard);
   shard.table.complete_changes();
-  std::vector<BlockRange> blocks;
-  std::vector<EntryHeader> entries;
-  std::string error;
-  if (!shard.table.reachable(blocks, &entries, error)) return;  // damaged by something else: free nothing
-  shard.heap.rebuild(std::move(blocks));
-  shard.add_to_count(static_cast<std::int64_t>(entries.size()) - static_cast<std::int64_t>(shard.entries()));
+  std::int64_t entries = 0;
+  const bool whole = shard.table.each_entry([&](auto&&...) { ++entries; });
+  try {
+    std::vector<BlockRange> blocks;
+    std::string error;
+    // Damaged by something else: free nothing, count what was counted.
+    if (shard.table.reachable(blocks, nullptr, error)) {
+      shard.heap.rebuild(std::move(blocks));
+    } else {
+      entries = static_cast<std::int64_t>(shard.entries());
+    }
+  } catch (const std::bad_alloc&) {
+    shard.heap.forget_free();
+    if (!whole) entries = static_cast<std::int64_t>(shard.entries());
+  }
+  shard.add_to_count(entries - static_cast<std::int64_t>(shard.entries()));
+  shard.note_change();
 }
 
 void Dict::repair(ThreadContext& me, const ObjectAddress& where, LockWord& held) {
   auto* control = where.segment->at<DictControl>(where.control);
+  if (&held == &control->committing) end_batch_of_dead(*control);
   for (std::uint64_t i = 0; i < dict_shards(*control); ++i) {
     if (&dict_shard(*control, i).writing != &held) continue;
     note_all_dict_changes(*control, dict_shard(*control, i));  // the dead one may have changed anything and told nobody
@@ -35,11 +50,14 @@ Dict::Audit Dict::audit(ThreadContext& me) const {
   };
   std::set<std::uint64_t> sequences;
   std::uint64_t next = control_->next_sequence.load(std::memory_order_relaxed);
+  if ((control_->batch.load() & 1) != 0) fail("a batch was left half applied");
   for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) {
     DictShardParts shard(me, where_, *control_, i);
     std::vector<BlockRange> blocks;
     std::vector<EntryHeader> entries;
     std::string error;
+    if (shard.shard.root.load() == kRootHidden) fail(fmt::format("shard {}: its root was left hidden", i));
+    if ((shard.shard.count.load() & kCountChanging) != 0) fail(fmt::format("shard {}: its count was left open", i));
     if (shard.shard.splitting != 0) fail(fmt::format("shard {}: a split was left half done", i));
     if (!shard.table.reachable(blocks, &entries, error)) {
       fail(fmt::format("shard {}: {}", i, error));

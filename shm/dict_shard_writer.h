@@ -1,6 +1,7 @@
 // One shard in a writer's hands: the lock for a scope, the heap and the table, and the steps that changes are made of.
 #pragma once
 
+#include "shm/dict.h"
 #include "shm/dict_table.h"
 #include "shm/lock_word.h"
 #include "shm/object_address.h"
@@ -20,11 +21,19 @@ struct DictShardParts {
   // Writes an entry that nothing names yet. 0: out of memory.
   Offset write_entry(Segment& segment, std::uint64_t sequence, const Item& key, const Item& value);
 
-  void add_to_count(std::int64_t change) {
-    Word before = shard.count.load(std::memory_order_relaxed);
-    Word entries = (before + static_cast<Word>(change)) & kCountMask;
-    shard.count.store(((before >> 40) + 1) << 40 | entries, std::memory_order_release);
+  // Before the store that adds or removes an entry: from here to add_to_count() nobody takes the count for exact.
+  // SYNC POINT: dict count: whoever sees that store sees the mark, or the new count.
+  void begin_count_change() {
+    shard.count.store(shard.count.load(std::memory_order_relaxed) | kCountChanging, std::memory_order_release);
   }
+  void add_to_count(std::int64_t change) { shard.count.store(count_after(change), std::memory_order_release); }
+  // `count` as it is when so many entries more are there.
+  Word count_after(std::int64_t change) const {
+    Word before = shard.count.load(std::memory_order_relaxed);
+    return ((before >> 40) + 1) << 40 | ((before + static_cast<Word>(change)) & kCountMask);
+  }
+  // Before the lock is freed: tells those who read at one moment. SYNC POINT: dict changes.
+  void note_change() { note_shard_change(shard); }
   // After each change of a key's entry, before the lock is freed: tells those who watch the key.
   void tell_watchers(std::uint64_t hash) {
     Word watched = shard.watched.load(std::memory_order_relaxed);
@@ -32,8 +41,6 @@ struct DictShardParts {
       note_dict_change(control, shard, hash, watchers);
   }
   std::uint64_t entries() const { return shard.count.load(std::memory_order_relaxed) & kCountMask; }
-
-  static constexpr Word kCountMask = (Word{1} << 40) - 1;
 
   WatchersToWake watchers;
   std::uint32_t object;
@@ -44,8 +51,10 @@ struct DictShardParts {
 };
 
 // Makes a shard whole from what its root reaches: half-done splits completed, promises taken back, all else freed.
-// REQUIRES: the shard's lock, the caller's or a dead owner's.
-void dict_derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& control, std::uint64_t index);
+// Without private memory for that, what is free is out of reach until the next time. REQUIRES: the shard's lock, the
+// caller's or a dead owner's.
+void dict_derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& control,
+                       std::uint64_t index) noexcept;
 
 // The same with the shard's lock held for the scope.
 class DictShardWriter : public DictShardParts {
@@ -55,6 +64,7 @@ class DictShardWriter : public DictShardParts {
   ~DictShardWriter() {
     if (heap.wants_rebuild()) [[unlikely]]
       dict_derive_shard(me_, where_, control, index_);
+    note_change();
   }
   DictShardWriter(const DictShardWriter&) = delete;
   DictShardWriter& operator=(const DictShardWriter&) = delete;
@@ -85,6 +95,17 @@ inline std::uint64_t draw_sequence(DictControl& control, std::uint64_t hash) {
   std::uint64_t sequence = control.next_sequence.fetch_add(1, std::memory_order_relaxed);
   control.recent[sequence % kRecentInserts].store(hash, std::memory_order_relaxed);
   return sequence;
+}
+
+// Copies an entry whose value's bytes are at `value`.
+inline void copy_entry(const std::byte* entry, const EntryHeader& header, const std::byte* value, DictEntryCopy& copy) {
+  copy.sequence = header.sequence();
+  copy.key_kind = header.key_kind();
+  copy.value_kind = header.value_kind();
+  copy.key_size = header.key_size();
+  copy.bytes.resize(std::size_t{header.key_size()} + header.value_size());
+  read_words(copy.bytes.data(), entry + sizeof(EntryHeader), header.key_size());
+  read_words(copy.bytes.data() + header.key_size(), value, header.value_size());
 }
 
 inline bool same_value(const DictPlace& place, const Item& value) {

@@ -3,7 +3,10 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <algorithm>
+#include <array>
 #include <bit>
+#include <new>
 
 namespace commonhold::shm {
 
@@ -14,40 +17,11 @@ std::uint64_t hash_key(const Item& key, std::uint64_t seed) {
 Status find_in_table(const Segment& segment, const DictShard& shard, const DictKey& key, DictPlace& place) {
   place.root = shard.root.load(std::memory_order_acquire);
   if (place.root == 0) return Status::kNotFound;
-  std::uint32_t tag = hash_tag(key.hash), buckets;
-  Offset table;
-  if (!find_table(segment, place.root, tag, place.directory_entry, table, buckets)) return Status::kCorrupt;
-  for (std::uint32_t i = 0; i < probed(buckets); ++i) {
-    AtomicWord* slots = bucket_slots(segment, table, buckets, tag, i);
-    // SYNC POINT: slot: the entry was written before the slot's release store.
-    // All eight at once and then a look at the matches: where the match stands cannot be predicted, that there is one
-    // can.
-    Word values[kSlotsPerBucket];
-    std::uint32_t matches = 0;
-    for (std::uint32_t s = 0; s < kSlotsPerBucket; ++s) {
-      values[s] = slots[s].load(std::memory_order_acquire);
-      matches |= static_cast<std::uint32_t>(slot_tag(values[s]) == tag) << s;
-    }
-    for (; matches != 0; matches &= matches - 1) {
-      auto s = static_cast<std::uint32_t>(std::countr_zero(matches));
-      Offset at = slot_entry(values[s]);
-      if (at == 0) continue;  // an empty slot with tag 0
-      const std::byte* entry = segment.at<std::byte>(at);
-      __builtin_prefetch(entry + 64);  // never faults, so it may precede the check
-      if (!segment.holds(at, sizeof(EntryHeader))) return Status::kCorrupt;
-      EntryHeader header = load_entry(entry);
-      if (header.key_size() != key.item->size || header.key_kind() != key.item->kind) continue;
-      if (!segment.holds(at, header.bytes())) return Status::kCorrupt;
-      if (!equal_words(entry + sizeof(EntryHeader), key.item->data, key.item->size)) continue;
-      place.slot = &slots[s];
-      place.slot_value = values[s];
-      place.entry = entry;
-      place.header = header;
-      return Status::kOk;
-    }
-    if (i == 0 && (values[0] & kSlotOverflow) == 0) break;
-  }
-  return Status::kNotFound;
+  return find_in_table_under(segment, key, place);
+}
+
+Status find_in_table_under(const Segment& segment, const DictKey& key, DictPlace& place) {
+  return find_under(segment, place.root, key, place, [](AtomicWord& slot) -> AtomicWord& { return slot; });
 }
 
 bool still_stands(const Segment& segment, const DictShard& shard, const DictKey& key, const DictPlace& place) {
@@ -109,14 +83,20 @@ Status DictTable::free_slot(std::uint32_t tag, AtomicWord*& slot) {
       }
     }
     ++rearranged_;
+    store_word(&shard_.shrink_at, 0);
     Status status = !root_is_directory(root) ? grow_small(root) : split(tag);
     if (status != Status::kOk) return status;
   }
 }
 
 Status DictTable::grow_small(Word root) {
-  std::vector<Word> slots;
-  if (!all_slots(slots)) return Status::kCorrupt;
+  std::array<Word, 64 * kSlotsPerBucket> room;
+  std::size_t entries = 0;
+  const bool whole = each_entry([&](AtomicWord&, Word value) {
+    if (entries < room.size()) room[entries++] = value & ~kSlotOverflow;
+  });
+  if (!whole) return Status::kCorrupt;
+  const std::span slots(room.data(), entries);
   Word grown = 0;
   for (Word code = (root & 63) + 1; code <= 3 && grown == 0; ++code) {
     std::uint32_t buckets = buckets_of_code(code);
@@ -207,13 +187,17 @@ void DictTable::copy_half(Offset table, Offset upper, std::uint32_t tag_bit) {
   }
 }
 
-// Empties the slots of entries that now live in the upper half's table, and clears overflow bits that no longer tell.
+// Empties the slots of entries that now live in the upper half's table and promised ones (choose_slots), and clears
+// overflow bits that no longer tell.
 void DictTable::clear_moved(Offset table, std::uint32_t tag_bit) {
   auto* slots = segment_.at<AtomicWord>(table);
   bool displaced[64] = {};
   for (std::uint32_t i = 0; i < 64 * kSlotsPerBucket; ++i) {
     Word value = slots[i].load(std::memory_order_relaxed);
-    if (slot_entry(value) == 0) continue;
+    if (slot_entry(value) == 0) {
+      if ((value & kSlotReserved) != 0) slots[i].store(value & kSlotOverflow, std::memory_order_release);
+      continue;
+    }
     if ((slot_tag(value) & tag_bit) != 0) {
       slots[i].store(value & kSlotOverflow, std::memory_order_release);
     } else if ((slot_tag(value) & 63) != i / kSlotsPerBucket) {
@@ -227,11 +211,7 @@ void DictTable::clear_moved(Offset table, std::uint32_t tag_bit) {
   }
 }
 
-bool DictTable::all_slots(std::vector<Word>& slots) {
-  return each_entry([&](AtomicWord&, Word value) { slots.push_back(value & ~kSlotOverflow); });
-}
-
-Word DictTable::build(const std::vector<Word>& slots) {
+Word DictTable::build(std::span<const Word> slots) {
   for (Word code = 1; code <= 3; ++code) {
     std::uint32_t buckets = buckets_of_code(code);
     if (slots.size() > buckets * kSlotsPerBucket * 7 / 8) continue;
@@ -274,23 +254,37 @@ void DictTable::retire_tables(Word root) {
   if (root_is_directory(root)) heap_.retire(root_offset(root), directory_bytes(root_depth(root)));
 }
 
-void DictTable::shrink(std::uint64_t entries) {
+void DictTable::shrink(std::uint64_t entries) noexcept {
   Word root = shard_.root.load(std::memory_order_relaxed);
   if (root == 0) return;
   std::uint64_t slots = root_is_directory(root) ? std::uint64_t{512} << root_depth(root)
                                                 : std::uint64_t{buckets_of_code(root & 63)} * kSlotsPerBucket;
   if (slots <= std::uint64_t{kSlotsPerBucket} * 8 ? entries != 0 : entries > slots / 16) return;
+  if (entries != 0 && shard_.shrink_at != 0 && entries > shard_.shrink_at) return;
   Word smaller = 0;
-  if (entries != 0) {
-    std::vector<Word> all;
-    if (all_slots(all)) smaller = build(all);
-    if (smaller == 0) return;  // no memory for it: the large table still serves
+  std::vector<BlockRange> blocks;
+  try {
+    if (entries != 0) {
+      std::vector<Word> all;
+      if (each_entry([&](AtomicWord&, Word value) { all.push_back(value & ~kSlotOverflow); })) smaller = build(all);
+    }
+  } catch (const std::bad_alloc&) {
+    // As without memory in the segment, below.
   }
+  if (smaller == 0 && entries != 0) {
+    // No memory for it: the large table still serves. Not tried again at each erasure, which is the whole table's work.
+    store_word(&shard_.shrink_at, std::max<Word>(entries / 2, 1));
+    return;
+  }
+  store_word(&shard_.shrink_at, 0);
   shard_.root.store(smaller, std::memory_order_release);
   // The old tables and everything that fell idle go back at once.
-  std::vector<BlockRange> blocks;
-  std::string error;
-  if (reachable(blocks, nullptr, error)) heap_.rebuild(std::move(blocks));
+  try {
+    std::string error;
+    if (reachable(blocks, nullptr, error)) heap_.rebuild(std::move(blocks));
+  } catch (const std::bad_alloc&) {
+    heap_.forget_free();
+  }
 }
 
 void DictTable::complete_changes() {

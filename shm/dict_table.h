@@ -1,6 +1,8 @@
 // The hash table of one shard: finding, placing, growing, splitting, shrinking. dict_layout.h draws it.
 #pragma once
 
+#include <bit>
+#include <span>
 #include <vector>
 
 #include "shm/dict_layout.h"
@@ -44,12 +46,53 @@ inline bool find_table(const Segment& segment, Word root, std::uint32_t tag, Wor
   return segment.holds(table, table_bytes(buckets));
 }
 
+// Looks a key up under `root` (not 0). `slot_of` gives the word in force for a slot: itself, or what a batch puts
+// there.
+template <typename SlotOf>
+[[gnu::always_inline]] inline Status find_under(const Segment& segment, Word root, const DictKey& key, DictPlace& place,
+                                                SlotOf&& slot_of);
+
 // Looks a key up, with or without the shard's lock. kOk, kNotFound or kCorrupt; without the lock a kCorrupt or
 // kNotFound is worth a second look (see still_stands).
 Status find_in_table(const Segment& segment, const DictShard& shard, const DictKey& key, DictPlace& place);
 
+// The same from place.root on, which is not 0.
+Status find_in_table_under(const Segment& segment, const DictKey& key, DictPlace& place);
+
 // True when what find_in_table read on its way is unchanged, so that its "not found" holds.
 bool still_stands(const Segment& segment, const DictShard& shard, const DictKey& key, const DictPlace& place);
+
+inline bool holds_directory(const Segment& segment, Word root) {
+  return root_is_directory(root) && root_depth(root) <= kMaxDepth &&
+         segment.holds(root_offset(root), directory_bytes(root_depth(root)));
+}
+
+// Calls visit(Offset table, buckets, first directory index, local depth) for each table under `root`. False: one lies
+// outside the segment and was left out.
+template <typename Visit>
+bool each_table_under(const Segment& segment, Word root, Visit&& visit) {
+  if (root == 0) return true;
+  if (!root_is_directory(root)) {
+    if (!segment.holds(root_offset(root), table_bytes(buckets_of_code(root & 63)))) return false;
+    visit(root_offset(root), buckets_of_code(root & 63), std::uint64_t{0}, 0u);
+    return true;
+  }
+  if (!holds_directory(segment, root)) return false;
+  bool sound = true;
+  auto* directory = segment.at<AtomicWord>(root_offset(root));
+  Offset before = 0;
+  for (std::uint64_t i = 0; i < std::uint64_t{1} << root_depth(root); ++i) {
+    Word entry = directory[i].load(std::memory_order_acquire);
+    if (entry_table(entry) == before) continue;
+    before = entry_table(entry);
+    if (segment.holds(before, table_bytes(64))) {
+      visit(before, 64u, i, entry_local_depth(entry));
+    } else {
+      sound = false;
+    }
+  }
+  return sound;
+}
 
 // What a writer may do with a shard's table. REQUIRES: the shard's lock, as Heap.
 class DictTable {
@@ -60,7 +103,7 @@ class DictTable {
   Status free_slot(std::uint32_t tag, AtomicWord*& slot);
 
   // After entries went: a smaller table where this one is far too large. Never fails; may do nothing.
-  void shrink(std::uint64_t entries);
+  void shrink(std::uint64_t entries) noexcept;
 
   // Calls visit(AtomicWord& slot, Word value) for each entry; each table once. False: a table lies outside the segment
   // and was left out.
@@ -80,15 +123,14 @@ class DictTable {
   std::uint32_t rearranged() const { return rearranged_; }
 
   // A private, filled table or directory for these slots; 0 without memory. `root` is not stored.
-  Word build(const std::vector<Word>& slots);
+  Word build(std::span<const Word> slots);
 
  private:
   template <typename Visit>
-  bool each_table(Word root, Visit&& visit);  // visit(Offset table, buckets, first directory index, local depth)
-  bool has_directory(Word root) const {
-    return root_is_directory(root) && root_depth(root) <= kMaxDepth &&
-           segment_.holds(root_offset(root), directory_bytes(root_depth(root)));
+  bool each_table(Word root, Visit&& visit) {
+    return each_table_under(segment_, root, visit);
   }
+  bool has_directory(Word root) const { return holds_directory(segment_, root); }
   bool place(Offset table, std::uint32_t buckets, Word slot);
   Status grow_small(Word root);
   Status split(std::uint32_t tag);
@@ -97,7 +139,6 @@ class DictTable {
   void copy_half(Offset table, Offset upper, std::uint32_t tag_bit);
   void clear_moved(Offset table, std::uint32_t tag_bit);
   Offset take_zeroed(std::uint64_t bytes);
-  bool all_slots(std::vector<Word>& slots);
 
   Segment& segment_;
   DictShard& shard_;
@@ -114,29 +155,42 @@ constexpr std::uint32_t probed(std::uint32_t buckets) {
   return buckets < kProbedBuckets ? buckets : kProbedBuckets;
 }
 
-template <typename Visit>
-bool DictTable::each_table(Word root, Visit&& visit) {
-  if (root == 0) return true;
-  if (!root_is_directory(root)) {
-    if (!segment_.holds(root_offset(root), table_bytes(buckets_of_code(root & 63)))) return false;
-    visit(root_offset(root), buckets_of_code(root & 63), std::uint64_t{0}, 0u);
-    return true;
-  }
-  if (!has_directory(root)) return false;
-  bool sound = true;
-  auto* directory = segment_.at<AtomicWord>(root_offset(root));
-  Offset before = 0;
-  for (std::uint64_t i = 0; i < std::uint64_t{1} << root_depth(root); ++i) {
-    Word entry = directory[i].load(std::memory_order_acquire);
-    if (entry_table(entry) == before) continue;
-    before = entry_table(entry);
-    if (segment_.holds(before, table_bytes(64))) {
-      visit(before, 64u, i, entry_local_depth(entry));
-    } else {
-      sound = false;
+template <typename SlotOf>
+inline Status find_under(const Segment& segment, Word root, const DictKey& key, DictPlace& place, SlotOf&& slot_of) {
+  std::uint32_t tag = hash_tag(key.hash), buckets;
+  Offset table;
+  if (!find_table(segment, root, tag, place.directory_entry, table, buckets)) return Status::kCorrupt;
+  for (std::uint32_t i = 0; i < probed(buckets); ++i) {
+    AtomicWord* slots = bucket_slots(segment, table, buckets, tag, i);
+    // SYNC POINT: slot: the entry was written before the slot's release store.
+    // All eight at once and then a look at the matches: where the match stands cannot be predicted, that there is one
+    // can.
+    Word values[kSlotsPerBucket];
+    std::uint32_t matches = 0;
+    for (std::uint32_t s = 0; s < kSlotsPerBucket; ++s) {
+      values[s] = slot_of(slots[s]).load(std::memory_order_acquire);
+      matches |= static_cast<std::uint32_t>(slot_tag(values[s]) == tag) << s;
     }
+    for (; matches != 0; matches &= matches - 1) {
+      auto s = static_cast<std::uint32_t>(std::countr_zero(matches));
+      Offset at = slot_entry(values[s]);
+      if (at == 0) continue;  // an empty slot with tag 0
+      const std::byte* entry = segment.at<std::byte>(at);
+      __builtin_prefetch(entry + 64);  // never faults, so it may precede the check
+      if (!segment.holds(at, sizeof(EntryHeader))) return Status::kCorrupt;
+      EntryHeader header = load_entry(entry);
+      if (header.key_size() != key.item->size || header.key_kind() != key.item->kind) continue;
+      if (!segment.holds(at, header.bytes())) return Status::kCorrupt;
+      if (!equal_words(entry + sizeof(EntryHeader), key.item->data, key.item->size)) continue;
+      place.slot = &slots[s];
+      place.slot_value = values[s];
+      place.entry = entry;
+      place.header = header;
+      return Status::kOk;
+    }
+    if (i == 0 && (values[0] & kSlotOverflow) == 0) break;
   }
-  return sound;
+  return Status::kNotFound;
 }
 
 template <typename Visit>

@@ -290,6 +290,12 @@ void Heap::rebuild(std::vector<BlockRange> reachable) {
   for (const Chunk& chunk : unreached) give_chunk(me_, chunk.at, chunk.bytes);
 }
 
+void Heap::forget_free() {
+  recycle_.fetch_add(1, std::memory_order_seq_cst);
+  for (auto& head : state_.free_head) store_word(&head, 0);
+  set_parked(0, strays() + 1);
+}
+
 Heap::Audit Heap::audit(const std::vector<BlockRange>& reachable) {
   Audit audit;
   std::unordered_set<Offset> used, free;

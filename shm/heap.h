@@ -73,6 +73,9 @@ class Heap {
   // that a thread has pinned are parked.
   void rebuild(std::vector<BlockRange> reachable);
 
+  // In the place of a rebuild() that found no private memory: what is free is out of reach, as strays are, until the next.
+  void forget_free();
+
   // True after a retire() that made a stray, each time their number has doubled: a rebuild is due.
   bool wants_rebuild() const;
 

@@ -94,10 +94,10 @@ void release_for_dead(LockWord& word, std::uint32_t dead_owner) {
   futex_wake(word.state, 1);
 }
 
-Status lock_announced(ThreadContext& me, LockWord& word) {
+Status lock_announced(ThreadContext& me, LockWord& word, Deadline deadline) {
   if (take(word.state, me.owner())) [[likely]]
     return Status::kOk;
-  return wait_for_lock(me, word, Deadline::never());
+  return wait_for_lock(me, word, deadline);
 }
 
 void unlock_announced(LockWord& word) {

@@ -65,8 +65,8 @@ void wake_waiter(ThreadContext& me, LockWord& word);
 void release_for_dead(LockWord& word, std::uint32_t dead_owner);
 
 // Takes and frees a word without announcing it: for an operation that announced all words of an object at once
-// (ThreadContext::announce_object) before it took the first.
-Status lock_announced(ThreadContext& me, LockWord& word);
+// (ThreadContext::announce_object) before it took the first. kOk or kTimedOut, as lock().
+Status lock_announced(ThreadContext& me, LockWord& word, Deadline deadline = Deadline::never());
 void unlock_announced(LockWord& word);
 
 // How often this process's waiters look after their holder, for tests of what else wakes them.

@@ -73,7 +73,7 @@ Entry parse_entry(Bytes& file, u64 at) {
 std::optional<Entry> look_up(Bytes& file, u64 control, const std::string& key) {
   u64 shards = file.word(control), seed = file.word(control + 8);
   u64 hash = XXH3_64bits_withSeed(key.data(), key.size(), seed + 4);
-  u64 tag = hash >> 40, shard = control + 640 + (hash >> 8) % shards * 448, root = file.word(shard + 384 + 8);
+  u64 tag = hash >> 40, shard = control + 448 + (hash >> 8) % shards * 448, root = file.word(shard + 384 + 8);
   if (root == 0) return std::nullopt;
   u64 table = root & ~u64{63}, buckets = 64;
   if ((root & 32) != 0) {
@@ -128,18 +128,19 @@ TEST_CASE("a segment can be parsed from the format's page alone") {
 
   Bytes file(segment.folder() + "/segment");
   REQUIRE(file.at(0, 8) == "COMHOLD1");
-  REQUIRE(file.half(8) == 4);
+  REQUIRE(file.half(8) == 5);
   REQUIRE(file.text(128, 96) == "test");
   REQUIRE(file.word(56) == std::filesystem::file_size(segment.folder() + "/segment"));
   u64 sessions_at = file.word(72), threads_at = file.word(80), objects_at = file.word(88), extents_at = file.word(96),
       granules_at = file.word(104), data_at = file.word(112);
   REQUIRE(file.half(256) == 0);  // nobody holds the extents' lock
 
-  // This process is session 0, and its one thread owns no lock.
-  REQUIRE((file.word(sessions_at) & 0xff) == 1);
-  REQUIRE(file.word(sessions_at + 8) == static_cast<u64>(getpid()));
-  REQUIRE((file.word(threads_at) & 0xffffffff) == 1);
-  REQUIRE(file.word(threads_at + 24) == 0);
+  // This process is the first that is neither the server nor in a reserved record: session 4, and its one thread, in
+  // the first slot for everybody, owns no lock.
+  REQUIRE((file.word(sessions_at + 4 * 128) & 0xff) == 1);
+  REQUIRE(file.word(sessions_at + 4 * 128 + 8) == static_cast<u64>(getpid()));
+  REQUIRE((file.word(threads_at + 11 * 256) & 0xffffffff) == 5);
+  REQUIRE(file.word(threads_at + 11 * 256 + 24) == 0);
 
   // The dict by its name.
   u64 record = 0, index = 0;
@@ -162,7 +163,7 @@ TEST_CASE("a segment can be parsed from the format's page alone") {
 
   u64 counted = 0, walked = 0;
   for (u64 s = 0; s < file.word(control); ++s) {
-    u64 shard = control + 640 + s * 448;
+    u64 shard = control + 448 + s * 448;
     REQUIRE(file.half(shard) == 0);
     counted += file.word(shard + 8) & ((u64{1} << 40) - 1);
     walked += count_entries(file, shard);

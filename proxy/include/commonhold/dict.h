@@ -8,9 +8,11 @@
 // A Dict is a reference: copies mean the same shared dict, and const ones change it as well. Keys and values
 // are copied in and out; codec.h says which types can be stored. Text keys are taken as std::string_view.
 //
-// Thread safety: any thread of any process, without a lock of yours. Each call is one step for everybody else, those
-// on several keys too (update, assign, put_many, get_many, clear); only `d[k] = d[k] + 1` is two. Reading takes no
-// lock and makes no system call. User code (codecs, update functions) never runs under a lock.
+// Thread safety: any thread of any process, without a lock of yours. Each call is atomic, for readers of single keys
+// and of size() too: those on several keys (update, assign, put_many, get_many, clear) and those that read all of it
+// (items, keys, ==, iteration); only `d[k] = d[k] + 1` is two. Reading takes no lock and makes no system call, unless
+// writers change the same shards all the time; a writer that is stopped never holds up a reader. User code (codecs,
+// update functions) never runs under a lock.
 //
 // When a process dies: each call it made has happened as a whole or not at all, and nobody is held up.
 //

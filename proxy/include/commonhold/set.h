@@ -12,8 +12,9 @@
 // insertion order and leaves both as they are; each is read at one moment, not both at the same. The _update forms but
 // update() go element by element.
 //
-// Thread safety: any thread of any process, without a lock of yours. When a process dies: each call that is one step
-// has happened as a whole or not at all, and nobody is held up.
+// Thread safety: any thread of any process, without a lock of yours. Reading takes no lock, unless writers change the
+// same shards all the time; a writer that is stopped never holds up a reader. When a process dies: each call that is
+// one step has happened as a whole or not at all, and nobody is held up.
 //
 // Every call may throw OutOfMemory where it stores, LimitReached, ObjectGone and CorruptSegment (errors.h).
 #pragma once

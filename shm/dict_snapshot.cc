@@ -1,0 +1,210 @@
+// What is read of several keys or shards at one moment: all entries, some keys, the number of entries.
+#include <algorithm>
+
+#include "shm/dict.h"
+#include "shm/dict_moment.h"
+
+namespace commonhold::shm {
+
+namespace {
+
+// Calls visit(slot's word) for each entry's slot in the shard; a half-done split shows each entry once.
+template <typename Visit>
+Status each_slot(const Segment& segment, const DictView& view, const DictShard& shard, const DictShardMoment& moment,
+                 std::vector<Word>* words, Visit&& visit) {
+  const Word root = view.root(shard);
+  if (words != nullptr) words->push_back(root);
+  const auto* directory = holds_directory(segment, root) ? segment.at<AtomicWord>(root_offset(root)) : nullptr;
+  Status status = Status::kOk;
+  const bool whole = each_table_under(
+      segment, root, [&](Offset table, std::uint32_t buckets, std::uint64_t first, std::uint32_t local) {
+        if (words != nullptr) words->insert(words->end(), {table | local, first});
+        const auto* slots = segment.at<AtomicWord>(table);
+        for (std::uint32_t i = 0; i < buckets * kSlotsPerBucket && status == Status::kOk; ++i) {
+          const Word slot = view.word(slots[i]).load(std::memory_order_acquire);
+          if (slot_entry(slot) == 0) continue;
+          // In the middle of a split the old table still holds what is in the new one.
+          if (directory != nullptr && entry_table(directory[directory_index(slot_tag(slot), root_depth(root))].load(
+                                          std::memory_order_acquire)) != table) {
+            continue;
+          }
+          if (words != nullptr) words->push_back(slot);
+          status = visit(slot);
+        }
+      });
+  if (!moment.undisturbed()) return Status::kRetry;
+  return whole ? status : Status::kCorrupt;
+}
+
+class EntryReader {
+ public:
+  EntryReader(const Segment& segment, DictControl& control, std::vector<DictEntryCopy>& entries)
+      : segment_(segment), control_(control), entries_(entries) {}
+
+  void begin() { entries_.clear(); }
+  Status read(const DictView& view, std::uint64_t index, const DictShardMoment& moment, std::vector<Word>* words,
+              bool again) {
+    return each_slot(segment_, view, dict_shard(control_, index), moment, words, [&](Word slot) {
+      const Offset at = slot_entry(slot);
+      const std::byte* entry = segment_.at<std::byte>(at);
+      if (!segment_.holds(at, sizeof(EntryHeader))) return Status::kCorrupt;
+      const EntryHeader header = load_entry(entry);
+      if (!moment.undisturbed()) return Status::kRetry;  // the sizes may be anything
+      if (!segment_.holds(at, header.bytes())) return Status::kCorrupt;
+      const std::byte* value = view.value(entry, header);
+      if (words != nullptr && is_scalar(header.value_kind())) words->push_back(load_word(value));
+      if (!again) copy_entry(entry, header, value, entries_.emplace_back());
+      return Status::kOk;
+    });
+  }
+
+ private:
+  const Segment& segment_;
+  DictControl& control_;
+  std::vector<DictEntryCopy>& entries_;
+};
+
+class KeyReader {
+ public:
+  struct Wanted {
+    DictKey key;
+    std::size_t index;  // in the results
+    std::uint64_t shard;
+  };
+  KeyReader(const Segment& segment, DictControl& control, std::vector<Wanted> wanted, std::vector<std::string>& values,
+            std::vector<bool>& found, std::vector<ItemKind>* kinds)
+      : segment_(segment),
+        control_(control),
+        wanted_(std::move(wanted)),
+        values_(values),
+        found_(found),
+        kinds_(kinds) {
+    std::sort(wanted_.begin(), wanted_.end(), [](auto& a, auto& b) { return a.shard < b.shard; });
+  }
+
+  DictShardSet shards() const {
+    DictShardSet shards;
+    for (const Wanted& wanted : wanted_) shards.set(wanted.shard);
+    return shards;
+  }
+  void begin() {
+    values_.assign(wanted_.size(), {});
+    found_.assign(wanted_.size(), false);
+    if (kinds_ != nullptr) kinds_->assign(wanted_.size(), ItemKind::kNull);
+  }
+  Status read(const DictView& view, std::uint64_t index, const DictShardMoment& moment, std::vector<Word>* words,
+              bool again) {
+    const DictShard& shard = dict_shard(control_, index);
+    auto from = std::partition_point(wanted_.begin(), wanted_.end(), [&](auto& w) { return w.shard < index; });
+    for (; from != wanted_.end() && from->shard == index; ++from) {
+      DictPlace place;
+      const Status status = view.find(shard, from->key, place);
+      if (!moment.undisturbed()) return Status::kRetry;  // the sizes may be anything
+      if (status == Status::kCorrupt) return status;
+      if (words != nullptr) words->insert(words->end(), {place.root, place.directory_entry, place.slot_value});
+      if (status != Status::kOk) continue;
+      const std::byte* value = view.value(place.entry, place.header);
+      if (words != nullptr && is_scalar(place.header.value_kind())) words->push_back(load_word(value));
+      if (again) continue;
+      std::string& copy = values_[from->index];
+      copy.resize(place.header.value_size());
+      read_words(copy.data(), value, copy.size());
+      found_[from->index] = true;
+      if (kinds_ != nullptr) (*kinds_)[from->index] = place.header.value_kind();
+    }
+    return moment.undisturbed() ? Status::kOk : Status::kRetry;
+  }
+
+ private:
+  const Segment& segment_;
+  DictControl& control_;
+  std::vector<Wanted> wanted_;
+  std::vector<std::string>& values_;
+  std::vector<bool>& found_;
+  std::vector<ItemKind>* kinds_;
+};
+
+class Counter {
+ public:
+  Counter(const Segment& segment, DictControl& control) : segment_(segment), control_(control) {}
+
+  void begin() { entries_ = 0; }
+  Status read(const DictView& view, std::uint64_t index, const DictShardMoment& moment, std::vector<Word>* words,
+              bool again) {
+    const DictShard& shard = dict_shard(control_, index);
+    const Word count = view.count(shard);
+    if (words != nullptr) words->push_back(count);
+    // Without `words` nobody holds the shard but this reader.
+    if (words == nullptr || (count & kCountChanging) == 0) {
+      if (!again) entries_ += count & kCountMask;
+      return Status::kOk;
+    }
+    // Its holder stopped between the store of a slot and that of the count.
+    return each_slot(segment_, view, shard, moment, words, [&](Word) {
+      if (!again) ++entries_;
+      return Status::kOk;
+    });
+  }
+  std::uint64_t entries() const { return entries_; }
+
+ private:
+  const Segment& segment_;
+  DictControl& control_;
+  std::uint64_t entries_ = 0;
+};
+
+DictShardSet all_shards(const DictControl& control) {
+  DictShardSet shards;
+  for (std::uint64_t i = 0; i < dict_shards(control); ++i) shards.set(i);
+  return shards;
+}
+
+}  // namespace
+
+Status Dict::snapshot(ThreadContext& me, std::vector<DictEntryCopy>& entries) const {
+  EntryReader reader(*segment_, *control_, entries);
+  const Status status = read_at_one_moment(&me, where_, *control_, all_shards(*control_), reader);
+  if (status != Status::kOk) return status;
+  std::sort(entries.begin(), entries.end(), [](auto& a, auto& b) { return a.sequence < b.sequence; });
+  return Status::kOk;
+}
+
+Status Dict::get_many(ThreadContext& me, std::span<const Item> keys, std::vector<std::string>& values,
+                      std::vector<bool>& found, std::vector<ItemKind>* kinds) const {
+  std::vector<KeyReader::Wanted> wanted;
+  wanted.reserve(keys.size());
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    std::uint64_t hash = hash_key(keys[i], control_->seed);
+    wanted.push_back({{&keys[i], hash}, i, hash_shard(hash, control_->shards)});
+  }
+  KeyReader reader(*segment_, *control_, std::move(wanted), values, found, kinds);
+  return read_at_one_moment(&me, where_, *control_, reader.shards(), reader);
+}
+
+std::uint64_t Dict::size() const {
+  // Two equal collections in a row are the counts at the moment between them: each change of a count changes its upper
+  // bits.
+  constexpr int kAttempts = 32;
+  const std::uint64_t shards = dict_shards(*control_);
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const DictView view(*segment_, *control_);
+    if (view.in_batch()) break;
+    Word first[kMaxShards], sum = 0, changing = 0;
+    for (std::uint64_t i = 0; i < shards; ++i) {
+      first[i] = dict_shard(*control_, i).count.load(std::memory_order_acquire);
+      sum += first[i] & kCountMask;
+      changing |= first[i] & kCountChanging;
+    }
+    bool same = changing == 0;
+    for (std::uint64_t i = 0; i < shards && same; ++i) {
+      same = dict_shard(*control_, i).count.load(std::memory_order_acquire) == first[i];
+    }
+    if (same && view.stands()) return sum;
+    relax();
+  }
+  Counter counter(*segment_, *control_);
+  (void)read_at_one_moment(segment_->here(), where_, *control_, all_shards(*control_), counter);
+  return counter.entries();
+}
+
+}  // namespace commonhold::shm
