@@ -23,13 +23,13 @@ std::string id_text(shm::ObjectId id) {
 
 std::string thread_text(const manager::ThreadIdentity& thread) {
   if (thread.pid == 0) return "unknown";
-  std::string text = fmt::format("{} {}", thread.pid, thread.program);
+  std::string text = fmt::format("{} {}", thread.pid, shm::printable(thread.program));
   if (thread.kernel_id != thread.pid) text += fmt::format(" (thread {})", thread.kernel_id);
   return text;
 }
 
 std::string name_text(const shm::ObjectInfo& info) {
-  return info.name.empty() ? "-" : info.name;
+  return info.name.empty() ? "-" : shm::printable(info.name);
 }
 
 std::string holder_text(const manager::LockHolder& holder) {
@@ -98,12 +98,12 @@ int list_objects(const std::string& name) {
   std::uint32_t after = 0;
   do {
     for (const auto& object : manager::summarize_objects(*segment, after, 1000, after)) {
-      table.add({id_text(object.info.id), name_text(object.info), object.info.signature, size_text(object.bytes),
-                 std::to_string(object.sessions), std::to_string(object.info.held_inside)});
+      table.add({id_text(object.info.id), name_text(object.info), shm::printable(object.info.signature),
+                 size_text(object.bytes), std::to_string(object.sessions), std::to_string(object.info.held_inside)});
     }
   } while (after != 0);
   if (table.empty()) {
-    fmt::print("\"{}\" holds no objects\n", name);
+    fmt::print("\"{}\" holds no objects\n", shm::printable(name));
     return 0;
   }
   table.print({3, 4, 5});
@@ -115,8 +115,8 @@ int list_locks(const std::string& name) {
   Table table({"LOCK OF", "ID", "HELD BY", "WAITING"});
   for (const auto& lock : manager::summarize_locks(*segment)) {
     bool tables = lock.object.kind == shm::ObjectKind::kNone;
-    std::string of =
-        tables ? "the segment's memory tables" : fmt::format("{} {}", lock.object.signature, name_text(lock.object));
+    std::string of = tables ? "the segment's memory tables"
+                            : fmt::format("{} {}", shm::printable(lock.object.signature), name_text(lock.object));
     if (!tables && lock.number != 0) of += fmt::format(" #{}", lock.number);
     std::string holders = joined(lock.holders, holder_text);
     if (lock.object.kind == shm::ObjectKind::kSemaphore && lock.number == 0) {
@@ -125,7 +125,7 @@ int list_locks(const std::string& name) {
     table.add({of, tables ? "-" : id_text(lock.object.id), holders, joined(lock.waiters, thread_text)});
   }
   if (table.empty()) {
-    fmt::print("nobody holds a lock of \"{}\"\n", name);
+    fmt::print("nobody holds a lock of \"{}\"\n", shm::printable(name));
     return 0;
   }
   table.print();
@@ -133,8 +133,15 @@ int list_locks(const std::string& name) {
 }
 
 int stop(const std::string& name) {
-  manager::shut_down(rpc::existing_address(name));
-  fmt::print("\"{}\" has ended\n", name);
+  manager::stop(rpc::existing_address(name));
+  fmt::print("the server of \"{}\" has ended; its objects stay for the next one: commonhold serve --name {}\n", name,
+             name);
+  return 0;
+}
+
+int destroy(const std::string& name) {
+  manager::destroy(rpc::existing_address(name));
+  fmt::print("\"{}\" and its objects are gone\n", name);
   return 0;
 }
 
@@ -157,7 +164,7 @@ int examine(bool clean) {
         fmt::print("{}: its server died and nobody uses it: {} objects, {}\n", name, report.objects,
                    size_text(report.used_bytes));
         for (const std::string& fault : manager::audit_abandoned(report.address)) {
-          fmt::print("{}: unsound: {}\n", name, fault);
+          fmt::print("{}: unsound: {}\n", name, shm::printable(fault));
           ++unsound;
         }
         break;

@@ -16,11 +16,12 @@ using namespace commonhold;
 constexpr char kFooter[] =
     "A manager holds dicts, lists, values, arrays and locks in shared memory; programs join it by its name.\n"
     "\n"
-    "  commonhold serve --name stock --memory-limit 2G    a manager that stays until it is stopped\n"
+    "  commonhold serve --name stock --memory-limit 2G    a manager that stays until it is destroyed\n"
     "  commonhold list                                    your managers, with or without a name\n"
     "  commonhold list stock                              what is in it, and who uses it\n"
     "  commonhold locks stock                             who holds which lock, and who waits\n"
-    "  commonhold stop stock                              end it, objects and all\n"
+    "  commonhold stop stock                              end its server; its objects stay for the next one\n"
+    "  commonhold destroy stock                           end it, objects and all\n"
     "  commonhold doctor                                  what dead servers left, and whether it is sound\n"
     "\n"
     "Managers live in /dev/shm/commonhold-<uid>, or where COMMONHOLD_HOME says. COMMONHOLD_AUTHKEY is the key of\n"
@@ -45,7 +46,10 @@ CLI::App* add_serve(CLI::App& app, Words& words) {
                     "What all objects together may take: bytes, or with K, M, G, T; otherwise all of /dev/shm");
   serve->add_flag("--foreground", words.server.foreground,
                   "Stay in the terminal and say what happens; otherwise the server leaves it once it is ready");
-  serve->footer("A server that was killed leaves its objects: start one of the same name and everything goes on.");
+  serve->footer(
+      "A server that was stopped or killed, by SIGTERM, SIGINT or SIGKILL, leaves its objects: start one of the same "
+      "name "
+      "and everything goes on. `commonhold destroy` removes them.");
   // For programs that start a server of themselves (rpc/spawn.h).
   serve->add_flag("--anonymous", words.anonymous)->group("");
   serve->add_option("--lifeline-fd", words.request.lifeline_fd)->group("");
@@ -92,8 +96,10 @@ int main(int argc, char** argv) {
   auto* serve = add_serve(app, words);
   auto* list = app.add_subcommand("list", "List your managers, or the objects of one");
   list->add_option("manager", words.name, "A name or a folder");
-  auto* stop = app.add_subcommand("stop", "End a manager's server; its objects are gone");
+  auto* stop = app.add_subcommand("stop", "End a manager's server; its objects stay for the next server of the name");
   stop->add_option("manager", words.name, "A name or a folder")->required();
+  auto* destroy = app.add_subcommand("destroy", "End a manager: its server, where one runs, and its objects");
+  destroy->add_option("manager", words.name, "A name or a folder")->required();
   auto* locks = app.add_subcommand("locks", "Show who holds which lock of a manager, and who waits for it");
   locks->add_option("manager", words.name, "A name or a folder")->required();
   auto* doctor = app.add_subcommand("doctor", "Find what dead servers left, and check it");
@@ -108,6 +114,7 @@ int main(int argc, char** argv) {
     if (*serve) return run_serve(words);
     if (*list) return words.name.empty() ? cli::list_managers() : cli::list_objects(words.name);
     if (*stop) return cli::stop(words.name);
+    if (*destroy) return cli::destroy(words.name);
     if (*locks) return cli::list_locks(words.name);
     if (*doctor) return cli::examine(words.clean);
     std::fputs(app.help().c_str(), stdout);

@@ -9,8 +9,10 @@
 #include <cstring>
 #include <thread>
 
+#include "manager/adoption.h"
 #include "rpc/accept_loop.h"
 #include "rpc/authentication.h"
+#include "rpc/folder_removal.h"
 #include "rpc/knock.h"
 #include "rpc/socket.h"
 
@@ -18,19 +20,27 @@ namespace commonhold::manager {
 
 namespace {
 
-constexpr auto kFolderGoneWithin = std::chrono::seconds(10);
+constexpr auto kEndedWithin = std::chrono::seconds(10);
 
-int connect_or_throw(const rpc::ManagerAddress& address) {
-  int socket = rpc::connect_to_folder(address.folder);
-  if (socket >= 0) return socket;
-  int error = errno;
-  bool exists = access(address.segment_file().c_str(), F_OK) == 0;
-  if (!exists) {
-    throw ControlError(
-        fmt::format("there is no manager \"{}\" ({} has no segment); `commonhold list` names those that are",
-                    address.name, address.folder));
-  }
+bool exists(const std::string& path) {
+  return access(path.c_str(), F_OK) == 0;
+}
+
+void require_manager(const rpc::ManagerAddress& address) {
+  rpc::require_own(address);
+  if (exists(address.segment_file())) return;
   throw ControlError(
+      fmt::format("there is no manager \"{}\" ({} has no segment); `commonhold list` names those that are",
+                  address.name, address.folder));
+}
+
+// How a manager is written on a command line.
+const std::string& word_for(const rpc::ManagerAddress& address) {
+  return address.under_root ? address.name : address.folder;
+}
+
+ControlError does_not_answer(const rpc::ManagerAddress& address, int error) {
+  return ControlError(
       fmt::format("the server of \"{}\" does not answer at {} ({}); `commonhold doctor` tells whether it died",
                   address.name, address.socket_file(), std::strerror(error)));
 }
@@ -44,11 +54,23 @@ rpc::Authkey key_or_throw(const rpc::ManagerAddress& address) {
   return *key;
 }
 
-}  // namespace
+enum class Ending { kDestroy, kStop };
 
-void shut_down(const rpc::ManagerAddress& address) {
+// What KJ throws carries a stack trace, which is for nobody who uses the command.
+template <typename Call>
+void without_kj(const rpc::ManagerAddress& address, Call&& call) {
+  try {
+    call();
+  } catch (const kj::Exception& exception) {
+    throw ControlError(
+        fmt::format("talking to the server of \"{}\" failed: {}", address.name, exception.getDescription().cStr()));
+  }
+}
+
+// Asks the server at the other end of `socket`; returns when the connection has ended.
+void ask_server(const rpc::ManagerAddress& address, int socket_fd, Ending ending) {
   auto io = kj::setupAsyncIo();
-  kj::AutoCloseFd socket(connect_or_throw(address));
+  kj::AutoCloseFd socket(socket_fd);
   rpc::Authkey key = key_or_throw(address);
   auto stream = io.lowLevelProvider->wrapSocketFd(
       kj::mv(socket), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC | kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK);
@@ -59,33 +81,82 @@ void shut_down(const rpc::ManagerAddress& address) {
   host.setSide(capnp::rpc::twoparty::Side::SERVER);
   auto door = rpc_system.bootstrap(host).castAs<rpc::schema::Door>();
   std::string refusal;
+  auto note = [&](auto&& response) {
+    auto outcome = response.getResult();
+    if (outcome.isFailure()) refusal = outcome.getFailure().getMessage();
+  };
   auto failure = kj::runCatchingExceptions([&]() {
     auto answer = rpc::knock(door, key, "commonhold").wait(io.waitScope);
     if (auto* denied = std::get_if<rpc::Denied>(answer.get())) {
       refusal = denied->message;
       return;
     }
-    auto response = std::get<rpc::Admitted>(*answer).session.shutdownRequest().send().wait(io.waitScope);
-    auto outcome = response.getResult();
-    if (outcome.isFailure()) refusal = outcome.getFailure().getMessage();
+    auto& session = std::get<rpc::Admitted>(*answer).session;
+    if (ending == Ending::kDestroy) {
+      note(session.shutdownRequest().send().wait(io.waitScope));
+    } else {
+      note(session.detachRequest().send().wait(io.waitScope));
+    }
   });
   KJ_IF_MAYBE (exception, failure) {
     throw ControlError(
         fmt::format("the server of \"{}\" broke the connection: {}", address.name, exception->getDescription().cStr()));
   }
   if (!refusal.empty()) throw ControlError(refusal);
-  // The connection ends with the service, the folder a moment later.
   network.onDisconnect().wait(io.waitScope);
-  auto until = std::chrono::steady_clock::now() + kFolderGoneWithin;
-  while (access(address.segment_file().c_str(), F_OK) == 0) {
-    if (std::chrono::steady_clock::now() > until) {
-      throw ControlError(
-          fmt::format("the server of \"{}\" ended, but its folder {} is still there; look at it with "
-                      "`commonhold doctor`",
-                      address.name, address.folder));
-    }
+}
+
+// Waits until done() holds. What is not so after ten seconds is told as an error.
+template <typename Done>
+void wait_until(Done&& done, const std::string& otherwise) {
+  auto until = std::chrono::steady_clock::now() + kEndedWithin;
+  while (!done()) {
+    if (std::chrono::steady_clock::now() > until) throw ControlError(otherwise);
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
+}
+
+// Of one whose server is dead. Clients that live keep what they have mapped, as at a shutdown.
+void destroy_unserved(const rpc::ManagerAddress& address) {
+  if (!rpc::remove_if_dead(address)) return;
+  try {
+    Tenure tenure(address, 0, [](const std::string&) {});
+    tenure.close();
+  } catch (const ServerError& error) {
+    throw ControlError(error.what());
+  }
+}
+
+}  // namespace
+
+void destroy(const rpc::ManagerAddress& address) {
+  require_manager(address);
+  int socket = rpc::connect_to_folder(address.folder);
+  const int error = errno;
+  if (socket < 0 && rpc::occupants_of(address).server_pid == 0) return destroy_unserved(address);
+  if (socket < 0) throw does_not_answer(address, error);
+  without_kj(address, [&]() { ask_server(address, socket, Ending::kDestroy); });
+  // The connection ends with the service, the folder a moment later.
+  wait_until(
+      [&]() { return !exists(address.segment_file()) && !exists(address.locks_file()); },
+      fmt::format("the server of \"{}\" ended, but its folder {} is still there; look at it with `commonhold doctor`",
+                  address.name, address.folder));
+}
+
+void stop(const rpc::ManagerAddress& address) {
+  require_manager(address);
+  int socket = rpc::connect_to_folder(address.folder);
+  const int error = errno;
+  if (socket < 0 && rpc::occupants_of(address).server_pid == 0) {
+    throw ControlError(
+        fmt::format("no server runs for \"{}\"; its objects are there: `commonhold serve --name {}` goes "
+                    "on with them, `commonhold destroy {}` removes them",
+                    address.name, word_for(address), word_for(address)));
+  }
+  if (socket < 0) throw does_not_answer(address, error);
+  without_kj(address, [&]() { ask_server(address, socket, Ending::kStop); });
+  wait_until([&]() { return rpc::occupants_of(address).server_pid == 0; },
+             fmt::format("the server of \"{}\" said that it ends and has not done so", address.name));
 }
 
 }  // namespace commonhold::manager

@@ -14,7 +14,12 @@ class ControlError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Ends the server and its objects; returns once its folder is gone. Throws ControlError, rpc::AddressError.
-void shut_down(const rpc::ManagerAddress& address);
+// Ends the manager: its server, where one runs, and its objects. Returns once its folder is gone; clients keep what they
+// have mapped. Throws ControlError, rpc::AddressError.
+void destroy(const rpc::ManagerAddress& address);
+
+// Ends the server of a named manager and leaves the objects to the next one of the name. Returns once that can start.
+// Throws ControlError, rpc::AddressError.
+void stop(const rpc::ManagerAddress& address);
 
 }  // namespace commonhold::manager

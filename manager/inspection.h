@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "shm/object_table.h"
+#include "shm/printable.h"
 #include "shm/segment.h"
 
 namespace commonhold::manager {

@@ -103,19 +103,26 @@ rpc::ReadyLine failure(const ServerError& error) {
   return {false, {}, word_for(error.code()), error.what()};
 }
 
-// Runs the core on this thread until it is ended or one of the signals arrives.
-void serve_until_signal(ServerCore& core, std::initializer_list<int> signals, const Log& log) {
+// Runs the core on this thread until it is ended, or one of the signals ends it in the given way.
+void serve_until_signal(ServerCore& core, std::initializer_list<int> signals, ServerCore::End on_signal,
+                        const Log& log) try {
+  const char* objects = on_signal == ServerCore::End::kKeep ? "stay for the next server of the name" : "go";
   for (int number : signals) kj::UnixEventPort::captureSignal(number);
   auto io = kj::setupAsyncIo();
   kj::Promise<void> ended = core.serve_on(*io.lowLevelProvider, io.unixEventPort);
   for (int number : signals) {
-    ended = ended.exclusiveJoin(io.unixEventPort.onSignal(number).then([&log, number](siginfo_t&& info) {
-      log(fmt::format("ending on signal {} from process {}", number, info.si_pid));
+    ended = ended.exclusiveJoin(io.unixEventPort.onSignal(number).then([&log, number, objects](siginfo_t&& info) {
+      log(fmt::format("ending on signal {} from process {}; its objects {}", number, info.si_pid, objects));
     }));
   }
   ended.wait(io.waitScope);
-  core.ask_to_end();
+  core.ask_to_end(on_signal);
   core.finish();
+} catch (const kj::Exception& exception) {
+  // What KJ throws carries a stack trace, which is for nobody. The objects are for the next server.
+  log(fmt::format("the server ends: {}", exception.getDescription().cStr()));
+} catch (const std::exception& exception) {
+  log(fmt::format("the server ends: {}", exception.what()));
 }
 
 int run_anonymous(const rpc::SpawnRequest& request) {
@@ -136,7 +143,7 @@ int run_anonymous(const rpc::SpawnRequest& request) {
     return 1;
   }
   report(request.ready_fd, {true, core->address().folder, {}, {}});
-  serve_until_signal(*core, {SIGTERM}, options.log);
+  serve_until_signal(*core, {SIGTERM}, ServerCore::End::kRemove, options.log);
   return 0;
 }
 
@@ -144,6 +151,7 @@ int run_anonymous(const rpc::SpawnRequest& request) {
 int run_named(const NamedServer& server, const Log& log, const std::function<void(const rpc::ReadyLine&)>& ready) {
   CoreOptions options;
   options.memory_limit = server.memory_limit;
+  options.clean_up_others = true;
   options.log = log;
   std::unique_ptr<ServerCore> core;
   try {
@@ -154,7 +162,8 @@ int run_named(const NamedServer& server, const Log& log, const std::function<voi
     return 1;
   }
   ready({true, core->address().folder, {}, {}});
-  serve_until_signal(*core, {SIGTERM, SIGINT}, log);
+  // Its objects are for those who know the name: they stay until somebody asks for their end in so many words.
+  serve_until_signal(*core, {SIGTERM, SIGINT}, ServerCore::End::kKeep, log);
   log("ended");
   return 0;
 }
@@ -175,7 +184,7 @@ int serve_in_foreground(const NamedServer& server) {
   };
   return run_named(server, log, [&](const rpc::ReadyLine& line) {
     (void)tell(server, line);
-    if (line.ready) log("ready; stop it with Ctrl-C");
+    if (line.ready) log("ready; Ctrl-C stops it, its objects stay for the next server of the name");
   });
 }
 

@@ -19,8 +19,8 @@ struct NamedServer {
   bool foreground = false;
 };
 
-// Serves a named manager until SIGTERM, SIGINT or a client ends it: in a process of its own once it is ready, or here
-// with what happens written to standard error. Returns the exit status, having said in a sentence what went wrong.
+// Serves a named manager until a client ends it, or SIGTERM or SIGINT, which leave its objects to the next server of the
+// name: in a process of its own once it is ready, or here with what happens written to standard error. Returns the exit status, having said in a sentence what went wrong.
 // REQUIRES: one thread.
 int serve_named(const NamedServer& server);
 

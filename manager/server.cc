@@ -71,7 +71,7 @@ Server::~Server() {
     new std::shared_ptr<Running>(std::move(running_));
     return;
   }
-  stop();
+  shutdown();
 }
 
 void Server::start() {
@@ -90,13 +90,13 @@ void Server::start() {
   folder_ = address.folder;
 }
 
-void Server::stop() {
+void Server::shutdown() {
   if (running_ == nullptr || !running_->is_of_this_process()) return;
   running_->core().ask_to_end(manager::ServerCore::End::kRemove);
   running_.reset();
 }
 
-void Server::stop_serving() {
+void Server::detach() {
   if (running_ == nullptr || !running_->is_of_this_process()) return;
   running_->core().ask_to_end(manager::ServerCore::End::kKeep);
   running_.reset();

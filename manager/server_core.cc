@@ -90,8 +90,8 @@ void ServerCore::ask_to_end(End how) {
   if (end_fulfiller_.get() != nullptr) end_fulfiller_->fulfill();
 }
 
-void ServerCore::end_after_reply() {
-  ending_ = timer_->afterDelay(kReplyLeavesWithin).then([this]() { ask_to_end(); }).eagerlyEvaluate(nullptr);
+void ServerCore::end_after_reply(End how) {
+  ending_ = timer_->afterDelay(kReplyLeavesWithin).then([this, how]() { ask_to_end(how); }).eagerlyEvaluate(nullptr);
 }
 
 void ServerCore::finish() {

@@ -33,7 +33,8 @@ struct CoreOptions {
   std::optional<std::string> authkey;
   std::function<void(const std::string&)> log;
   int lifeline_fd = -1;          // see rpc/spawn.h; owned by the core
-  bool clean_up_others = false;  // removes abandoned folders of other anonymous managers once it runs
+  bool clean_up_others = false;  // removes abandoned folders of other anonymous managers once it runs; for
+                                 // processes that have no other segment open
 };
 
 // The place that the options' name asks for. Throws ServerError.
@@ -64,7 +65,7 @@ class ServerCore {
   std::chrono::nanoseconds uptime() const { return std::chrono::steady_clock::now() - started_; }
   void log(const std::string& line) const { options_.log(line); }
   // Ends the server once the reply to whoever asked had time to leave.
-  void end_after_reply();
+  void end_after_reply(End how);
 
  private:
   CoreOptions options_;

@@ -39,8 +39,12 @@ kj::Promise<void> ServerOnLoop::run() {
   return core_->serve_on(io_, port_).then([this]() { core_->finish(); });
 }
 
-void ServerOnLoop::ask_to_end() {
-  core_->ask_to_end();
+void ServerOnLoop::shutdown() {
+  core_->ask_to_end(manager::ServerCore::End::kRemove);
+}
+
+void ServerOnLoop::detach() {
+  core_->ask_to_end(manager::ServerCore::End::kKeep);
 }
 
 const std::string& ServerOnLoop::name() const {

@@ -248,9 +248,24 @@ class SessionServer final : public schema::Session::Server {
   }
 
   kj::Promise<void> shutdown(ShutdownContext context) override {
-    core_.log("a client asked for the end");
-    core_.end_after_reply();
+    core_.log("a client asked for the end of the manager");
+    core_.end_after_reply(ServerCore::End::kRemove);
     context.getResults().initResult().setOk();
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> detach(DetachContext context) override {
+    auto outcome = context.getResults().initResult();
+    if (core_.address().is_anonymous()) {
+      write_failure(outcome.initFailure(),
+                    {FailureCode::INVALID, fmt::format("\"{}\" has no name by which another server could find its "
+                                                       "objects: it ends with its last owner, or is destroyed",
+                                                       core_.address().name)});
+      return kj::READY_NOW;
+    }
+    core_.log("a client asked for the server's end; the objects stay");
+    core_.end_after_reply(ServerCore::End::kKeep);
+    outcome.setOk();
     return kj::READY_NOW;
   }
 

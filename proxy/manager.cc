@@ -6,17 +6,22 @@
 
 #include <filesystem>
 #include <mutex>
+#include <thread>
+#include <utility>
 
 #include "proxy/errors.h"
 #include "proxy/fork_guard.h"
 #include "proxy/manager_state.h"
 #include "proxy/object.h"
+#include "shm/lock_file.h"
+#include "shm/printable.h"
 
 namespace commonhold::detail {
 
 namespace {
 
 constexpr std::chrono::milliseconds kPatience{2000};
+constexpr std::chrono::seconds kEndTimeout{10};
 
 [[noreturn]] void throw_address_error(const rpc::AddressError& error) {
   switch (error.code()) {
@@ -49,8 +54,9 @@ std::shared_ptr<shm::Segment> open_segment(const rpc::ManagerAddress& address) {
 void refuse_null_bytes(std::string_view name) {
   const std::size_t at = name.find('\0');
   if (at == std::string_view::npos) return;
-  throw NameError(NameError::Reason::kInvalid,
-                  fmt::format("the name \"{}\" goes on behind a null byte; names have none", name.substr(0, at)));
+  throw NameError(
+      NameError::Reason::kInvalid,
+      fmt::format("the name \"{}\" goes on behind a null byte; names have none", shm::printable(name.substr(0, at))));
 }
 
 bool exists(const std::string& path) {
@@ -69,7 +75,10 @@ void revive(ManagerState& manager) {
   ServerPlan plan = manager.plan;
   plan.folder = manager.address.folder;
   try {
-    manager.lifeline = start_anonymous_server(plan).lifeline;
+    StartedServer server = start_anonymous_server(plan);
+    std::lock_guard hold(ForkGuard::instance().mutex);
+    // After a shutdown() meanwhile nobody keeps it running.
+    if (!manager.ended) std::swap(manager.lifeline, server.lifeline);
   } catch (const Error&) {
     // It runs already, or cannot: the one who connects will see.
   }
@@ -96,6 +105,48 @@ ServerLink& link_of(ManagerState& manager) {
 
 }  // namespace
 
+namespace {
+
+bool is_file(const std::string& path, int fd) {
+  struct stat by_path, by_fd;
+  return stat(path.c_str(), &by_path) == 0 && fstat(fd, &by_fd) == 0 && by_path.st_dev == by_fd.st_dev &&
+         by_path.st_ino == by_fd.st_ino;
+}
+
+// The segment's and the lock file's names lead elsewhere, or nowhere: another server of the name can start.
+bool name_is_free(const ManagerState& manager) {
+  return !is_file(manager.address.segment_file(), manager.segment->memory_fd()) &&
+         !is_file(manager.address.locks_file(), manager.segment->lock_fd());
+}
+
+bool has_server(const ManagerState& manager) {
+  // A server inside this process: its lock is not seen from here, but what it wrote is.
+  const shm::Word session = manager.segment->header().server_session.load(std::memory_order_acquire);
+  if (session != 0 && session <= shm::kMaxSessions &&
+      manager.segment->session(static_cast<std::uint32_t>(session - 1)).pid.load(std::memory_order_relaxed) ==
+          static_cast<shm::Word>(getpid())) {
+    return true;
+  }
+  return shm::byte_is_locked(manager.segment->lock_fd(), shm::kServerByte);
+}
+
+// Waits for what a server does that has said that it ends.
+template <typename Ended>
+void wait_for_end(const ManagerState& manager, Ended&& ended) {
+  const auto end = std::chrono::steady_clock::now() + kEndTimeout;
+  while (!ended(manager)) {
+    if (std::chrono::steady_clock::now() > end) {
+      throw TimeoutError(
+          fmt::format("the server of the manager \"{}\" said that it ends, and has not done so; "
+                      "`commonhold doctor` shows what is in {}",
+                      manager.address.name, manager.address.folder));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+}  // namespace
+
 BorrowedLink::BorrowedLink(ManagerState& manager) : manager_(manager) {
   (void)link_of(manager);
   {
@@ -116,6 +167,13 @@ BorrowedLink::~BorrowedLink() {
 std::shared_ptr<ManagerState> start_manager(const StartOptions& options) {
   if (options.authkey && (options.authkey->empty() || options.authkey->find('\0') != std::string::npos)) {
     throw ValueError("an authkey has at least one byte, and no null byte");
+  }
+  if (options.memory_limit != 0) {
+    try {
+      shm::Segment::check_memory_limit(options.memory_limit);
+    } catch (const shm::SegmentError& error) {
+      throw ValueError(error.what());
+    }
   }
   ServerPlan plan{options.memory_limit, options.authkey, {}};
   if (!options.name.empty()) {
@@ -146,6 +204,11 @@ std::shared_ptr<ManagerState> connect_manager(std::string_view name_or_folder, c
                     "{}`, or with Manager::start",
                     manager->address.name, manager->address.folder, manager->address.name));
   }
+  try {
+    rpc::require_own(manager->address);
+  } catch (const rpc::AddressError& error) {
+    throw_address_error(error);
+  }
   manager->plan.authkey = options.authkey;
   give_link(*manager);
   (void)manager->link->facts(kPatience);
@@ -156,6 +219,11 @@ std::shared_ptr<ManagerState> connect_manager(std::string_view name_or_folder, c
 ObjectHandle open_object(const std::shared_ptr<ManagerState>& manager, Opening opening, std::string_view name,
                          const ObjectRequest& request, bool& created) {
   refuse_null_bytes(name);
+  if (name.empty() && opening != Opening::kAnonymous) {
+    throw NameError(
+        NameError::Reason::kInvalid,
+        "an object's name has at least one byte; one without a name is made without named(): manager.lock()");
+  }
   std::shared_ptr<Object> object;
   const auto note = [&](const OpenedObject& opened) {
     object = find_or_add_object({manager->segment, manager, opened.id, opened.kind, opened.signature});
@@ -187,9 +255,28 @@ std::vector<ObjectInfo> list_objects(ManagerState& manager) {
 
 void shut_down(ManagerState& manager) {
   if (manager.ended) return;
-  link_of(manager).shut_down();
+  try {
+    manager.link->shut_down();
+  } catch (const ServerGone&) {
+    // Another thread or process may have asked first.
+    if (!name_is_free(manager)) throw;
+  }
+  wait_for_end(manager, name_is_free);
+  OwnedFd lifeline;
+  std::lock_guard hold(ForkGuard::instance().mutex);
   manager.ended = true;
-  manager.lifeline.close();
+  std::swap(manager.lifeline, lifeline);
+}
+
+void detach(ManagerState& manager) {
+  if (manager.address.is_anonymous()) {
+    throw UsageError(
+        fmt::format("\"{}\" has no name by which another server could find its objects: it ends with its "
+                    "last owner, or by shutdown()",
+                    manager.address.name));
+  }
+  link_of(manager).detach();
+  wait_for_end(manager, [](const ManagerState& state) { return !has_server(state); });
 }
 
 std::string manager_name(const ManagerState& manager) {

@@ -22,9 +22,9 @@ struct ManagerState {
   ServerPlan plan;  // to start the server again
   // Whether this process, or one that it was forked from, started the server and keeps it running; then with this pipe.
   bool anonymous = false;
-  OwnedFd lifeline;                   // replaced by who is reviving
+  OwnedFd lifeline;                   // replaced by who is reviving; guarded by the fork guard's mutex
   std::atomic<unsigned> reviving{0};  // the process generation in which a thread starts the server again; 0: none
-  std::atomic<bool> ended{false};     // by shutdown()
+  std::atomic<bool> ended{false};     // by shutdown(), which this process has called
   std::unique_ptr<ServerLink> link;
   // For calls that may take long: each uses one of these alone. Guarded by the fork guard's mutex.
   std::vector<std::unique_ptr<ServerLink>> idle_links;

@@ -171,6 +171,21 @@ struct ServerLink::Connection {
   ServerFacts facts;
 };
 
+void ServerLink::throw_shortage(int error) const {
+  throw SystemError(error,
+                    fmt::format("calling the server of the manager \"{}\" takes descriptors, and there are none: {}; "
+                                "close some, or raise `ulimit -n`",
+                                options_.address.name, strerror(error)));
+}
+
+// KJ tells the system's errors in words alone.
+void ServerLink::throw_if_shortage(const kj::Exception& exception) const {
+  const std::string_view words(exception.getDescription().cStr());
+  for (int error : {EMFILE, ENFILE}) {
+    if (words.find(strerror(error)) != std::string_view::npos) throw_shortage(error);
+  }
+}
+
 ServerLink::ServerLink(Options options) : options_(std::move(options)) {}
 
 ServerLink::~ServerLink() = default;
@@ -181,6 +196,11 @@ std::shared_ptr<ServerLink::Connection> ServerLink::current() {
   std::lock_guard hold(guard.mutex);
   if (connection_ != nullptr && connection_->generation != guard.generation()) ended.swap(connection_);
   return connection_;
+}
+
+bool ServerLink::was_connected() {
+  std::lock_guard hold(ForkGuard::instance().mutex);
+  return nonce_ != 0;
 }
 
 void ServerLink::drop(const std::shared_ptr<Connection>& broken) {
@@ -198,7 +218,9 @@ std::shared_ptr<ServerLink::Connection> ServerLink::connection(Milliseconds pati
     std::string why;
     const int socket = rpc::connect_to_folder(folder);
     if (socket < 0) {
-      why = fmt::format("nobody answers at {}/socket ({})", folder, strerror(errno));
+      const int error = errno;
+      if (error == EMFILE || error == ENFILE) throw_shortage(error);
+      why = fmt::format("nobody answers at {}/socket ({})", folder, strerror(error));
       if (!revived) {
         revived = true;
         options_.revive();
@@ -208,8 +230,13 @@ std::shared_ptr<ServerLink::Connection> ServerLink::connection(Milliseconds pati
       try {
         return knock(socket);
       } catch (const kj::Exception& error) {
+        throw_if_shortage(error);
         why = fmt::format("the connection broke ({})", error.getDescription().cStr());
       }
+    }
+    if (was_connected() && !options_.address.exists()) {
+      throw ServerGone(fmt::format("the manager \"{}\" was ended: {}. Its objects that are open can still be used",
+                                   options_.address.name, why));
     }
     if (std::chrono::steady_clock::now() >= end) {
       throw ServerGone(
@@ -281,6 +308,16 @@ auto ServerLink::call(bool repeatable, Call&& use) {
           fmt::format("the server of the manager \"{}\" went away during a call, which may have been done "
                       "or not: {}",
                       options_.address.name, what));
+    } catch (const ObjectGone& gone) {
+      // It was there when the server answered, and the server kept it for us until we had noted our reference. So the
+      // server is gone since then, and its successor found nobody who referred to the object.
+      const bool server_went = connection->is_closed();
+      if (server_went) drop(connection);
+      if (repeatable && attempt < kTries) continue;
+      if (!server_went) throw;
+      throw ServerGone(
+          fmt::format("the server of the manager \"{}\" went away during a call, and what it gave with it: {}",
+                      options_.address.name, gone.what()));
     }
   }
 }
@@ -399,6 +436,13 @@ std::vector<std::string> ServerLink::methods(shm::ObjectId id) {
 void ServerLink::shut_down() {
   const auto refusal = call(false, [](Connection& connection, kj::WaitScope& scope) {
     return to_refusal(connection.await(connection.session().shutdownRequest().send(), scope).getResult());
+  });
+  if (refusal && refusal->code != Code::SHUTTING_DOWN) throw_refusal(*refusal, {});
+}
+
+void ServerLink::detach() {
+  const auto refusal = call(false, [](Connection& connection, kj::WaitScope& scope) {
+    return to_refusal(connection.await(connection.session().detachRequest().send(), scope).getResult());
   });
   if (refusal && refusal->code != Code::SHUTTING_DOWN) throw_refusal(*refusal, {});
 }

@@ -18,6 +18,10 @@
 #include "rpc/address.h"
 #include "shm/ids.h"
 
+namespace kj {
+class Exception;
+}
+
 namespace commonhold::detail {
 
 // What the server said of itself.
@@ -68,14 +72,19 @@ class ServerLink {
   MethodReply call_method(shm::ObjectId id, const std::string& method, std::string_view arguments,
                           const std::function<void(std::string_view)>& note);
   std::vector<std::string> methods(shm::ObjectId id);
+  // Ends the manager, objects and all; or its server alone. Returns when the server has said that it will.
   void shut_down();
+  void detach();
 
  private:
   struct Connection;
   std::shared_ptr<Connection> connection(std::chrono::milliseconds patience);
   std::shared_ptr<Connection> knock(int socket);  // takes the socket
   std::shared_ptr<Connection> current();
+  bool was_connected();
   void drop(const std::shared_ptr<Connection>& broken);
+  [[noreturn]] void throw_shortage(int error) const;
+  void throw_if_shortage(const kj::Exception& exception) const;
   template <typename Call>
   auto call(bool repeatable, Call&& use);
 

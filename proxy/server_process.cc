@@ -213,6 +213,16 @@ std::string read_line(int fd) {
   return text;
 }
 
+// How a child ended that was to become a server and said nothing.
+std::string end_in_words(int status) {
+  if (status == -1) return "another part of this program waited for it, so its exit status is unknown";
+  if (WIFSIGNALED(status))
+    return fmt::format("it was killed by signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
+  if (WEXITSTATUS(status) == 127) return "exit status 127: the program, or a library that it needs, was not found";
+  if (WEXITSTATUS(status) == 126) return "exit status 126: the program cannot be executed";
+  return fmt::format("exit status {}, and not a word whether it is ready", WEXITSTATUS(status));
+}
+
 [[noreturn]] void throw_refusal(const rpc::ReadyLine& line) {
   if (line.code == "already-running") throw NameError(NameError::Reason::kTaken, line.message);
   if (line.code == "invalid") throw NameError(NameError::Reason::kInvalid, line.message);
@@ -313,8 +323,8 @@ std::string start(rpc::SpawnRequest request, const ServerPlan& plan, int lifelin
   const int status = wait_for(child);
   const auto line = rpc::ReadyLine::parse(text);
   if (!line) {
-    throw ServerGone(fmt::format("the server that {} was to become did not come up (wait status {:#x}){}",
-                                 command.own_image ? "this program" : command.path, status,
+    throw ServerGone(fmt::format("the server that {} was to become did not come up: {}{}",
+                                 command.own_image ? "this program" : command.path, end_in_words(status),
                                  command.own_image ? "; set COMMONHOLD_SERVER to the `commonhold` command" : ""));
   }
   if (!line->ready) throw_refusal(*line);

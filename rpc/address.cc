@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "shm/layout.h"
+#include "shm/printable.h"
 
 namespace commonhold::rpc {
 
@@ -69,7 +70,8 @@ bool is_name_character(char c) {
 
 void check_name(std::string_view name) {
   auto refuse = [&](const std::string& why) {
-    return AddressError(Code::kInvalid, fmt::format("\"{}\" cannot be a manager's name: {}", name, why));
+    return AddressError(Code::kInvalid,
+                        fmt::format("\"{}\" cannot be a manager's name: {}", shm::printable(name), why));
   };
   if (name.empty()) throw refuse("it is empty; use 1 to 63 of the characters A-Z a-z 0-9 . _ -");
   if (name.size() > kMaxManagerName) throw refuse(fmt::format("it has {} characters, and 63 are allowed", name.size()));
@@ -104,6 +106,11 @@ ManagerAddress address_from(std::string_view name_or_folder, bool anonymous_allo
 }
 
 }  // namespace
+
+bool ManagerAddress::exists() const {
+  struct stat found;
+  return lstat(segment_file().c_str(), &found) == 0;
+}
 
 bool is_manager_name(std::string_view name) {
   return !name.empty() && name.size() <= kMaxManagerName && name.front() != '.' &&
@@ -144,6 +151,16 @@ ManagerAddress anonymous_address() {
 bool prepare_folder(const ManagerAddress& address) {
   if (address.under_root) prepare_runtime_root();
   return prepare_private_folder(address.folder);
+}
+
+void require_own(const ManagerAddress& address) {
+  struct stat found;
+  if (lstat(address.folder.c_str(), &found) != 0 || found.st_uid == geteuid()) return;
+  throw AddressError(
+      Code::kPermission,
+      fmt::format("the manager \"{}\" belongs to user {}, and this process runs as user {}: a manager is "
+                  "joined by programs of its own user alone, also by none of root's",
+                  address.name, found.st_uid, geteuid()));
 }
 
 std::vector<ManagerAddress> managers_of_user() {

@@ -43,6 +43,8 @@ struct ManagerAddress {
   std::string socket_file() const { return folder + "/socket"; }
   std::string key_file() const { return folder + "/authkey"; }
   bool is_anonymous() const { return name.starts_with(kAnonymousPrefix); }
+  // Whether it has a segment: a manager that a server serves, or could serve again.
+  bool exists() const;
 };
 
 // The folder of the user's managers; it need not exist.
@@ -67,6 +69,9 @@ bool is_manager_name(std::string_view name);
 
 // Makes the manager's own folder where it is missing, mode 0700, and checks it like the root. True when it was made.
 bool prepare_folder(const ManagerAddress& address);
+
+// Throws AddressError when the manager's folder belongs to another user: nobody joins another's, root neither.
+void require_own(const ManagerAddress& address);
 
 // Everything in the runtime root that looks like a manager, in the order of names.
 std::vector<ManagerAddress> managers_of_user();

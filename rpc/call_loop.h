@@ -9,6 +9,7 @@
 
 #include <kj/async-io.h>
 #include <kj/async-unix.h>
+#include <kj/exception.h>
 
 #include <memory>
 #include <mutex>
@@ -20,6 +21,13 @@ namespace commonhold::rpc {
 
 // True when the calling thread runs a KJ event loop, which bars it from entering another.
 bool thread_has_loop();
+
+// While it lives, nothing that KJ would log on this thread appears on the program's standard error: what concerns the
+// program it gets as an exception.
+class SilentKj final : public kj::ExceptionCallback {
+ public:
+  void logMessage(kj::LogSeverity, const char*, int, int, kj::String&&) override {}
+};
 
 class CallLoop {
  public:
@@ -54,6 +62,7 @@ class CallLoop {
  private:
   template <typename Work>
   auto run_here(Work& work) {
+    const SilentKj silent;
     kj::WaitScope scope(*loop_);
     scope.poll();  // what happened since the last call; and the timer, which stands still between calls
     if constexpr (std::is_void_v<std::invoke_result_t<Work&, kj::WaitScope&>>) {

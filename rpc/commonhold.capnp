@@ -197,6 +197,10 @@ interface Session {
   # Ends the server: new sessions are refused, the reply is sent, the folder's files are removed, the process ends
   # (an embedded server stops serving). Clients that have the segment mapped keep what they have mapped and lose it
   # when they end.
+
+  detach @10 () -> (result :Outcome);
+  # Ends the server and leaves the folder with all objects to the next server of the name; clients go on meanwhile.
+  # `invalid` for an anonymous manager, which has no next one.
 }
 
 struct ObjectPlan {

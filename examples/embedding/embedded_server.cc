@@ -24,5 +24,5 @@ int main() {
   client.start();
   client.join();
   std::cout << requests << '\n';
-  server.stop();
+  server.shutdown();
 }

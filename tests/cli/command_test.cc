@@ -41,12 +41,13 @@ void require_sentence(const test::CommandResult& result, int status) {
 TEST_CASE("help teaches, and the version is told") {
   auto help = run_command({"--help"});
   REQUIRE(help.status == 0);
-  for (const char* word : {"commonhold serve --name stock", "commonhold list", "locks", "doctor", "COMMONHOLD_HOME"}) {
+  for (const char* word : {"commonhold serve --name stock", "commonhold list", "commonhold stop", "commonhold destroy",
+                           "locks", "doctor", "COMMONHOLD_HOME"}) {
     REQUIRE_THAT(help.out, Contains(word));
   }
   REQUIRE(run_command({}).out == help.out);
   REQUIRE_THAT(run_command({"--version"}).out, Catch::Matches("commonhold [0-9]+\\.[0-9]+\\.[0-9]+\n"));
-  for (const char* command : {"serve", "list", "stop", "locks", "doctor"}) {
+  for (const char* command : {"serve", "list", "stop", "destroy", "locks", "doctor"}) {
     auto result = run_command({command, "--help"});
     REQUIRE(result.status == 0);
     REQUIRE_THAT(result.out, !Contains("lifeline"));  // what is not for people is not shown
@@ -67,7 +68,7 @@ TEST_CASE("a wrong command line is status 2 and a sentence") {
     require_sentence(result, 2);
     REQUIRE_THAT(result.err, Contains(fmt::format("\"{}\"", size)) && Contains("512M"));
   }
-  (void)run_command({"stop", "stock"});
+  (void)run_command({"destroy", "stock"});
   REQUIRE(ground.leftovers() == "");
 }
 
@@ -108,10 +109,10 @@ TEST_CASE("a server is started, listed and stopped; a second one and a missing o
     REQUIRE_THAT(list.out,
                  Contains("MANAGER") && Contains("stock") && Contains("served") && Contains(std::to_string(pid)));
 
-    auto stopped = run_command({"stop", "stock"});
+    auto stopped = run_command({"destroy", "stock"});
     REQUIRE(stopped.status == 0);
     REQUIRE_FALSE(std::filesystem::exists(ground.root() + "/stock"));
-    for (const char* command : {"stop", "list", "locks"}) {
+    for (const char* command : {"stop", "destroy", "list", "locks"}) {
       auto missing = run_command({command, "stock"});
       require_sentence(missing, 1);
       REQUIRE_THAT(missing.err, Contains("\"stock\"") && Contains("commonhold list"));
@@ -171,7 +172,7 @@ TEST_CASE("objects and locks are listed with who uses, holds and waits") {
     }
     REQUIRE(test::eventually([&]() { return !till.locked(); }));
     segment.reset();
-    REQUIRE(run_command({"stop", "stock"}).status == 0);
+    REQUIRE(run_command({"destroy", "stock"}).status == 0);
   }
   REQUIRE(ground.leftovers() == "");
 }
@@ -266,7 +267,7 @@ TEST_CASE("who reads or writes a readers-writer lock, and who has permits of a s
     REQUIRE(test::eventually([&]() {
       return run_command({"locks", "stock"}).out.find("nobody holds") != std::string::npos;
     }));
-    REQUIRE(run_command({"stop", "stock"}).status == 0);
+    REQUIRE(run_command({"destroy", "stock"}).status == 0);
   }
   REQUIRE(ground.leftovers() == "");
 }
@@ -308,21 +309,81 @@ TEST_CASE("a server in the foreground says what happens and ends on Ctrl-C") {
     REQUIRE(read_until("ended"));
     close(err[0]);
     REQUIRE(test::wait_for(server) == 0);
+    REQUIRE_THAT(text, Contains("its objects stay for the next server of the name"));
+    REQUIRE(run_command({"destroy", "stock"}).status == 0);
   }
   REQUIRE(ground.leftovers() == "");
 }
 
-TEST_CASE("stopping a manager with a key of its own needs the key") {
+TEST_CASE("stop leaves a manager's objects to the next server of the name, destroy removes them, served or not") {
+  test::ServerGround ground;
+  {
+    auto address = ground.address("stock");
+    auto open = [&]() {
+      auto loop = kj::setupAsyncIo();
+      test::RpcClient client(loop, address.folder);
+      auto session = client.come_in(address);
+      return test::open_or_create(client, session, Kind::DICT, "prices", "dict<text,double>").created;
+    };
+    REQUIRE(run_command({"serve", "--name", "stock"}).status == 0);
+    REQUIRE(open());
+    auto stopped = run_command({"stop", "stock"});
+    REQUIRE(stopped.status == 0);
+    REQUIRE_THAT(stopped.out, Contains("its objects stay") && Contains("commonhold serve --name stock"));
+    REQUIRE_THAT(run_command({"list", "stock"}).out, Contains("prices"));
+    auto twice = run_command({"stop", "stock"});
+    require_sentence(twice, 1);
+    REQUIRE_THAT(twice.err, Contains("no server runs") && Contains("commonhold destroy stock"));
+    REQUIRE(run_command({"serve", "--name", "stock"}).status == 0);
+    REQUIRE_FALSE(open());
+    REQUIRE(run_command({"stop", "stock"}).status == 0);
+    REQUIRE(run_command({"destroy", "stock"}).status == 0);  // without a server
+    REQUIRE_FALSE(std::filesystem::exists(address.folder));
+
+    test::AnonymousServer anonymous;
+    auto refused = run_command({"stop", anonymous.address().name});
+    require_sentence(refused, 1);
+    REQUIRE_THAT(refused.err, Contains("ends with its last owner"));
+    REQUIRE(run_command({"destroy", anonymous.address().name}).status == 0);
+  }
+  REQUIRE(ground.leftovers() == "");
+}
+
+TEST_CASE("names with control characters are escaped wherever the command prints them") {
+  test::ServerGround ground;
+  {
+    REQUIRE(run_command({"serve", "--name", "stock"}).status == 0);
+    {
+      auto address = ground.address("stock");
+      auto loop = kj::setupAsyncIo();
+      test::RpcClient client(loop, address.folder);
+      auto session = client.come_in(address);
+      REQUIRE(test::create(client, session, Kind::DICT, "red\x1b[31m\nline\\", "dict<text,\x07>").created);
+      auto again = test::create(client, session, Kind::DICT, "red\x1b[31m\nline\\", "dict<text,\x07>");
+      REQUIRE_THAT(again.message, Contains("\"red\\x1b[31m\\x0aline\\\\\"") && !Contains("\x1b") && !Contains("\x07"));
+    }
+    auto list = run_command({"list", "stock"});
+    REQUIRE_THAT(list.out, Contains("red\\x1b[31m\\x0aline\\\\") && Contains("dict<text,\\x07>"));
+    REQUIRE_THAT(list.out, !Contains("\x1b") && !Contains("\x07"));
+    auto bad = run_command({"serve", "--name", "bell\x07"});
+    require_sentence(bad, 1);
+    REQUIRE_THAT(bad.err, Contains("\"bell\\x07\"") && !Contains("\x07"));
+    REQUIRE(run_command({"destroy", "stock"}).status == 0);
+  }
+  REQUIRE(ground.leftovers() == "");
+}
+
+TEST_CASE("destroying a manager with a key of its own needs the key") {
   test::ServerGround ground;
   {
     REQUIRE(run_command({"serve", "--name", "stock"}, {"COMMONHOLD_AUTHKEY=secret"}).status == 0);
-    auto without = run_command({"stop", "stock"});
+    auto without = run_command({"destroy", "stock"});
     require_sentence(without, 1);
     REQUIRE_THAT(without.err, Contains("\"stock\"") && Contains("COMMONHOLD_AUTHKEY"));
-    auto wrong = run_command({"stop", "stock"}, {"COMMONHOLD_AUTHKEY=guess"});
+    auto wrong = run_command({"destroy", "stock"}, {"COMMONHOLD_AUTHKEY=guess"});
     require_sentence(wrong, 1);
     REQUIRE_THAT(wrong.err, Contains("authkey"));
-    REQUIRE(run_command({"stop", "stock"}, {"COMMONHOLD_AUTHKEY=secret"}).status == 0);
+    REQUIRE(run_command({"destroy", "stock"}, {"COMMONHOLD_AUTHKEY=secret"}).status == 0);
   }
   REQUIRE(ground.leftovers() == "");
 }
@@ -371,7 +432,7 @@ TEST_CASE("the doctor finds what a killed server left, audits it, and cleans onl
     kill(client, SIGKILL);
     test::wait_for(client);
     REQUIRE(run_command({"serve", "--name", "orphaned"}).status == 0);  // adopted
-    for (const char* name : {"orphaned", "alive"}) REQUIRE(run_command({"stop", name}).status == 0);
+    for (const char* name : {"orphaned", "alive"}) REQUIRE(run_command({"destroy", name}).status == 0);
   }
   REQUIRE(ground.leftovers() == "");
 }

@@ -34,7 +34,7 @@ TEST_CASE("a client that dies with a lock is recovered by the server, without an
       REQUIRE(test::eventually([&]() { return !user_lock.locked(); }));
       REQUIRE(user_lock.died_pid() == static_cast<std::uint32_t>(holder));
     }
-    test::stop_serving(address);
+    test::destroy(address);
   }
   REQUIRE(ground.leftovers() == "");
 }

@@ -20,7 +20,7 @@ TEST_CASE("a program that forks keeps its server, and the child's copy of it doe
     server.start();
     pid_t child = test::spawn([&]() {
       if (server.running()) throw std::runtime_error("the child believes that it serves");
-      server.stop();
+      server.shutdown();
       server.wait();
     });
     REQUIRE(test::wait_for(child) == 0);

@@ -78,7 +78,7 @@ TEST_CASE("a server that is killed is replaced, and clients never stop working")
     }
     REQUIRE(dict.audit(*segment->here()).error == "");
     segment->leave();
-    test::stop_serving(address);
+    test::destroy(address);
   }
   REQUIRE(ground.leftovers() == "");
 }
@@ -174,7 +174,7 @@ TEST_CASE("a segment of an older layout is replaced for an anonymous manager and
     file.write("01234567-89ab-cdef-0123-456789abcdef", 36);
     file.close();
     test::serve(address);
-    test::stop_serving(address);
+    test::destroy(address);
   }
   REQUIRE(ground.leftovers() == "");
 }
@@ -193,7 +193,7 @@ TEST_CASE("servers of one name that start at once leave one server and one segme
       for (pid_t starter : starters) REQUIRE(test::wait_for(starter) == 0);
       REQUIRE(*started == 1);
       test::make_object(ground.address("race"), Kind::DICT, "d", "dict<text,text>");
-      test::stop_serving(ground.address("race"));
+      test::destroy(ground.address("race"));
     }
   }
   REQUIRE(ground.leftovers() == "");

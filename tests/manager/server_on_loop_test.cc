@@ -48,7 +48,7 @@ TEST_CASE("a server on a loop ends from another thread, and with its object") {
     auto io = kj::setupAsyncIo();
     {
       ServerOnLoop server(*io.lowLevelProvider, io.unixEventPort, {});
-      std::thread other([&]() { server.ask_to_end(); });
+      std::thread other([&]() { server.shutdown(); });
       server.run().wait(io.waitScope);
       other.join();
     }

@@ -41,12 +41,12 @@ TEST_CASE("a server starts, lets clients in, and leaves nothing when it stops") 
     REQUIRE(admitted.layout_hash == shm::layout_hash());
     REQUIRE(admitted.nonce == shm::Segment::open(server.folder())->header().nonce);
   }
-  server.stop();
+  server.shutdown();
   REQUIRE_FALSE(server.running());
   REQUIRE(ground.leftovers() == "");
   server.start();  // and again
-  server.stop();
-  server.stop();
+  server.shutdown();
+  server.shutdown();
   REQUIRE(ground.leftovers() == "");
 }
 
@@ -94,7 +94,6 @@ TEST_CASE("bad names, sizes and keys are refused in a sentence that names them")
   REQUIRE_THAT(refused({.name = "no spaces"}), Catch::Contains("\"no spaces\""));
   REQUIRE_THAT(refused({.name = "stock", .memory_limit = 1000}), Catch::Contains("1000 bytes"));
   REQUIRE_THAT(refused({.name = "stock", .authkey = ""}), Catch::Contains("at least one byte"));
-  std::filesystem::remove(ground.root() + "/stock");
   REQUIRE(ground.leftovers() == "");
 }
 

@@ -298,7 +298,7 @@ TEST_CASE("a program that embeds the server registers there, and others find obj
   client.join();
   REQUIRE(client.exitcode() == 0);
   REQUIRE(counter.call<int>("get") == 13);
-  server.stop();
+  server.shutdown();
 }
 
 TEST_CASE("an object of a custom type ends with its server, and a call says so when another one has taken over") {
@@ -308,12 +308,12 @@ TEST_CASE("an object of a custom type ends with its server, and a call says so w
   auto manager = Manager::connect("stock");
   auto counter = manager.custom(named("hits"), "Counter", 1);
   auto plain = manager.dict<std::string, int>({{"x", 1}});
-  first.stop_serving();
+  first.detach();
   Server second({.name = "stock"});
   second.start();
   REQUIRE_THROWS_AS(counter.call("add", 1), ObjectGone);
   REQUIRE(plain.at("x") == 1);
   // Its name is free for another one.
   REQUIRE(manager.custom(named("hits"), "Counter", 7).call<int>("get") == 7);
-  second.stop();
+  second.shutdown();
 }

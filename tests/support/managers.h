@@ -30,8 +30,8 @@ inline int serve(const rpc::ManagerAddress& address) {
   return pid;
 }
 
-inline void stop_serving(const rpc::ManagerAddress& address) {
-  auto result = run_command({"stop", address.name});
+inline void destroy(const rpc::ManagerAddress& address) {
+  auto result = run_command({"destroy", address.name});
   INFO(result.err);
   REQUIRE(result.status == 0);
 }

@@ -3,6 +3,7 @@
 //   commonhold::Server server({.name = "stock"});
 //   server.start();          // from now on other programs can join by the name "stock"
 //   server.wait();           // until somebody shuts it down
+//   server.detach();         // or: the objects stay for the next server of the name
 //
 // The objects live in shared memory, not in the server: when it dies, clients go on, and the next server of the same
 // name adopts what is there. Programs with a kj event loop of their own use <commonhold/server_on_loop.h>.
@@ -47,12 +48,12 @@ struct ServerOptions {
   std::function<void(const std::string&)> log;
 };
 
-// Thread safety: start, stop and the destructor from one thread at a time; the rest from any.
+// Thread safety: start, shutdown, detach and the destructor from one thread at a time; the rest from any.
 // A process death leaves the folder to the next server of the name. In a forked child the object does nothing.
 class Server {
  public:
   explicit Server(ServerOptions options = {});
-  // Like stop(); a server without a name ends for good, one with a name too.
+  // Like shutdown(): call detach() before where the objects are to outlive this program.
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -62,14 +63,15 @@ class Server {
 
   // Ends the server and its objects: the name is free, its files are gone. Clients keep what they have mapped until
   // they let go of it.
-  void stop();
+  void shutdown();
 
-  // Ends the server and leaves the objects to the next server of the same name. Clients go on working meanwhile.
-  void stop_serving();
+  // Ends the server and leaves the objects to the next server of the same name. Clients go on working meanwhile. One
+  // without a name leaves them to whoever still uses them, and the folder to the next start of any server.
+  void detach();
 
   bool running() const;
 
-  // Waits until the server ended, by stop() or by a client's shutdown.
+  // Waits until the server ended, by shutdown() or detach(), a program's or a client's.
   void wait();
   // The same for a while; true when it ended.
   bool wait_for(std::chrono::nanoseconds timeout);

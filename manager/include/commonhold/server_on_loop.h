@@ -19,22 +19,23 @@ namespace manager {
 class ServerCore;
 }
 
-// Thread safety: the loop's thread, except ask_to_end(). Recovery and housekeeping have a thread of their own, so a
+// Thread safety: the loop's thread, except shutdown() and detach(). Recovery and housekeeping have a thread of their own, so a
 // busy loop delays new connections and new objects, and no one who waits for a dead owner's lock.
 class ServerOnLoop {
  public:
   // Clients can connect from here on; they are answered once the loop runs. Throws ServerError.
   ServerOnLoop(kj::LowLevelAsyncIoProvider& io, kj::UnixEventPort& port, ServerOptions options = {});
-  // Ends the server and its objects, as Server::stop() does.
+  // Ends the server and its objects, as Server::shutdown() does.
   ~ServerOnLoop();
   ServerOnLoop(const ServerOnLoop&) = delete;
   ServerOnLoop& operator=(const ServerOnLoop&) = delete;
 
-  // Resolves when a client shut the server down or ask_to_end() was called; its files are gone then. At most once.
+  // Resolves when a client or this program ended the server; after shutdown() its files are gone then. At most once.
   kj::Promise<void> run();
 
-  // From any thread.
-  void ask_to_end();
+  // Ends the server and its objects, or the server alone: as Server's. Returns at once. From any thread.
+  void shutdown();
+  void detach();
 
   const std::string& name() const;
   const std::string& folder() const;

@@ -310,8 +310,13 @@ class Manager {
   std::string name() const { return detail::manager_name(*state_); }
   // Where its files are; connect() takes it.
   std::string folder() const { return detail::manager_folder(*state_); }
-  // Ends the server and removes its files. Programs that use its objects keep them until they end.
+  // Ends the manager: its server, its files and its objects. Programs that use objects of it keep them until they end.
+  // The name is free when it returns; TimeoutError when the server does not end within ten seconds. Any thread, and
+  // several at once.
   void shutdown() const { detail::shut_down(*state_); }
+  // Ends the server of a named manager alone. Its objects stay, those who use them go on, and the next server of the
+  // name, which can start when this returns, adopts them. Errors as shutdown(); UsageError for an anonymous manager.
+  void detach() const { detail::detach(*state_); }
 
   friend bool operator==(const Manager& a, const Manager& b) { return a.state_ == b.state_; }
 

@@ -49,6 +49,7 @@ void require_own(const ManagerState& manager, Object& object, const char* use);
 void remove_name(ManagerState& manager, std::string_view name);
 std::vector<ObjectInfo> list_objects(ManagerState& manager);
 void shut_down(ManagerState& manager);
+void detach(ManagerState& manager);
 std::string manager_name(const ManagerState& manager);
 std::string manager_folder(const ManagerState& manager);
 
