@@ -7,6 +7,7 @@
 
 #include "shm/extents.h"
 #include "shm/object_types.h"
+#include "shm/printable.h"
 #include "shm/references.h"
 #include "shm/sweep.h"
 #include "shm/thread_context.h"
@@ -15,13 +16,14 @@ namespace commonhold::manager {
 
 using shm::ObjectId;
 using shm::ObjectKind;
+using shm::printable;
 using shm::Status;
 
 namespace {
 
 // "dict<text,int64>", or "dict" where there is no signature.
 std::string type_text(ObjectKind kind, std::string_view signature) {
-  return signature.empty() ? shm::to_string(kind) : std::string(signature);
+  return signature.empty() ? shm::to_string(kind) : printable(signature);
 }
 
 std::string id_text(ObjectId id) {
@@ -31,13 +33,13 @@ std::string id_text(ObjectId id) {
 std::optional<Refusal> check_name(std::string_view name) {
   if (name.size() > shm::kMaxNameBytes) {
     return Refusal{FailureCode::TOO_LARGE,
-                   fmt::format("the object's name \"{}...\" has {} bytes; at most {} are allowed", name.substr(0, 40),
-                               name.size(), shm::kMaxNameBytes)};
+                   fmt::format("the object's name \"{}...\" has {} bytes; at most {} are allowed",
+                               printable(name.substr(0, 40)), name.size(), shm::kMaxNameBytes)};
   }
   if (name.find('\0') != std::string_view::npos) {
     return Refusal{FailureCode::INVALID, fmt::format("the object's name \"{}\" has a null byte in it at position {}; "
                                                      "choose one without",
-                                                     name.substr(0, name.find('\0')), name.find('\0'))};
+                                                     printable(name.substr(0, name.find('\0'))), name.find('\0'))};
   }
   return std::nullopt;
 }
@@ -45,15 +47,16 @@ std::optional<Refusal> check_name(std::string_view name) {
 std::optional<Refusal> check_plan(const shm::ObjectPlan& plan) {
   if (auto refusal = check_name(plan.name)) return refusal;
   if (plan.signature.size() > shm::kMaxSignatureBytes || plan.signature.find('\0') != std::string::npos) {
-    return Refusal{FailureCode::TOO_LARGE,
-                   fmt::format("the signature \"{}...\" has {} bytes; at most {} without null bytes are allowed",
-                               plan.signature.substr(0, 60), plan.signature.size(), shm::kMaxSignatureBytes)};
+    return Refusal{
+        FailureCode::TOO_LARGE,
+        fmt::format("the signature \"{}...\" has {} bytes; at most {} without null bytes are allowed",
+                    printable(plan.signature.substr(0, 60)), plan.signature.size(), shm::kMaxSignatureBytes)};
   }
   if (shm::object_type(plan.kind) == nullptr) {
     return Refusal{FailureCode::UNSUPPORTED,
                    fmt::format("this server knows no objects of kind {} (\"{}\"); start a server "
                                "of the client's version",
-                               static_cast<int>(plan.kind), plan.signature)};
+                               static_cast<int>(plan.kind), printable(plan.signature))};
   }
   return std::nullopt;
 }
@@ -61,7 +64,7 @@ std::optional<Refusal> check_plan(const shm::ObjectPlan& plan) {
 Refusal not_found(std::string_view name) {
   return {FailureCode::NOT_FOUND,
           fmt::format("no object is named \"{}\" here; create it first, or look at the names with `commonhold list`",
-                      name)};
+                      printable(name))};
 }
 
 }  // namespace
@@ -83,7 +86,7 @@ Registry::Registry(std::shared_ptr<shm::Segment> segment) : segment_(std::move(s
 
 Refusal Registry::refuse(Status status, const shm::ObjectPlan& plan) const {
   std::string what = type_text(plan.kind, plan.signature);
-  if (!plan.name.empty()) what += fmt::format(" \"{}\"", plan.name);
+  if (!plan.name.empty()) what += fmt::format(" \"{}\"", printable(plan.name));
   const shm::SegmentHeader& header = segment_->header();
   switch (status) {
     case Status::kOutOfMemory: {
@@ -126,7 +129,7 @@ Result<Opened> Registry::create_locked(const shm::ObjectPlan& plan) {
     return Refusal{FailureCode::EXISTS,
                    fmt::format("an object named \"{}\" exists already ({}); open it, remove it first, or "
                                "choose another name",
-                               plan.name, type)};
+                               printable(plan.name), type)};
   }
   shm::ThreadContext* me = segment_->here();
   if (me == nullptr) return refuse(segment_->join_failure(), plan);
@@ -165,7 +168,7 @@ Result<Opened> Registry::open(std::string_view name, ObjectKind kind, std::strin
   std::lock_guard guard(mutex_);
   auto found = names_.find(std::string(name));
   if (name.empty() || found == names_.end()) return not_found(name);
-  return open_locked(found->second, fmt::format("\"{}\"", name), kind, signature);
+  return open_locked(found->second, fmt::format("\"{}\"", printable(name)), kind, signature);
 }
 
 Result<Opened> Registry::open_or_create(const shm::ObjectPlan& plan) {
@@ -176,7 +179,7 @@ Result<Opened> Registry::open_or_create(const shm::ObjectPlan& plan) {
   std::lock_guard guard(mutex_);
   auto found = names_.find(plan.name);
   if (found == names_.end()) return create_locked(plan);
-  return open_locked(found->second, fmt::format("\"{}\"", plan.name), plan.kind, plan.signature);
+  return open_locked(found->second, fmt::format("\"{}\"", printable(plan.name)), plan.kind, plan.signature);
 }
 
 Result<Opened> Registry::open_by_id(ObjectId id, ObjectKind kind, std::string_view signature) {
@@ -196,7 +199,8 @@ Result<Done> Registry::remove(std::string_view name) {
   if (name.empty() || found == names_.end()) return not_found(name);
   shm::ThreadContext* me = segment_->here();
   if (me == nullptr) {
-    return Refusal{FailureCode::SHUTTING_DOWN, fmt::format("the server is shutting down; \"{}\" goes with it", name)};
+    return Refusal{FailureCode::SHUTTING_DOWN,
+                   fmt::format("the server is shutting down; \"{}\" goes with it", printable(name))};
   }
   Status status = shm::unname_object(*me, found->second);
   names_.erase(found);

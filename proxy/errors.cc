@@ -6,6 +6,7 @@
 #include <commonhold/errors.h>
 
 #include "shm/layout.h"
+#include "shm/printable.h"
 
 namespace commonhold::detail {
 
@@ -69,8 +70,8 @@ void throw_join_failure(const shm::Segment& segment) {
 }
 
 void throw_attribute_error(Object& object, std::string_view name) {
-  throw AttributeError(
-      fmt::format("no attribute \"{}\" in {}; set it first, or ask has()", name, description_of(object)));
+  throw AttributeError(fmt::format("no attribute \"{}\" in {}; set it first, or ask has()", shm::printable(name),
+                                   description_of(object)));
 }
 
 void throw_key_error(Object& object, const std::string& key) {

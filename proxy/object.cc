@@ -19,6 +19,7 @@
 #include "shm/dict.h"
 #include "shm/event.h"
 #include "shm/list.h"
+#include "shm/printable.h"
 #include "shm/references.h"
 #include "shm/rlock.h"
 #include "shm/rw_lock.h"
@@ -254,7 +255,7 @@ std::string signature_of(Object& object) {
 std::string description_of(Object& object) {
   const std::string name = name_of(object);
   return name.empty() ? fmt::format("anonymous {}", object.signature)
-                      : fmt::format("{} \"{}\"", object.signature, name);
+                      : fmt::format("{} \"{}\"", object.signature, shm::printable(name));
 }
 
 }  // namespace commonhold::detail

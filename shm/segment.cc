@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -26,10 +27,16 @@ namespace {
 
 using Code = SegmentError::Code;
 
+// Empty where the system has none. Throws when it cannot be read now: for want of a descriptor, say.
 std::string read_boot_id() {
-  std::string id;
-  std::ifstream("/proc/sys/kernel/random/boot_id") >> id;
-  return id;
+  constexpr char kPath[] = "/proc/sys/kernel/random/boot_id";
+  const FileDescriptor file(::open(kPath, O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0 && (errno == ENOENT || errno == EACCES)) return {};
+  char id[sizeof SegmentHeader::boot_id] = {};
+  ssize_t size = file.get() < 0 ? -1 : read(file.get(), id, sizeof id - 1);
+  if (size < 0) throw segment_system_error("read", kPath, errno);
+  while (size > 0 && id[size - 1] == '\n') --size;
+  return {id, static_cast<std::size_t>(size)};
 }
 
 // Of objects: a slot names an entry with 38 bits of 16 bytes, and the tables grow with the limit.
@@ -42,6 +49,24 @@ std::uint64_t tables_end(std::uint64_t max_extents, SegmentHeader& header) {
   header.extents_at = header.objects_at + sizeof(ObjectRecord) * std::uint64_t{kMaxObjects};
   header.granules_at = header.extents_at + round_up(max_extents * sizeof(Word), kPage);
   return round_up(header.granules_at + max_extents * kGranulesPerExtent * sizeof(std::uint32_t), kExtent);
+}
+
+std::uint64_t tables_bytes(std::uint64_t max_extents) {
+  SegmentHeader header{};
+  return tables_end(max_extents, header);
+}
+
+// What a manager may hold when nobody says: all of its file system, or, where the address space of processes is limited,
+// so much that programs which are as limited can map the segment and have most of their space for themselves.
+std::uint64_t default_limit(std::uint64_t file_system_bytes) {
+  std::uint64_t limit = std::min(file_system_bytes, kMostBytes);
+  struct rlimit space {};
+  if (getrlimit(RLIMIT_AS, &space) != 0 || space.rlim_cur == RLIM_INFINITY) return limit;
+  std::uint64_t used_pages = 0;
+  std::ifstream("/proc/self/statm") >> used_pages;
+  const std::uint64_t taken = used_pages * kPage + tables_bytes(space.rlim_cur / kExtent);
+  const std::uint64_t room = space.rlim_cur > taken ? space.rlim_cur - taken : 0;
+  return std::min(limit, std::max(room / 4, kExtent));
 }
 
 void make_folder(const std::string& folder) {
@@ -137,9 +162,8 @@ std::shared_ptr<Segment> Segment::create(const CreateOptions& options) {
 
   struct statvfs space {};
   if (fstatvfs(folder.fd(), &space) != 0) throw segment_system_error("look at", options.folder, errno);
-  const std::uint64_t limit = options.memory_limit != 0
-                                  ? options.memory_limit
-                                  : std::min<std::uint64_t>(space.f_blocks * space.f_frsize, kMostBytes);
+  const std::uint64_t limit =
+      options.memory_limit != 0 ? options.memory_limit : default_limit(space.f_blocks * space.f_frsize);
   check_memory_limit(limit);
 
   SegmentHeader header{};
@@ -225,6 +249,25 @@ std::shared_ptr<Segment> Segment::open(const std::string& folder_path, bool make
 
 namespace {
 
+std::string in_mib(std::uint64_t bytes) {
+  return fmt::format("{} MiB", bytes >> 20);
+}
+
+SegmentError cannot_map(const std::string& path, int error, int fd) {
+  SegmentError failure = segment_system_error("map", path, error);
+  struct stat status {};
+  struct rlimit space {};
+  if (error != ENOMEM || fstat(fd, &status) != 0 || getrlimit(RLIMIT_AS, &space) != 0 ||
+      space.rlim_cur == RLIM_INFINITY) {
+    return failure;
+  }
+  return SegmentError(failure.code(),
+                      fmt::format("{}: it takes {} of address space, and this process may have {} in all (ulimit -v); "
+                                  "raise that, or give the manager a memory_limit: it takes {} more than its limit",
+                                  failure.what(), in_mib(static_cast<std::uint64_t>(status.st_size)),
+                                  in_mib(space.rlim_cur), in_mib(tables_bytes(status.st_size / kExtent))));
+}
+
 // The open file as Boost maps it: by its descriptor, so that nothing else can have its name by now.
 struct OpenFile {
   int fd;
@@ -240,7 +283,7 @@ void Segment::map_file(const std::string& path) {
     mapping_ = std::make_unique<Mapping>(
         Mapping{boost::interprocess::mapped_region(OpenFile{memory_fd_}, boost::interprocess::read_write)});
   } catch (const boost::interprocess::interprocess_exception& failure) {
-    throw segment_system_error("map", path, failure.get_native_error());
+    throw cannot_map(path, failure.get_native_error(), memory_fd_);
   }
   base_ = static_cast<std::byte*>(mapping_->region.get_address());
   madvise(base_, mapping_->region.get_size(), MADV_DONTDUMP);
