@@ -10,6 +10,7 @@
 #include "shm/lock_word.h"
 #include "shm/recovery.h"
 #include "shm/spin.h"
+#include "shm/thread_recovery.h"
 #include "shm/waiting.h"
 
 namespace commonhold::shm {
@@ -268,9 +269,8 @@ BarrierBreak Barrier::broken_by(std::uint32_t& pid) const {
   return static_cast<BarrierBreak>(why >> 32 & 0xff);
 }
 
-void Barrier::forget(ThreadContext& me, const ThreadRecord& dead) const {
+void Barrier::forget(ThreadContext& me, const ThreadRecord& dead, Word claim) const {
   Word turn = dead.wait_turn.load(std::memory_order_acquire);
-  Word claim = dead.claim.load(std::memory_order_acquire);
   for (;;) {
     State now = load();
     if (now.generation != static_cast<std::uint32_t>(turn)) return;
@@ -281,7 +281,7 @@ void Barrier::forget(ThreadContext& me, const ThreadRecord& dead) const {
     bool inside = false;
     each_inside(now, [&](std::uint32_t, ThreadRecord& record, Word) { inside = inside || &record == &dead; });
     if (load().word() != now.word()) continue;  // the chain may have been another's
-    if (!inside) return;
+    if (!inside || dead.claim.load(std::memory_order_acquire) != claim) return;
     auto session = static_cast<std::uint32_t>(claim);
     Word pid = session != 0 && session <= kMaxSessions ? where_.segment->session(session - 1).pid.load() : 0;
     if (stop(me, now, false, BarrierBreak::kDeath, static_cast<std::uint32_t>(pid))) return;
@@ -302,7 +302,7 @@ Status Barrier::create(ThreadContext& me, std::uint32_t object, Word parties, Wo
 
 void Barrier::repair(ThreadContext& me, const ObjectAddress& where, LockWord& held) {
   Barrier barrier(where);
-  std::uint32_t pid = owner_pid(*where.segment, held.state.load(std::memory_order_acquire) & ~kLockWaiters);
+  std::uint32_t pid = owner_pid(*where.segment, dead_owner_of(me, held));
   // Nobody but the holder brings a barrier to this phase.
   for (State now = barrier.load(); now.phase == Phase::kActing; now = barrier.load()) {
     if (barrier.stop(me, now, false, BarrierBreak::kDeath, pid)) return;

@@ -84,7 +84,7 @@ class Barrier {
   // Who said how a generation ends died before all inside were told.
   void settle_unfinished() const;
   // The thread of that slot died in a wait.
-  void forget(ThreadContext& me, const ThreadRecord& dead) const;
+  void forget(ThreadContext& me, const ThreadRecord& dead, Word claim) const;
 
  private:
   struct State;

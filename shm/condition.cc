@@ -142,9 +142,11 @@ std::uint32_t Condition::waiting() const {
   return count;
 }
 
-void Condition::forget(ThreadRecord& dead) const {
+void Condition::forget(ThreadRecord& dead, Word claim) const {
   for (;;) {
     Word state = dead.wait_state.load(std::memory_order_acquire);
+    if (dead.claim.load(std::memory_order_acquire) != claim)
+      return;  // so far it was the dead one's: each wait has a number
     if (waited(state) == Waited::kWaiting && !change_wait(dead, state, Waited::kNot)) continue;
     if (waited(state) != Waited::kTold) return;
     Word next = control_->next_ticket.load(std::memory_order_acquire);

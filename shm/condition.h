@@ -105,7 +105,7 @@ class Condition {
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
   // The thread of that slot died in a wait.
-  void forget(ThreadRecord& dead) const;
+  void forget(ThreadRecord& dead, Word claim) const;
   // Wakes all who wait in conditions on the lock whose control is there.
   static void wake_all_on(const Segment& segment, Offset lock);
   // The lock that it keeps alive, unless it is its own.

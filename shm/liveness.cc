@@ -116,14 +116,35 @@ bool owner_is_dead(const Segment& segment, std::uint32_t owner) {
   return session_is_dead(segment, SessionIndex{session - 1});
 }
 
-std::uint32_t owner_pid(const Segment& segment, std::uint32_t owner) {
+namespace {
+
+// The session whose thread that owner is, 0 for none, else its index + 1.
+std::uint32_t session_of_owner(const Segment& segment, std::uint32_t owner) {
   std::uint32_t thread = lock_owner_thread(owner);
   if (thread >= kMaxThreads) return 0;
   Word claim = segment.thread(thread).claim.load(std::memory_order_acquire);
   auto session = static_cast<std::uint32_t>(claim & 0xffff'ffff);
+  if (session > kMaxSessions || (claim >> 32 & kLockGenerationMask) != lock_owner_generation(owner)) return 0;
+  return session;
+}
+
+std::uint32_t pid_of(const Segment& segment, std::uint32_t session) {
   if (session == 0 || session > kMaxSessions) return 0;
-  if ((claim >> 32 & kLockGenerationMask) != lock_owner_generation(owner)) return 0;
   return static_cast<std::uint32_t>(segment.session(session - 1).pid.load(std::memory_order_relaxed));
+}
+
+}  // namespace
+
+std::uint32_t owner_pid(const Segment& segment, std::uint32_t owner) {
+  return pid_of(segment, session_of_owner(segment, owner));
+}
+
+std::uint32_t awaited_pid(const Segment& segment, std::uint32_t owner) {
+  const std::uint32_t session = session_of_owner(segment, owner);
+  if (session == 0) return 0;
+  const Word state = segment.session(session - 1).state.load(std::memory_order_acquire);
+  const bool recovered = static_cast<SessionState>(state & 0xff) == SessionState::kRecovering;
+  return pid_of(segment, recovered ? static_cast<std::uint32_t>(state >> 8 & 0xff'ffff) : session);
 }
 
 }  // namespace commonhold::shm

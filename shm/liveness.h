@@ -24,4 +24,7 @@ bool owner_is_dead(const Segment& segment, std::uint32_t owner);
 // The pid behind a lock word's owner for messages, 0 when unknown.
 std::uint32_t owner_pid(const Segment& segment, std::uint32_t owner);
 
+// Whom a waiter for a lock waits for: its owner, or the process that recovers the owner, which is dead.
+std::uint32_t awaited_pid(const Segment& segment, std::uint32_t owner);
+
 }  // namespace commonhold::shm

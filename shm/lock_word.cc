@@ -29,6 +29,7 @@ Status wait_for_lock(ThreadContext& me, LockWord& word, Deadline deadline) {
     if ((state.load(std::memory_order_relaxed) & kLockWaiters) != 0) break;  // others sleep: queue behind them
     relax();
   }
+  const ThreadContext::Waiting waiting(me, word);
   // By the clock: a process that signals interrupt all the time never sees a wait time out.
   const std::chrono::nanoseconds interval{holder_check_ns.load(std::memory_order_relaxed)};
   for (Deadline check = Deadline::after(interval);;) {

@@ -4,6 +4,8 @@
 // session record. A recoverer may die at any instruction: whoever recovers it takes its unfinished recoveries over, and
 // each step can be done again from the start.
 //
+// A recoverer that is stopped keeps the lock that it is at: whoever is held up by the rest helps (thread_recovery.h).
+//
 // How: the extents' lock is freed first, since repairs need it; then for each thread slot of the dead session, (1) a
 // committed multi-word change is completed (redo.h), (2) every announced lock word that the dead one owns gets its
 // structure repaired, then freed, (3) every announced word is woken, (4) what it waited in is told (waiting.h), (5) the

@@ -4,6 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <new>
 #include <string>
 
 #include "shm/liveness.h"
@@ -84,12 +85,16 @@ bool ReservedSession::take(std::uint32_t index) {
   bool was_used = false;
   if (claim_record(index, was_used)) {
     const bool has_slot = claim_slot(index);
-    if (has_slot && (!was_used || recover_predecessor(segment_, *context_))) {
-      if (was_used) write_identity(segment_.session(index));
-      return true;
+    try {
+      if (has_slot && (!was_used || recover_predecessor(segment_, *context_))) {
+        if (was_used) write_identity(segment_.session(index));
+        return true;
+      }
+      if (has_slot) free_slot();
+    } catch (const std::bad_alloc&) {
+      forget_slot();  // with what it left
     }
     // What the predecessor left and could not be recovered keeps the record in use, for the next who tries.
-    if (has_slot) free_slot();
     if (!was_used) free_record();
   }
   let_go();
@@ -114,6 +119,7 @@ bool ReservedSession::claim_record(std::uint32_t index, bool& was_used) {
 
 bool ReservedSession::claim_slot(std::uint32_t index) {
   const std::uint32_t slot = reserved_slots(index).first;
+  std::unique_ptr<ThreadContext> context(new ThreadContext);
   ThreadRecord& record = segment_.thread(slot);
   Word claim = record.claim.load(std::memory_order_acquire);
   const bool is_predecessors = (claim & 0xffff'ffff) == index + 1;
@@ -125,13 +131,18 @@ bool ReservedSession::claim_slot(std::uint32_t index) {
     claim = taken;
   }
   // A predecessor's slot is used as its owner, who recovers itself as a thread does that ends with locks held.
-  context_ = segment_.make_context(slot, static_cast<std::uint32_t>(claim >> 32));
-  if (is_predecessors) context_->depth_ = kAnnouncements;
+  context->begin(segment_, slot, static_cast<std::uint32_t>(claim >> 32));
+  if (is_predecessors) context->depth_ = kAnnouncements;
+  context_ = std::move(context);
   return true;
 }
 
 void ReservedSession::free_slot() {
   recover_thread(segment_, *context_, context_->index());
+  forget_slot();
+}
+
+void ReservedSession::forget_slot() {
   context_->segment_.store(nullptr, std::memory_order_relaxed);
   context_.reset();
 }

@@ -51,6 +51,7 @@ class ReservedSession {
   bool claim_record(std::uint32_t index, bool& was_used);
   bool claim_slot(std::uint32_t index);
   void free_slot();
+  void forget_slot();
   void free_record();
   void let_go();
 

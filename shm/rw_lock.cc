@@ -8,6 +8,7 @@
 #include "shm/segment.h"
 #include "shm/sleep_notice.h"
 #include "shm/spin.h"
+#include "shm/thread_recovery.h"
 
 namespace commonhold::shm {
 namespace {
@@ -101,17 +102,56 @@ Status RwLock::acquire(ThreadContext& me, Deadline deadline) const {
   return Status::kOk;
 }
 
+// Readers who died and whose recovery is not over, because whoever is at it may be stopped: they read no more.
+class RwLock::DeadReaders {
+ public:
+  void clear() { count_ = 0; }
+  void add(std::uint32_t thread, Word claim) {
+    if (count_ < kMost) all_[count_++] = {thread, claim};
+  }
+  // REQUIRES: the reader's announcement was read before. The claim tells whether it was the dead one's.
+  bool has(const ThreadRecord& record, std::uint32_t thread) const {
+    const Word claim = record.claim.load(std::memory_order_seq_cst);
+    for (std::uint32_t i = 0; i < count_; ++i) {
+      if (all_[i].thread == thread && all_[i].claim == claim) return true;
+    }
+    return false;
+  }
+
+ private:
+  static constexpr std::uint32_t kMost = 64;  // more wait for another's recovery
+  struct Reader {
+    std::uint32_t thread;
+    Word claim;
+  };
+  std::uint32_t count_ = 0;
+  Reader all_[kMost];
+};
+
+void RwLock::recover_reader(ThreadContext& me, std::uint32_t thread, DeadReaders& dead) const {
+  Segment& segment = *where_.segment;
+  const Word claim = segment.thread(thread).claim.load(std::memory_order_acquire);
+  auto session = static_cast<std::uint32_t>(claim);
+  if (session == 0 || session > kMaxSessions || !session_is_dead(segment, SessionIndex{session - 1})) return;
+  if (recover_session(segment, me, SessionIndex{session - 1}) == Status::kOk) return;
+  if (segment.thread(thread).claim.load(std::memory_order_acquire) == claim &&
+      session_is_dead(segment, SessionIndex{session - 1})) {
+    dead.add(thread, claim);
+  }
+}
+
 // Waits until nobody shares the lock. REQUIRES: the caller owns the word.
 Status RwLock::drain(ThreadContext& me, Deadline deadline) const {
   Segment& segment = *where_.segment;
   Status status = Status::kOk;
+  DeadReaders dead;
   SleepNotice notice(me, control_->drained);
   control_->draining.store(1, std::memory_order_seq_cst);  // SYNC POINT: reader gone
   Deadline check = Deadline::after(std::chrono::nanoseconds(sleeper_check_ns()));
   for (int spins = 0;;) {
     std::uint32_t before = control_->drained.load(std::memory_order_seq_cst);
     bool any = false;
-    each_reader([&](std::uint32_t, int) { any = true; });
+    each_reader([&](std::uint32_t thread, int) { any = any || !dead.has(segment.thread(thread), thread); });
     if (!any) {
       control_->readers_seen.store(0, std::memory_order_seq_cst);
       break;
@@ -126,11 +166,8 @@ Status RwLock::drain(ThreadContext& me, Deadline deadline) const {
     }
     (void)futex_wait(control_->drained, before, deadline.left_ns(check.left_ns(sleeper_check_ns())));
     if (!check.passed()) continue;
-    each_reader([&](std::uint32_t thread, int) {
-      auto session = static_cast<std::uint32_t>(segment.thread(thread).claim.load(std::memory_order_acquire));
-      if (session == 0 || session > kMaxSessions || !session_is_dead(segment, SessionIndex{session - 1})) return;
-      (void)recover_session(segment, me, SessionIndex{session - 1});
-    });
+    dead.clear();
+    each_reader([&](std::uint32_t thread, int) { recover_reader(me, thread, dead); });
     check = Deadline::after(std::chrono::nanoseconds(sleeper_check_ns()));
   }
   control_->draining.store(0, std::memory_order_release);
@@ -183,7 +220,7 @@ Status RwLock::create(ThreadContext& me, std::uint32_t object, Offset& control) 
 
 void RwLock::repair(ThreadContext& me, const ObjectAddress& where, LockWord& held) {
   auto* control = where.segment->at<RwLockControl>(where.control);
-  std::uint32_t owner = held.state.load(std::memory_order_acquire) & ~kLockWaiters;
+  std::uint32_t owner = dead_owner_of(me, held);
   if (control->exclusive.load(std::memory_order_acquire) != 0) {
     control->died.store(kDied | owner_pid(me.segment(), owner), std::memory_order_release);
     control->exclusive.store(0, std::memory_order_release);

@@ -97,6 +97,8 @@ class RwLock {
   bool readable() const;
   void wake_writer() const;
   Status drain(ThreadContext& me, Deadline deadline) const;
+  class DeadReaders;
+  void recover_reader(ThreadContext& me, std::uint32_t thread, DeadReaders& dead) const;
   template <typename Visit>
   void each_reader(Visit&& visit) const;
 

@@ -137,6 +137,12 @@ class Segment : public std::enable_shared_from_this<Segment> {
   // REQUIRES: no thread of this process uses the segment meanwhile.
   void leave();
 
+  // Gives back the slots of threads that ended while there was no memory for it. For who waits, and for new threads.
+  void recover_ended_threads(ThreadContext& me) {
+    if (has_ended_.load(std::memory_order_relaxed)) [[unlikely]]
+      recover_each_ended(me);
+  }
+
   // At the end of the process, whose other threads go on until it is gone. Leaves, unless one of them may be in the
   // middle of a change: then the session ends with the process, and what they left is repaired as after a death. But
   // permits that the process holds are used up, as by any end in order.
@@ -155,6 +161,7 @@ class Segment : public std::enable_shared_from_this<Segment> {
   void map_file(const std::string& path);
   bool holds_after_growth(Offset offset, std::uint64_t size) const;
   ThreadContext* here_slowly();
+  void recover_each_ended(ThreadContext& me);
   bool join_reserved();
   bool join_free_record();
   // A slot for the calling thread, which the caller makes known in contexts_.
@@ -162,7 +169,6 @@ class Segment : public std::enable_shared_from_this<Segment> {
   std::unique_ptr<ThreadContext> claim_free_slot(std::uint32_t session);
   std::unique_ptr<ThreadContext> claim_slot_in(std::uint32_t session, std::uint32_t first, std::uint32_t end,
                                                std::uint32_t from);
-  std::unique_ptr<ThreadContext> make_context(std::uint32_t slot, std::uint32_t generation);
   template <typename Attempt>
   auto retry_after_recovery(Attempt&& attempt);
 
@@ -181,8 +187,12 @@ class Segment : public std::enable_shared_from_this<Segment> {
   std::atomic<bool> serves_{false};
   std::atomic<Status> join_failure_{Status::kOk};
   std::mutex join_mutex_;
-  std::mutex reserved_mutex_;             // one thread at a time recovers in the name of a reserved session
-  std::vector<ThreadContext*> contexts_;  // of this process's threads; guarded by the registry's mutex
+  std::mutex reserved_mutex_;  // one thread at a time recovers in the name of a reserved session
+  // Guarded by the registry's mutex: the contexts of this process's threads, and the slots of those that could not be
+  // recovered. The second has room for all of the first.
+  std::vector<ThreadContext*> contexts_;
+  std::vector<std::uint32_t> ended_;
+  std::atomic<bool> has_ended_{false};
 };
 
 }  // namespace commonhold::shm

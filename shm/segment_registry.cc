@@ -76,6 +76,8 @@ void SegmentRegistry::after_fork_in_child() {
       context->segment_.store(nullptr, std::memory_order_relaxed);
     }
     segment.contexts_.clear();
+    segment.ended_.clear();
+    segment.has_ended_.store(false, std::memory_order_relaxed);
   }
   registry.mutex.unlock();
 }

@@ -236,12 +236,32 @@ void Semaphore::settle(ThreadContext&, Word session, bool give_back) const {
   if ((seen & kWaiters) != 0) futex_wake_all(futex_of(state));
 }
 
+namespace {
+
+// Calls visit(info) for each semaphore of which the session may hold permits.
+template <typename Visit>
+void each_noted(const Segment& segment, SessionIndex session, Visit&& visit) {
+  const auto visit_semaphore = [&](const ObjectInfo& info) {
+    if (info.kind == ObjectKind::kSemaphore && segment.holds(info.control, sizeof(SemaphoreControl))) visit(info);
+  };
+  const auto& noted = segment.session(index_of(session)).semaphores;
+  const Word last = noted[1].load(std::memory_order_acquire);
+  if ((last & 1) != 0) return for_each_object(segment, visit_semaphore);
+  for (Offset control : {noted[0].load(std::memory_order_acquire), last}) {
+    ObjectInfo info;
+    ChunkOwner owner = control != 0 && segment.holds(control, 1) ? chunk_owner(segment, control) : ChunkOwner();
+    // What was noted may be gone by now, and its memory another object's.
+    if (!owner || owner.object() >= kMaxObjects) continue;
+    if (object_info(segment, owner.object(), info) == Status::kOk && info.control == control) visit_semaphore(info);
+  }
+}
+
+}  // namespace
+
 bool settle_permits(ThreadContext& me, SessionIndex session, bool give_back) {
   Segment& segment = me.segment();
-  auto& noted = segment.session(index_of(session)).semaphores;
   bool all = true;
-  auto settle = [&](const ObjectInfo& info) {
-    if (info.kind != ObjectKind::kSemaphore || !segment.holds(info.control, sizeof(SemaphoreControl))) return;
+  each_noted(segment, session, [&](const ObjectInfo& info) {
     Semaphore semaphore({&segment, info.id.index, info.control});
     LockWord& switching = semaphore.control_->switching;
     if (lock(me, switching, give_back ? Deadline::after(kSwitchingGrace) : Deadline::never()) != Status::kOk) {
@@ -250,23 +270,27 @@ bool settle_permits(ThreadContext& me, SessionIndex session, bool give_back) {
     }
     semaphore.settle(me, index_of(session) + Word{1}, give_back);
     (void)unlock(me, switching);
-  };
-  Word last = noted[1].load(std::memory_order_acquire);
-  if ((last & 1) != 0) {
-    for_each_object(segment, settle);
-  } else {
-    for (Offset control : {noted[0].load(std::memory_order_acquire), last}) {
-      ObjectInfo info;
-      ChunkOwner owner = control != 0 && segment.holds(control, 1) ? chunk_owner(segment, control) : ChunkOwner();
-      // What was noted may be gone by now, and its memory another object's.
-      if (!owner || owner.object() >= kMaxObjects) continue;
-      if (object_info(segment, owner.object(), info) == Status::kOk && info.control == control) settle(info);
-    }
-  }
+  });
   // After an end in order they stay: other threads may acquire until the process is gone. Who joins makes them anew.
   if (!give_back || !all) return all;
-  for (AtomicWord& note : noted) note.store(0, std::memory_order_release);
+  for (AtomicWord& note : segment.session(index_of(session)).semaphores) note.store(0, std::memory_order_release);
   return true;
+}
+
+void help_settle_permits(ThreadContext& me, SessionIndex session, std::uint32_t generation) {
+  Segment& segment = me.segment();
+  const AtomicWord& state = segment.session(index_of(session)).state;
+  each_noted(segment, session, [&](const ObjectInfo& info) {
+    Semaphore semaphore({&segment, info.id.index, info.control});
+    LockWord& switching = semaphore.control_->switching;
+    if (lock(me, switching, Deadline::after(kSwitchingGrace)) != Status::kOk) return;
+    // While we hold `switching`, its record cannot become another's to whom permits of this semaphore belong: whoever
+    // recovers it settles this semaphore before, and the other has to switch after.
+    const Word now = state.load(std::memory_order_acquire);
+    const bool is_dead_one = now >> 32 == generation && static_cast<SessionState>(now & 0xff) != SessionState::kFree;
+    if (is_dead_one) semaphore.settle(me, index_of(session) + Word{1}, true);
+    (void)unlock(me, switching);
+  });
 }
 
 // ---- reports

@@ -84,6 +84,7 @@ class Semaphore {
 
  private:
   friend bool settle_permits(ThreadContext& me, SessionIndex session, bool give_back);
+  friend void help_settle_permits(ThreadContext& me, SessionIndex session, std::uint32_t generation);
 
   Word own_session(ThreadContext& me) const;
   Status try_acquire(ThreadContext& me, Word waiters, Deadline deadline, Word& left) const;
@@ -106,5 +107,9 @@ class Semaphore {
 // be stopped: false then, and there is more to do. REQUIRES: for a death, that no thread of the session changes a
 // semaphore meanwhile.
 bool settle_permits(ThreadContext& me, SessionIndex session, bool give_back);
+
+// Gives back what a dead session holds that another process recovers. May be done by several at once, and too late: a
+// session of another generation is left alone.
+void help_settle_permits(ThreadContext& me, SessionIndex session, std::uint32_t generation);
 
 }  // namespace commonhold::shm

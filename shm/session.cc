@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <new>
 #include <thread>
 
 #include "shm/deadline.h"
@@ -169,10 +170,14 @@ ThreadContext* Segment::here_slowly() {
   }
   {
     std::lock_guard guard(SegmentRegistry::instance().mutex);
+    contexts_.reserve(contexts_.size() + 1);
+    ended_.reserve(contexts_.size() + ended_.size() + 1);
     contexts_.push_back(context.get());
   }
   ContextsOfThread::add(context.get());
-  return current_context = context.release();
+  current_context = context.release();
+  recover_ended_threads(*current_context);
+  return current_context;
 }
 
 std::unique_ptr<ThreadContext> Segment::claim_thread() {
@@ -193,6 +198,7 @@ std::unique_ptr<ThreadContext> Segment::claim_free_slot(std::uint32_t session) {
 // The first free slot of [first, end), beginning at `from`.
 std::unique_ptr<ThreadContext> Segment::claim_slot_in(std::uint32_t session, std::uint32_t first, std::uint32_t end,
                                                       std::uint32_t from) {
+  std::unique_ptr<ThreadContext> context(new ThreadContext);  // before a claim that could not be given back
   for (std::uint32_t step = 0; step < end - first; ++step) {
     const std::uint32_t index = first + (from - first + step) % (end - first);
     ThreadRecord& record = thread(index);
@@ -201,21 +207,20 @@ std::unique_ptr<ThreadContext> Segment::claim_slot_in(std::uint32_t session, std
     raise_to(header().threads_used, index + 1);  // before the claim, so that a scan after our death finds the slot
     const Word generation = (claim >> 32) + 1;
     if (!record.claim.compare_exchange_strong(claim, generation << 32 | session)) continue;
-    return make_context(index, static_cast<std::uint32_t>(generation));
+    context->begin(*this, index, static_cast<std::uint32_t>(generation));
+    return context;
   }
   return nullptr;
 }
 
 // REQUIRES: the slot is the caller's.
-std::unique_ptr<ThreadContext> Segment::make_context(std::uint32_t slot, std::uint32_t generation) {
-  std::unique_ptr<ThreadContext> context(new ThreadContext);
-  context->base_ = base_;
-  context->record_ = &thread(slot);
-  context->record_->kernel_id.store(static_cast<Word>(syscall(SYS_gettid)), std::memory_order_relaxed);
-  context->index_ = slot;
-  context->owner_ = lock_owner(slot, generation);
-  context->segment_.store(this, std::memory_order_relaxed);
-  return context;
+void ThreadContext::begin(Segment& segment, std::uint32_t slot, std::uint32_t generation) {
+  base_ = segment.base();
+  record_ = &segment.thread(slot);
+  record_->kernel_id.store(static_cast<Word>(syscall(SYS_gettid)), std::memory_order_relaxed);
+  index_ = slot;
+  owner_ = lock_owner(slot, generation);
+  segment_.store(&segment, std::memory_order_relaxed);
 }
 
 ThreadContext::~ThreadContext() {
@@ -224,7 +229,33 @@ ThreadContext::~ThreadContext() {
   Segment* segment = segment_.load(std::memory_order_relaxed);
   if (segment == nullptr) return;  // the session ended before its thread
   std::erase(segment->contexts_, this);
-  recover_thread(*segment, *this, index_);
+  try {
+    recover_thread(*segment, *this, index_);
+  } catch (const std::bad_alloc&) {
+    segment->ended_.push_back(index_);
+    segment->has_ended_.store(true, std::memory_order_relaxed);
+  }
+}
+
+void Segment::recover_each_ended(ThreadContext& me) {
+  auto& registry = SegmentRegistry::instance();
+  for (;;) {
+    std::uint32_t thread = 0;
+    {
+      std::lock_guard guard(registry.mutex);
+      has_ended_.store(!ended_.empty(), std::memory_order_relaxed);
+      if (ended_.empty()) return;
+      thread = ended_.back();
+      ended_.pop_back();
+    }
+    try {
+      recover_thread(*this, me, thread);
+    } catch (const std::bad_alloc&) {
+      std::lock_guard guard(registry.mutex);
+      ended_.push_back(thread);
+      return;
+    }
+  }
 }
 
 void Segment::leave() {
@@ -232,26 +263,40 @@ void Segment::leave() {
   std::lock_guard guard(join_mutex_);
   if (!joined()) return;
   SessionIndex own = session_index();
+  // Without memory or a thread slot it cannot end in order: then it ends as if it had died, once it has unmapped the
+  // segment.
+  bool over = true;
   {
     // Under the mutex as a whole: a thread that ends meanwhile finds its slot either its own or given back.
     std::lock_guard registry_guard(registry.mutex);
     for (ThreadContext* context : contexts_) {
-      recover_thread(*this, *context, context->index_);
+      try {
+        recover_thread(*this, *context, context->index_);
+      } catch (const std::bad_alloc&) {
+        over = false;
+      }
       context->segment_.store(nullptr, std::memory_order_relaxed);
     }
     contexts_.clear();
   }
   SessionRecord& record = session(index_of(own));
   const bool used_semaphores = record.semaphores[0].load(std::memory_order_relaxed) != 0;
-  bool over = true;
-  if (used_semaphores || record.references.load(std::memory_order_relaxed) != 0) {
-    const std::unique_ptr<ThreadContext> temporary = claim_thread();
-    over = temporary != nullptr;
-    // What it still holds is used up: an end in order is no death.
-    if (over && used_semaphores) (void)settle_permits(*temporary, own, false);
-    if (over) drop_all_references(*temporary, own);
+  const bool has_ended = has_ended_.load(std::memory_order_relaxed);
+  if (used_semaphores || has_ended || record.references.load(std::memory_order_relaxed) != 0) {
+    try {
+      const std::unique_ptr<ThreadContext> temporary = claim_thread();
+      over = over && temporary != nullptr;
+      if (temporary != nullptr) recover_ended_threads(*temporary);
+      // What it still holds is used up: an end in order is no death.
+      if (over && used_semaphores) (void)settle_permits(*temporary, own, false);
+      if (over) drop_all_references(*temporary, own);
+    } catch (const std::bad_alloc&) {
+      over = false;
+    }
+    over = over && !has_ended_.load(std::memory_order_relaxed);
   }
-  // Without a thread slot it could not end in order: then it ends as if it had died, when it has unmapped the segment.
+  ended_.clear();
+  has_ended_.store(false, std::memory_order_relaxed);
   if (over) {
     Word state = record.state.load(std::memory_order_relaxed);
     record.state.store(state >> 32 << 32, std::memory_order_release);
@@ -288,7 +333,7 @@ bool ThreadContext::make_room() {
     bool stale = entry == 0;
     if ((entry & 7) == static_cast<Word>(Announced::kWord)) {
       auto* word = reinterpret_cast<LockWord*>(base_ + (entry & ~Word{7}));
-      stale = (word->state.load(std::memory_order_relaxed) & ~kLockWaiters) != owner_;
+      stale = (word->state.load(std::memory_order_relaxed) & ~kLockWaiters) != owner_ && !waits_for(*word);
     }
     // Written to its new place before its old place is reused: a death in between sees it twice, never not at all.
     if (!stale) record_->announced[kept++].store(entry, std::memory_order_release);

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
 
 #include "shm/ids.h"
 #include "shm/layout.h"
@@ -33,6 +34,27 @@ class ThreadContext {
   SessionIndex session() const {
     return SessionIndex{static_cast<std::uint32_t>(record_->claim.load(std::memory_order_relaxed)) - 1};
   }
+
+  // While it repairs what a dead one's lock guards, which it owns itself by then: the dead owner, else 0. The second
+  // changes it, and gives what it was.
+  std::uint32_t repairs_for() const { return repairs_for_; }
+  std::uint32_t repairs_for(std::uint32_t dead_owner) { return std::exchange(repairs_for_, dead_owner); }
+
+  // For the scope of a wait for a word, which is announced and not yet owned. Waits may be nested: a waiter recovers
+  // the dead.
+  class Waiting {
+   public:
+    Waiting(ThreadContext& me, const LockWord& word) : me_(me), word_(word), outer_(me.waiting_) { me.waiting_ = this; }
+    ~Waiting() { me_.waiting_ = outer_; }
+    Waiting(const Waiting&) = delete;
+    Waiting& operator=(const Waiting&) = delete;
+
+   private:
+    friend class ThreadContext;
+    ThreadContext& me_;
+    const LockWord& word_;
+    const Waiting* outer_;
+  };
 
   // Whether this is the context of a live session in that segment.
   bool works_on(const Segment* segment) const { return segment_.load(std::memory_order_relaxed) == segment; }
@@ -90,6 +112,7 @@ class ThreadContext {
   friend class ReservedSession;
   friend class ContextsOfThread;
   ThreadContext() = default;
+  void begin(Segment& segment, std::uint32_t slot, std::uint32_t generation);
   Offset offset_of(const void* address) const {
     return static_cast<Offset>(static_cast<const std::byte*>(address) - base_);
   }
@@ -110,6 +133,11 @@ class ThreadContext {
       pop_slowly(announcement);
     }
   }
+  bool waits_for(const LockWord& word) const {
+    const Waiting* wait = waiting_;
+    while (wait != nullptr && &wait->word_ != &word) wait = wait->outer_;
+    return wait != nullptr;
+  }
   void push_slowly(Word announcement);
   bool make_room();
   void pop_slowly(Word announcement);
@@ -121,6 +149,8 @@ class ThreadContext {
   std::uint32_t owner_ = 0;
   std::uint32_t index_ = 0;
   std::uint32_t depth_ = 0;  // announcements in use
+  std::uint32_t repairs_for_ = 0;
+  const Waiting* waiting_ = nullptr;
 };
 
 }  // namespace commonhold::shm

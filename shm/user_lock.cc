@@ -6,6 +6,7 @@
 #include "shm/lock_word.h"
 #include "shm/segment.h"
 #include "shm/thread_context.h"
+#include "shm/thread_recovery.h"
 
 namespace commonhold::shm {
 namespace {
@@ -40,7 +41,7 @@ bool UserLock::locked() const {
 
 std::uint32_t UserLock::holder_pid() const {
   std::uint32_t owner = control_->word.state.load(std::memory_order_acquire) & ~kLockWaiters;
-  return owner == 0 ? 0 : owner_pid(*segment_, owner);
+  return owner == 0 ? 0 : awaited_pid(*segment_, owner);
 }
 
 std::uint32_t UserLock::died_pid() const {
@@ -74,7 +75,7 @@ void UserLock::repair(ThreadContext& me, const ObjectAddress& where, LockWord&) 
 }
 
 void UserLock::repair_control(ThreadContext& me, UserLockControl& control) {
-  std::uint32_t owner = control.word.state.load(std::memory_order_acquire) & ~kLockWaiters;
+  std::uint32_t owner = dead_owner_of(me, control.word);
   control.died.store(kDied | owner_pid(me.segment(), owner), std::memory_order_release);
   control.depth.store(0, std::memory_order_release);
   Condition::wake_all_on(me.segment(), me.segment().offset_of(&control));

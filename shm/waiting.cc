@@ -38,17 +38,16 @@ void finish_wake(Segment& segment, Offset futex) {
   futex_wake_all(*segment.at<std::atomic<std::uint32_t>>(futex));
 }
 
-void forget_wait(ThreadContext& me, ThreadRecord& record) {
+void forget_wait(ThreadContext& me, ThreadRecord& record, Word claim) {
   Offset control = record.waits_on.load(std::memory_order_acquire);
   if (control == 0) return;
   Segment& segment = me.segment();
   ObjectInfo info = object_at(segment, control);
   if (info.control == control) {
     ObjectAddress where{&segment, info.id.index, control};
-    if (info.kind == ObjectKind::kCondition) Condition(where).forget(record);
-    if (info.kind == ObjectKind::kBarrier) Barrier(where).forget(me, record);
+    if (info.kind == ObjectKind::kCondition) Condition(where).forget(record, claim);
+    if (info.kind == ObjectKind::kBarrier) Barrier(where).forget(me, record, claim);
   }
-  end_wait(record);
 }
 
 }  // namespace commonhold::shm

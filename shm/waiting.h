@@ -99,7 +99,9 @@ void set_wait_check_for_test(std::chrono::nanoseconds interval);
 // For the recovery of a thread that announced a wake-up: sends it, and finishes what led to it.
 void finish_wake(Segment& segment, Offset futex);
 
-// For the recovery of a thread, after its locks: takes it out of what it waited in, and hands on what it was told.
-void forget_wait(ThreadContext& me, ThreadRecord& record);
+// For the recovery of a thread, after its locks: takes it out of what it waited in, and hands on what it was told. May
+// be done by several at once, and too late: nothing is done to another user of the slot, whose claim is not `claim`.
+// Whoever recovers the thread alone calls end_wait() afterwards.
+void forget_wait(ThreadContext& me, ThreadRecord& record, Word claim);
 
 }  // namespace commonhold::shm
