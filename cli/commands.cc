@@ -77,18 +77,19 @@ int say_usage_error(const std::string& what) {
 }
 
 int list_managers() {
-  Table table({"MANAGER", "STATE", "SERVER", "CLIENTS", "OBJECTS", "USED"});
+  Table table({"MANAGER", "STATE", "SERVER", "CLIENTS", "OBJECTS", "COMMITTED", "USED", "REUSABLE"});
   for (const auto& report : manager::examine_folders()) {
     if (report.state == FolderState::kStrange) continue;
     table.add({report.address.name, to_string(report.state),
                report.server_pid == 0 ? "-" : std::to_string(report.server_pid), std::to_string(report.sessions),
-               std::to_string(report.objects), size_text(report.used_bytes)});
+               std::to_string(report.objects), size_text(report.memory.committed), size_text(report.memory.used),
+               size_text(report.memory.reusable)});
   }
   if (table.empty()) {
     fmt::print("no managers in {}; {}\n", rpc::runtime_root(), empty_root_hint());
     return 0;
   }
-  table.print({2, 3, 4, 5});
+  table.print({2, 3, 4, 5, 6, 7});
   return 0;
 }
 
@@ -162,7 +163,7 @@ int examine(bool clean) {
         continue;
       case FolderState::kAbandoned:
         fmt::print("{}: its server died and nobody uses it: {} objects, {}\n", name, report.objects,
-                   size_text(report.used_bytes));
+                   size_text(report.memory.used));
         for (const std::string& fault : manager::audit_abandoned(report.address)) {
           fmt::print("{}: unsound: {}\n", name, shm::printable(fault));
           ++unsound;

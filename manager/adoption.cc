@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "rpc/folder_removal.h"
+#include "shm/extents_release.h"
 #include "shm/lock_file.h"
 #include "shm/object_table.h"
 #include "shm/recovery.h"
@@ -133,6 +134,7 @@ Tenure::Tenure(const rpc::ManagerAddress& address, std::uint64_t memory_limit,
   if (adopted_) {
     shm::ThreadContext* me = segment_->here();
     int recovered = shm::recover_all_dead(*segment_, *me);
+    shm::finish_release(*me);
     shm::sweep_unowned_chunks(*me);
     log(fmt::format("adopted the segment in {}: {} objects' records, {} dead sessions recovered", address.folder,
                     segment_->header().objects_committed.load(), recovered));

@@ -48,11 +48,9 @@ FolderReport examine_folder(const rpc::ManagerAddress& address) {
   }
   try {
     auto segment = shm::Segment::open(address.folder);
-    const shm::SegmentHeader& header = segment->header();
     shm::for_each_object(*segment, [&](const shm::ObjectInfo&) { ++report.objects; });
     for (const SessionSummary& session : summarize_sessions(*segment)) report.sessions += session.is_server ? 0 : 1;
-    report.used_bytes = (header.committed_extents.load() - header.free_extents.load()) * shm::kExtent;
-    report.limit_bytes = header.max_extents * shm::kExtent;
+    report.memory = shm::memory_use(*segment);
   } catch (const shm::SegmentError& error) {
     report.note = error.what();
     bool nobody = report.state == FolderState::kAbandoned;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "rpc/address.h"
+#include "shm/extents.h"
 #include "shm/segment.h"
 
 namespace commonhold::manager {
@@ -28,7 +29,7 @@ struct FolderReport {
   FolderState state = FolderState::kUnfinished;
   int server_pid = 0;
   std::uint32_t objects = 0;  // unknown (0) for foreign, unfinished and strange ones
-  std::uint64_t used_bytes = 0, limit_bytes = 0;
+  shm::MemoryUse memory;
   std::uint32_t sessions = 0;  // clients
   std::string note;            // why it is foreign, unfinished or strange
 };

@@ -15,6 +15,7 @@
 
 #include "manager/blocked_signals.h"
 #include "shm/extents.h"
+#include "shm/extents_release.h"
 #include "shm/liveness.h"
 #include "shm/recovery.h"
 #include "shm/thread_context.h"
@@ -35,6 +36,9 @@ constexpr auto kBellRest = 1ms;
 constexpr int kSweepShare = 20;  // a sweep may take one part in this many of the thread's time
 constexpr std::uint64_t kLeastAhead = 16, kMostAhead = 1024;  // extents: 1 MiB, 64 MiB
 constexpr std::uint64_t kAheadAtOnce = 8;                     // extents
+constexpr auto kReleaseAfter = 250ms;                         // what was free that long goes back to the system
+constexpr std::uint64_t kReleaseAtOnce = 1024;                // extents: 64 MiB
+constexpr std::uint64_t kKeptOfAhead = 2;                     // so many times what is committed ahead stays
 
 std::system_error system_error(const char* what) {
   return std::system_error(errno, std::generic_category(), what);
@@ -174,6 +178,7 @@ void Housekeeper::look(Clock::time_point now) {
     next_full_look_ = now + (unannounced_ ? Clock::duration(kFullLookUnannounced) : Clock::duration(kFullLookEvery));
   commit_ahead();
   sweep_when_due(now);
+  release_idle(now);
   if (lifeline_broken_ && lifeline_.ended && !others_live()) {
     auto ended = std::move(lifeline_.ended);
     lifeline_.ended = nullptr;
@@ -260,12 +265,18 @@ void Housekeeper::sweep_when_due(Clock::time_point now) {
   sweep_asked_ = true;  // what they contained may be free now
 }
 
+// How many free extents the server keeps ready.
+std::uint64_t extents_ahead(const shm::Segment& segment) {
+  return std::clamp(shm::memory_use(segment).committed / shm::kExtent / 4, kLeastAhead, kMostAhead);
+}
+
 void Housekeeper::commit_ahead() {
   const shm::SegmentHeader& header = segment_->header();
   std::uint64_t committed = header.committed_extents.load(std::memory_order_relaxed);
-  std::uint64_t ahead = std::clamp(committed / 4, kLeastAhead, kMostAhead);
+  std::uint64_t ahead = extents_ahead(*segment_);
   std::uint64_t free = header.free_extents.load(std::memory_order_relaxed);
-  bool wanted = free < (commits_more_ ? ahead : ahead / 2) && committed < header.max_extents;
+  bool can_grow = committed < header.max_extents || header.unbacked_extents.load(std::memory_order_relaxed) != 0;
+  bool wanted = free < (commits_more_ ? ahead : ahead / 2) && can_grow;
   commits_more_ = false;
   if (!wanted) return;
   shm::ThreadContext* me = segment_->here();
@@ -279,6 +290,31 @@ void Housekeeper::commit_ahead() {
   memory_was_short_ = is_short;
 }
 
+// The least that was free during kReleaseAfter served nobody: it goes, a step at a time, but for what is kept ready.
+void Housekeeper::release_idle(Clock::time_point now) {
+  releases_more_ = false;
+  const std::uint64_t free = segment_->header().free_extents.load(std::memory_order_relaxed);
+  const std::uint64_t keep = kKeptOfAhead * extents_ahead(*segment_);
+  if (free <= keep) {
+    much_is_free_ = false;
+    return;
+  }
+  if (!much_is_free_) {
+    much_is_free_ = true;
+    least_free_ = free;
+    release_at_ = now + kReleaseAfter;
+  }
+  least_free_ = std::min(least_free_, free);
+  if (now < release_at_ || least_free_ <= keep) return;
+  shm::ThreadContext* me = segment_->here();
+  if (me == nullptr) return;
+  const std::uint64_t most = std::min(kReleaseAtOnce, least_free_ - keep);
+  const std::uint64_t released = shm::release_extents(*me, free - most, most, !others_live());
+  least_free_ -= released;
+  releases_more_ = released != 0;
+  if (released == 0) release_at_ = now + kFullLookEvery;  // all that is left may still be read by somebody
+}
+
 bool Housekeeper::others_live() const {
   return std::any_of(watched_.begin(), watched_.end(), [](const Watched& watched) { return watched.generation != 0; });
 }
@@ -290,15 +326,16 @@ void Housekeeper::drain_bell() const {
 }
 
 int Housekeeper::milliseconds_to_sleep(Clock::time_point now) const {
-  if (commits_more_) return 1;
+  if (commits_more_ || releases_more_) return 1;
   if (death_is_unproven_) return static_cast<int>(retry_after_.count());
   auto until = next_full_look_;
   bool nobody = watched_.empty() || !others_live();
   if (sweep_asked_) {
     until = std::min(until, next_sweep_);
-  } else if (nobody && !bell_rests_) {
+  } else if (nobody && !bell_rests_ && !much_is_free_) {
     return -1;
   }
+  if (much_is_free_) until = std::min(until, release_at_);
   if (bell_rests_) until = std::min(until, bell_rests_until_);
   auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now).count();
   return static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000));

@@ -1,5 +1,6 @@
 // The thread that looks after a served segment: it notices deaths within milliseconds and has them recovered, commits
-// memory ahead of need, and has objects destroyed that nobody refers to any more.
+// memory ahead of need, gives memory that is free for long back to the system, and has objects destroyed that nobody
+// refers to any more.
 //
 // It sleeps until something happens: the bell rings (a session joined, left, dropped a reference, or runs low on
 // memory), a client process ends (its pidfd is readable), or the lifeline's last writer is gone. What the kernel cannot
@@ -61,6 +62,7 @@ class Housekeeper {
   bool recover(std::uint32_t session);
   void sweep_when_due(Clock::time_point now);
   void commit_ahead();
+  void release_idle(Clock::time_point now);
   bool others_live() const;
   void drain_bell() const;
   int milliseconds_to_sleep(Clock::time_point now) const;
@@ -78,7 +80,11 @@ class Housekeeper {
   // Used by the thread alone.
   std::vector<Watched> watched_;
   bool lifeline_broken_ = false, memory_was_short_ = false;
-  bool commits_more_ = false;       // the last look did a part of what is to be committed ahead
+  bool commits_more_ = false;  // the last look did a part of what is to be committed ahead
+  // What has been free since some moment, beyond what is kept: it goes back to the system.
+  bool much_is_free_ = false, releases_more_ = false;
+  std::uint64_t least_free_ = 0;  // extents, since then
+  Clock::time_point release_at_{};
   bool death_is_unproven_ = false;  // a process ended, and its session could not be recovered yet: look again soon
   std::chrono::milliseconds retry_after_{1};
   bool unannounced_ = false;  // some session's end is not announced by the kernel

@@ -90,7 +90,7 @@ Refusal Registry::refuse(Status status, const shm::ObjectPlan& plan) const {
   const shm::SegmentHeader& header = segment_->header();
   switch (status) {
     case Status::kOutOfMemory: {
-      std::uint64_t used = (header.committed_extents - header.free_extents) * shm::kExtent;
+      std::uint64_t used = shm::memory_use(*segment_).used;
       return {FailureCode::OUT_OF_MEMORY,
               fmt::format(
                   "there is no memory for a new {}: {} bytes of the limit of {} are in use; remove objects, give the "

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "manager/inspection.h"
+#include "shm/extents.h"
 #include "shm/version.h"
 
 namespace commonhold::manager {
@@ -159,18 +160,17 @@ class SessionServer final : public schema::Session::Server {
   kj::Promise<void> stats(StatsContext context) override {
     auto stats = context.getResults().initStats();
     const shm::Segment& segment = core_.segment();
-    const shm::SegmentHeader& header = segment.header();
     std::uint32_t objects = 0;
     shm::for_each_object(segment, [&](const shm::ObjectInfo&) { ++objects; });
     auto sessions = summarize_sessions(segment);
     auto others = std::count_if(sessions.begin(), sessions.end(), [](auto& session) { return !session.is_server; });
-    std::uint64_t committed = header.committed_extents.load(), free = header.free_extents.load();
+    const shm::MemoryUse use = shm::memory_use(segment);
     stats.setObjects(objects);
     stats.setSessions(static_cast<std::uint32_t>(others));
     stats.setConnections(core_.connections());
-    stats.setUsedBytes((committed - std::min(free, committed)) * shm::kExtent);
-    stats.setCommittedBytes(committed * shm::kExtent);
-    stats.setLimitBytes(header.max_extents * shm::kExtent);
+    stats.setUsedBytes(use.used);
+    stats.setCommittedBytes(use.committed);
+    stats.setLimitBytes(use.limit);
     if (auto* housekeeper = core_.housekeeper()) {
       stats.setRecoveredSessions(housekeeper->recovered_sessions());
       stats.setDestroyedObjects(housekeeper->destroyed_objects());

@@ -284,8 +284,8 @@ struct Stats {
   objects @0 :UInt32;
   sessions @1 :UInt32;         # live client sessions, the server's own not counted
   connections @2 :UInt32;
-  usedBytes @3 :UInt64;        # extents that belong to objects
-  committedBytes @4 :UInt64;   # extents backed by memory
+  usedBytes @3 :UInt64;        # of committedBytes, in extents that belong to objects; the rest is reusable
+  committedBytes @4 :UInt64;   # of extents that are backed by memory
   limitBytes @5 :UInt64;       # the memory limit
   recoveredSessions @6 :UInt64;  # dead sessions that this server cleaned up
   destroyedObjects @7 :UInt64;   # unreferred objects that this server gave back

@@ -275,7 +275,8 @@ Status Array::create(ThreadContext& me, std::uint32_t object, std::uint64_t coun
   if (element_bytes == 0 || count > kMostBytes / element_bytes) return Status::kTooLarge;
   std::uint64_t bytes = count * element_bytes == 0 ? 8 : count * element_bytes;
   Offset data = 0;
-  Status status = take_chunk(me, ChunkOwner(object, kDataArena), bytes, data);
+  // Whoever reads it refers to the array.
+  Status status = take_chunk(me, ChunkOwner(object, kDataArena), bytes, data, LateReaders::kNone);
   if (status != Status::kOk) return status;
   Offset at = 0;
   status = take_control_block(me, object, sizeof(ArrayControl), at);

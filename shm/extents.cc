@@ -14,10 +14,15 @@ namespace {
 
 constexpr std::uint64_t kCommitStep = 16;      // extents: 1 MiB
 constexpr std::uint64_t kLowWater = 64;        // fewer free extents than this wake the server
+constexpr std::uint64_t kMuchIsFree = 2048;    // more wake it, too: 128 MiB
 constexpr std::uint64_t kSearchOfSplit = 256;  // extents looked at for a free chunk before a new one is split
 
 std::size_t size_index(std::uint64_t bytes) {
   return static_cast<std::size_t>(std::countr_zero(bytes / kGranule));
+}
+
+constexpr Word readers_of(Word extent) {
+  return extent & kUnannouncedReaders;
 }
 
 Status back(const Segment& segment, Offset from, Offset to) {
@@ -60,12 +65,15 @@ Status commit_more(Segment& segment, std::uint64_t wanted) {
   return Status::kOk;
 }
 
+enum class Find : std::uint8_t { kBacked, kAny };
+
 // Finds `count` free extents in a row among [from, committed). REQUIRES: extents_lock.
-bool find_run(const Segment& segment, std::uint64_t from, std::uint64_t count, std::uint64_t& first) {
+bool find_run(const Segment& segment, std::uint64_t from, std::uint64_t count, Find what, std::uint64_t& first) {
   std::uint64_t committed = segment.committed_extents();
   std::uint64_t run = 0;
   for (std::uint64_t e = from; e < committed; ++e) {
-    run = extent_kind(extent_entry(segment, e).load(std::memory_order_relaxed)) == ExtentKind::kFree ? run + 1 : 0;
+    const Word word = extent_entry(segment, e).load(std::memory_order_relaxed);
+    run = (what == Find::kAny ? is_takeable(word) : extent_kind(word) == ExtentKind::kFree) ? run + 1 : 0;
     if (run == count) {
       first = e + 1 - count;
       return true;
@@ -77,21 +85,54 @@ bool find_run(const Segment& segment, std::uint64_t from, std::uint64_t count, s
 // Free extents at the end of the committed ones. REQUIRES: extents_lock.
 std::uint64_t free_at_end(const Segment& segment) {
   std::uint64_t committed = segment.committed_extents(), free = 0;
-  while (free < committed && extent_kind(extent_entry(segment, committed - 1 - free).load(std::memory_order_relaxed)) ==
-                                 ExtentKind::kFree) {
+  while (free < committed && is_takeable(extent_entry(segment, committed - 1 - free).load(std::memory_order_relaxed))) {
     ++free;
   }
   return free;
 }
 
-// A run of free extents, committing more where needed; still free in the table. REQUIRES: extents_lock.
+// Backs those of a run of free extents that are not backed, and makes them free ones. A death in between leaves extents
+// that are backed and not known to be, which does no harm. REQUIRES: extents_lock.
+Status back_run(Segment& segment, std::uint64_t first, std::uint64_t count) {
+  SegmentHeader& header = segment.header();
+  for (std::uint64_t e = first; e < first + count; ++e) {
+    std::uint64_t end = e;
+    while (end < first + count &&
+           extent_kind(extent_entry(segment, end).load(std::memory_order_relaxed)) == ExtentKind::kUnbacked) {
+      ++end;
+    }
+    if (end == e) continue;
+    Status status = back(segment, extent_offset(segment, e), extent_offset(segment, end));
+    if (status != Status::kOk) return status;
+    for (std::uint64_t backed = e; backed < end; ++backed) {
+      extent_entry(segment, backed).store(0, std::memory_order_release);
+    }
+    header.unbacked_extents.store(header.unbacked_extents.load(std::memory_order_relaxed) - (end - e),
+                                  std::memory_order_relaxed);
+    header.free_extents.store(header.free_extents.load(std::memory_order_relaxed) + (end - e),
+                              std::memory_order_relaxed);
+    if (e < header.lowest_free.load(std::memory_order_relaxed)) {
+      header.lowest_free.store(e, std::memory_order_relaxed);
+    }
+    e = end - 1;
+  }
+  return Status::kOk;
+}
+
+// A run of free extents: of backed ones where there is one, of those that were given back to the system else, of new
+// ones last. Still free in the table. REQUIRES: extents_lock.
 Status free_run(Segment& segment, std::uint64_t count, std::uint64_t& first) {
   SegmentHeader& header = segment.header();
   std::uint64_t from = header.lowest_free.load(std::memory_order_relaxed);
-  if (!find_run(segment, from, count, first)) {
-    Status status = commit_more(segment, count - std::min(count, free_at_end(segment)));
+  if (!find_run(segment, from, count, Find::kBacked, first)) {
+    const bool any_unbacked = header.unbacked_extents.load(std::memory_order_relaxed) != 0;
+    if (!any_unbacked || !find_run(segment, 0, count, Find::kAny, first)) {
+      Status status = commit_more(segment, count - std::min(count, free_at_end(segment)));
+      if (status != Status::kOk) return status;
+      if (!find_run(segment, any_unbacked ? 0 : from, count, Find::kAny, first)) return Status::kOutOfMemory;
+    }
+    Status status = back_run(segment, first, count);
     if (status != Status::kOk) return status;
-    if (!find_run(segment, from, count, first)) return Status::kOutOfMemory;
   }
   if (count == 1) header.lowest_free.store(first + 1, std::memory_order_relaxed);
   header.free_extents.store(header.free_extents.load(std::memory_order_relaxed) - count, std::memory_order_relaxed);
@@ -106,6 +147,15 @@ std::uint32_t free_chunk_in(const Segment& segment, std::uint64_t extent, std::u
     if (granule_entry(segment, extent, g).load(std::memory_order_relaxed) == 0) return g;
   }
   return kGranulesPerExtent;
+}
+
+// The lowest extent that was given back to the system. REQUIRES: extents_lock.
+bool find_unbacked(const Segment& segment, std::uint64_t& first) {
+  const std::uint64_t committed = segment.committed_extents();
+  for (first = 0; first < committed; ++first) {
+    if (extent_kind(extent_entry(segment, first).load(std::memory_order_relaxed)) == ExtentKind::kUnbacked) return true;
+  }
+  return false;
 }
 
 // REQUIRES: extents_lock.
@@ -135,7 +185,8 @@ Status take_split(Segment& segment, ChunkOwner owner, std::uint64_t bytes, Offse
         granule_entry(segment, extent, g).store(0, std::memory_order_relaxed);
       }
       extent_entry(segment, extent)
-          .store(extent_word(ExtentKind::kSplit, granules, ChunkOwner()), std::memory_order_release);
+          .store(extent_word(ExtentKind::kSplit, granules, ChunkOwner(), kUnannouncedReaders),
+                 std::memory_order_release);
       granule = 0;
     }
   }
@@ -146,12 +197,15 @@ Status take_split(Segment& segment, ChunkOwner owner, std::uint64_t bytes, Offse
 }
 
 // REQUIRES: extents_lock.
-Status take_whole(Segment& segment, ChunkOwner owner, std::uint64_t bytes, Offset& found) {
+Status take_whole(Segment& segment, ChunkOwner owner, std::uint64_t bytes, LateReaders late, Offset& found) {
   std::uint64_t count = bytes / kExtent, first = 0;
   Status status = free_run(segment, count, first);
   if (status != Status::kOk) return status;
   for (std::uint64_t e = first; e < first + count; ++e) {
-    extent_entry(segment, e).store(extent_word(ExtentKind::kWhole, 0, owner), std::memory_order_release);
+    AtomicWord& entry = extent_entry(segment, e);
+    const Word readers =
+        late == LateReaders::kPossible ? kUnannouncedReaders : readers_of(entry.load(std::memory_order_relaxed));
+    entry.store(extent_word(ExtentKind::kWhole, 0, owner, readers), std::memory_order_release);
   }
   found = extent_offset(segment, first);
   return Status::kOk;
@@ -160,11 +214,19 @@ Status take_whole(Segment& segment, ChunkOwner owner, std::uint64_t bytes, Offse
 // REQUIRES: extents_lock.
 void free_extent(Segment& segment, std::uint64_t extent) {
   SegmentHeader& header = segment.header();
-  extent_entry(segment, extent).store(0, std::memory_order_release);
+  AtomicWord& entry = extent_entry(segment, extent);
+  entry.store(readers_of(entry.load(std::memory_order_relaxed)), std::memory_order_release);
   header.free_extents.store(header.free_extents.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   if (extent < header.lowest_free.load(std::memory_order_relaxed)) {
     header.lowest_free.store(extent, std::memory_order_relaxed);
   }
+}
+
+// The server gives what is free for long back to the system. Told when the mark is passed, not at each chunk.
+// REQUIRES: extents_lock; `count` extents were just freed.
+void ring_when_much_is_free(const Segment& segment, std::uint64_t count) {
+  const std::uint64_t free = segment.header().free_extents.load(std::memory_order_relaxed);
+  if (free >= kMuchIsFree && free - std::min(free, count) < kMuchIsFree) segment.ring_bell();
 }
 
 // REQUIRES: extents_lock; the extent is split.
@@ -183,18 +245,19 @@ void free_granule(Segment& segment, std::uint64_t extent, std::uint32_t granule)
 
 }  // namespace
 
-Status take_chunk(ThreadContext& me, ChunkOwner owner, std::uint64_t bytes, Offset& found) {
+Status take_chunk(ThreadContext& me, ChunkOwner owner, std::uint64_t bytes, Offset& found, LateReaders late) {
   Segment& segment = me.segment();
   if (bytes > segment.tables().max_extents * kExtent) return Status::kOutOfMemory;
   std::uint64_t size = chunk_size(bytes);
   Status status;
   {
     HeldLock held(me, segment.header().extents_lock);
-    status = size < kExtent ? take_split(segment, owner, size, found) : take_whole(segment, owner, size, found);
+    status = size < kExtent ? take_split(segment, owner, size, found) : take_whole(segment, owner, size, late, found);
   }
   if (size >= kExtent || status != Status::kOk) {
     const SegmentHeader& header = segment.header();
-    bool can_grow = segment.committed_extents() < segment.tables().max_extents;
+    bool can_grow = segment.committed_extents() < segment.tables().max_extents ||
+                    header.unbacked_extents.load(std::memory_order_relaxed) != 0;
     if (can_grow && header.free_extents.load(std::memory_order_relaxed) < kLowWater / 2) segment.ring_bell();
   }
   return status;
@@ -213,6 +276,7 @@ void give_chunk(ThreadContext& me, Offset chunk, std::uint64_t bytes) {
     }
   } else {
     for (std::uint64_t e = extent; e < extent + size / kExtent; ++e) free_extent(segment, e);
+    ring_when_much_is_free(segment, size / kExtent);
   }
 }
 
@@ -249,6 +313,15 @@ Status commit_ahead(ThreadContext& me, std::uint64_t free_extents) {
   Segment& segment = me.segment();
   SegmentHeader& header = segment.header();
   while (header.free_extents.load(std::memory_order_relaxed) < free_extents) {
+    if (header.unbacked_extents.load(std::memory_order_relaxed) != 0) {
+      HeldLock held(me, header.extents_lock);
+      std::uint64_t first = 0;
+      if (find_unbacked(segment, first)) {
+        Status status = back_run(segment, first, std::min(kCommitStep, segment.committed_extents() - first));
+        if (status != Status::kOk) return status;
+        continue;
+      }
+    }
     std::uint64_t committed = segment.committed_extents();
     if (committed >= segment.tables().max_extents) return Status::kOutOfMemory;
     // The slow part without the lock: backing twice does no harm.
@@ -264,7 +337,7 @@ Status commit_ahead(ThreadContext& me, std::uint64_t free_extents) {
 
 void repair_extents(Segment& segment) {
   SegmentHeader& header = segment.header();
-  std::uint64_t committed = segment.committed_extents(), free = 0;
+  std::uint64_t committed = segment.committed_extents(), free = 0, unbacked = 0;
   for (std::uint64_t e = 0; e < committed; ++e) {
     Word word = extent_entry(segment, e).load(std::memory_order_relaxed);
     if (extent_kind(word) == ExtentKind::kSplit) {
@@ -273,13 +346,24 @@ void repair_extents(Segment& segment) {
       for (std::uint32_t g = 0; extent_granules(word) != 0 && g < kGranulesPerExtent; g += extent_granules(word)) {
         used = used || granule_entry(segment, e, g).load(std::memory_order_relaxed) != 0;
       }
-      if (!used) extent_entry(segment, e).store(word = 0, std::memory_order_release);
+      if (!used) extent_entry(segment, e).store(word = readers_of(word), std::memory_order_release);
     }
     if (extent_kind(word) == ExtentKind::kFree) ++free;
+    if (extent_kind(word) == ExtentKind::kUnbacked) ++unbacked;
   }
   header.free_extents.store(free, std::memory_order_relaxed);
+  header.unbacked_extents.store(unbacked, std::memory_order_relaxed);
   header.lowest_free.store(0, std::memory_order_relaxed);
   for (auto& hint : header.partial_hint) hint.store(0, std::memory_order_relaxed);
+}
+
+MemoryUse memory_use(const Segment& segment) {
+  const SegmentHeader& header = segment.header();
+  const std::uint64_t known = segment.committed_extents();
+  const std::uint64_t unbacked = std::min<Word>(known, header.unbacked_extents.load(std::memory_order_relaxed));
+  const std::uint64_t committed = known - unbacked;
+  const std::uint64_t free = std::min<Word>(committed, header.free_extents.load(std::memory_order_relaxed));
+  return {committed * kExtent, (committed - free) * kExtent, free * kExtent, segment.tables().max_extents * kExtent};
 }
 
 std::uint64_t bytes_owned_by(const Segment& segment, std::uint32_t object) {

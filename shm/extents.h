@@ -4,7 +4,8 @@
 //   +-------------------------------+        +---------+---------+-----
 //   | kind 0-1 | size 8-15 | owner  |        | owner   | owner   | ...    (one entry a chunk of a split extent,
 //   +-------------------------------+        +---------+---------+-----    at the chunk's first granule)
-//     0 free, 1 whole, 2 split       32-63
+//     0 free, 1 whole, 2 split,      32-63
+//     3 free and not backed; bit 2: kUnannouncedReaders
 //
 // INVARIANT: the two tables are the truth; free_extents and the hints in the header are derived from them. A chunk is
 // taken or given back by one store of its owner. A death between a chunk's taking and its use leaves a chunk owned by
@@ -31,9 +32,15 @@ constexpr std::uint64_t chunk_size(std::uint64_t bytes) {
   return size;
 }
 
+// Who may read a chunk after it was given back. A reader without a lock copies first and looks afterwards whether it
+// was disturbed, so it may read a chunk that is free by then: the chunk has to stay backed. kNone: whoever reads refers
+// to the object, or has pinned the block, so nobody reads the chunk once it is given back.
+enum class LateReaders : std::uint8_t { kPossible, kNone };
+
 // Takes a chunk of chunk_size(bytes) for `owner`; `found` is aligned to min(chunk size, 64 KiB). kOutOfMemory leaves
 // everything as it was.
-Status take_chunk(ThreadContext& me, ChunkOwner owner, std::uint64_t bytes, Offset& found);
+Status take_chunk(ThreadContext& me, ChunkOwner owner, std::uint64_t bytes, Offset& found,
+                  LateReaders late = LateReaders::kPossible);
 
 // Gives a chunk back. REQUIRES: `bytes` as at take_chunk; nobody can reach it or is still reading it.
 void give_chunk(ThreadContext& me, Offset chunk, std::uint64_t bytes);
@@ -55,21 +62,37 @@ Status commit_ahead(ThreadContext& me, std::uint64_t free_extents);
 // Derives free_extents and the hints from the tables. REQUIRES: the caller owns extents_lock or its dead owner's.
 void repair_extents(Segment& segment);
 
+// What the segment's memory is used for, for people.
+struct MemoryUse {
+  std::uint64_t committed = 0;  // bytes backed by memory, as far as objects' memory goes
+  std::uint64_t used = 0;       // of these, in extents that belong to objects
+  std::uint64_t reusable = 0;   // of these, in free extents: the next object takes them
+  std::uint64_t limit = 0;      // the memory limit
+};
+MemoryUse memory_use(const Segment& segment);
+
 // Bytes that belong to an object, for accounting and tests.
 std::uint64_t bytes_owned_by(const Segment& segment, std::uint32_t object);
 
 // ---- the tables
 
-enum class ExtentKind : std::uint8_t { kFree = 0, kWhole = 1, kSplit = 2 };
+enum class ExtentKind : std::uint8_t { kFree = 0, kWhole = 1, kSplit = 2, kUnbacked = 3 };
 
-constexpr Word extent_word(ExtentKind kind, std::uint32_t granules, ChunkOwner owner) {
-  return static_cast<Word>(kind) | Word{granules} << 8 | Word{owner.value} << 32;
+// Since the extent was backed last it held what is read without an announcement (LateReaders::kPossible). Stays when
+// the extent is free.
+inline constexpr Word kUnannouncedReaders = 4;
+
+constexpr Word extent_word(ExtentKind kind, std::uint32_t granules, ChunkOwner owner, Word readers = 0) {
+  return static_cast<Word>(kind) | readers | Word{granules} << 8 | Word{owner.value} << 32;
 }
 constexpr ExtentKind extent_kind(Word word) {
   return static_cast<ExtentKind>(word & 3);
 }
 constexpr std::uint32_t extent_granules(Word word) {
   return static_cast<std::uint32_t>(word >> 8 & 0xff);
+}
+constexpr bool is_takeable(Word word) {
+  return extent_kind(word) == ExtentKind::kFree || extent_kind(word) == ExtentKind::kUnbacked;
 }
 constexpr ChunkOwner extent_owner(Word word) {
   return ChunkOwner(static_cast<std::uint32_t>(word >> 32));

@@ -140,6 +140,16 @@ void Heap::retire(Offset block, std::uint64_t bytes) {
   }
   store_word(&state_.parked[count], parked_word(block, bytes));
   set_parked(count + 1, strays());
+  if (bytes > kLargestClass && parks_too_much()) recycle();
+}
+
+// Whether the chunks that are parked keep more memory from others than a heap of this size may.
+bool Heap::parks_too_much() const {
+  std::uint64_t parked = 0;
+  for (Word i = 0; i < std::min<Word>(parked_count(), kParkedBlocks); ++i) {
+    if (state_.parked[i] >> 40 > kChunkMark) parked += parked_bytes(state_.parked[i]);
+  }
+  return parked > std::max(kMostParkedBytes, state_.owned_bytes / 8);
 }
 
 bool Heap::wants_rebuild() const {

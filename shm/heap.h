@@ -10,7 +10,8 @@
 //
 // Readers take no lock. They copy and then compare the arena's recycle counter, which is raised before any block that
 // was reachable is used again. retire() therefore parks a block outside itself (its bytes stay as they are); when the
-// park is full the counter is raised once and all parked blocks become free. Blocks that a thread has pinned stay
+// park is full, or large blocks in it keep much memory from others, the counter is raised once and all parked blocks
+// become free. Blocks that a thread has pinned stay
 // parked; when pinned ones fill the park, what is retired then is left unreached (a stray) until the next rebuild.
 //
 // Thread safety: under the arena's lock.
@@ -27,6 +28,7 @@ namespace commonhold::shm {
 inline constexpr std::uint32_t kHeapClasses = 24;
 inline constexpr std::uint32_t kLargestClass = 2048;  // larger blocks are chunks of their own
 inline constexpr std::uint32_t kParkedBlocks = 14;
+inline constexpr std::uint64_t kMostParkedBytes = 1u << 20;  // in chunks; a large heap may park an eighth of itself
 
 // In the segment, guarded by the arena's lock, derived. A death leaves anything in it: rebuild() overwrites it all.
 struct HeapState {
@@ -63,7 +65,7 @@ class Heap {
   // Frees a block that was never reachable by readers.
   void give(Offset block, std::uint64_t bytes);
 
-  // Frees a block that readers may still be looking at. Never fails.
+  // Frees a block that readers may still be looking at. Never fails. REQUIRES: nothing leads to it any more.
   void retire(Offset block, std::uint64_t bytes);
 
   // Raises the recycle counter and makes all parked, unpinned blocks free.
@@ -98,6 +100,7 @@ class Heap {
   Offset take_from_new_slab(std::uint32_t size_class);
   void push_free(std::uint32_t size_class, Offset block);
   void free_parked(Word parked);
+  bool parks_too_much() const;
   void recycle_beside_pins(Word count);
   template <typename Visit>
   void each_pin(Visit&& visit) const;  // visit(Word block), as `parked` holds it

@@ -50,12 +50,13 @@ struct SegmentHeader {
   Word nonce;  // random; tells two segments of one name apart
   char name[kMaxNameBytes + 1];
 
-  // Guarded by extents_lock. free_extents and the hints are derived from the extent table after a death.
+  // Guarded by extents_lock. free_extents, unbacked_extents and the hints are derived from the extent table after a death.
   alignas(64) LockWord extents_lock;
-  AtomicWord committed_extents;  // extents below are backed by memory; written after fallocate, never shrinks
-  AtomicWord free_extents;       // committed extents that nobody owns
-  AtomicWord lowest_free;        // no free extent lies below
+  AtomicWord committed_extents;  // extents below were backed by memory; written after fallocate, never shrinks
+  AtomicWord free_extents;       // backed extents that nobody owns
+  AtomicWord lowest_free;        // no free backed extent lies below
   AtomicWord partial_hint[7];    // per chunk size 1..64 KiB: an extent that may have a free chunk
+  AtomicWord unbacked_extents;   // below committed_extents, free, and given back to the system (extents_release.h)
 
   // Written by the server alone.
   alignas(64) AtomicWord server_session;  // session index + 1 of the running server, 0 when it left
@@ -134,6 +135,7 @@ struct ChunkOwner {
 };
 inline constexpr std::uint32_t kControlArena = 255;             // the chunk that holds the object's control block
 inline constexpr std::uint32_t kSystemObject = (1u << 24) - 1;  // reference pages and the like
+inline constexpr std::uint32_t kReleaseArena = 254;             // of the system: extents on their way to the system
 
 // Byte ranges of the lock file (fcntl locks).
 inline constexpr std::uint64_t kServerByte = 0;      // held by the one server

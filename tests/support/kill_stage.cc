@@ -94,7 +94,7 @@ std::string KillStage::leftovers() const {
 
 std::string KillStage::check_owners() const {
   const shm::SegmentHeader& header = segment->header();
-  std::uint64_t free = 0, committed = header.committed_extents.load(), lowest = committed;
+  std::uint64_t free = 0, unbacked = 0, committed = header.committed_extents.load(), lowest = committed;
   auto owner_is_wrong = [&](shm::ChunkOwner owner) {
     shm::ObjectInfo info;
     if (owner.object() < shm::kMaxObjects) return object_info(*segment, owner.object(), info) != shm::Status::kOk;
@@ -106,6 +106,8 @@ std::string KillStage::check_owners() const {
     if (shm::extent_kind(word) == shm::ExtentKind::kFree) {
       ++free;
       lowest = std::min(lowest, e);
+    } else if (shm::extent_kind(word) == shm::ExtentKind::kUnbacked) {
+      ++unbacked;
     } else if (shm::extent_kind(word) == shm::ExtentKind::kWhole) {
       if (owner_is_wrong(shm::extent_owner(word))) return fmt::format("extent {} has the owner {:#x}", e, word >> 32);
     } else {
@@ -121,6 +123,9 @@ std::string KillStage::check_owners() const {
   }
   if (free != header.free_extents.load()) {
     return fmt::format("{} extents are free, counted {}", free, header.free_extents.load());
+  }
+  if (unbacked != header.unbacked_extents.load()) {
+    return fmt::format("{} extents are not backed, counted {}", unbacked, header.unbacked_extents.load());
   }
   if (header.lowest_free.load() > lowest) {
     return fmt::format("extent {} is free, below the lowest free {}", lowest, header.lowest_free.load());

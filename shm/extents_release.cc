@@ -1,0 +1,97 @@
+#include "shm/extents_release.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include <vector>
+
+#include "shm/extents.h"
+#include "shm/lock_word.h"
+
+namespace commonhold::shm {
+
+namespace {
+
+constexpr ChunkOwner kReleaser(kSystemObject, kReleaseArena);
+
+bool punch(const Segment& segment, std::uint64_t first, std::uint64_t count) {
+  int result;
+  do {
+    result = fallocate(segment.memory_fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                       static_cast<off_t>(extent_offset(segment, first)), static_cast<off_t>(count * kExtent));
+  } while (result != 0 && errno == EINTR);
+  return result == 0;
+}
+
+// Takes the highest free extents that may go, as many as `taken` has room for. REQUIRES: extents_lock.
+void take_idle(Segment& segment, std::uint64_t keep, bool alone, std::vector<std::uint64_t>& taken) {
+  SegmentHeader& header = segment.header();
+  std::uint64_t free = header.free_extents.load(std::memory_order_relaxed);
+  for (std::uint64_t e = segment.committed_extents(); e-- > 0 && free > keep && taken.size() < taken.capacity();) {
+    AtomicWord& entry = extent_entry(segment, e);
+    const Word word = entry.load(std::memory_order_relaxed);
+    if (extent_kind(word) != ExtentKind::kFree) continue;
+    if ((word & kUnannouncedReaders) != 0 && !alone) continue;
+    // The readers' mark stays: if the hole cannot be punched the extent is as free as it was.
+    entry.store(extent_word(ExtentKind::kWhole, 0, kReleaser, word & kUnannouncedReaders), std::memory_order_release);
+    header.free_extents.store(--free, std::memory_order_relaxed);
+    taken.push_back(e);
+  }
+}
+
+// REQUIRES: extents_lock; the extents are the releaser's.
+void settle(Segment& segment, const std::vector<std::uint64_t>& extents, bool punched) {
+  SegmentHeader& header = segment.header();
+  AtomicWord& count = punched ? header.unbacked_extents : header.free_extents;
+  for (std::uint64_t e : extents) {
+    AtomicWord& entry = extent_entry(segment, e);
+    const Word readers = entry.load(std::memory_order_relaxed) & kUnannouncedReaders;
+    entry.store(punched ? extent_word(ExtentKind::kUnbacked, 0, ChunkOwner()) : readers, std::memory_order_release);
+    count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    if (!punched && e < header.lowest_free.load(std::memory_order_relaxed)) {
+      header.lowest_free.store(e, std::memory_order_relaxed);
+    }
+  }
+}
+
+}  // namespace
+
+std::uint64_t release_extents(ThreadContext& me, std::uint64_t keep, std::uint64_t most, bool alone) {
+  Segment& segment = me.segment();
+  std::vector<std::uint64_t> extents;
+  extents.reserve(most);  // nothing is allocated under the lock
+  {
+    HeldLock held(me, segment.header().extents_lock);
+    take_idle(segment, keep, alone, extents);
+  }
+  if (extents.empty()) return 0;
+  bool any_hole = false, refused = false;
+  for (std::size_t i = 0; i < extents.size() && !refused;) {
+    std::size_t run = 1;  // they come in descending order
+    while (i + run < extents.size() && extents[i + run] == extents[i] - run) ++run;
+    refused = !punch(segment, extents[i + run - 1], run);
+    any_hole = any_hole || !refused;
+    i += run;
+  }
+  HeldLock held(me, segment.header().extents_lock);
+  // Where one is a hole all count as holes: to back one that is backed does no harm.
+  settle(segment, extents, any_hole);
+  return any_hole ? extents.size() : 0;
+}
+
+void finish_release(ThreadContext& me) {
+  Segment& segment = me.segment();
+  HeldLock held(me, segment.header().extents_lock);
+  const std::uint64_t committed = segment.committed_extents();
+  for (std::uint64_t e = 0; e < committed; ++e) {
+    AtomicWord& entry = extent_entry(segment, e);
+    const Word word = entry.load(std::memory_order_relaxed);
+    if (extent_kind(word) != ExtentKind::kWhole || extent_owner(word) != kReleaser) continue;
+    // Punched or not: it is backed before it is taken.
+    entry.store(extent_word(ExtentKind::kUnbacked, 0, ChunkOwner()), std::memory_order_release);
+    AtomicWord& unbacked = segment.header().unbacked_extents;
+    unbacked.store(unbacked.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+}
+
+}  // namespace commonhold::shm

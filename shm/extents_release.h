@@ -1,0 +1,30 @@
+// Free memory goes back to the system: holes are punched where free extents were.
+//
+// Why no process meets a hole. A read of a hole makes a page for it, and on a full file system the reader gets SIGBUS.
+// So an extent is released only while nobody can be reading it: since it was backed last it held only what is read by
+// processes that refer to the object, or that have pinned the block (LateReaders::kNone); or no session lives but the
+// server's.
+//
+//   free --> whole, owned by the system's kReleaseArena --> (hole punched) --> unbacked --> (fallocate) --> free
+//
+// The hole is punched without the extents' lock, because it takes its time; meanwhile nobody takes the extents, for they
+// have an owner. A server that dies in between leaves them owned: the next server completes it. Nobody else may, for a
+// server that is only slow or stopped would punch later what was taken meanwhile.
+#pragma once
+
+#include <cstdint>
+
+#include "shm/layout.h"
+#include "shm/segment.h"
+
+namespace commonhold::shm {
+
+// Releases up to `most` free extents, the highest first, as long as `keep` stay free and backed. `alone`: no session
+// lives but the caller's, so extents that others may have been reading go too. Returns how many were released.
+// REQUIRES: only the server calls.
+std::uint64_t release_extents(ThreadContext& me, std::uint64_t keep, std::uint64_t most, bool alone);
+
+// Completes what an earlier server began. REQUIRES: the caller is the server, and the earlier one is dead.
+void finish_release(ThreadContext& me);
+
+}  // namespace commonhold::shm
