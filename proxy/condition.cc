@@ -36,12 +36,12 @@ shm::Condition& of(Object& object) {
 
 [[gnu::noinline]] bool acquire_slowly(Object& condition, std::int64_t wait) {
   const shm::Condition& structure = of(condition);
-  const Status status = structure.acquire(here(condition), deadline_after(wait));
+  std::uint32_t died = 0;
+  const Status status = structure.acquire(here(condition), deadline_after(wait), &died);
   if (status == Status::kOk) [[likely]]
     return true;
   if (status == Status::kTimedOut) return false;
-  if (status == Status::kPoisoned) throw_poisoned(condition, structure.base(), false);
-  throw_status(status, condition, "acquire");
+  throw_not_acquired(status, condition, died);
 }
 
 [[gnu::noinline]] void release_slowly(Object& condition) {
@@ -97,11 +97,12 @@ int condition_take_died(Object& condition) {
 
 bool condition_wait(Object& condition, std::int64_t wait) {
   const shm::Condition& structure = of(condition);
-  const Status status = structure.wait(here(condition), deadline_after(wait));
+  std::uint32_t died = 0;
+  const Status status = structure.wait(here(condition), deadline_after(wait), &died);
   if (status == Status::kOk) [[likely]]
     return true;
   if (status == Status::kTimedOut) return false;
-  if (status == Status::kPoisoned) throw_poisoned(condition, structure.base(), true);
+  if (status == Status::kPoisoned) throw_poisoned(condition, died, true);
   if (status == Status::kNotHeld) throw_not_held(condition, structure.base(), "wait for");
   throw_status(status, condition, "wait for");
 }

@@ -7,6 +7,7 @@
 #include "proxy/lock_errors.h"
 #include "proxy/object.h"
 #include "shm/array.h"
+#include "shm/lock_fast.h"
 #include "shm/lock_word.h"
 #include "shm/user_lock.h"
 #include "shm/value.h"
@@ -40,12 +41,12 @@ namespace {
 
 [[gnu::noinline]] bool acquire_slowly(Object& lock, std::int64_t wait) {
   const shm::UserLock& structure = of(lock);
-  const Status status = structure.acquire(here(lock), deadline_after(wait));
+  std::uint32_t died = 0;
+  const Status status = structure.acquire(here(lock), deadline_after(wait), &died);
   if (status == Status::kOk) [[likely]]
     return true;
   if (status == Status::kTimedOut) return false;
-  if (status == Status::kPoisoned) throw_poisoned(lock, structure, false);
-  throw_status(status, lock, "acquire");
+  throw_not_acquired(status, lock, died);
 }
 
 [[gnu::noinline]] void release_slowly(Object& lock) {
@@ -89,16 +90,20 @@ int lock_take_died(Object& lock) {
   return static_cast<int>(of(lock).take_died());
 }
 
-void lock_mark_consistent(Object& lock) {
-  of(lock).mark_consistent();
+bool lock_mark_consistent(Object& lock) {
+  return of(lock).mark_consistent();
 }
 
 std::uint64_t lock_fencing_token(Object& lock) {
-  return of(lock).fencing_token();
+  const shm::UserLock& structure = of(lock);
+  const std::uint64_t token = structure.fencing_token(here(lock));
+  if (token == 0) throw_not_held(lock, structure, "give a fencing token of");
+  return token;
 }
 
 bool inner_acquire(Object& object, std::int64_t wait) {
   shm::LockWord& word = inner_word(object);
+  if (wait == kForever && shm::owns_lock(here(object), word)) throw_not_acquired(Status::kDeadlock, object, 0);
   const Status status = shm::lock(here(object), word, deadline_after(wait));
   if (status == Status::kOk) [[likely]]
     return true;

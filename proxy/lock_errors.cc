@@ -5,14 +5,27 @@
 
 #include <commonhold/errors.h>
 
+#include "proxy/errors.h"
+
 namespace commonhold::detail {
 
-void throw_poisoned(Object& object, const shm::UserLock& lock, bool held) {
-  const int pid = static_cast<int>(lock.died_pid());
-  throw Poisoned(pid, fmt::format("{} is poisoned: process {} died holding {}. Repair what it guards, then call "
-                                  "mark_consistent(){}",
-                                  description_of(object), pid, held ? "its lock" : "it",
-                                  held ? "; the caller holds the lock" : ""));
+void throw_not_acquired(shm::Status status, Object& object, std::uint32_t died) {
+  if (status == shm::Status::kPoisoned) throw_poisoned(object, died, false);
+  if (status != shm::Status::kDeadlock) throw_status(status, object, "acquire");
+  throw UsageError(
+      fmt::format("cannot lock {}: this thread holds it already and would wait for itself; unlock it first{}",
+                  description_of(object),
+                  object.kind == ObjectKind::kLock
+                      ? ", or make the lock with {.handover = true} when another thread is to unlock it"
+                      : ""));
+}
+
+void throw_poisoned(Object& object, std::uint32_t died, bool held) {
+  const std::string owner = died == 0 ? "an owner" : fmt::format("process {}", died);
+  throw Poisoned(
+      static_cast<int>(died),
+      fmt::format("{} is poisoned: {} died holding {}. Repair what it guards, then call mark_consistent(){}",
+                  description_of(object), owner, held ? "its lock" : "it", held ? "; the caller holds the lock" : ""));
 }
 
 void throw_not_held(Object& object, const shm::UserLock& lock, const char* operation) {

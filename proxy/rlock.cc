@@ -34,12 +34,12 @@ namespace {
 
 [[gnu::noinline]] bool acquire_slowly(Object& lock, std::int64_t wait) {
   const shm::RLock& structure = of(lock);
-  const Status status = structure.acquire(here(lock), deadline_after(wait));
+  std::uint32_t died = 0;
+  const Status status = structure.acquire(here(lock), deadline_after(wait), &died);
   if (status == Status::kOk) [[likely]]
     return true;
   if (status == Status::kTimedOut) return false;
-  if (status == Status::kPoisoned) throw_poisoned(lock, structure.base(), false);
-  throw_status(status, lock, "acquire");
+  throw_not_acquired(status, lock, died);
 }
 
 [[gnu::noinline]] void release_slowly(Object& lock) {
@@ -88,12 +88,15 @@ int rlock_take_died(Object& lock) {
   return static_cast<int>(of(lock).base().take_died());
 }
 
-void rlock_mark_consistent(Object& lock) {
-  of(lock).base().mark_consistent();
+bool rlock_mark_consistent(Object& lock) {
+  return of(lock).base().mark_consistent();
 }
 
 std::uint64_t rlock_fencing_token(Object& lock) {
-  return of(lock).base().fencing_token();
+  const shm::UserLock& structure = of(lock).base();
+  const std::uint64_t token = structure.fencing_token(here(lock));
+  if (token == 0) throw_not_held(lock, structure, "give a fencing token of");
+  return token;
 }
 
 }  // namespace detail

@@ -46,7 +46,7 @@ Condition::Condition(const ObjectAddress& where)
       lock_(lock_of(*where.segment, *control_)),
       recursive_(load_word(&control_->recursive) != 0) {}
 
-Status Condition::wait(ThreadContext& me, Deadline deadline) const {
+Status Condition::wait(ThreadContext& me, Deadline deadline, std::uint32_t* died) const {
   if (!sound()) return Status::kCorrupt;
   UserLock lock = base();
   if (!lock.held_by(me)) return Status::kNotHeld;
@@ -79,7 +79,7 @@ Status Condition::wait(ThreadContext& me, Deadline deadline) const {
       check = Deadline::after(std::chrono::nanoseconds(wait_check_ns()));
     }
   }
-  Status again = lock.reacquire(me);
+  Status again = lock.reacquire(me, died);
   lock_->depth.store(depth, std::memory_order_relaxed);
   end_wait(record);  // only now: a notification whose receiver dies before goes to another
   return again == Status::kOk ? result : again;

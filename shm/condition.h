@@ -49,11 +49,11 @@ class Condition {
   explicit Condition(const ObjectAddress& where);
 
   // ---- the lock, as UserLock and RLock
-  Status acquire(ThreadContext& me, Deadline deadline = Deadline::never()) const {
+  Status acquire(ThreadContext& me, Deadline deadline = Deadline::never(), std::uint32_t* died = nullptr) const {
     if (take_quickly(me)) [[likely]]
       return Status::kOk;
     if (!sound()) return Status::kCorrupt;
-    return recursive_ ? RLock(*where_.segment, *lock_).acquire(me, deadline) : base().acquire(me, deadline);
+    return recursive_ ? RLock(*where_.segment, *lock_).acquire(me, deadline, died) : base().acquire(me, deadline, died);
   }
   Status release(ThreadContext& me) const {
     if (!sound()) [[unlikely]]
@@ -83,8 +83,8 @@ class Condition {
   bool sound() const { return lock_ != nullptr; }
 
   // kOk: told, or the owner of the lock died. kTimedOut. kNotHeld: the caller does not hold the lock. After kOk and
-  // kTimedOut it holds the lock again, as deep as before; after kPoisoned too.
-  Status wait(ThreadContext& me, Deadline deadline = Deadline::never()) const;
+  // kTimedOut it holds the lock again, as deep as before; after kPoisoned too (`died` as for acquire).
+  Status wait(ThreadContext& me, Deadline deadline = Deadline::never(), std::uint32_t* died = nullptr) const;
   // Tells the `most` that wait longest. kNotHeld: the caller does not hold the lock.
   Status notify(ThreadContext& me, std::uint64_t most) const {
     if (!sound()) [[unlikely]]

@@ -87,7 +87,8 @@ struct ObjectPlan {
   std::string name;  // empty: anonymous
   std::string signature;
   // kDict: [0] shards (0 = default). kValue: [0] bytes, [1] initial word when bytes <= 8. kArray: [0] count,
-  // [1] element bytes. kLock: [0] 1 = poison when the owner dies.
+  // [1] element bytes. kLock: [0] 1 = poison when the owner dies, [1] 1 = other threads unlock it.
+  // kRLock: [0] as kLock.
   // kQueue, kPriorityQueue: [0] bytes of fixed items (0 = any size), [1] limit (0 = none), [2] 0 first in first out,
   // 2 last in first out, 3 by priority, [3] 1 = items are delivered again when their consumer dies.
   // kSemaphore: [0] start, [1] 1 = never above it, [2] 1 = what a dead process acquired does not come back. kRwLock:

@@ -66,7 +66,8 @@ constexpr ObjectType kTypes[] = {
      [](const ObjectAddress&, void*, void (*)(void*, LockWord&)) {}},
     {ObjectKind::kLock, "lock",
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
-       return UserLock::create(me, object, plan.arguments[0] != 0, control);
+       const Word handed_over = plan.arguments[1] != 0 ? kHandedOver : 0;
+       return UserLock::create(me, object, (plan.arguments[0] != 0 ? kPoisons : 0) | handed_over, control);
      },
      UserLock::repair, UserLock::each_lock},
     {ObjectKind::kQueue, "queue", AnyQueue::create, AnyQueue::repair, AnyQueue::each_lock, audit<AnyQueue>,
@@ -75,7 +76,7 @@ constexpr ObjectType kTypes[] = {
      audit<AnyQueue>, AnyQueue::each_link, AnyQueue::wake, AnyQueue::owner_ended},
     {ObjectKind::kRLock, "rlock",
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
-       return UserLock::create(me, object, plan.arguments[0] != 0, control);
+       return UserLock::create(me, object, plan.arguments[0] != 0 ? kPoisons : 0, control);
      },
      UserLock::repair, UserLock::each_lock},
     {ObjectKind::kCondition, "condition",

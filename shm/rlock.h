@@ -25,11 +25,11 @@ class RLock {
     }
     return true;
   }
-  // kOk, kTimedOut, or kPoisoned (then the lock is not held).
-  Status acquire(ThreadContext& me, Deadline deadline = Deadline::never()) const {
+  // As UserLock::acquire, but for the owner, which has it.
+  Status acquire(ThreadContext& me, Deadline deadline = Deadline::never(), std::uint32_t* died = nullptr) const {
     if (take_own_or_free(me)) [[likely]]
       return Status::kOk;
-    Status status = lock_.acquire(me, deadline);
+    Status status = lock_.acquire(me, deadline, died);
     if (status == Status::kOk) set_depth(1);
     return status;
   }

@@ -11,6 +11,7 @@
 
 #include "support/children.h"
 #include "support/manager_home.h"
+#include "support/refusal.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
@@ -34,6 +35,48 @@ TEST_CASE("a free lock is acquired at once, whatever the timeout, and released w
     CHECK(lock.acquire(timeout));
     lock.release();
   }
+}
+
+TEST_CASE("an owner that locks again without a timeout gets a UsageError instead of waiting for itself for ever") {
+  ManagerHome home;
+  Manager manager;
+  auto lock = manager.lock(named("mine"));
+  lock.lock();
+  CHECK(refusal<UsageError>([&] { lock.lock(); }).find("\"mine\"") != std::string::npos);
+  CHECK_THROWS_AS(lock.acquire(), UsageError);
+  auto condition = manager.condition(lock);
+  CHECK_THROWS_AS(condition.lock(), UsageError);
+  CHECK(!lock.try_lock());
+  CHECK(lock.held());
+  lock.unlock();
+  CHECK(!lock.locked());
+
+  auto value = manager.value(1);
+  std::scoped_lock guard(value.lock());
+  CHECK_THROWS_AS(value.lock().lock(), UsageError);
+}
+
+TEST_CASE("an owner of a lock that is handed over waits for the one who unlocks it") {
+  ManagerHome home;
+  Manager manager;
+  auto done = manager.lock({.handover = true});
+  done.lock();
+  Process other([&] { done.unlock(); });
+  other.start();
+  done.lock();  // a signal: it was unlocked by the other one
+  other.join();
+  CHECK(done.held());
+}
+
+TEST_CASE("a fencing token is given to the thread that holds the lock, and to nobody else") {
+  ManagerHome home;
+  Manager manager;
+  auto lock = manager.lock();
+  CHECK_THROWS_AS(lock.fencing_token(), NotHeld);
+  std::scoped_lock guard(lock);
+  const auto token = lock.fencing_token();
+  CHECK(lock.fencing_token() == token);
+  std::thread([&] { CHECK_THROWS_AS(lock.fencing_token(), NotHeld); }).join();
 }
 
 TEST_CASE("an owner that acquires again waits for itself, until its timeout") {

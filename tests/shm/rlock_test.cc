@@ -32,11 +32,11 @@ TEST_CASE("an rlock is free after as many releases as it was taken") {
     REQUIRE(lock.acquire(me, Deadline::already()) == Status::kOk);
     REQUIRE(lock.depth() == depth);
   }
-  auto token = lock.base().fencing_token();
+  auto token = lock.base().fencing_token(me);
   std::thread([&] { REQUIRE(lock.acquire(segment.me(), Deadline::already()) == Status::kTimedOut); }).join();
   for (int i = 0; i < 3; ++i) {
     REQUIRE(lock.base().locked());
-    REQUIRE(lock.base().fencing_token() == token);
+    REQUIRE(lock.base().fencing_token(me) == token);
     REQUIRE(lock.release(me) == Status::kOk);
   }
   REQUIRE_FALSE(lock.base().locked());

@@ -132,8 +132,8 @@ TEST_CASE("a lock whose owners are killed is always free again, and a death whil
         started.store(true);
         for (;;) {
           must(lock.acquire(me));
-          if (lock.fencing_token() <= inside->token.load()) throw std::runtime_error("a fencing token came twice");
-          inside->token.store(lock.fencing_token());
+          if (lock.fencing_token(me) <= inside->token.load()) throw std::runtime_error("a fencing token came twice");
+          inside->token.store(lock.fencing_token(me));
           inside->holding.store(true);
           inside->holding.store(false);
           must(lock.release(me));
@@ -145,8 +145,8 @@ TEST_CASE("a lock whose owners are killed is always free again, and a death whil
         if (inside->holding.exchange(false)) REQUIRE(died);
         told += died;
         REQUIRE(lock.acquire(segment.me()) == Status::kOk);
-        REQUIRE(lock.fencing_token() > inside->token.load());
-        inside->token.store(lock.fencing_token());
+        REQUIRE(lock.fencing_token(segment.me()) > inside->token.load());
+        inside->token.store(lock.fencing_token(segment.me()));
         REQUIRE(lock.release(segment.me()) == Status::kOk);
       });
   WARN(told << " of " << kKills << " died holding the lock");

@@ -30,7 +30,7 @@ TEST_CASE("an owner of a lock killed anywhere leaves it free, and told if it hel
         status = lock.acquire(segment.me());
       }
       if (status != Status::kOk) return std::string("the lock could not be taken: ") + shm::to_string(status);
-      if (lock.fencing_token() <= before) return "the fencing token did not rise";
+      if (lock.fencing_token(segment.me()) <= before) return "the fencing token did not rise";
       if (poisons && lock.died_pid() != 0) return "the poison was not ended";
       (void)lock.take_died();
       return lock.release(segment.me()) == Status::kOk ? "" : "the lock could not be released";

@@ -7,7 +7,10 @@
 //   }
 //
 // A Lock is a reference: copies mean the same lock, and const ones can be locked. It has no recursion: an owner that
-// locks again waits for itself. Anybody may unlock it, as in Python; of a free lock that is NotHeld.
+// locks again, without a timeout, gets a UsageError instead of waiting for itself for ever (try_lock() is false, and
+// so is try_lock_for() when its time has passed). Anybody may unlock it, as in Python; of a free lock that is NotHeld.
+// A lock that is used as a signal, locked here and unlocked by another thread, is made with {.handover = true}: then
+// an owner that locks it again waits for that thread.
 //
 // When the owner's process or thread dies: the lock is free within milliseconds, and the next owner can see it:
 //
@@ -35,7 +38,8 @@
 namespace commonhold {
 
 struct LockOptions {
-  bool poison = false;  // when an owner dies, acquiring throws Poisoned until mark_consistent()
+  bool poison = false;    // when an owner dies, acquiring throws Poisoned until mark_consistent()
+  bool handover = false;  // other threads unlock it (a signal): an owner that locks it again waits for them
 };
 
 class Lock {
@@ -78,10 +82,13 @@ class Lock {
     const int pid = detail::lock_take_died(*handle_);
     return pid == 0 ? std::nullopt : std::optional(pid);
   }
-  // What the lock guards is repaired: a poisoned lock can be acquired again.
-  void mark_consistent() const { detail::lock_mark_consistent(*handle_); }
-  // REQUIRES: the caller holds the lock. Rises with every acquisition: pass it on to what the owner writes
-  // to, so that it can refuse a former owner who comes late.
+  // What the lock guards is repaired: a poisoned lock can be acquired again. Ends the poison of the death that the
+  // calling thread was told of last, by Poisoned or owner_died(). False: another owner has died since, and acquiring
+  // throws Poisoned again.
+  bool mark_consistent() const { return detail::lock_mark_consistent(*handle_); }
+  // Above the tokens of all owners before (a later call of the same owner gives the same, or a higher one): pass it on
+  // to what the owner writes to, so that it can refuse a former owner that comes late. NotHeld unless the calling thread
+  // holds the lock.
   std::uint64_t fencing_token() const { return detail::lock_fencing_token(*handle_); }
 
   // <lock "stock" held by process 4711>
@@ -93,7 +100,7 @@ class Lock {
   std::string name() const { return detail::name_of(*handle_); }
   std::string token() const { return detail::token_of(*handle_); }
   static detail::ObjectRequest request(const LockOptions& options = {}) {
-    return {detail::ObjectKind::kLock, "lock", {options.poison}};
+    return {detail::ObjectKind::kLock, "lock", {options.poison, options.handover}};
   }
 
  private:

@@ -72,8 +72,11 @@ class RLock {
     const int pid = detail::rlock_take_died(*handle_);
     return pid == 0 ? std::nullopt : std::optional(pid);
   }
-  void mark_consistent() const { detail::rlock_mark_consistent(*handle_); }
-  // REQUIRES: the caller holds the lock. Rises with every owner (not with every level of one).
+  // What the lock guards is repaired: a poisoned lock can be acquired again. Ends the poison of the death that the
+  // calling thread was told of last, by Poisoned or owner_died(). False: another owner has died since, and acquiring
+  // throws Poisoned again.
+  bool mark_consistent() const { return detail::rlock_mark_consistent(*handle_); }
+  // As Lock's; the same at every level.
   std::uint64_t fencing_token() const { return detail::rlock_fencing_token(*handle_); }
 
   // <rlock "stock" held by process 4711, depth 2>

@@ -35,7 +35,7 @@ COMMONHOLD_CALL bool lock_is_locked(Object& lock);
 COMMONHOLD_CALL bool lock_is_mine(Object& lock);
 COMMONHOLD_CALL int lock_holder(Object& lock);
 COMMONHOLD_CALL int lock_take_died(Object& lock);
-COMMONHOLD_CALL void lock_mark_consistent(Object& lock);
+COMMONHOLD_CALL bool lock_mark_consistent(Object& lock);
 COMMONHOLD_CALL std::uint64_t lock_fencing_token(Object& lock);
 
 // The lock that every Value and Array carries for its users.

@@ -15,7 +15,7 @@ COMMONHOLD_CALL bool rlock_is_mine(Object& lock);
 COMMONHOLD_CALL std::uint64_t rlock_depth(Object& lock);
 COMMONHOLD_CALL int rlock_holder(Object& lock);
 COMMONHOLD_CALL int rlock_take_died(Object& lock);
-COMMONHOLD_CALL void rlock_mark_consistent(Object& lock);
+COMMONHOLD_CALL bool rlock_mark_consistent(Object& lock);
 COMMONHOLD_CALL std::uint64_t rlock_fencing_token(Object& lock);
 
 // The lock of a condition, likewise.
