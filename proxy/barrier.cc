@@ -48,6 +48,9 @@ shm::Barrier& of(Object& object) {
     case BarrierBreak::kAction:
       reason = fmt::format("the action failed in process {}", pid);
       break;
+    case BarrierBreak::kStopped:
+      reason = fmt::format("process {}, which runs the action, is stopped, and the time of a wait passed", pid);
+      break;
     case BarrierBreak::kReset:
       reason = fmt::format("process {} called reset()", pid);
       break;
@@ -66,6 +69,13 @@ BarrierTurn barrier_wait(Object& barrier, std::int64_t wait, bool has_action) {
   if (wait == kBarrierDefault) wait = static_cast<std::int64_t>(structure.timeout_ns());
   shm::Barrier::Arrival arrival;
   const Status status = structure.wait(here(barrier), deadline_after(wait), has_action, arrival);
+  if (status == Status::kTimedOut) {
+    throw TimeoutError(
+        fmt::format("{} still runs the action of the round before, in a process that is stopped, and the "
+                    "time of this wait passed; the barrier is not broken",
+                    description_of(barrier)));
+  }
+  if (status == Status::kCorrupt) throw_status(status, barrier, "wait at");
   if (status != Status::kOk) throw_broken(barrier);
   return {arrival.index, arrival.must_act, arrival.generation};
 }
@@ -90,7 +100,8 @@ void barrier_abort(Object& barrier) {
 
 void barrier_reset(Object& barrier) {
   const shm::Barrier& structure = of(barrier);
-  structure.reset(here(barrier));
+  const Status status = structure.reset(here(barrier));
+  if (status != Status::kOk) throw_status(status, barrier, "reset");
 }
 
 std::uint64_t barrier_parties(Object& barrier) {

@@ -20,6 +20,7 @@ namespace {
 enum class Phase : std::uint8_t { kFilling = 0, kActing = 1, kPassing = 2, kBreaking = 3, kBroken = 4, kResetting = 5 };
 
 constexpr std::uint32_t kGenerationMask = (1u << 29) - 1;
+constexpr std::chrono::milliseconds kGrace{1000};  // for what takes microseconds, unless a process is stopped
 
 constexpr Word turn_of(std::uint32_t generation, std::uint32_t link) {
   return Word{link} << 32 | generation;
@@ -42,6 +43,8 @@ struct Barrier::State {
   State as(Phase other) const { return {other, generation, count, last}; }
   State next(Phase other) const { return {other, (generation + 1) & kGenerationMask, 0, 0}; }
 
+  // False: no writer of ours wrote it.
+  bool sound() const { return phase <= Phase::kResetting && count <= kMaxThreads && last <= kMaxThreads; }
   // Somebody has said how the generation ends, and not everybody inside knows.
   bool unsettled() const { return phase == Phase::kPassing || phase == Phase::kBreaking || phase == Phase::kResetting; }
 };
@@ -103,13 +106,18 @@ bool Barrier::stop(ThreadContext& me, const State& from, bool reset, BarrierBrea
 
 Status Barrier::wait(ThreadContext& me, Deadline deadline, bool has_action, Arrival& arrival) const {
   Deadline check = Deadline::never();
+  // One attempt still waits for a round before it that is about to end.
+  Deadline next_round = Deadline::never();
   for (bool holds_acting = false;;) {
     State now = load();
-    if (now.phase == Phase::kFilling && now.count + 1 >= parties_) {
+    if (now.phase == Phase::kFilling && now.count + 1 >= parties_ && now.sound()) {
       if (has_action && !holds_acting) {
         // Before this generation's action, one of an earlier generation that was broken must be over.
-        (void)lock(me, control_->acting);
-        holds_acting = true;
+        holds_acting =
+            lock(me, control_->acting, deadline.is_already() ? Deadline::after(kGrace) : deadline) == Status::kOk;
+        if (!holds_acting && stop(me, now, false, BarrierBreak::kTimeout, static_cast<std::uint32_t>(getpid()))) {
+          return Status::kBroken;
+        }
         continue;
       }
       arrival = {now.count, has_action, now.generation};
@@ -128,9 +136,12 @@ Status Barrier::wait(ThreadContext& me, Deadline deadline, bool has_action, Arri
       (void)unlock(me, control_->acting);
       holds_acting = false;
     }
+    if (!now.sound()) return Status::kCorrupt;
     if (now.phase == Phase::kBroken) return Status::kBroken;
     if (now.phase == Phase::kActing) {
-      sleep(me, now, Deadline::never(), check);
+      if (next_round.is_never()) next_round = deadline.is_already() ? Deadline::after(kGrace) : deadline;
+      Status status = wait_for_action(me, now, next_round, check);
+      if (status != Status::kOk) return status;
     } else if (now.unsettled()) {
       settle(now);
     } else {
@@ -154,17 +165,41 @@ Status Barrier::wait_inside(ThreadContext& me, Deadline deadline, std::uint32_t 
   for (;;) {
     State now = load();
     if (now.generation != generation) break;
+    if (!now.sound()) return Status::kCorrupt;
     if (now.unsettled()) {
       settle(now);  // before it leaves: the chain goes through its slot
-    } else if (now.phase == Phase::kFilling && deadline.passed()) {
+    } else if (now.phase == Phase::kActing) {
+      Status status = wait_for_action(me, now, deadline, check);
+      if (status == Status::kCorrupt) return status;
+      if (status == Status::kTimedOut)
+        (void)stop(me, now, false, BarrierBreak::kStopped, owner_pid(*where_.segment, actor()));
+    } else if (deadline.passed()) {
       (void)stop(me, now, false, BarrierBreak::kTimeout, static_cast<std::uint32_t>(getpid()));
     } else {
-      // All have come when an action runs: then time does not matter any more.
-      sleep(me, now, now.phase == Phase::kActing ? Deadline::never() : deadline, check);
+      sleep(me, now, deadline, check);
     }
   }
   bool passed = waited(record.wait_state.load(std::memory_order_acquire)) == Waited::kTold;
   return passed ? Status::kOk : Status::kBroken;
+}
+
+// Who runs the action, as in lock words; 0: nobody.
+std::uint32_t Barrier::actor() const {
+  return control_->acting.state.load(std::memory_order_acquire) & ~kLockWaiters;
+}
+
+// Sleeps once while somebody runs the action of that state. kTimedOut: the deadline has passed, and the process that
+// runs it is stopped. kCorrupt: nobody runs it.
+Status Barrier::wait_for_action(ThreadContext& me, const State& state, Deadline deadline, Deadline& check) const {
+  const std::uint32_t owner = actor();
+  // In this phase `acting` is held from its beginning to its end, and is announced by whom it names.
+  const bool there =
+      owner != 0 && (announces(*where_.segment, owner, control_->acting) || owner_is_dead(*where_.segment, owner));
+  if (!there) return load().word() == state.word() && actor() == owner ? Status::kCorrupt : Status::kOk;
+  const bool late = deadline.passed();
+  if (late && owner_is_stopped(*where_.segment, owner)) return Status::kTimedOut;
+  sleep(me, state, late ? Deadline::never() : deadline, check);
+  return Status::kOk;
 }
 
 // SYNC POINT: barrier sleepers: `slept` is raised before the sleeper looks at the state (in the kernel), and read after
@@ -226,20 +261,24 @@ void Barrier::abort(ThreadContext& me) const {
   }
 }
 
-void Barrier::reset(ThreadContext& me) const {
+Status Barrier::reset(ThreadContext& me) const {
   Deadline check = Deadline::never();
   for (;;) {
     State now = load();
     auto pid = static_cast<std::uint32_t>(getpid());
-    if (now.phase == Phase::kFilling && now.count == 0) return;
-    if (now.phase == Phase::kPassing || now.phase == Phase::kResetting) return settle(now);
+    if (now.phase == Phase::kFilling && now.count == 0) return Status::kOk;
+    if (now.phase == Phase::kPassing || now.phase == Phase::kResetting) {
+      settle(now);
+      return Status::kOk;
+    }
     if (now.phase == Phase::kBreaking) {
       settle(now);
-    } else if (now.phase == Phase::kActing &&
-               (control_->acting.state.load(std::memory_order_acquire) & ~kLockWaiters) != me.owner()) {
-      sleep(me, now, Deadline::never(), check);  // the barrier is about to pass; if it breaks, it is to be repaired
+    } else if (now.phase == Phase::kActing && actor() != me.owner()) {
+      // The barrier is about to pass; if it breaks, it is to be repaired.
+      Status status = wait_for_action(me, now, Deadline::never(), check);
+      if (status != Status::kOk) return status;
     } else if (stop(me, now, true, BarrierBreak::kReset, pid)) {
-      return;
+      return Status::kOk;
     }
   }
 }

@@ -38,7 +38,15 @@ namespace commonhold::shm {
 class ThreadContext;
 
 // Why a barrier is broken, for people.
-enum class BarrierBreak : std::uint8_t { kNothing = 0, kTimeout = 1, kAbort = 2, kDeath = 3, kAction = 4, kReset = 5 };
+enum class BarrierBreak : std::uint8_t {
+  kNothing = 0,
+  kTimeout = 1,
+  kAbort = 2,
+  kDeath = 3,
+  kAction = 4,
+  kReset = 5,
+  kStopped = 6
+};
 
 struct BarrierControl {
   AtomicWord state;
@@ -62,12 +70,17 @@ class Barrier {
   };
 
   // kOk; kBroken. With `has_action` the last party gets must_act, and the others wait until it has finished.
+  //
+  // The deadline counts until all have come. While the action runs time does not matter, unless the process that runs
+  // it is stopped: then who is inside breaks the barrier at its deadline (kStopped), and kTimedOut is for one who waits
+  // for the next round. kCorrupt: an action is said to run that nobody runs, or the state is none.
   Status wait(ThreadContext& me, Deadline deadline, bool has_action, Arrival& arrival) const;
   // Lets the others go, or breaks the barrier when the action failed. kBroken also when it was broken meanwhile.
   Status finish_action(ThreadContext& me, const Arrival& arrival, bool succeeded) const;
 
   void abort(ThreadContext& me) const;
-  void reset(ThreadContext& me) const;
+  // Waits for the end of an action that another thread runs, as long as that takes. kCorrupt.
+  Status reset(ThreadContext& me) const;
 
   std::uint64_t parties() const { return parties_; }
   std::uint64_t timeout_ns() const;
@@ -95,6 +108,8 @@ class Barrier {
   template <typename Visit>
   void each_inside(const State& state, Visit&& visit) const;
   Status wait_inside(ThreadContext& me, Deadline deadline, std::uint32_t generation) const;
+  std::uint32_t actor() const;
+  Status wait_for_action(ThreadContext& me, const State& state, Deadline deadline, Deadline& check) const;
   bool anybody_slept_in(std::uint32_t generation) const;
   void note_sleeper(std::uint32_t generation) const;
   void sleep(ThreadContext& me, const State& state, Deadline deadline, Deadline& check) const;

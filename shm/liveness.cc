@@ -116,6 +116,29 @@ bool owner_is_dead(const Segment& segment, std::uint32_t owner) {
   return session_is_dead(segment, SessionIndex{session - 1});
 }
 
+bool owner_is_stopped(const Segment& segment, std::uint32_t owner) {
+  const std::uint32_t pid = owner_pid(segment, owner);
+  std::ifstream file(fmt::format("/proc/{}/stat", pid));
+  std::string line;
+  if (pid == 0 || !std::getline(file, line)) return false;
+  const std::size_t after_name = line.rfind(')');
+  return after_name != std::string::npos && after_name + 2 < line.size() &&
+         (line[after_name + 2] == 'T' || line[after_name + 2] == 't');
+}
+
+bool announces(const Segment& segment, std::uint32_t owner, const LockWord& word) {
+  const std::uint32_t thread = lock_owner_thread(owner);
+  if (thread >= kMaxThreads) return false;
+  const ThreadRecord& record = segment.thread(thread);
+  if (record.overflow.load(std::memory_order_acquire) != 0) return true;
+  const Word mark = segment.offset_of(&word) | static_cast<Word>(Announced::kWord);
+  // From the end, see ThreadContext::make_room.
+  for (std::size_t i = kAnnouncements; i-- > 0;) {
+    if (record.announced[i].load(std::memory_order_acquire) == mark) return true;
+  }
+  return false;
+}
+
 namespace {
 
 // The session whose thread that owner is, 0 for none, else its index + 1.

@@ -21,6 +21,13 @@ Word own_pid_space();
 // True when the thread slot that a lock word's owner names is gone: its session is dead, or the slot has another user.
 bool owner_is_dead(const Segment& segment, std::uint32_t owner);
 
+// True when the owner's process is seen to be stopped (SIGSTOP, a debugger). A look, not a lock: it may go on at once.
+bool owner_is_stopped(const Segment& segment, std::uint32_t owner);
+
+// Whether the owner's thread slot announces the lock, as it does from before it takes a lock until after it freed it
+// (lock_word.h); also true when the slot had no room for all of them.
+bool announces(const Segment& segment, std::uint32_t owner, const LockWord& word);
+
 // The pid behind a lock word's owner for messages, 0 when unknown.
 std::uint32_t owner_pid(const Segment& segment, std::uint32_t owner);
 

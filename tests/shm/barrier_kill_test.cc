@@ -81,9 +81,9 @@ TEST_CASE("who runs the action killed anywhere has let the others go, broken the
 TEST_CASE("who aborts or resets killed anywhere has done so, or not", "[kill]") {
   Scene scene(3);
   scene.kill_everywhere("abort", [&](ThreadContext& me) { scene.barrier.abort(me); });
-  scene.kill_everywhere("reset", [&](ThreadContext& me) { scene.barrier.reset(me); });
+  scene.kill_everywhere("reset", [&](ThreadContext& me) { (void)scene.barrier.reset(me); });
   scene.barrier.abort(scene.segment.me());
-  scene.kill_everywhere("reset of a broken barrier", [&](ThreadContext& me) { scene.barrier.reset(me); });
+  scene.kill_everywhere("reset of a broken barrier", [&](ThreadContext& me) { (void)scene.barrier.reset(me); });
 }
 
 TEST_CASE("who sets or clears an event killed anywhere has done so, or not", "[kill]") {

@@ -122,7 +122,7 @@ TEST_CASE("a wait whose time passes breaks the barrier for all, until it is rese
   REQUIRE(pid == static_cast<std::uint32_t>(getpid()));
   REQUIRE(stage.barrier.broken());
   REQUIRE(stage.barrier.wait(me, Deadline::never(), false, arrival) == Status::kBroken);
-  stage.barrier.reset(me);
+  REQUIRE(stage.barrier.reset(me) == Status::kOk);
   REQUIRE_FALSE(stage.barrier.broken());
   REQUIRE(stage.barrier.wait(me, Deadline::already(), false, arrival) == Status::kBroken);
   REQUIRE(stage.audit() == "");
@@ -134,15 +134,19 @@ TEST_CASE("abort and reset send those inside away") {
   for (bool reset : {false, true}) {
     pid_t a = stage.start_party(), b = stage.start_party();
     stage.await_inside(2);
-    reset ? stage.barrier.reset(me) : stage.barrier.abort(me);
+    if (reset) {
+      REQUIRE(stage.barrier.reset(me) == Status::kOk);
+    } else {
+      stage.barrier.abort(me);
+    }
     REQUIRE(wait_for(a) == 100);
     REQUIRE(wait_for(b) == 100);
     REQUIRE(stage.barrier.broken() == !reset);
     stage.barrier.abort(me);
     stage.barrier.abort(me);
     REQUIRE(stage.barrier.broken());
-    stage.barrier.reset(me);
-    stage.barrier.reset(me);
+    REQUIRE(stage.barrier.reset(me) == Status::kOk);
+    REQUIRE(stage.barrier.reset(me) == Status::kOk);
     REQUIRE_FALSE(stage.barrier.broken());
   }
 }
@@ -169,7 +173,7 @@ TEST_CASE("nobody goes before the action is done, and all are sent away when it 
       REQUIRE(wait_for(late) == 0);
     } else {
       REQUIRE(wait_for(late) == 100);
-      stage.barrier.reset(me);
+      REQUIRE(stage.barrier.reset(me) == Status::kOk);
     }
   }
 }
@@ -182,11 +186,15 @@ TEST_CASE("a barrier that is aborted or reset while its action runs fails for th
     stage.await_inside(1);
     shm::Barrier::Arrival arrival;
     REQUIRE(stage.barrier.wait(me, Deadline::never(), true, arrival) == Status::kOk);
-    reset ? stage.barrier.reset(me) : stage.barrier.abort(me);  // by the action itself
+    if (reset) {
+      REQUIRE(stage.barrier.reset(me) == Status::kOk);
+    } else {
+      stage.barrier.abort(me);
+    }  // by the action itself
     REQUIRE(stage.barrier.finish_action(me, arrival, true) == Status::kBroken);
     REQUIRE(wait_for(party) == 100);
     REQUIRE(stage.barrier.broken() == !reset);
-    stage.barrier.reset(me);
+    REQUIRE(stage.barrier.reset(me) == Status::kOk);
   }
 }
 
@@ -198,7 +206,7 @@ TEST_CASE("a reset while the action runs comes after it") {
     stage.await_inside(1);
     shm::Barrier::Arrival arrival;
     REQUIRE(stage.barrier.wait(me, Deadline::never(), true, arrival) == Status::kOk);
-    std::thread other([&] { stage.barrier.reset(stage.segment.me()); });
+    std::thread other([&] { (void)stage.barrier.reset(stage.segment.me()); });
     std::this_thread::sleep_for(5ms);
     REQUIRE(stage.barrier.finish_action(me, arrival, succeeds) == (succeeds ? Status::kOk : Status::kBroken));
     other.join();
@@ -226,7 +234,7 @@ TEST_CASE("the death of one who is inside breaks the barrier at once, with or wi
   REQUIRE(stage.barrier.broken());
   REQUIRE(stage.barrier.broken_by(pid) == BarrierBreak::kDeath);
   REQUIRE(pid == static_cast<std::uint32_t>(doomed));
-  stage.barrier.reset(stage.segment.me());
+  REQUIRE(stage.barrier.reset(stage.segment.me()) == Status::kOk);
   REQUIRE(stage.audit() == "");
 }
 
@@ -272,6 +280,74 @@ TEST_CASE("a stopped party holds nobody up once all have come") {
   stage.barrier.abort(me);
   kill(stopped, SIGCONT);
   REQUIRE(wait_for(stopped) == 0);  // it had passed
+}
+
+TEST_CASE("bounded waits end though the process that runs a barrier's action is stopped") {
+  Stage stage(2);
+  shm::set_wait_check_for_test(5ms);
+  Status inside = Status::kOk;
+  std::thread party([&] {
+    shm::Barrier::Arrival arrival;
+    inside = stage.barrier.wait(stage.segment.me(), Deadline::after(400ms), false, arrival);
+  });
+  stage.await_inside(1);
+  pid_t actor = spawn([&] {
+    shm::Barrier::Arrival arrival;
+    if (stage.barrier.wait(stage.segment.me(), Deadline::never(), true, arrival) != Status::kOk) _exit(1);
+    raise(SIGSTOP);
+    _exit(stage.barrier.finish_action(stage.segment.me(), arrival, true) == Status::kBroken ? 0 : 2);
+  });
+  int ended = 0;
+  REQUIRE(waitpid(actor, &ended, WUNTRACED) == actor);
+  REQUIRE(WIFSTOPPED(ended));
+  shm::Barrier::Arrival arrival;
+  REQUIRE(stage.barrier.wait(stage.segment.me(), Deadline::after(2ms), false, arrival) == Status::kTimedOut);
+  REQUIRE_FALSE(stage.barrier.broken());
+  party.join();
+  REQUIRE(inside == Status::kBroken);
+  std::uint32_t pid = 0;
+  REQUIRE(stage.barrier.broken_by(pid) == BarrierBreak::kStopped);
+  REQUIRE(pid == static_cast<std::uint32_t>(actor));
+  kill(actor, SIGCONT);
+  REQUIRE(wait_for(actor) == 0);
+  shm::set_wait_check_for_test(500ms);
+}
+
+TEST_CASE("an action that is slow, in a process that runs, is no reason for a barrier to break") {
+  Stage stage(2);
+  shm::set_wait_check_for_test(5ms);
+  pid_t actor = spawn([&] {
+    stage.await_inside(1);
+    shm::Barrier::Arrival arrival;
+    if (stage.barrier.wait(stage.segment.me(), Deadline::never(), true, arrival) != Status::kOk) _exit(1);
+    std::this_thread::sleep_for(150ms);
+    _exit(stage.barrier.finish_action(stage.segment.me(), arrival, true) == Status::kOk ? 0 : 2);
+  });
+  shm::Barrier::Arrival arrival;
+  REQUIRE(stage.barrier.wait(stage.segment.me(), Deadline::after(100ms), false, arrival) == Status::kOk);
+  REQUIRE(wait_for(actor) == 0);
+  shm::set_wait_check_for_test(500ms);
+}
+
+TEST_CASE("a barrier that says that somebody runs an action, when nobody does, is corrupt for all who wait") {
+  Stage stage(2);
+  auto* control = stage.segment->at<shm::BarrierControl>(stage.where.control);
+  const std::uint32_t not_holding = stage.segment.me().owner();
+  for (std::uint32_t owner : {0u, not_holding}) {
+    control->acting.state.store(owner);
+    for (shm::Word state : {shm::Word{1}, shm::Word{0x7171'7171'7171'7171}, shm::Word{7}}) {
+      control->state.store(state);
+      pid_t waiter = spawn([&] {
+        alarm(20);
+        shm::Barrier::Arrival arrival;
+        auto& me = stage.segment.me();
+        if (stage.barrier.wait(me, Deadline::after(1ms), false, arrival) != Status::kCorrupt) _exit(1);
+        if (stage.barrier.wait(me, Deadline::never(), true, arrival) != Status::kCorrupt) _exit(2);
+        if (state == 1 && stage.barrier.reset(me) != Status::kCorrupt) _exit(3);
+      });
+      REQUIRE(wait_for(waiter) == 0);
+    }
+  }
 }
 
 TEST_CASE("what was written before a barrier is seen behind it, and the action sees it all") {

@@ -13,6 +13,10 @@
 // inside: all who are inside get BrokenBarrier at once, and so does who comes until somebody calls reset(). The error
 // says what broke it. A process that dies before it comes is not known to be missing: give a timeout.
 //
+// A timeout counts until all have come; while the action runs time does not matter, unless the process that runs it is
+// stopped: then the barrier breaks at the timeout, and a wait for the next round is a TimeoutError. reset() waits for
+// the end of an action. CorruptSegment (errors.h) instead of a wait for an action that nobody runs.
+//
 // Thread safety: any thread of any process.
 #pragma once
 
