@@ -152,10 +152,17 @@ Status Semaphore::wait_and_acquire(ThreadContext& me, Deadline deadline) const {
       if (slept && (left != 0 || status != Status::kOk)) futex_wake(futex_of(state), 1);
       return status;
     }
+    const bool late = deadline.passed();  // also where permits come and go all the time
     Word seen = state.load(std::memory_order_seq_cst);
+    if ((seen & kValue) != 0 && !late) continue;
+    while ((seen & kWaiters) == 0 && !state.compare_exchange_weak(seen, seen | kWaiters)) {
+    }
+    if (late) {
+      // W is set, so those who sleep on are not forgotten; nor is one when this wake-up was theirs.
+      if (slept && (seen & kValue) != 0) futex_wake(futex_of(state), 1);
+      return Status::kTimedOut;
+    }
     if ((seen & kValue) != 0) continue;
-    if ((seen & kWaiters) == 0 && !state.compare_exchange_weak(seen, seen | kWaiters)) continue;
-    if (deadline.passed()) return Status::kTimedOut;  // W is set, so those who sleep on are not forgotten
     (void)futex_wait(futex_of(state), static_cast<std::uint32_t>(seen | kWaiters),
                      deadline.left_ns(check.left_ns(sleeper_check_ns())));
     slept = true;
@@ -264,7 +271,7 @@ bool settle_permits(ThreadContext& me, SessionIndex session, bool give_back) {
   each_noted(segment, session, [&](const ObjectInfo& info) {
     Semaphore semaphore({&segment, info.id.index, info.control});
     LockWord& switching = semaphore.control_->switching;
-    if (lock(me, switching, give_back ? Deadline::after(kSwitchingGrace) : Deadline::never()) != Status::kOk) {
+    if (lock(me, switching, Deadline::after(kSwitchingGrace)) != Status::kOk) {
       all = false;
       return;
     }
@@ -300,13 +307,16 @@ Word Semaphore::value() const {
 }
 
 Word Semaphore::held(ThreadContext& me) const {
-  Word session = own_session(me);
+  const Word session = own_session(me);
   if (session == 0) return 0;
-  HeldLock held(me, control_->switching);
-  Word seen = control_->state.load(std::memory_order_relaxed);
-  if (session_of(seen) == session) return held_of(seen);
-  auto* own = cell(session);
-  return own != nullptr ? own->load(std::memory_order_relaxed) : 0;
+  for (;;) {
+    const Word seen = control_->state.load(std::memory_order_acquire);
+    if (session_of(seen) == session) return held_of(seen);
+    auto* own = cell(session);
+    const Word permits = own != nullptr ? own->load(std::memory_order_acquire) & kMostHeld : 0;
+    // While `state` names the same other session nobody writes our cell.
+    if (session_of(control_->state.load(std::memory_order_acquire)) == session_of(seen)) return permits;
+  }
 }
 
 Word Semaphore::held_by_all(ThreadContext& me) const {

@@ -103,9 +103,9 @@ class Semaphore {
 };
 
 // Ends what a session holds of any semaphore: gives it back (a death) or lets it be used up (an orderly end). Can be
-// done again from the start. After a death it does not wait long for a semaphore that another process holds, which may
-// be stopped: false then, and there is more to do. REQUIRES: for a death, that no thread of the session changes a
-// semaphore meanwhile.
+// done again from the start. It does not wait long for a semaphore that another process holds, which may be stopped:
+// false then, and there is more to do. REQUIRES: for a death, that no thread of the session changes a semaphore
+// meanwhile.
 bool settle_permits(ThreadContext& me, SessionIndex session, bool give_back);
 
 // Gives back what a dead session holds that another process recovers. May be done by several at once, and too late: a

@@ -287,8 +287,9 @@ void Segment::leave() {
       const std::unique_ptr<ThreadContext> temporary = claim_thread();
       over = over && temporary != nullptr;
       if (temporary != nullptr) recover_ended_threads(*temporary);
-      // What it still holds is used up: an end in order is no death.
-      if (over && used_semaphores) (void)settle_permits(*temporary, own, false);
+      // What it still holds is used up: an end in order is no death. Where a stopped process is in the way, those who
+      // recover this process after its end do it.
+      if (over && used_semaphores) over = settle_permits(*temporary, own, false);
       if (over) drop_all_references(*temporary, own);
     } catch (const std::bad_alloc&) {
       over = false;

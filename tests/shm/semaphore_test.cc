@@ -357,3 +357,34 @@ TEST_CASE("nothing is lost or gained in a storm of threads, processes and kills"
   REQUIRE(Semaphore(where).value() == kStart);
   REQUIRE(Semaphore(where).held_by_all(segment.me()) == 0);
 }
+
+TEST_CASE(
+    "what a process holds of a semaphore is told, and a process ends, while another one is stopped at its cells") {
+  TestSegment segment;
+  auto where = segment.make({shm::ObjectKind::kSemaphore, "", "semaphore", {5}});
+  shm::Semaphore semaphore(where);
+  pid_t stopped = spawn([&] {
+    shm::Semaphore::each_lock(where, &segment, [](void* context, shm::LockWord& word) {
+      if (!try_lock(static_cast<TestSegment*>(context)->me(), word)) _exit(1);
+    });
+    raise(SIGSTOP);
+    shm::Semaphore::each_lock(where, &segment, [](void* context, shm::LockWord& word) {
+      (void)unlock(static_cast<TestSegment*>(context)->me(), word);
+    });
+    _exit(0);
+  });
+  REQUIRE(semaphore.acquire(segment.me()) == shm::Status::kOk);
+  int ended = 0;
+  REQUIRE(waitpid(stopped, &ended, WUNTRACED) == stopped);
+  REQUIRE(WIFSTOPPED(ended));
+  pid_t other = spawn([&] {
+    alarm(20);
+    if (semaphore.held(segment.me()) != 0) _exit(1);
+    segment.shared()->session(index_of(segment->session_index())).semaphores[0].store(where.control);
+    segment.shared()->leave();
+  });
+  REQUIRE(wait_for(other) == 0);
+  REQUIRE(semaphore.held(segment.me()) == 1);
+  kill(stopped, SIGCONT);
+  REQUIRE(wait_for(stopped) == 0);
+}
