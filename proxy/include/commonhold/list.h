@@ -88,19 +88,20 @@ class List {
     detail::list_push_front(*handle_, detail::Encoded<T>(*handle_, value).item());
   }
   void append(ValueArg value) const { push_back(value); }
-  // Removes and gives an element; IndexError when there is none.
+  // Removes and gives an element; IndexError when there is none. An element that cannot be decoded (a Codec that throws)
+  // stays where it is.
   T pop_back() const;
   T pop_front() const;
   T pop(Index index = -1) const;
   std::optional<T> try_pop_back() const {
-    if constexpr (detail::kMayLink<T>) {
+    if constexpr (detail::kDecodedFirst<T>) {
       return taken(-1);
     } else {
       return popped(&detail::list_pop_back);
     }
   }
   std::optional<T> try_pop_front() const {
-    if constexpr (detail::kMayLink<T>) {
+    if constexpr (detail::kDecodedFirst<T>) {
       return taken(0);
     } else {
       return popped(&detail::list_pop_front);

@@ -72,15 +72,27 @@ class Set {
   void remove(Argument element) const {
     if (!discard(element)) detail::throw_key_error(*handle_, detail::printed(element));
   }
-  // Removes an element and gives it: the one that was added last. KeyError when there is none.
+  // Removes an element and gives it: the one that was added last. KeyError when there is none. An element that cannot
+  // be decoded (a Codec that throws) stays where it is.
   T pop() const {
     if (auto element = try_pop()) return *std::move(element);
     detail::throw_empty(*handle_, "pop");
   }
   std::optional<T> try_pop() const {
     detail::EntryBytes entry;
-    if (!detail::dict_pop_last(*handle_, entry)) return std::nullopt;
-    return detail::decode<T>(*handle_, entry.key_kind, entry.key());
+    if constexpr (detail::kDecodedFirst<T>) {
+      std::optional<T> element;
+      entry.sequence = UINT64_MAX;  // no entry's: the first try only looks
+      for (detail::Exchange done;
+           (done = detail::dict_pop_last_if_equal(*handle_, entry)) != detail::Exchange::kDone;) {
+        if (done == detail::Exchange::kAbsent) return std::nullopt;
+        element.emplace(detail::decode<T>(*handle_, entry.key_kind, entry.key()));
+      }
+      return element;
+    } else {
+      if (!detail::dict_pop_last(*handle_, entry)) return std::nullopt;
+      return detail::decode<T>(*handle_, entry.key_kind, entry.key());
+    }
   }
 
   // ---- several elements, one step

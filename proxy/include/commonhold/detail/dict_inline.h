@@ -80,7 +80,7 @@ V Dict<K, V>::setdefault(KeyArg key, ValueArg value) const {
 
 template <detail::StorableKey K, detail::Storable V>
 std::optional<V> Dict<K, V>::exchange(KeyArg key, ValueArg value) const {
-  if constexpr (detail::kMayLink<V>) {
+  if constexpr (detail::kDecodedFirst<V>) {
     // What is given back is taken hold of first, and replaced if it is still that.
     const detail::EncodedKey<K> encoded(key);
     const detail::Encoded<V> desired(*handle_, value);
@@ -148,8 +148,8 @@ bool Dict<K, V>::compare_exchange(KeyArg key, V& expected, ValueArg desired) con
 
 template <detail::StorableKey K, detail::Storable V>
 std::optional<V> Dict<K, V>::try_pop(KeyArg key) const {
-  if constexpr (detail::kMayLink<V>) {
-    // Taken hold of first, removed if it is still that: in between nobody could keep what it refers to.
+  if constexpr (detail::kDecodedFirst<V>) {
+    // Decoded first, removed if it is still that (kDecodedFirst).
     const detail::EncodedKey<K> encoded(key);
     return detail::reading_links<V>([&]() -> std::optional<V> {
       for (detail::StoredItem seen;;) {
@@ -167,7 +167,7 @@ std::optional<V> Dict<K, V>::try_pop(KeyArg key) const {
 
 template <detail::StorableKey K, detail::Storable V>
 auto Dict<K, V>::popitem() const -> value_type {
-  if constexpr (detail::kMayLink<V> || detail::kMayLink<K>) {
+  if constexpr (detail::kDecodedFirst<V> || detail::kDecodedFirst<K>) {
     return detail::reading_links<V>([&]() -> value_type {
       detail::EntryBytes last;
       last.sequence = UINT64_MAX;  // no entry's: the first try only looks

@@ -87,8 +87,8 @@ T List<T>::update_element(Index index, Fn&& fn) const {
   });
 }
 
-// Takes hold of an element, then removes it if it is still that: in between nobody could keep what it refers to. -1 is
-// the last one, whichever that is when it goes.
+// Decodes an element, then removes it if it is still that (kDecodedFirst). -1 is the last one, whichever that is when it
+// goes.
 template <detail::Storable T>
 std::optional<T> List<T>::taken(Index index) const {
   return detail::reading_links<T>([&]() -> std::optional<T> {
@@ -128,7 +128,7 @@ T List<T>::pop(Index index) const {
     if (auto value = try_pop_back()) return *std::move(value);
     detail::throw_empty(*handle_, "pop");
   }
-  if constexpr (detail::kMayLink<T>) {
+  if constexpr (detail::kDecodedFirst<T>) {
     if (auto value = taken(index)) return *std::move(value);
     outside(index);
   } else {

@@ -25,11 +25,6 @@ class WaitLeft {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// Items that are decoded before they are taken: those that refer to objects, which nobody would keep in between, and
-// those that the user's code decodes, which stay where they are when it throws.
-template <typename T>
-inline constexpr bool kDecodedFirst = kMayLink<T> || kUserDecoded<T>;
-
 template <typename T>
 std::optional<T> take_decoded(Object& queue, std::int64_t wait, Word* priority) {
   const WaitLeft left(wait);

@@ -147,12 +147,17 @@ struct IsLink : std::bool_constant<kShape<T> == Shape::kReference || kShape<T> =
 template <typename T>
 inline constexpr bool kMayLink = any_part<T, IsLink>();
 
-// Values that the user's code decodes, which may throw: those with a Codec, and containers of such. Whoever takes one
-// out of an object decodes it first, so that a value that cannot be decoded stays where it is.
+// Values that the user's code decodes, which may throw: those with a Codec, and containers of such.
 template <typename T>
 struct IsCoded : std::bool_constant<kShape<T> == Shape::kCoded> {};
 template <typename T>
 inline constexpr bool kUserDecoded = any_part<T, IsCoded>();
+
+// Values that whoever takes them out of an object decodes first, and takes if they are still there: what refers to
+// objects, which nobody would keep in between, and what the user's code decodes, which stays where it is when that
+// throws.
+template <typename T>
+inline constexpr bool kDecodedFirst = kMayLink<T> || kUserDecoded<T>;
 
 // A type that can be a dict's key. Keys are equal when their stored bytes are.
 template <typename T>
