@@ -83,6 +83,29 @@ void Dict::give_idle_memory(ThreadContext& me) {
   }
 }
 
+namespace {
+
+Word sum_of_changes(DictControl& control) {
+  Word sum = 0;
+  for (std::uint64_t i = 0; i < dict_shards(control); ++i) {
+    sum += dict_shard(control, i).changes.load(std::memory_order_relaxed);
+  }
+  return sum;
+}
+
+}  // namespace
+
+bool Dict::may_have_idle_memory() const {
+  const Word changes = sum_of_changes(*control_), trimmed_at = control_->trimmed_at.load(std::memory_order_relaxed);
+  if (trimmed_at == 0 || changes != trimmed_at + 1) return true;
+  control_->trimmed_at.store(changes, std::memory_order_relaxed);
+  return false;
+}
+
+void Dict::found_no_idle_memory() {
+  control_->trimmed_at.store(sum_of_changes(*control_), std::memory_order_relaxed);
+}
+
 [[gnu::noinline]] bool make_room_in_park(ThreadContext& me, const ObjectAddress& where, DictShard& shard,
                                          std::uint64_t index) {
   Heap(me, ChunkOwner(where.object, static_cast<std::uint32_t>(index)), shard.heap, shard.recycle).recycle();

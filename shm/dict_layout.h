@@ -76,6 +76,9 @@ struct DictControl {
   AtomicWord batch;  // odd: a batch is committed and being applied; rises by 2 with each. Changed by its redo alone
   AtomicWord batch_redo;   // the redo block of the batch; means something while `batch` is odd
   AtomicWord batch_slots;  // how many of its entries, from the second on, lie in tables and entries, in rising order
+  // The sum of all shards' `changes` when all idle memory was given back and was not enough, not 0: a hint. Written by
+  // whoever runs out of memory.
+  AtomicWord trimmed_at;
 };
 static_assert(sizeof(DictControl) == 448);
 
