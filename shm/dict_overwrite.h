@@ -81,7 +81,7 @@ template <typename Change>
                        home.slot->load(std::memory_order_relaxed) == home.slot_value &&
                        shard.watched.load(std::memory_order_relaxed) == 0 &&
                        change(memory, shard, index, home, ShortKey(key));
-  if (changed) note_shard_change(shard);
+  shard.changes.store(shard.changes.load(std::memory_order_relaxed) + Word{changed}, std::memory_order_release);
   return changed;
 }
 
