@@ -16,6 +16,7 @@
 
 #include "shm/dict_shard_writer.h"
 #include "shm/dict_view.h"
+#include "shm/recovery.h"
 #include "shm/spin.h"
 #include "shm/thread_context.h"
 
@@ -23,7 +24,8 @@ namespace commonhold::shm {
 
 using DictShardSet = std::bitset<kMaxShards>;
 
-// The locks of a set of shards for a scope, as far as they are free by the deadline. Without a thread slot: none.
+// The locks of a set of shards for a scope, as far as they are free by the deadline. A dead holder is recovered, as by
+// all who wait for a lock. Without a thread slot: none.
 class DictReadGuard {
  public:
   DictReadGuard(ThreadContext* me, const ObjectAddress& where, DictControl& control, const DictShardSet& shards,
@@ -33,7 +35,9 @@ class DictReadGuard {
     me_->announce_object(control_at_);
     for (std::uint64_t i = 0; i < dict_shards(control_); ++i) {
       if (!shards.test(i)) continue;
-      held_.set(i, lock_announced(*me_, dict_shard(control_, i).writing, deadline) == Status::kOk);
+      LockWord& word = dict_shard(control_, i).writing;
+      held_.set(i, lock_announced(*me_, word, deadline) == Status::kOk);
+      if (!held_.test(i)) (void)recover_dead_holder(*me_, word);
     }
   }
   ~DictReadGuard() {
