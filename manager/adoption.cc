@@ -14,6 +14,7 @@
 #include "shm/lock_file.h"
 #include "shm/object_table.h"
 #include "shm/recovery.h"
+#include "shm/sweep.h"
 #include "shm/thread_context.h"
 
 namespace commonhold::manager {
@@ -135,7 +136,7 @@ Tenure::Tenure(const rpc::ManagerAddress& address, std::uint64_t memory_limit,
     shm::ThreadContext* me = segment_->here();
     int recovered = shm::recover_all_dead(*segment_, *me);
     shm::finish_release(*me);
-    shm::sweep_unowned_chunks(*me);
+    shm::finish_sweep(*me);
     log(fmt::format("adopted the segment in {}: {} objects' records, {} dead sessions recovered", address.folder,
                     segment_->header().objects_committed.load(), recovered));
     std::uint64_t limit = segment_->header().max_extents * shm::kExtent;

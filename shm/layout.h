@@ -63,6 +63,7 @@ struct SegmentHeader {
   AtomicWord objects_committed;           // object records below are backed by memory
   AtomicWord server_starts;               // how often a server adopted this segment
   AtomicWord shutting_down;               // 1 once the server was asked to end; new sessions are refused
+  AtomicWord sweep;  // the sweep's epoch and phase; who refers to a condemned object may change it (sweep_word.h)
 
   // Highest thread slot ever used + 1: bounds scans. Raised by whoever claims a slot.
   alignas(64) AtomicWord threads_used;

@@ -147,7 +147,7 @@ void destroy_object(ThreadContext& me, ObjectId id) {
   ObjectRecord& record = object_record(segment, id.index);
   Word now = record.state.load(std::memory_order_acquire);
   if (!object_is_live(now) || object_generation(now) != id.generation) return;
-  set_state(record, ObjectState::kEnding, now);
+  set_state(record, ObjectState::kDestroying, now);
   give_object(me, id.index);
   set_state(record, ObjectState::kFree, now);
 }
@@ -234,25 +234,6 @@ void give_objects(ThreadContext& me, const std::vector<bool>& ending) {
     }
   }
   for (auto& [offset, bytes] : chunks) give_chunk(me, offset, bytes);
-}
-
-void sweep_unowned_chunks(ThreadContext& me) {
-  Segment& segment = me.segment();
-  std::vector<bool> ending(kMaxObjects,
-                           true);  // records that were never committed own nothing rightly either
-  std::uint32_t count = records_committed(segment);
-  for (std::uint32_t index = kFirstObject; index < count; ++index) {
-    ObjectRecord& record = object_record(segment, index);
-    Word state = record.state.load(std::memory_order_acquire);
-    if (object_state(state) == ObjectState::kDoubted) set_state(record, ObjectState::kLive, state);
-    ending[index] = !object_is_live(state);
-  }
-  give_objects(me, ending);
-  for (std::uint32_t index = kFirstObject; index < count; ++index) {
-    ObjectRecord& record = object_record(segment, index);
-    Word state = record.state.load(std::memory_order_acquire);
-    if (object_state(state) == ObjectState::kEnding) set_state(record, ObjectState::kFree, state);
-  }
 }
 
 }  // namespace commonhold::shm

@@ -1,7 +1,7 @@
 // Every object of the segment: its type, name, type signature and control block.
 //
-// INVARIANT: a record's `state` is the commit point. kLive is stored last when an object is made; kEnding is
-// stored first when it is destroyed; chunks owned by a record that is neither live nor doubted are given back
+// INVARIANT: a record's `state` is the commit point. kLive is stored last when an object is made; kDestroying is
+// stored first when it is destroyed; chunks owned by a record that is neither live nor condemned are given back
 // when the server next adopts the segment.
 //
 // The server alone creates, names, removes and destroys (under its exclusive lock); anybody may read.
@@ -42,9 +42,8 @@ const char* to_string(ObjectKind kind);
 enum class ObjectState : std::uint8_t {
   kFree = 0,
   kLive = 1,
-  kEnding = 2,   // destroyed; its memory is being given back
-  kDoubted = 3,  // live, but the sweep found nobody who refers to it and looks again: takes no new references
-                 // meanwhile
+  kDestroying = 2,  // its memory is being given back
+  kCondemned = 3,   // live, but the sweep found nobody who refers to it and looks again (sweep.h)
 };
 
 struct ObjectRecord {
@@ -69,7 +68,7 @@ constexpr ObjectState object_state(Word word) {
   return static_cast<ObjectState>(word & 0xff);
 }
 constexpr bool object_is_live(Word word) {
-  return object_state(word) == ObjectState::kLive || object_state(word) == ObjectState::kDoubted;
+  return object_state(word) == ObjectState::kLive || object_state(word) == ObjectState::kCondemned;
 }
 constexpr ObjectKind object_kind(Word word) {
   return static_cast<ObjectKind>(word >> 8 & 0xff);
@@ -139,10 +138,6 @@ void for_each_object(const Segment& segment, Visit&& visit) {
     if (object_info(segment, index, info) == Status::kOk) visit(info);
   }
 }
-
-// Gives back what records that are not live still own, and ends doubts and endings that a dead server left.
-// The server calls it when it adopts a segment, before anything else changes a record.
-void sweep_unowned_chunks(ThreadContext& me);
 
 // Gives back all chunks of the objects whose index is marked, in one look at the tables. REQUIRES: nobody uses them.
 void give_objects(ThreadContext& me, const std::vector<bool>& ending);

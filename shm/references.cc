@@ -1,12 +1,10 @@
 #include "shm/references.h"
 
-#include <chrono>
 #include <cstddef>
-#include <thread>
 
 #include "shm/extents.h"
-#include "shm/liveness.h"
 #include "shm/object_table.h"
+#include "shm/sweep_word.h"
 #include "shm/thread_context.h"
 
 namespace commonhold::shm {
@@ -14,8 +12,6 @@ namespace commonhold::shm {
 namespace {
 
 constexpr Word kMayOwnPages = 1;  // bit 0 of SessionRecord.references
-constexpr std::chrono::microseconds kDoubtPause{50};
-constexpr int kDoubtTriesPerCheck = 200;  // 10 ms
 
 constexpr Offset first_page_of(Word references) {
   return references & ~kMayOwnPages;
@@ -127,22 +123,38 @@ AtomicWord* find_cell(Segment& segment, SessionIndex session, Word id, Offset hi
   return found;
 }
 
-// True when the object is live, once a doubt is resolved. The sweep resolves its doubts within one look at
-// the tables; a server that died before it did leaves them for its successor, which declares them live.
-bool is_live_beyond_doubt(const Segment& segment, ObjectId id) {
-  if (id.index >= segment.header().objects_committed.load(std::memory_order_acquire)) return false;
+bool is_there(const Segment& segment, ObjectId id) {
+  if (id.index == 0 || id.index >= segment.header().objects_committed.load(std::memory_order_acquire)) return false;
+  const Word state = object_record(segment, id.index).state.load(std::memory_order_seq_cst);
+  return object_is_live(state) && object_generation(state) == id.generation;
+}
+
+// True when the cell that this process has stored for the object counts; false when the object is gone. Each further
+// round needs another step of the sweep: nobody waits here for a server that was stopped or died. See sweep.h.
+// REQUIRES: is_there() was true; the cell was stored before.
+bool reference_counts(const Segment& segment, ObjectId id) {
+  AtomicWord& sweep = segment.header().sweep;
   const AtomicWord& state_word = object_record(segment, id.index).state;
-  for (int tries = 0;; ++tries) {
-    // SYNC POINT: doubt: paired with the store of kDoubted in the sweep.
-    Word state = state_word.load(std::memory_order_seq_cst);
-    if (object_generation(state) != id.generation) return false;
-    if (object_state(state) != ObjectState::kDoubted) return object_state(state) == ObjectState::kLive;
-    if (tries % kDoubtTriesPerCheck == kDoubtTriesPerCheck - 1) {
-      Word server = segment.header().server_session.load(std::memory_order_acquire);
-      if (server == 0 || server > kMaxSessions) return true;
-      if (session_is_dead(segment, SessionIndex{static_cast<std::uint32_t>(server - 1)})) return true;
+  for (;;) {
+    // SYNC POINT: condemned: paired with the store of kCondemned in the sweep.
+    const Word state = state_word.load(std::memory_order_seq_cst);
+    if (object_generation(state) != id.generation || !object_is_live(state)) return false;
+    if (object_state(state) != ObjectState::kCondemned) return true;
+    // SYNC POINT: epoch: paired with the sweep's opening and committing.
+    Word seen = sweep.load(std::memory_order_seq_cst);
+    switch (sweep_phase(seen)) {
+      case SweepPhase::kOpen:
+        if (!sweep.compare_exchange_strong(seen, sweep_word(sweep_epoch(seen), SweepPhase::kRescued, id.index)))
+          continue;
+        return is_there(segment, id);  // the epoch that condemned it may have been an earlier one
+      case SweepPhase::kCommitted:
+        // The state is older than the word: only when both are as they were does that epoch destroy this object.
+        if (state_word.load(std::memory_order_seq_cst) != state || sweep.load(std::memory_order_seq_cst) != seen)
+          continue;
+        return false;
+      default:
+        return is_there(segment, id);  // later looks of the sweep see the cell
     }
-    std::this_thread::sleep_for(kDoubtPause);
   }
 }
 
@@ -151,12 +163,12 @@ bool is_live_beyond_doubt(const Segment& segment, ObjectId id) {
 Status add_reference(Segment& segment, ObjectId id, Offset* cell) {
   ThreadContext* me = segment.here();
   if (me == nullptr) return segment.join_failure();
-  if (!is_live_beyond_doubt(segment, id)) return Status::kGone;
+  if (!is_there(segment, id)) return Status::kGone;
   Offset at = 0;
   Status status = store_cell(*me, segment.session_index(), id.word(), at);
   if (status != Status::kOk) return status;
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (!is_live_beyond_doubt(segment, id)) {
+  if (!reference_counts(segment, id)) {
     segment.at<AtomicWord>(at)->store(0);
     return Status::kGone;
   }

@@ -2,8 +2,7 @@
 //
 //   SessionRecord.references --> page (1 KiB)              page
 //   bit 0: the session may own    +------+------+-----      +------+------+-----
-//   pages, linked or not          | next | cell | ...  -->  | 0    | cell | ...       a cell: 0, or an
-//   ObjectId
+//   pages, linked or not          | next | cell | ...  -->  | 0    | cell | ...       a cell: 0, or an ObjectId
 //                                 +------+------+-----      +------+------+-----
 //
 // INVARIANT: a cell is written by its session alone, one compare-and-swap adds or drops a reference; a page
@@ -12,10 +11,9 @@
 // pages have an owner that is derived from the session's index, so a session that dies leaves nothing that
 // recovery cannot give back as a whole.
 //
-// A reference counts from its cell's store. add_reference() stores the cell, then looks whether the object is
-// live; the sweep marks the object as doubted, then looks at the cells again: one of the two sees the other.
-// Who meets a doubt waits until it is resolved, for the sweep may have missed a reference that moved from one
-// session to another.
+// A reference counts from its cell's store. add_reference() stores the cell and then looks whether the object is live;
+// the sweep condemns the object and then looks at the cells again: one of the two sees the other. Who finds the object
+// condemned rescues it, unless the sweep has committed to destroy it: nobody waits for the sweep (sweep.h).
 //
 // Thread safety: any thread of any process.
 #pragma once

@@ -1,11 +1,13 @@
 #include "shm/sweep.h"
 
 #include <chrono>
+#include <new>
 #include <vector>
 
 #include "shm/object_table.h"
 #include "shm/object_types.h"
 #include "shm/references.h"
+#include "shm/sweep_word.h"
 
 namespace commonhold::shm {
 
@@ -13,25 +15,45 @@ namespace {
 
 // How long a container's lock is waited for. A process that was stopped in the middle of a change holds up the
 // destroying of objects, not the server.
-constexpr std::chrono::milliseconds kPatience{20};
+constexpr std::chrono::milliseconds kContainerTimeout{20};
+
+// How often a sweep begins anew because somebody took a reference to what it had condemned.
+constexpr int kMostEpochs = 16;
+
+std::uint32_t records_of(const Segment& segment) {
+  const Word committed = segment.header().objects_committed.load(std::memory_order_acquire);
+  return static_cast<std::uint32_t>(committed < kMaxObjects ? committed : kMaxObjects);
+}
+
+void change_state(ObjectRecord& record, ObjectState to) {
+  const Word now = record.state.load(std::memory_order_relaxed);
+  record.state.store(object_state_word(to, object_kind(now), object_generation(now)), std::memory_order_seq_cst);
+}
+
+void end_epoch(const Segment& segment) {
+  AtomicWord& word = segment.header().sweep;
+  word.store(sweep_word(sweep_epoch(word.load(std::memory_order_relaxed)), SweepPhase::kIdle),
+             std::memory_order_seq_cst);
+}
 
 class Sweep {
  public:
   Sweep(ThreadContext& me, std::span<const ObjectId> held)
-      : me_(me),
-        segment_(me.segment()),
-        held_(held),
-        count_(static_cast<std::uint32_t>(segment_.header().objects_committed.load(std::memory_order_acquire))) {}
+      : me_(me), segment_(me.segment()), held_(held), count_(records_of(segment_)) {}
 
   int run(bool& unfinished) {
-    if (!first_look()) return unfinished = true, 0;
-    if (!doubt()) return 0;
-    const bool sure = second_look();
+    if (!mark()) return unfinished = true, 0;
+    open();
+    condemn();
+    const bool sure = remark_until_committed();
     unfinished = !sure;
-    for (std::uint32_t index : doubted_) {
-      if (!sure) keep(index);
+    if (!sure) {
+      for (std::uint32_t index : condemned_) revive(index);
+      condemned_.clear();
     }
-    return destroy_doubted();
+    const int destroyed = destroy_condemned();
+    end_epoch(segment_);
+    return destroyed;
   }
 
   void count_links() {
@@ -62,18 +84,12 @@ class Sweep {
     return id.index != 0 && id.index < count_ && object_is_live(state(id.index)) &&
            object_generation(state(id.index)) == id.generation;
   }
-  void change_state(std::uint32_t index, ObjectState to) {
-    const Word now = state(index);
-    record(index).state.store(object_state_word(to, object_kind(now), object_generation(now)),
-                              std::memory_order_seq_cst);
-  }
-
   bool each_link(std::uint32_t index, const LinkVisitor& visit) {
     const Word now = state(index);
     const ObjectType* type = object_type(object_kind(now));
     const Offset control = object_control(segment_, {index, object_generation(now)});
     if (type == nullptr || type->each_link == nullptr || control == 0) return true;
-    return type->each_link(me_, {&segment_, index, control}, Deadline::after(kPatience), visit);
+    return type->each_link(me_, {&segment_, index, control}, Deadline::after(kContainerTimeout), visit);
   }
 
   // Sessions and holds, then names: in a mark for each object.
@@ -103,7 +119,7 @@ class Sweep {
   }
 
   // Marks what links lead to, from what is marked. False: a container could not be read.
-  bool first_look() {
+  bool mark() {
     marks_ = roots();
     if (!links_matter(marks_)) return true;
     for (std::uint32_t index = 1; index < count_; ++index) {
@@ -127,68 +143,125 @@ class Sweep {
     return true;
   }
 
-  bool doubt() {
-    is_doubted_.assign(count_, false);
-    for (std::uint32_t index = 1; index < count_; ++index) {
-      if (marks_[index] || object_state(state(index)) != ObjectState::kLive) continue;
-      change_state(index, ObjectState::kDoubted);  // SYNC POINT: doubt
-      doubted_.push_back(index);
-      is_doubted_[index] = true;
-    }
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    return !doubted_.empty();
+  void open() {
+    // SYNC POINT: epoch: paired with the rescue in add_reference.
+    AtomicWord& word = segment_.header().sweep;
+    epoch_ = sweep_epoch(word.load(std::memory_order_relaxed)) + 1;
+    word.store(sweep_word(epoch_, SweepPhase::kOpen), std::memory_order_seq_cst);
   }
 
-  void keep(std::uint32_t index) {
-    if (!is_doubted_[index]) return;
-    is_doubted_[index] = false;
-    change_state(index, ObjectState::kLive);
+  // Those that a sweep left which ran out of memory are condemned still: they are judged again.
+  void condemn() {
+    is_condemned_.assign(count_, false);
+    for (std::uint32_t index = 1; index < count_; ++index) {
+      const ObjectState now = object_state(state(index));
+      if (marks_[index] && now == ObjectState::kCondemned) change_state(record(index), ObjectState::kLive);
+      if (marks_[index] || (now != ObjectState::kLive && now != ObjectState::kCondemned)) continue;
+      condemned_.push_back(index);  // before the state: without memory nothing is condemned that nobody revives
+      is_condemned_[index] = true;
+      change_state(record(index), ObjectState::kCondemned);  // SYNC POINT: condemned
+    }
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
+
+  void revive(std::uint32_t index) {
+    if (index >= count_ || !is_condemned_[index]) return;
+    is_condemned_[index] = false;
+    change_state(record(index), ObjectState::kLive);
     pending_.push_back(index);
   }
 
-  bool second_look() {
+  // False: it cannot be decided now.
+  bool remark_until_committed() {
+    for (int epochs = 0; epochs < kMostEpochs; ++epochs) {
+      pending_.clear();
+      if (!remark()) return false;
+      std::erase_if(condemned_, [&](std::uint32_t index) { return !is_condemned_[index]; });
+      if (condemned_.empty()) return true;
+      // SYNC POINT: epoch.
+      AtomicWord& word = segment_.header().sweep;
+      Word seen = sweep_word(epoch_, SweepPhase::kOpen);
+      if (word.compare_exchange_strong(seen, sweep_word(epoch_, SweepPhase::kCommitted))) return true;
+      revive(sweep_rescued(seen));
+      open();
+    }
+    return false;
+  }
+
+  bool remark() {
     const std::vector<bool> marks = roots();
     bool links = false;
-    for (std::uint32_t index : doubted_) {
-      if (marks[index]) keep(index);
-      links = links || (is_doubted_[index] && record(index).stored.load(std::memory_order_seq_cst) != 0);
+    for (std::uint32_t index : condemned_) {
+      if (marks[index]) revive(index);
+      links = links || (is_condemned_[index] && record(index).stored.load(std::memory_order_seq_cst) != 0);
     }
-    if (!links) return true;  // what is in doubt still was never stored anywhere
+    if (!links) return true;  // what is condemned still was never stored anywhere
     const LinkVisitor visit{this, [](void* context, ObjectId id) {
                               auto* sweep = static_cast<Sweep*>(context);
-                              if (sweep->is_live(id)) sweep->keep(id.index);
+                              if (sweep->is_live(id)) sweep->revive(id.index);
                             }};
     for (std::uint32_t index = 1; index < count_; ++index) {
-      if (is_doubted_[index] || !object_is_live(state(index)) || !refers(index)) continue;
+      if (is_condemned_[index] || !object_is_live(state(index)) || !refers(index)) continue;
       if (!each_link(index, visit)) return false;
     }
     return follow_pending(visit);
   }
 
-  int destroy_doubted() {
-    std::erase_if(doubted_, [&](std::uint32_t index) { return !is_doubted_[index]; });
-    if (doubted_.empty()) return 0;
-    for (std::uint32_t index : doubted_) change_state(index, ObjectState::kEnding);
-    give_objects(me_, is_doubted_);
-    for (std::uint32_t index : doubted_) change_state(index, ObjectState::kFree);
-    return static_cast<int>(doubted_.size());
+  // REQUIRES: the epoch is committed, or nothing is condemned.
+  int destroy_condemned() {
+    if (condemned_.empty()) return 0;
+    for (std::uint32_t index : condemned_) change_state(record(index), ObjectState::kDestroying);
+    give_objects(me_, is_condemned_);
+    for (std::uint32_t index : condemned_) change_state(record(index), ObjectState::kFree);
+    return static_cast<int>(condemned_.size());
   }
 
   ThreadContext& me_;
   Segment& segment_;
   std::span<const ObjectId> held_;
   const std::uint32_t count_;
-  std::vector<bool> marks_, is_doubted_;
-  std::vector<std::uint32_t> doubted_, pending_;
+  std::uint32_t epoch_ = 0;
+  std::vector<bool> marks_, is_condemned_;
+  std::vector<std::uint32_t> condemned_, pending_;
 };
 
 }  // namespace
 
 int sweep_unreferred_objects(ThreadContext& me, std::span<const ObjectId> held, bool* unfinished) {
   bool gave_up = false;
-  const int destroyed = Sweep(me, held).run(gave_up);
+  int destroyed = 0;
+  try {
+    // Nothing is left to finish but by a sweep that ran out of memory.
+    if (sweep_phase(me.segment().header().sweep.load(std::memory_order_relaxed)) == SweepPhase::kCommitted) {
+      finish_sweep(me);
+    }
+    destroyed = Sweep(me, held).run(gave_up);
+  } catch (const std::bad_alloc&) {
+    gave_up = true;  // its epoch is ended by the next one
+  }
   if (unfinished != nullptr) *unfinished = gave_up;
   return destroyed;
+}
+
+void finish_sweep(ThreadContext& me) {
+  Segment& segment = me.segment();
+  const bool committed = sweep_phase(segment.header().sweep.load(std::memory_order_seq_cst)) == SweepPhase::kCommitted;
+  std::vector<bool> ending(kMaxObjects, true);  // records that were never committed own nothing rightly either
+  const std::uint32_t count = records_of(segment);
+  for (std::uint32_t index = 1; index < count; ++index) {
+    ObjectRecord& record = object_record(segment, index);
+    const bool condemned = object_state(record.state.load(std::memory_order_acquire)) == ObjectState::kCondemned;
+    if (condemned) change_state(record, committed ? ObjectState::kDestroying : ObjectState::kLive);
+    ending[index] = !object_is_live(record.state.load(std::memory_order_acquire));
+  }
+  give_objects(me, ending);
+  for (std::uint32_t index = 1; index < count; ++index) {
+    ObjectRecord& record = object_record(segment, index);
+    if (object_state(record.state.load(std::memory_order_acquire)) == ObjectState::kDestroying) {
+      change_state(record, ObjectState::kFree);
+    }
+  }
+  end_epoch(segment);
 }
 
 void count_links(ThreadContext& me) {

@@ -9,6 +9,7 @@
 #include "shm/object_types.h"
 #include "shm/recovery.h"
 #include "shm/references.h"
+#include "shm/sweep.h"
 #include "support/process_shared.h"
 #include "support/shared_image.h"
 #include "support/test_segment.h"
@@ -142,7 +143,7 @@ void use(const Populated& populated, std::uint64_t seed) {
   (void)shm::add_reference(*segment, made);
   shm::drop_reference(*segment, made);
   destroy_object(*me, made);
-  shm::sweep_unowned_chunks(*me);
+  shm::finish_sweep(*me);
   segment->leave();
 }
 

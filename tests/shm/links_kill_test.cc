@@ -232,7 +232,7 @@ TEST_CASE("a sweep killed anywhere destroys only what nothing keeps, and the nex
   REQUIRE(List(address_of(ground.segment, second)).push_back(me, Link(ground.c).item()) == Status::kOk);
   REQUIRE(unname_object(me, "list") == Status::kOk);
   auto audit = [&]() -> std::string {
-    sweep_unowned_chunks(ground.segment.me());  // as a server does that takes over
+    finish_sweep(ground.segment.me());  // as a server does that takes over
     if (std::string wrong = wrong_after_sweep(ground.segment); !wrong.empty()) return wrong;
     if (is_alive(ground.segment, first) || is_alive(ground.segment, second)) return "a circle survived";
     for (ObjectId id : {ground.a, ground.b, ground.c, ground.inner}) {

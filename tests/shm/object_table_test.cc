@@ -174,7 +174,7 @@ TEST_CASE("a maker that is killed at any moment leaves no memory that the next s
     kill(maker, SIGKILL);
     test::wait_for(maker);
     recover_all_dead(*segment, segment.me());
-    sweep_unowned_chunks(segment.me());
+    finish_sweep(segment.me());
     // What was finished is whole; what was not has left nothing.
     std::uint64_t owned = 0;
     for_each_object(*segment, [&](const ObjectInfo& info) {

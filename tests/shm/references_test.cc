@@ -246,19 +246,19 @@ TEST_CASE("sessions that are killed while they refer and drop leave neither refe
   REQUIRE(used_extents(*segment) == 0);
 }
 
-TEST_CASE("a doubt that a killed server left is no reason to refuse, and its successor ends it") {
+TEST_CASE("a condemned object that a killed server left can be referred to, and the next server revives it") {
   test::TestSegment segment;
   ObjectId id = make_lock(segment);
   AtomicWord& state = object_record(*segment, id.index).state;
-  state = object_state_word(ObjectState::kDoubted, ObjectKind::kLock, id.generation);
+  state = object_state_word(ObjectState::kCondemned, ObjectKind::kLock, id.generation);
   REQUIRE(is_live(segment, id));
   REQUIRE(add_reference(*segment, id) == Status::kOk);  // no server runs
   drop_reference(*segment, id);
-  sweep_unowned_chunks(segment.me());
+  finish_sweep(segment.me());
   REQUIRE(object_state(state) == ObjectState::kLive);
-  state = object_state_word(ObjectState::kEnding, ObjectKind::kLock, id.generation);
+  state = object_state_word(ObjectState::kDestroying, ObjectKind::kLock, id.generation);
   REQUIRE_FALSE(is_live(segment, id));
-  sweep_unowned_chunks(segment.me());
+  finish_sweep(segment.me());
   REQUIRE(object_state(state) == ObjectState::kFree);
   drop_all_references(segment.me(), segment->session_index());
   REQUIRE(used_extents(*segment) == 0);

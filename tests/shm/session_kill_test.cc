@@ -7,6 +7,7 @@
 #include "shm/object_types.h"
 #include "shm/recovery.h"
 #include "shm/references.h"
+#include "shm/sweep.h"
 #include "support/kill_stage.h"
 #include "support/process_shared.h"
 
@@ -154,7 +155,7 @@ TEST_CASE("an object that was being made is there or not, and what it took is fo
     ObjectId id;
     auto check = [&](bool named) -> std::string {
       if (shm::recover_all_dead(*stage.segment, stage.me()) != 1) return "the dead one was not recovered";
-      shm::sweep_unowned_chunks(stage.me());
+      shm::finish_sweep(stage.me());
       if (std::string wrong = stage.leftovers(); !wrong.empty()) return wrong;
       bool found = find_object(*stage.segment, "it", id) == Status::kOk;
       if (found && shm::object_control(*stage.segment, id) == 0) return "the object has no control block";
