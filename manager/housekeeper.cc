@@ -191,18 +191,21 @@ void Housekeeper::look_at(std::uint32_t session) {
   if (segment_->joined() && shm::index_of(segment_->session_index()) == session) return;
   shm::Word state = segment_->session(session).state.load(std::memory_order_acquire);
   std::uint32_t generation = state_of(state) == shm::SessionState::kFree ? 0 : generation_of(state);
-  if (watched_[session].generation == generation) return;
+  const shm::Word pid = generation == 0 ? 0 : segment_->session(session).pid.load(std::memory_order_acquire);
+  if (watched_[session].generation == generation && watched_[session].pid == pid) return;
   if (watched_[session].generation != 0) forget(session);
   if (generation != 0) watch(session, generation);
 }
 
 void Housekeeper::watch(std::uint32_t session, std::uint32_t generation) {
   const shm::SessionRecord& record = segment_->session(session);
-  auto pid = static_cast<int>(record.pid.load(std::memory_order_relaxed));
+  const shm::Word pid = record.pid.load(std::memory_order_acquire);
   Watched& watched = watched_[session];
   watched.generation = generation;
+  watched.pid = pid;
   bool same_space = record.pid_space.load(std::memory_order_relaxed) == pid_space_;
-  if (same_space) watched.pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+  // A forked child that has not run yet has no pid; it rings when it has.
+  if (same_space && pid != 0) watched.pidfd = static_cast<int>(syscall(SYS_pidfd_open, static_cast<int>(pid), 0));
   if (watched.pidfd >= 0) {
     // A pidfd is close-on-exec by itself.
     epoll_event event{EPOLLIN, {.u64 = session}};
@@ -253,6 +256,12 @@ bool Housekeeper::recover(std::uint32_t session) {
 }
 
 void Housekeeper::sweep_when_due(Clock::time_point now) {
+  auto& wanted = segment_->header().memory_wanted;
+  if (wanted.load(std::memory_order_relaxed) != 0) {
+    wanted.store(0, std::memory_order_relaxed);
+    sweep_asked_ = true;
+    next_sweep_ = now;
+  }
   if (!sweep_asked_ || now < next_sweep_) return;
   sweep_asked_ = false;
   bool unfinished = false;

@@ -48,6 +48,7 @@ class Housekeeper {
   using Clock = std::chrono::steady_clock;
   struct Watched {
     std::uint32_t generation = 0;  // of the session; 0: nothing is watched here
+    shm::Word pid = 0;             // as the record said
     int pidfd = -1;                // -1: the kernel announces nothing
   };
 

@@ -18,12 +18,20 @@ ForkGuard& ForkGuard::instance() {
 ForkGuard::ForkGuard() {
   // Handlers run in the reverse order of registration before a fork: our mutex is taken before that of shm/.
   shm::SegmentRegistry::instance();
-  pthread_atfork([] { instance().mutex.lock(); }, [] { instance().mutex.unlock(); },
-                 [] {
-                   ++instance().generation_;
-                   attention.store(1, std::memory_order_relaxed);
-                   instance().mutex.unlock();
-                 });
+  pthread_atfork(
+      [] {
+        shm::SegmentRegistry::instance().get_ready_for_fork();
+        instance().mutex.lock();
+      },
+      [] { instance().mutex.unlock(); },
+      [] {
+        attention.store(1, std::memory_order_relaxed);
+        instance().mutex.unlock();
+      });
+}
+
+unsigned ForkGuard::generation() const {
+  return shm::SegmentRegistry::instance().generation();
 }
 
 }  // namespace commonhold::detail

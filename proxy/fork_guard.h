@@ -1,7 +1,8 @@
 // What this process must know about its own forks: one mutex that is held across every fork, and how many forks lie
 // between this process and the first of its program.
 //
-// Thread safety: any thread. The mutex is taken before any of shm/'s and is held for short.
+// Thread safety: any thread. The mutex is taken before any of shm/'s, and nobody who holds it waits for another process:
+// a fork would wait with it.
 #pragma once
 
 #include <mutex>
@@ -16,11 +17,10 @@ class ForkGuard {
   std::mutex mutex;
   // 1 in the first process; a forked child has one more than its parent. Whatever was made in another generation
   // belongs to another process.
-  unsigned generation() const { return generation_; }
+  unsigned generation() const;
 
  private:
   ForkGuard();
-  unsigned generation_ = 1;
 };
 
 }  // namespace commonhold::detail

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
 #include <map>
 #include <tuple>
 #include <vector>
@@ -42,7 +44,8 @@ struct LiveObjects {
   };
   std::map<Key, Entry> entries;
   std::vector<std::weak_ptr<shm::Segment>> segments;
-  unsigned referenced_by = 0;  // the generation that noted all references
+  unsigned referenced_by = 0;                      // the generation that noted all references
+  std::chrono::steady_clock::time_point next_try;  // not before: some could not be noted the last time
   bool any_gone = false;
 
   static LiveObjects& instance() {
@@ -55,21 +58,26 @@ Key key_of(const Object& object) {
   return {object.segment.get(), object.id.word()};
 }
 
-// REQUIRES: the fork guard's mutex is held.
+// Whether this process's session refers to the object: it or the parent from which it inherited its references noted
+// it. REQUIRES: the fork guard's mutex is held.
+bool is_referred_to(const Object& object) {
+  return object.referenced_by != 0 && object.referenced_by >= object.segment->references_since();
+}
+
+// kRetry: there is no room. REQUIRES: the fork guard's mutex is held; the calling thread is an owner in the segment.
 shm::Status note_reference(Object& object) {
-  const shm::Status status = shm::add_reference(*object.segment, object.id, &object.reference);
+  const shm::Status status = shm::try_add_reference(*object.segment, object.id, &object.reference);
   if (status == shm::Status::kOk) object.referenced_by = ForkGuard::instance().generation();
   return status;
 }
 
 void end_object(Object* object) {
   {
-    ForkGuard& guard = ForkGuard::instance();
-    std::lock_guard hold(guard.mutex);
+    std::lock_guard hold(ForkGuard::instance().mutex);
     auto& entries = LiveObjects::instance().entries;
     auto entry = entries.find(key_of(*object));
     if (entry != entries.end() && entry->second.object == object) entries.erase(entry);
-    if (object->referenced_by == guard.generation()) {
+    if (is_referred_to(*object)) {
       shm::drop_reference(*object->segment, object->id, object->reference);
     }
   }
@@ -149,12 +157,15 @@ Object* make(const FoundObject& found, shm::Offset control) {
 }  // namespace
 
 std::shared_ptr<Object> find_or_add_object(const FoundObject& found) {
-  std::lock_guard hold(ForkGuard::instance().mutex);
+  // What may wait for another process is done without the mutex.
+  const bool is_owner = found.segment->here() != nullptr;
+  std::unique_lock hold(ForkGuard::instance().mutex);
   LiveObjects& live = LiveObjects::instance();
   auto present = live.entries.find({found.segment.get(), found.id.word()});
   if (present != live.entries.end()) {
     if (auto object = present->second.owner.lock()) return object;
   }
+  if (!is_owner) throw_join_failure(*found.segment);
   // The control block is looked up once more: a reply or token may be as old as it likes.
   const shm::Offset control = shm::object_control(*found.segment, found.id);
   if (control == 0) throw_gone(found);
@@ -165,8 +176,14 @@ std::shared_ptr<Object> find_or_add_object(const FoundObject& found) {
   made->kind = found.kind;
   made->signature = found.signature;
   made->control = control;
-  const shm::Status status = note_reference(*made);
-  if (status == shm::Status::kGone && !found.segment->joined()) throw_join_failure(*found.segment);
+  shm::Status status = note_reference(*made);
+  if (status == shm::Status::kRetry) {
+    hold.unlock();
+    status = shm::add_reference_page(*found.segment);
+    if (status != shm::Status::kOk) throw_status(status, *made, "refer to");
+    made.reset();
+    return find_or_add_object(found);
+  }
   if (status == shm::Status::kGone) throw_gone(found);
   if (status != shm::Status::kOk) throw_status(status, *made, "refer to");
 
@@ -200,30 +217,105 @@ void check_link_type(Object& from, const FoundObject& found, const ObjectRequest
                                  request.signature));
 }
 
-void attend(Object& object) {
-  ForkGuard& guard = ForkGuard::instance();
-  std::lock_guard hold(guard.mutex);
-  LiveObjects& live = LiveObjects::instance();
-  const unsigned generation = guard.generation();
-  if (generation > 1 && live.referenced_by != generation) {
-    for (auto& [key, entry] : live.entries) {
-      Object& other = *entry.object;
-      if (other.referenced_by == generation || other.gone) continue;
-      const shm::Status status = note_reference(other);
-      if (status == shm::Status::kGone && other.segment->joined()) {
-        other.gone = live.any_gone = true;
-      } else if (status != shm::Status::kOk && &other == &object) {
-        if (status == shm::Status::kGone) throw_join_failure(*other.segment);
-        throw_status(status, other, "refer to");
-      } else if (status != shm::Status::kOk) {
-        // A manager that is full or shut down is no reason to refuse another one's objects.
-        other.gone = live.any_gone = true;
-      }
-    }
-    live.referenced_by = generation;
+namespace {
+
+using Segments = std::vector<std::shared_ptr<shm::Segment>>;
+
+// The segments of this process's objects. REQUIRES: the fork guard's mutex is not held.
+Segments segments_in_use() {
+  std::lock_guard hold(ForkGuard::instance().mutex);
+  Segments all;
+  for (const auto& segment : LiveObjects::instance().segments) {
+    if (auto used = segment.lock()) all.push_back(std::move(used));
   }
-  if (!live.any_gone) attention.store(0, std::memory_order_relaxed);
-  if (object.gone) {
+  return all;
+}
+
+constexpr std::chrono::milliseconds kTryAgainAfter{100};
+
+// What a forked child inherited and does not refer to yet. Only what was destroyed is gone: where there is no memory, no
+// session or no thread slot now, there may be later.
+class Inheritance {
+ public:
+  explicit Inheritance(Object& wanted) : wanted_(wanted) {
+    if (wanted.segment->here() != nullptr) owned_.push_back(wanted.segment);
+  }
+
+  // Whether `wanted` was destroyed.
+  bool is_gone() const { return gone_; }
+
+  // Refers to `wanted`, and to everything else when it is time for it; why not, where it concerns `wanted`.
+  shm::Status note() {
+    for (bool first = true;; first = false) {
+      full_.clear();
+      if (first && is_time_for_all()) join_all();
+      {
+        std::lock_guard hold(ForkGuard::instance().mutex);
+        note_what_fits();
+      }
+      bool more = false;
+      for (const auto& segment : full_) more = shm::add_reference_page(*segment) == shm::Status::kOk || more;
+      if (!more) return status_ == shm::Status::kRetry ? shm::Status::kOutOfMemory : status_;
+    }
+  }
+
+ private:
+  bool is_time_for_all() {
+    std::lock_guard hold(ForkGuard::instance().mutex);
+    LiveObjects& live = LiveObjects::instance();
+    const auto now = std::chrono::steady_clock::now();
+    all_ = live.referenced_by != ForkGuard::instance().generation() && now >= live.next_try;
+    live.next_try = now + kTryAgainAfter;
+    return all_;
+  }
+  void join_all() {
+    for (auto& segment : segments_in_use()) {
+      if (segment != wanted_.segment && segment->here() != nullptr) owned_.push_back(std::move(segment));
+    }
+  }
+
+  // REQUIRES: the fork guard's mutex is held.
+  void note_what_fits() {
+    LiveObjects& live = LiveObjects::instance();
+    status_ = note(wanted_);
+    gone_ = wanted_.gone;
+    if (!all_) return;
+    bool complete = true;
+    for (auto& [key, entry] : live.entries) complete = note(*entry.object) == shm::Status::kOk && complete;
+    if (!complete) return;
+    live.referenced_by = ForkGuard::instance().generation();
+    if (!live.any_gone) attention.store(0, std::memory_order_relaxed);
+  }
+
+  shm::Status note(Object& object) {
+    if (object.gone || is_referred_to(object)) return shm::Status::kOk;
+    const auto owned = std::find(owned_.begin(), owned_.end(), object.segment);
+    if (owned == owned_.end()) return object.segment->join_failure();
+    const shm::Status status = note_reference(object);
+    if (status == shm::Status::kRetry && std::find(full_.begin(), full_.end(), *owned) == full_.end()) {
+      full_.push_back(*owned);
+    }
+    if (status != shm::Status::kGone) return status;
+    object.gone = LiveObjects::instance().any_gone = true;
+    return shm::Status::kOk;
+  }
+
+  Object& wanted_;
+  Segments owned_;  // in which this thread is an owner
+  Segments full_;   // whose pages are
+  bool all_ = false, gone_ = false;
+  shm::Status status_ = shm::Status::kOk;
+};
+
+}  // namespace
+
+void attend(Object& object) {
+  if (ForkGuard::instance().generation() == 1) return;
+  Inheritance inherited(object);
+  const shm::Status status = inherited.note();
+  if (status == shm::Status::kGone) throw_join_failure(*object.segment);
+  if (status != shm::Status::kOk) throw_status(status, object, "refer to");
+  if (inherited.is_gone()) {
     throw ObjectGone(
         fmt::format("{} was destroyed before this process, a forked child, first used it", description_of(object)));
   }
@@ -231,11 +323,7 @@ void attend(Object& object) {
 
 void leave_all_sessions() noexcept {
   WatchHub::instance().stop();
-  ForkGuard& guard = ForkGuard::instance();
-  std::lock_guard hold(guard.mutex);
-  for (auto& weak : LiveObjects::instance().segments) {
-    if (auto segment = weak.lock()) segment->leave_at_end();
-  }
+  for (const auto& segment : segments_in_use()) segment->leave_at_end();
 }
 
 void throw_no_owner(Object& object) {

@@ -30,8 +30,8 @@ struct Object {
   shm::Offset control = 0;
 
   // Guarded by the fork guard's mutex.
-  unsigned referenced_by = 0;  // the process generation whose session holds the reference, 0 for none
-  shm::Offset reference = 0;   // its cell
+  unsigned referenced_by = 0;  // the process generation that noted the reference, 0 for none
+  shm::Offset reference = 0;   // its cell there
   bool gone = false;           // it was destroyed between the fork of this process and its first use
 
   shm::ObjectAddress address() const { return {segment.get(), id.index, control}; }
@@ -100,7 +100,7 @@ inline bool refers_to_others(const Object& object) {
 // After a change that may have removed a link: the server looks whether anything became free.
 inline void tell_of_removal(const Object& object) {
   if (refers_to_others(object)) [[unlikely]]
-    object.segment->ring_bell();
+    object.segment->note_garbage();
 }
 
 // What identifies an object, as a server or a token says it.

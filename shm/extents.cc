@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 
 #include "shm/lock_word.h"
 
@@ -23,6 +24,11 @@ std::size_t size_index(std::uint64_t bytes) {
 
 constexpr Word readers_of(Word extent) {
   return extent & kUnannouncedReaders;
+}
+
+// Whole extents need no hint: the last one is for the system's pages.
+AtomicWord& hint_for(SegmentHeader& header, std::uint64_t bytes, ChunkOwner whose) {
+  return header.partial_hint[whose ? std::size(header.partial_hint) - 1 : size_index(bytes)];
 }
 
 Status back(const Segment& segment, Offset from, Offset to) {
@@ -119,9 +125,28 @@ Status back_run(Segment& segment, std::uint64_t first, std::uint64_t count) {
   return Status::kOk;
 }
 
+std::uint64_t reserve_of(const Segment& segment) {
+  return segment.tables().max_extents >= 32 * kReservedExtents ? kReservedExtents : 0;
+}
+
+// Makes sure that so many extents are free and backed, as far as there are. REQUIRES: extents_lock.
+Status keep_free(Segment& segment, std::uint64_t wanted) {
+  SegmentHeader& header = segment.header();
+  const std::uint64_t committed = segment.committed_extents();
+  for (std::uint64_t e = 0; e < committed && header.free_extents.load(std::memory_order_relaxed) < wanted &&
+                            header.unbacked_extents.load(std::memory_order_relaxed) != 0;
+       ++e) {
+    if (extent_kind(extent_entry(segment, e).load(std::memory_order_relaxed)) != ExtentKind::kUnbacked) continue;
+    const Status status = back_run(segment, e, 1);
+    if (status != Status::kOk) return status;
+  }
+  const std::uint64_t free = header.free_extents.load(std::memory_order_relaxed);
+  return free < wanted ? commit_more(segment, wanted - free) : Status::kOk;
+}
+
 // A run of free extents: of backed ones where there is one, of those that were given back to the system else, of new
 // ones last. Still free in the table. REQUIRES: extents_lock.
-Status free_run(Segment& segment, std::uint64_t count, std::uint64_t& first) {
+Status free_run(Segment& segment, std::uint64_t count, bool for_system, std::uint64_t& first) {
   SegmentHeader& header = segment.header();
   std::uint64_t from = header.lowest_free.load(std::memory_order_relaxed);
   if (!find_run(segment, from, count, Find::kBacked, first)) {
@@ -136,13 +161,21 @@ Status free_run(Segment& segment, std::uint64_t count, std::uint64_t& first) {
   }
   if (count == 1) header.lowest_free.store(first + 1, std::memory_order_relaxed);
   header.free_extents.store(header.free_extents.load(std::memory_order_relaxed) - count, std::memory_order_relaxed);
-  return Status::kOk;
+  if (for_system) return Status::kOk;
+  // What is kept for the system is backed before anybody else gets the last of the others.
+  const Status status = keep_free(segment, reserve_of(segment));
+  if (status == Status::kOk) return status;
+  header.free_extents.store(header.free_extents.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
+  header.lowest_free.store(0, std::memory_order_relaxed);
+  return status;
 }
 
 // A free chunk in a split extent, or 64 for none.
-std::uint32_t free_chunk_in(const Segment& segment, std::uint64_t extent, std::uint32_t granules) {
+std::uint32_t free_chunk_in(const Segment& segment, std::uint64_t extent, std::uint32_t granules, ChunkOwner whose) {
   Word word = extent_entry(segment, extent).load(std::memory_order_relaxed);
-  if (extent_kind(word) != ExtentKind::kSplit || extent_granules(word) != granules) return kGranulesPerExtent;
+  if (extent_kind(word) != ExtentKind::kSplit || extent_granules(word) != granules || extent_owner(word) != whose) {
+    return kGranulesPerExtent;
+  }
   for (std::uint32_t g = 0; g + granules <= kGranulesPerExtent; g += granules) {
     if (granule_entry(segment, extent, g).load(std::memory_order_relaxed) == 0) return g;
   }
@@ -162,21 +195,22 @@ bool find_unbacked(const Segment& segment, std::uint64_t& first) {
 Status take_split(Segment& segment, ChunkOwner owner, std::uint64_t bytes, Offset& found) {
   SegmentHeader& header = segment.header();
   auto granules = static_cast<std::uint32_t>(bytes / kGranule);
-  AtomicWord& hint = header.partial_hint[size_index(bytes)];
+  const ChunkOwner whose = is_of_system(owner) ? kPagesOwner : ChunkOwner();
+  AtomicWord& hint = hint_for(header, bytes, whose);
   std::uint64_t committed = segment.committed_extents();
   std::uint64_t extent = hint.load(std::memory_order_relaxed);
   std::uint32_t granule = kGranulesPerExtent;
   std::uint64_t looks = std::min(committed, kSearchOfSplit);
   for (std::uint64_t i = 0; i < looks && granule == kGranulesPerExtent; ++i) {
     if (extent >= committed) extent = 0;
-    granule = free_chunk_in(segment, extent, granules);
+    granule = free_chunk_in(segment, extent, granules, whose);
     if (granule == kGranulesPerExtent) ++extent;
   }
   if (granule == kGranulesPerExtent) {
-    Status status = free_run(segment, 1, extent);
+    Status status = free_run(segment, 1, is_of_system(owner), extent);
     if (status != Status::kOk) {  // full: now every extent is worth a look
       for (extent = 0; extent < committed && granule == kGranulesPerExtent; ++extent) {
-        granule = free_chunk_in(segment, extent, granules);
+        granule = free_chunk_in(segment, extent, granules, whose);
       }
       if (granule == kGranulesPerExtent) return status;
       --extent;
@@ -185,7 +219,7 @@ Status take_split(Segment& segment, ChunkOwner owner, std::uint64_t bytes, Offse
         granule_entry(segment, extent, g).store(0, std::memory_order_relaxed);
       }
       extent_entry(segment, extent)
-          .store(extent_word(ExtentKind::kSplit, granules, ChunkOwner(), kUnannouncedReaders),
+          .store(extent_word(ExtentKind::kSplit, granules, whose, kUnannouncedReaders),
                  std::memory_order_release);
       granule = 0;
     }
@@ -199,7 +233,7 @@ Status take_split(Segment& segment, ChunkOwner owner, std::uint64_t bytes, Offse
 // REQUIRES: extents_lock.
 Status take_whole(Segment& segment, ChunkOwner owner, std::uint64_t bytes, LateReaders late, Offset& found) {
   std::uint64_t count = bytes / kExtent, first = 0;
-  Status status = free_run(segment, count, first);
+  Status status = free_run(segment, count, is_of_system(owner), first);
   if (status != Status::kOk) return status;
   for (std::uint64_t e = first; e < first + count; ++e) {
     AtomicWord& entry = extent_entry(segment, e);
@@ -231,12 +265,13 @@ void ring_when_much_is_free(const Segment& segment, std::uint64_t count) {
 
 // REQUIRES: extents_lock; the extent is split.
 void free_granule(Segment& segment, std::uint64_t extent, std::uint32_t granule) {
-  std::uint32_t step = extent_granules(extent_entry(segment, extent).load(std::memory_order_relaxed));
+  const Word word = extent_entry(segment, extent).load(std::memory_order_relaxed);
+  std::uint32_t step = extent_granules(word);
   if (step == 0 || step >= kGranulesPerExtent) return;  // no writer of ours leaves that
   granule_entry(segment, extent, granule).store(0, std::memory_order_release);
   for (std::uint32_t g = 0; g + step <= kGranulesPerExtent; g += step) {
     if (granule_entry(segment, extent, g).load(std::memory_order_relaxed) != 0) {
-      segment.header().partial_hint[size_index(step * kGranule)].store(extent, std::memory_order_relaxed);
+      hint_for(segment.header(), step * kGranule, extent_owner(word)).store(extent, std::memory_order_relaxed);
       return;
     }
   }
@@ -246,13 +281,20 @@ void free_granule(Segment& segment, std::uint64_t extent, std::uint32_t granule)
 }  // namespace
 
 Status take_chunk(ThreadContext& me, ChunkOwner owner, std::uint64_t bytes, Offset& found, LateReaders late) {
+  return take_chunk_in_time(me, owner, bytes, Deadline::never(), found, late);
+}
+
+Status take_chunk_in_time(ThreadContext& me, ChunkOwner owner, std::uint64_t bytes, Deadline deadline, Offset& found,
+                          LateReaders late) {
   Segment& segment = me.segment();
   if (bytes > segment.tables().max_extents * kExtent) return Status::kOutOfMemory;
   std::uint64_t size = chunk_size(bytes);
   Status status;
   {
-    HeldLock held(me, segment.header().extents_lock);
+    status = lock(me, segment.header().extents_lock, deadline);
+    if (status != Status::kOk) return status;
     status = size < kExtent ? take_split(segment, owner, size, found) : take_whole(segment, owner, size, late, found);
+    (void)unlock(me, segment.header().extents_lock);
   }
   if (size >= kExtent || status != Status::kOk) {
     const SegmentHeader& header = segment.header();
@@ -261,6 +303,12 @@ Status take_chunk(ThreadContext& me, ChunkOwner owner, std::uint64_t bytes, Offs
     if (can_grow && header.free_extents.load(std::memory_order_relaxed) < kLowWater / 2) segment.ring_bell();
   }
   return status;
+}
+
+void pass_chunk(Segment& segment, Offset chunk, ChunkOwner to) {
+  const std::uint64_t extent = (chunk - segment.tables().data) / kExtent;
+  const auto granule = static_cast<std::uint32_t>((chunk - extent_offset(segment, extent)) / kGranule);
+  granule_entry(segment, extent, granule).store(to.value, std::memory_order_release);
 }
 
 void give_chunk(ThreadContext& me, Offset chunk, std::uint64_t bytes) {

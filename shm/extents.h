@@ -14,11 +14,15 @@
 // Whoever runs out commits more, under extents_lock; the server runs ahead so that clients rarely do. Committing is
 // fallocate, then one store of committed_extents: a full file system is kOutOfMemory, never SIGBUS.
 //
+// Reference pages lie in extents of their own (kPagesOwner in the word of a split extent), so that they keep no extent
+// from being whole again; and kReservedExtents are for them alone, so that references can be taken in a full segment.
+//
 // Thread safety: any thread of any process. A leaf: no other lock is taken under extents_lock.
 #pragma once
 
 #include <cstdint>
 
+#include "shm/deadline.h"
 #include "shm/layout.h"
 #include "shm/segment.h"
 
@@ -41,6 +45,13 @@ enum class LateReaders : std::uint8_t { kPossible, kNone };
 // everything as it was.
 Status take_chunk(ThreadContext& me, ChunkOwner owner, std::uint64_t bytes, Offset& found,
                   LateReaders late = LateReaders::kPossible);
+
+// The same; kTimedOut when the extents' lock is not to be had in time.
+Status take_chunk_in_time(ThreadContext& me, ChunkOwner owner, std::uint64_t bytes, Deadline deadline, Offset& found,
+                          LateReaders late = LateReaders::kPossible);
+
+// Makes a chunk of a split extent another's. REQUIRES: it is the caller's, who alone knows of it.
+void pass_chunk(Segment& segment, Offset chunk, ChunkOwner to);
 
 // Gives a chunk back. REQUIRES: `bytes` as at take_chunk; nobody can reach it or is still reading it.
 void give_chunk(ThreadContext& me, Offset chunk, std::uint64_t bytes);
@@ -97,6 +108,12 @@ constexpr bool is_takeable(Word word) {
 constexpr ChunkOwner extent_owner(Word word) {
   return ChunkOwner(static_cast<std::uint32_t>(word >> 32));
 }
+// In the word of a split extent whose chunks are reference pages and the like.
+inline constexpr ChunkOwner kPagesOwner(kSystemObject, 0);
+constexpr bool is_of_system(ChunkOwner owner) {
+  return owner.object() >= kMaxObjects;
+}
+constexpr std::uint64_t kReservedExtents = 2;
 
 inline AtomicWord& extent_entry(const Segment& segment, std::uint64_t extent) {
   return segment.at<AtomicWord>(segment.tables().extents)[extent];

@@ -1,11 +1,12 @@
 // The segment's fixed part: what a program finds at which offset. docs/segment_format.md is its prose.
 //
-//   0          4 KiB        sessions_at   threads_at    objects_at      extents_at  granules_at  data_at
-//   +----------+------------+-------------+-------------+---------------+-----------+------------+------------...
-//   | header   | (page)     | sessions    | threads     | object records| extent    | granule    | extents of
-//   |          |            | 128 B each  | 256 B each  | 512 B each    | table 8 B | table 4 B  | 64 KiB
-//   +----------+------------+-------------+-------------+---------------+-----------+------------+------------...
-//                                          committed as used -->          committed with the extents they describe
+//   0          4 KiB        sessions_at   threads_at                   objects_at      extents_at  granules_at  data_at
+//   +----------+------------+-------------+-------------+--------------+---------------+-----------+------------+-----
+//   | header   | (page)     | sessions    | threads     | reference    | object records| extent    | granule    | extents
+//   |          |            | 128 B each  | 256 B each  | pages 1 KiB  | 512 B each    | table 8 B | table 4 B  | 64 KiB
+//   +----------+------------+-------------+-------------+--------------+---------------+-----------+------------+-----
+//                                                        committed as used -->           committed with the extents they
+//                                                                                        describe
 //
 // Everything is little-endian with 64-bit words. A change of anything here changes kFormatVersion.
 #pragma once
@@ -38,6 +39,14 @@ inline constexpr std::size_t kMaxNameBytes = 95;
 inline constexpr std::size_t kMaxSignatureBytes = 255;
 inline constexpr std::size_t kAnnouncements = 16;
 
+// The reference pages of the sessions (references.h) lie before the object records; the first is of what is in flight
+// (in_flight.h), that of session i is the one behind it and i more. Those of the first sessions are backed from the
+// start, the others by whoever takes the session's record first.
+inline constexpr std::uint64_t kReferencePageBytes = 1024;
+inline constexpr std::uint64_t kReferencePagesBytes =
+    round_up((kMaxSessions + 1) * kReferencePageBytes, std::uint64_t{4096});
+inline constexpr std::uint32_t kPagesBackedAtFirst = 256;
+
 struct SegmentHeader {
   // Written once by the creator, before the file gets its name; read by everybody.
   Word magic;
@@ -63,6 +72,10 @@ struct SegmentHeader {
   AtomicWord objects_committed;           // object records below are backed by memory
   AtomicWord server_starts;               // how often a server adopted this segment
   AtomicWord shutting_down;               // 1 once the server was asked to end; new sessions are refused
+  // Raised by whoever dropped a reference, a link or a name, so that something may be destroyed; what of it the sweep had
+  // seen when it last came to its end; 1 when somebody waits for that, short of memory. A death leaves them behind what is
+  // so, which costs a sweep or a wait.
+  AtomicWord garbage_noted, garbage_swept, memory_wanted;
   AtomicWord sweep;  // the sweep's epoch and phase; who refers to a condemned object may change it (sweep_word.h)
 
   // Highest thread slot ever used + 1: bounds scans. Raised by whoever claims a slot.
@@ -80,10 +93,10 @@ static_assert(sizeof(SegmentHeader) <= kPage);
 // predecessor left is recovered under the new one (reserved_session.h).
 struct SessionRecord {
   AtomicWord state;       // SessionState in bits 0-7, recoverer's index + 1 in 8-31, generation in 32-63
-  AtomicWord pid;         // as the process saw itself
+  AtomicWord pid;         // as the process saw itself; 0: its parent made the record, and it has not run yet
   AtomicWord pid_space;   // inode of its pid namespace: a pid means nothing in another
   AtomicWord joined_ns;   // CLOCK_BOOTTIME at joining: a process born later is another one
-  AtomicWord references;  // first reference page (see references.h), 0 for none
+  AtomicWord references;  // reference pages beyond its own one (see references.h), 0 for none
   char title[32];         // the program's name, for people
   // Control blocks of semaphores of which the process may hold permits, noted before the first permit. Bit 0 of the
   // second: it may hold some of others too. Written by the process's threads by compare-and-swap; read after its death.
@@ -139,8 +152,10 @@ inline constexpr std::uint32_t kSystemObject = (1u << 24) - 1;  // reference pag
 inline constexpr std::uint32_t kReleaseArena = 254;             // of the system: extents on their way to the system
 
 // Byte ranges of the lock file (fcntl locks).
-inline constexpr std::uint64_t kServerByte = 0;      // held by the one server
-inline constexpr std::uint64_t kSessionByte = 1024;  // + session index
+inline constexpr std::uint64_t kServerByte = 0;  // held by the one server
+// + session index. Of the lock file: held by the session's process. Of the memory file, while a process forks: of the
+// child's session (fork_session.cc).
+inline constexpr std::uint64_t kSessionByte = 1024;
 
 std::uint32_t layout_hash();
 

@@ -64,7 +64,15 @@ bool joined_again(const Segment& segment, const SessionRecord& record) {
   return false;
 }
 
+// True when somebody holds one of the session's bytes. That of the fork first: the child locks the other one before it
+// lets go of the first (fork_session.cc).
+bool is_held(const Segment& segment, std::uint32_t index) {
+  return byte_is_locked(segment.memory_fd(), kSessionByte + index) ||
+         byte_is_locked(segment.lock_fd(), kSessionByte + index);
+}
+
 bool process_is_gone(const Segment& segment, const SessionRecord& record) {
+  if (record.pid.load(std::memory_order_acquire) == 0) return true;  // it has not run yet: the bytes alone must do
   if (record.pid_space.load(std::memory_order_relaxed) != own_pid_space()) return true;  // the byte alone must do
   int pid = static_cast<int>(record.pid.load(std::memory_order_relaxed));
   auto fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
@@ -99,11 +107,10 @@ bool session_is_dead(const Segment& segment, SessionIndex session) {
   const SessionRecord& record = segment.session(index);
   Word state = record.state.load(std::memory_order_acquire);
   if (static_cast<SessionState>(state & 0xff) == SessionState::kFree) return false;
-  if (byte_is_locked(segment.lock_fd(), kSessionByte + index)) return false;
+  if (is_held(segment, index)) return false;
   if (!process_is_gone(segment, record)) return false;
   // The same session still? Its record may have been recovered and taken anew meanwhile.
-  return record.state.load(std::memory_order_acquire) >> 32 == state >> 32 &&
-         !byte_is_locked(segment.lock_fd(), kSessionByte + index);
+  return record.state.load(std::memory_order_acquire) >> 32 == state >> 32 && !is_held(segment, index);
 }
 
 bool owner_is_dead(const Segment& segment, std::uint32_t owner) {

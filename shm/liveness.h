@@ -1,7 +1,8 @@
 // Who is alive: proof of death as the kernel gives it, never a guess from silence.
 //
 // A session is dead when its byte of the lock file is free AND its process is gone (no such pid, or the pid belongs to
-// a process born after the session joined). A stopped process is alive. A closed socket proves nothing.
+// a process born after the session joined). The session of a forked child that has not run yet has a byte of the memory
+// file instead, and no pid (fork_session.cc). A stopped process is alive. A closed socket proves nothing.
 #pragma once
 
 #include "shm/ids.h"

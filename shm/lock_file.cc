@@ -55,4 +55,19 @@ bool is_in_use_elsewhere(int fd) {
   return false;
 }
 
+bool byte_is_locked_by_anyone(int fd, std::uint64_t byte) {
+  struct flock request;
+  return !control(fd, F_OFD_GETLK, F_WRLCK, byte, request) || request.l_type != F_UNLCK;
+}
+
+bool try_lock_open_file(int fd, std::uint64_t byte) {
+  struct flock request;
+  return control(fd, F_OFD_SETLK, F_WRLCK, byte, request);
+}
+
+void unlock_open_file(int fd, std::uint64_t byte) {
+  struct flock request;
+  control(fd, F_OFD_SETLK, F_UNLCK, byte, request);
+}
+
 }  // namespace commonhold::shm

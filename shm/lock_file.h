@@ -19,4 +19,12 @@ bool any_byte_is_locked(int fd, std::uint64_t first, std::uint64_t count);
 // waits until this returns.
 bool is_in_use_elsewhere(int fd);
 
+// True when anybody holds the byte in another way than through this descriptor's open file, this process included.
+bool byte_is_locked_by_anyone(int fd, std::uint64_t byte);
+
+// Locks that belong to the open file: they last until every descriptor for it is closed, and forked children have them
+// too.
+bool try_lock_open_file(int fd, std::uint64_t byte);
+void unlock_open_file(int fd, std::uint64_t byte);
+
 }  // namespace commonhold::shm

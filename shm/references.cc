@@ -1,8 +1,12 @@
 #include "shm/references.h"
 
+#include <errno.h>
+#include <fcntl.h>
+
 #include <cstddef>
 
 #include "shm/extents.h"
+#include "shm/in_flight.h"
 #include "shm/object_table.h"
 #include "shm/sweep_word.h"
 #include "shm/thread_context.h"
@@ -18,14 +22,17 @@ constexpr Offset first_page_of(Word references) {
 }
 
 bool is_page_of(const Segment& segment, SessionIndex session, Offset page) {
+  if (page == own_page(segment, session)) return true;
   return page % sizeof(ReferencePage) == 0 && segment.holds(page, sizeof(ReferencePage)) &&
          chunk_owner(segment, page) == reference_owner(session);
 }
 
-// Calls visit(page offset, page) along a session's chain until it returns true; true when it did. Ends at a
+// Calls visit(page offset, page) for a session's own page and along its chain until it returns true; true when it did. Ends at a
 // page that is no longer the session's (it ended meanwhile) and cannot be caught in a circle.
 template <typename Visit>
 bool visit_pages(const Segment& segment, SessionIndex session, Visit&& visit) {
+  const Offset own = own_page(segment, session);
+  if (visit(own, *segment.at<ReferencePage>(own))) return true;
   Offset page = first_page_of(segment.session(index_of(session)).references.load(std::memory_order_acquire));
   for (std::uint64_t steps = 0; page != 0 && steps < kMaxObjects; ++steps) {
     if (!is_page_of(segment, session, page)) return false;
@@ -73,38 +80,38 @@ Offset take_cell(ReferencePage& page, Offset page_at, Word id) {
   return 0;
 }
 
-// Takes a page, with the cell for `id` in it, and puts it first in the chain.
-Status add_page(ThreadContext& me, SessionIndex session, Word id, Offset& cell) {
-  Segment& segment = me.segment();
+// REQUIRES: the page belongs to the session and is not linked.
+void link_page(Segment& segment, SessionIndex session, Offset page_at) {
   AtomicWord& references = segment.session(index_of(session)).references;
-  references.fetch_or(kMayOwnPages);  // before the page is taken: a death in between leaves pages to look for
-  Offset page_at = 0;
-  Status status = take_chunk(me, reference_owner(session), sizeof(ReferencePage), page_at);
-  if (status != Status::kOk) return status;
   auto& page = *segment.at<ReferencePage>(page_at);
-  for (auto& other : page.cells) other.store(0, std::memory_order_relaxed);
-  page.cells[0].store(id, std::memory_order_relaxed);
+  for (auto& cell : page.cells) cell.store(0, std::memory_order_relaxed);
   Word first = references.load(std::memory_order_relaxed);
   do {
     page.next.store(first_page_of(first), std::memory_order_relaxed);
   } while (!references.compare_exchange_weak(first, page_at | kMayOwnPages));
-  last_page = page_at;
-  cell = page_at + offsetof(ReferencePage, cells);
-  return Status::kOk;
 }
 
-Status store_cell(ThreadContext& me, SessionIndex session, Word id, Offset& cell) {
-  Segment& segment = me.segment();
+// False: the session's pages are full.
+bool store_cell(const Segment& segment, SessionIndex session, Word id, Offset& cell) {
   if (last_page != 0 && is_page_of(segment, session, last_page)) {
     cell = take_cell(*segment.at<ReferencePage>(last_page), last_page, id);
-    if (cell != 0) return Status::kOk;
+    if (cell != 0) return true;
   }
-  bool found = visit_pages(segment, session, [&](Offset page_at, ReferencePage& page) {
+  return visit_pages(segment, session, [&](Offset page_at, ReferencePage& page) {
     cell = take_cell(page, page_at, id);
     if (cell != 0) last_page = page_at;
     return cell != 0;
   });
-  return found ? Status::kOk : add_page(me, session, id, cell);
+}
+
+// A page of `pages` that still is the session's: they went if the session dropped all that it had.
+bool take_spare(const Segment& segment, SessionIndex session, std::vector<Offset>& pages, Offset& page) {
+  while (!pages.empty()) {
+    page = pages.back();
+    pages.pop_back();
+    if (is_page_of(segment, session, page)) return true;
+  }
+  return false;
 }
 
 AtomicWord* find_cell(Segment& segment, SessionIndex session, Word id, Offset hint) {
@@ -129,10 +136,12 @@ bool is_there(const Segment& segment, ObjectId id) {
   return object_is_live(state) && object_generation(state) == id.generation;
 }
 
-// True when the cell that this process has stored for the object counts; false when the object is gone. Each further
-// round needs another step of the sweep: nobody waits here for a server that was stopped or died. See sweep.h.
-// REQUIRES: is_there() was true; the cell was stored before.
-bool reference_counts(const Segment& segment, ObjectId id) {
+}  // namespace
+
+// Each further round needs another step of the sweep: nobody waits here for a server that was stopped or died. See
+// sweep.h.
+bool confirm_reference(const Segment& segment, ObjectId id) {
+  if (!is_there(segment, id)) return false;
   AtomicWord& sweep = segment.header().sweep;
   const AtomicWord& state_word = object_record(segment, id.index).state;
   for (;;) {
@@ -158,22 +167,101 @@ bool reference_counts(const Segment& segment, ObjectId id) {
   }
 }
 
-}  // namespace
+bool back_references(const Segment& segment, SessionIndex session) {
+  if (index_of(session) + 1 < kPagesBackedAtFirst) return true;
+  const Offset page = own_page(segment, session) / kPage * kPage;
+  int error;
+  do {
+    error = posix_fallocate(segment.memory_fd(), static_cast<off_t>(page), kPage);
+  } while (error == EINTR);
+  return error == 0;
+}
 
-Status add_reference(Segment& segment, ObjectId id, Offset* cell) {
-  ThreadContext* me = segment.here();
-  if (me == nullptr) return segment.join_failure();
+bool has_references(const Segment& segment, SessionIndex session) {
+  return visit_pages(segment, session, [](Offset, ReferencePage& page) {
+    for (auto& cell : page.cells) {
+      if (cell.load(std::memory_order_relaxed) != 0) return true;
+    }
+    return false;
+  });
+}
+
+std::size_t pages_for_copy(const Segment& segment, SessionIndex session) {
+  if (segment.session(index_of(session)).references.load(std::memory_order_relaxed) == 0) return 0;
+  std::size_t count = 0;
+  visit_references(segment, session, [&](ObjectId) { ++count; });
+  return count <= kCellsPerPage ? 0 : (count - 1) / kCellsPerPage;
+}
+
+Status take_reference_page(ThreadContext& me, Deadline deadline, Offset& page) {
+  const SessionIndex session = me.segment().session_index();
+  // Before the page is taken: a death in between leaves pages to look for.
+  me.segment().session(index_of(session)).references.fetch_or(kMayOwnPages);
+  return take_chunk_in_time(me, reference_owner(session), sizeof(ReferencePage), deadline, page);
+}
+
+bool copy_references(Segment& segment, SessionIndex from, SessionIndex to, std::vector<Offset>& pages) {
+  Offset page_at = own_page(segment, to);
+  std::uint32_t used = 0;
+  bool fits = true;
+  visit_references(segment, from, [&](ObjectId id) {
+    if (used == kCellsPerPage && fits) {
+      fits = take_spare(segment, from, pages, page_at);
+      if (!fits) return;
+      segment.session(index_of(to)).references.fetch_or(kMayOwnPages);
+      pass_chunk(segment, page_at, reference_owner(to));
+      link_page(segment, to, page_at);
+      used = 0;
+    }
+    if (fits) segment.at<ReferencePage>(page_at)->cells[used++].store(id.word(), std::memory_order_seq_cst);
+  });
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  // SYNC POINT: epoch: a sweep that begins later sees the copies.
+  if (sweep_phase(segment.header().sweep.load(std::memory_order_seq_cst)) == SweepPhase::kIdle) return fits;
+  visit_references(segment, to, [&](ObjectId id) { (void)confirm_reference(segment, id); });
+  return fits;
+}
+
+void clear_references(Segment& segment, SessionIndex session) {
+  for (auto& cell : segment.at<ReferencePage>(own_page(segment, session))->cells) {
+    cell.store(0, std::memory_order_relaxed);
+  }
+  segment.session(index_of(session)).references.store(0, std::memory_order_relaxed);
+}
+
+Status try_add_reference(Segment& segment, ObjectId id, Offset* cell) {
+  if (!segment.joined()) return segment.join_failure();
   if (!is_there(segment, id)) return Status::kGone;
   Offset at = 0;
-  Status status = store_cell(*me, segment.session_index(), id.word(), at);
-  if (status != Status::kOk) return status;
+  if (!store_cell(segment, segment.session_index(), id.word(), at)) return Status::kRetry;
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (!reference_counts(segment, id)) {
+  if (!confirm_reference(segment, id)) {
     segment.at<AtomicWord>(at)->store(0);
     return Status::kGone;
   }
   if (cell != nullptr) *cell = at;
   return Status::kOk;
+}
+
+Status add_reference_page(Segment& segment) {
+  ThreadContext* me = segment.here();
+  if (me == nullptr) return segment.join_failure();
+  Offset page = 0;
+  const Status status = take_reference_page(*me, Deadline::never(), page);
+  if (status != Status::kOk) return status;
+  link_page(segment, segment.session_index(), page);
+  last_page = page;
+  return Status::kOk;
+}
+
+Status add_reference(Segment& segment, ObjectId id, Offset* cell) {
+  if (segment.here() == nullptr) return segment.join_failure();
+  for (;;) {
+    Status status = try_add_reference(segment, id, cell);
+    if (status != Status::kRetry) return status;
+    status = add_reference_page(segment);  // which others may fill at once
+    if (status != Status::kOk) return status;
+  }
 }
 
 void drop_reference(Segment& segment, ObjectId id, Offset cell) {
@@ -187,12 +275,13 @@ void drop_reference(Segment& segment, ObjectId id, Offset cell) {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   // What has a name stays anyhow. SYNC POINT: unnamed.
   const ObjectRecord& record = object_record(segment, id.index);
-  if ((load_word(record.name) & 0xff) == 0) segment.ring_bell();
+  if ((load_word(record.name) & 0xff) == 0) segment.note_garbage();
 }
 
 void mark_referred(const Segment& segment, std::vector<bool>& referred) {
   auto count = static_cast<std::uint32_t>(segment.header().objects_committed.load(std::memory_order_acquire));
   if (referred.size() < count) referred.resize(count);
+  mark_in_flight(segment, referred);
   visit_sessions(segment, [&](SessionIndex session) {
     visit_references(segment, session, [&](ObjectId id) {
       if (id.index >= referred.size() || id.index >= count) return;
@@ -237,6 +326,9 @@ std::vector<std::uint32_t> count_all_references(const Segment& segment) {
 void drop_all_references(ThreadContext& me, SessionIndex session) {
   Segment& segment = me.segment();
   AtomicWord& references = segment.session(index_of(session)).references;
+  for (auto& cell : segment.at<ReferencePage>(own_page(segment, session))->cells) {
+    if (cell.load(std::memory_order_relaxed) != 0) cell.store(0, std::memory_order_release);
+  }
   if (references.load(std::memory_order_acquire) == 0) return;
   // Unlinked first, so that nobody walks pages that are being given back; the mark goes when all are back.
   references.store(kMayOwnPages, std::memory_order_release);

@@ -10,6 +10,7 @@
 #include "shm/liveness.h"
 #include "shm/lock_file.h"
 #include "shm/recovery.h"
+#include "shm/references.h"
 
 namespace commonhold::shm {
 
@@ -46,15 +47,19 @@ void raise_to(AtomicWord& mark, Word least) {
   }
 }
 
-void write_identity(SessionRecord& record) {
-  record.pid.store(static_cast<Word>(getpid()), std::memory_order_relaxed);
+void write_process(SessionRecord& record) {
   record.pid_space.store(own_pid_space(), std::memory_order_relaxed);
   record.joined_ns.store(boot_clock_ns(), std::memory_order_relaxed);
-  record.references.store(0, std::memory_order_relaxed);
-  for (AtomicWord& noted : record.semaphores) noted.store(0, std::memory_order_relaxed);
   char title[sizeof record.title] = {};
   std::string(program_invocation_short_name).copy(title, sizeof title - 1);
   write_words(record.title, title, sizeof title);
+  record.pid.store(static_cast<Word>(getpid()), std::memory_order_release);
+}
+
+void write_identity(SessionRecord& record) {
+  record.references.store(0, std::memory_order_relaxed);
+  for (AtomicWord& noted : record.semaphores) noted.store(0, std::memory_order_relaxed);
+  write_process(record);
 }
 
 ReservedSession::ReservedSession(Segment& segment, bool is_server) : segment_(segment) {
@@ -111,6 +116,7 @@ bool ReservedSession::claim_record(std::uint32_t index, bool& was_used) {
     // The generation differs, so whoever had the proof of the predecessor's death before we had the byte fails.
     return is_abandoned(segment_, index, state) && record.state.compare_exchange_strong(state, live_after(state));
   }
+  clear_references(segment_, SessionIndex{index});
   write_identity(record);
   raise_to(segment_.header().sessions_used, index + 1);
   record.state.store(live_after(state), std::memory_order_release);

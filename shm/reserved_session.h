@@ -61,7 +61,10 @@ class ReservedSession {
   bool holds_byte_ = false, kept_ = false;
 };
 
-// Writes who this process is. REQUIRES: the caller holds the record's byte, and its state is free or was taken over.
+// Writes which process this is, its pid last.
+void write_process(SessionRecord& record);
+
+// The same for a new session. REQUIRES: the caller holds the record's byte, and its state is free or was taken over.
 void write_identity(SessionRecord& record);
 
 // At least: a mark of how far a table is in use.

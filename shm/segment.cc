@@ -45,7 +45,7 @@ constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 40;
 std::uint64_t tables_end(std::uint64_t max_extents, SegmentHeader& header) {
   header.sessions_at = kPage;
   header.threads_at = header.sessions_at + sizeof(SessionRecord) * kMaxSessions;
-  header.objects_at = header.threads_at + sizeof(ThreadRecord) * kMaxThreads;
+  header.objects_at = header.threads_at + sizeof(ThreadRecord) * kMaxThreads + kReferencePagesBytes;
   header.extents_at = header.objects_at + sizeof(ObjectRecord) * std::uint64_t{kMaxObjects};
   header.granules_at = header.extents_at + round_up(max_extents * sizeof(Word), kPage);
   return round_up(header.granules_at + max_extents * kGranulesPerExtent * sizeof(std::uint32_t), kExtent);
@@ -67,6 +67,10 @@ std::uint64_t default_limit(std::uint64_t file_system_bytes) {
   const std::uint64_t taken = used_pages * kPage + tables_bytes(space.rlim_cur / kExtent);
   const std::uint64_t room = space.rlim_cur > taken ? space.rlim_cur - taken : 0;
   return std::min(limit, std::max(room / 4, kExtent));
+}
+
+std::uint64_t eagerly_backed(const SegmentHeader& header) {
+  return header.objects_at - kReferencePagesBytes + kPagesBackedAtFirst * kReferencePageBytes;
 }
 
 void make_folder(const std::string& folder) {
@@ -117,6 +121,7 @@ std::uint32_t layout_hash() {
                                  kMaxSessions,
                                  kMaxThreads,
                                  kMaxObjects,
+                                 kReferencePagesBytes,
                                  kAnnouncements,
                                  *reinterpret_cast<const std::uint8_t*>(&one)};
   std::uint64_t hash = 0xcbf29ce484222325;
@@ -186,7 +191,7 @@ std::shared_ptr<Segment> Segment::create(const CreateOptions& options) {
   int error = 0;
   if (pwrite(fd.get(), static_cast<void*>(&header), sizeof header, 0) != sizeof header) error = errno;
   if (error == 0 && ftruncate(fd.get(), static_cast<off_t>(header.total_bytes)) != 0) error = errno;
-  if (error == 0) error = posix_fallocate(fd.get(), 0, static_cast<off_t>(header.objects_at));
+  if (error == 0) error = posix_fallocate(fd.get(), 0, static_cast<off_t>(eagerly_backed(header)));
   // The bell before the segment has its name: who finds a segment finds all of it.
   if (error == 0 && mkfifoat(folder.fd(), "bell", 0600) != 0 && errno != EEXIST) error = errno;
   // link() and not rename(): it fails when somebody else was first.

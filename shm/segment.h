@@ -148,6 +148,25 @@ class Segment : public std::enable_shared_from_this<Segment> {
   // permits that the process holds are used up, as by any end in order.
   void leave_at_end();
 
+  // ---- forks (fork_session.cc), in this order; the registry's handlers call them
+
+  // Takes memory for the child's references. REQUIRES: the registry's mutex is not held. It may wait, for short.
+  void reserve_for_child();
+  // REQUIRES, of these: the registry's mutex is held. They wait for nobody.
+  void prepare_child();
+  void after_fork_in_parent();
+  // True when the child refers to all that its parent referred to.
+  bool after_fork_in_child();
+  // The process (SegmentRegistry::generation) that noted the first of the references that this session has: a child's
+  // may be its parent's.
+  unsigned references_since() const { return references_since_.load(std::memory_order_relaxed); }
+
+  // Says that something may be destroyed now. Otherwise as ring_bell().
+  void note_garbage() const {
+    header().garbage_noted.fetch_add(1, std::memory_order_relaxed);
+    ring_bell();
+  }
+
   // Wakes the server's housekeeper. Never blocks; one system call.
   void ring_bell() const;
 
@@ -171,6 +190,7 @@ class Segment : public std::enable_shared_from_this<Segment> {
                                                std::uint32_t from);
   template <typename Attempt>
   auto retry_after_recovery(Attempt&& attempt);
+  bool claim_record_for_child(int fd, std::uint32_t& index) const;
 
   struct Mapping;  // Boost.Interprocess stays in segment.cc
   std::unique_ptr<Mapping> mapping_;
@@ -188,6 +208,10 @@ class Segment : public std::enable_shared_from_this<Segment> {
   std::atomic<Status> join_failure_{Status::kOk};
   std::mutex join_mutex_;
   std::mutex reserved_mutex_;  // one thread at a time recovers in the name of a reserved session
+  std::atomic<unsigned> references_since_{0};
+  std::vector<Offset> spare_pages_;       // reference pages for a forked child; guarded by the registry's mutex
+  int child_fd_ = -1;                     // while a fork is under way
+  std::uint32_t child_index_ = 0;         // likewise
   // Guarded by the registry's mutex: the contexts of this process's threads, and the slots of those that could not be
   // recovered. The second has room for all of the first.
   std::vector<ThreadContext*> contexts_;

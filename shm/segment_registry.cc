@@ -50,26 +50,52 @@ bool SegmentRegistry::empty() {
   return entries_.empty();
 }
 
+namespace {
+constinit thread_local bool is_ready_for_fork = false;
+}
+
+void SegmentRegistry::get_ready_for_fork() {
+  is_ready_for_fork = true;
+  std::vector<std::shared_ptr<Segment>> segments;
+  {
+    std::lock_guard guard(mutex);
+    for (const Entry& entry : entries_) {
+      if (auto segment = entry.owner.lock()) segments.push_back(std::move(segment));
+    }
+  }
+  for (const auto& segment : segments) segment->reserve_for_child();
+}
+
 void SegmentRegistry::before_fork() {
+  if (!is_ready_for_fork) instance().get_ready_for_fork();
+  is_ready_for_fork = false;
   instance().mutex.lock();
+  for (const Entry& entry : instance().entries_) {
+    if (!entry.owner.expired()) entry.segment->prepare_child();
+  }
 }
 
 void SegmentRegistry::after_fork_in_parent() {
+  for (const Entry& entry : instance().entries_) entry.segment->after_fork_in_parent();
   instance().mutex.unlock();
 }
 
-// The child owns nothing of its parent's: sessions, slots and locks stay the parent's.
+// The child owns nothing of its parent's: sessions, slots and locks stay the parent's. What the parent referred to, the
+// child refers to in a session of its own.
 void SegmentRegistry::after_fork_in_child() {
   take_part_in_forked_child();
   auto& registry = instance();
+  ++registry.generation_;
   new (&registry.opening) std::mutex;  // as join_mutex_ below
   // Those that a thread was closing, which is not in the child, will never be closed here.
   std::erase_if(registry.entries_, [](const Entry& entry) { return entry.owner.expired(); });
   for (auto& entry : registry.entries_) {
     Segment& segment = *entry.segment;
-    segment.session_.store(0, std::memory_order_relaxed);
     segment.reserved_.store(0, std::memory_order_relaxed);
     segment.serves_.store(false, std::memory_order_relaxed);
+    if (!segment.after_fork_in_child()) {
+      segment.references_since_.store(registry.generation_, std::memory_order_relaxed);
+    }
     new (&segment.join_mutex_) std::mutex;  // a thread that is not in the child may have held it
     new (&segment.reserved_mutex_) std::mutex;
     for (ThreadContext* context : segment.contexts_) {

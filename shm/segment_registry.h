@@ -24,6 +24,12 @@ class SegmentRegistry {
   // True when this process has no segment mapped.
   bool empty();
 
+  // 1 in the first process; a forked child has one more than its parent.
+  unsigned generation() const { return generation_; }
+
+  // Before a fork, and before anybody takes mutexes for it: what may have to wait for another process.
+  void get_ready_for_fork();
+
   // Held from the look for a mapping to the noting of a new one: two threads do not map one file twice.
   std::mutex opening;
 
@@ -42,6 +48,7 @@ class SegmentRegistry {
     std::weak_ptr<Segment> owner;
   };
   std::vector<Entry> entries_;
+  unsigned generation_ = 1;
 };
 
 }  // namespace commonhold::shm

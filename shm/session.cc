@@ -138,12 +138,16 @@ bool Segment::join_free_record() {
     Word state = record.state.load(std::memory_order_acquire);
     if (static_cast<SessionState>(state & 0xff) != SessionState::kFree) continue;
     if (!try_lock_byte(lock_fd_, kSessionByte + index)) continue;
+    // SYNC POINT: record taken: paired with claim_record_for_child().
+    const bool for_a_child = byte_is_locked(memory_fd_, kSessionByte + index);
     state = record.state.load(std::memory_order_acquire);
-    if (static_cast<SessionState>(state & 0xff) != SessionState::kFree) {
+    if (for_a_child || static_cast<SessionState>(state & 0xff) != SessionState::kFree ||
+        !back_references(*this, SessionIndex{index})) {
       unlock_byte(lock_fd_, kSessionByte + index);
       continue;
     }
     // The byte is ours: nobody else writes the record until the state is live.
+    clear_references(*this, SessionIndex{index});
     write_identity(record);
     raise_to(header().sessions_used, index + 1);
     Word generation = (state >> 32) + 1;
@@ -278,6 +282,7 @@ void Segment::leave() {
       context->segment_.store(nullptr, std::memory_order_relaxed);
     }
     contexts_.clear();
+    spare_pages_.clear();
   }
   SessionRecord& record = session(index_of(own));
   const bool used_semaphores = record.semaphores[0].load(std::memory_order_relaxed) != 0;

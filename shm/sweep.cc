@@ -1,9 +1,12 @@
 #include "shm/sweep.h"
 
+#include <atomic>
 #include <chrono>
 #include <new>
+#include <thread>
 #include <vector>
 
+#include "shm/in_flight.h"
 #include "shm/object_table.h"
 #include "shm/object_types.h"
 #include "shm/references.h"
@@ -16,6 +19,8 @@ namespace {
 // How long a container's lock is waited for. A process that was stopped in the middle of a change holds up the
 // destroying of objects, not the server.
 constexpr std::chrono::milliseconds kContainerTimeout{20};
+
+constexpr std::chrono::microseconds kSweepPause{200};
 
 // How often a sweep begins anew because somebody took a reference to what it had condemned.
 constexpr int kMostEpochs = 16;
@@ -230,15 +235,21 @@ class Sweep {
 int sweep_unreferred_objects(ThreadContext& me, std::span<const ObjectId> held, bool* unfinished) {
   bool gave_up = false;
   int destroyed = 0;
+  SegmentHeader& header = me.segment().header();
+  const Word noted = header.garbage_noted.load(std::memory_order_acquire);
   try {
     // Nothing is left to finish but by a sweep that ran out of memory.
     if (sweep_phase(me.segment().header().sweep.load(std::memory_order_relaxed)) == SweepPhase::kCommitted) {
       finish_sweep(me);
     }
+    free_expired_flights(me.segment());
     destroyed = Sweep(me, held).run(gave_up);
   } catch (const std::bad_alloc&) {
     gave_up = true;  // its epoch is ended by the next one
   }
+  // What the destroyed ones kept may be destroyed next.
+  if (destroyed != 0) header.garbage_noted.fetch_add(1, std::memory_order_relaxed);
+  if (!gave_up) header.garbage_swept.store(noted, std::memory_order_release);
   if (unfinished != nullptr) *unfinished = gave_up;
   return destroyed;
 }
@@ -262,6 +273,25 @@ void finish_sweep(ThreadContext& me) {
     }
   }
   end_epoch(segment);
+}
+
+bool await_sweep(ThreadContext& me, Deadline deadline) {
+  const Segment& segment = me.segment();
+  SegmentHeader& header = segment.header();
+  const Word noted = header.garbage_noted.load(std::memory_order_relaxed);
+  auto is_swept = [&] {
+    return static_cast<std::int64_t>(header.garbage_swept.load(std::memory_order_acquire) - noted) >= 0;
+  };
+  // Once in vain is enough: the server is stopped or dead, or something keeps it from a decision.
+  static std::atomic<Word> in_vain{~Word{0}};
+  if (is_swept() || in_vain.load(std::memory_order_relaxed) == noted) return false;
+  if (header.server_session.load(std::memory_order_relaxed) == 0) return false;
+  while (!is_swept()) {
+    if (deadline.passed()) return in_vain.store(noted, std::memory_order_relaxed), false;
+    if (header.memory_wanted.exchange(1, std::memory_order_relaxed) == 0) segment.ring_bell();
+    std::this_thread::sleep_for(kSweepPause);
+  }
+  return true;
 }
 
 void count_links(ThreadContext& me) {

@@ -1,7 +1,7 @@
 // Destroying what nobody can reach: the one garbage collection of a segment, by the server alone.
 //
-// An object is kept by its name, by a session's reference (references.h), by a hold of the server, or by a link in an
-// item of an object that is kept. Nothing is counted: what is kept is found by looking, so no death can leave a count
+// An object is kept by its name, by a session's reference (references.h) or one in flight (in_flight.h), by a hold of the
+// server, or by a link in an item of an object that is kept. Nothing is counted: what is kept is found by looking, so no death can leave a count
 // that is wrong, and objects that refer to each other in a cycle go like all others.
 //
 //   mark      sessions, holds and names, and from them along the links of containers
@@ -38,6 +38,7 @@
 
 #include <span>
 
+#include "shm/deadline.h"
 #include "shm/ids.h"
 #include "shm/thread_context.h"
 
@@ -48,6 +49,10 @@ namespace commonhold::shm {
 // all the time, or this process has no memory. REQUIRES: only the server calls, and creates, names and adds to `held`
 // nothing meanwhile.
 int sweep_unreferred_objects(ThreadContext& me, std::span<const ObjectId> held = {}, bool* unfinished = nullptr);
+
+// For who is short of memory: waits until the sweep has seen all that may be destroyed, at most until then and as long
+// as there is a server. False: there is nothing to wait for, or not in time.
+bool await_sweep(ThreadContext& me, Deadline deadline);
 
 // Ends the epoch that a dead server left. Gives back the memory of records that are not live, whoever left them, and of
 // those that were never made. The server calls it when it adopts a segment, before anything else changes a record.

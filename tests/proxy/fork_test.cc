@@ -1,6 +1,7 @@
 // Proxies on both sides of a fork, while other threads are at work.
 #include <commonhold/commonhold.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -53,61 +54,70 @@ TEST_CASE("children of children share as well") {
   CHECK(number == 3);
 }
 
-TEST_CASE("a child keeps what its parent lets go of, once it has used any shared object") {
+TEST_CASE("a child keeps what its parent lets go of, also before the child's first use of anything") {
   ManagerHome home;
   Manager manager;
-  auto ready = manager.value(0);
-  auto counts = std::make_unique<Dict<std::string, std::int64_t>>(manager.dict<std::string, std::int64_t>({{"a", 1}}));
-  Process child([&] {
-    ready = 1;  // notes references to all that was inherited
-    ready.wait(1);
-    if (counts->at("a") != 1) _exit(1);
-    (*counts)["a"] = 2;
-    if (counts->at("a") != 2) _exit(1);
-  });
-  child.start();
-  ready.wait(0);
-  counts.reset();
-  std::this_thread::sleep_for(50ms);
-  CHECK(manager.objects().size() == 2);
-  ready = 2;
-  child.join();
-  CHECK(child.exitcode() == 0);
-  CHECK(eventually([&] { return manager.objects().size() == 1; }));
-}
-
-TEST_CASE("an object that vanished between the fork and its first use is gone, every time") {
-  ManagerHome home;
-  Manager manager;
-  auto kept = manager.value(0);
   auto counts = std::make_unique<Dict<std::string, std::int64_t>>(manager.dict<std::string, std::int64_t>({{"a", 1}}));
   int ends[2];
   REQUIRE(pipe(ends) == 0);
   Process child([&] {
     char byte;
     if (read(ends[0], &byte, 1) != 1) _exit(9);
+    if (counts->at("a") != 1) _exit(1);
+    (*counts)["a"] = 2;
+    if (counts->at("a") != 2) _exit(2);
+  });
+  child.start();
+  counts.reset();
+  auto other = manager.dict<std::string, std::int64_t>({{"a", 7}});  // a sweep
+  std::this_thread::sleep_for(50ms);
+  CHECK(manager.objects().size() == 2);
+  REQUIRE(write(ends[1], "x", 1) == 1);
+  child.join();
+  CHECK(child.exitcode() == 0);
+  CHECK(other.at("a") == 7);
+  CHECK(eventually([&] { return manager.objects().size() == 1; }));
+  close(ends[0]);
+  close(ends[1]);
+}
+
+TEST_CASE(
+    "a fork without a descriptor to spare succeeds; what vanishes before the child's first use is gone, every time") {
+  ManagerHome home;
+  Manager manager;
+  auto kept = manager.value(0);
+  auto counts = std::make_unique<Dict<std::string, std::int64_t>>(manager.dict<std::string, std::int64_t>({{"a", 1}}));
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  rlimit before{};
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit none{0, before.rlim_max};
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+  const pid_t child = spawn([&] {
+    setrlimit(RLIMIT_NOFILE, &before);
+    char byte;
+    if (read(ends[0], &byte, 1) != 1) throw std::runtime_error("reading the pipe");
     for (int i = 0; i < 2; ++i) {
       try {
         counts->put("a", 2);
-        _exit(2);
+        throw std::runtime_error("it was put");
       } catch (const ObjectGone&) {
       }
       try {
         (void)counts->find("a");
-        _exit(3);
+        throw std::runtime_error("it was found");
       } catch (const ObjectGone&) {
       }
       ++kept;
     }
   });
-  child.start();
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
   counts.reset();
   REQUIRE(eventually([&] { return manager.objects().size() == 1; }));
   // Its memory is somebody else's by now.
   auto other = manager.dict<std::string, std::int64_t>({{"a", 7}});
   REQUIRE(write(ends[1], "x", 1) == 1);
-  child.join();
-  CHECK(child.exitcode() == 0);
+  CHECK(wait_for(child) == 0);
   CHECK(kept == 2);
   CHECK(other.at("a") == 7);
   close(ends[0]);

@@ -41,6 +41,7 @@ KillStage::KillStage(std::uint64_t extents, std::uint64_t committed) : segment(k
   cover(0, shm::kPage);
   cover(header.sessions_at, kSlotsInImage * sizeof(shm::SessionRecord));
   cover(header.threads_at, kSlotsInImage * sizeof(shm::ThreadRecord));
+  cover(shm::flight_page(*segment), kSlotsInImage * shm::kReferencePageBytes);
   cover(header.objects_at, shm::kExtent);
   cover(header.extents_at, extents * sizeof(shm::Word));
   cover(header.granules_at, extents * shm::kGranulesPerExtent * sizeof(std::uint32_t));

@@ -6,6 +6,7 @@
 
 #include "shm/layout.h"
 #include "shm/object_table.h"
+#include "shm/references.h"
 #include "shm/segment.h"
 #include "support/shared_image.h"
 
@@ -19,7 +20,10 @@ inline std::vector<MemoryRange> backed_ranges(const shm::Segment& segment) {
   const shm::SegmentHeader& header = segment.header();
   const std::size_t objects_end = header.objects_at + header.objects_committed.load() * sizeof(shm::ObjectRecord);
   const std::size_t extents_end = header.data_at + header.committed_extents.load() * shm::kExtent;
-  return {{segment.base(), (objects_end + kPageBytes - 1) / kPageBytes * kPageBytes},
+  const std::size_t pages_end = shm::flight_page(segment) + shm::kPagesBackedAtFirst * shm::kReferencePageBytes;
+  return {{segment.base(), pages_end},
+          {segment.base() + header.objects_at,
+           (objects_end - header.objects_at + kPageBytes - 1) / kPageBytes * kPageBytes},
           {segment.base() + header.extents_at, extents_end - header.extents_at}};
 }
 

@@ -1,0 +1,121 @@
+#include "shm/in_flight.h"
+
+#include <time.h>
+
+#include <cstddef>
+
+#include "shm/extents.h"
+#include "shm/object_table.h"
+#include "shm/thread_context.h"
+
+namespace commonhold::shm {
+
+namespace {
+
+constexpr Word kLifetime = Word{3600} * 1'000'000'000;
+
+Word boot_clock_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<Word>(now.tv_sec) * 1'000'000'000 + static_cast<Word>(now.tv_nsec);
+}
+
+constexpr ChunkOwner kFlightOwner(kSystemObject, 0);
+
+bool is_flight_page(const Segment& segment, Offset page) {
+  return page == flight_page(segment) ||
+         (page % sizeof(ReferencePage) == 0 && segment.holds(page, sizeof(ReferencePage)) &&
+          chunk_owner(segment, page) == kFlightOwner);
+}
+
+FlightCell* cells_of(const Segment& segment, Offset page) {
+  return segment.at<FlightCell>(page + sizeof(Word));
+}
+
+// Calls visit(cell's offset, cell) until it returns true; true when it did.
+template <typename Visit>
+bool visit_flights(const Segment& segment, Visit&& visit) {
+  Offset page = flight_page(segment);
+  for (std::uint64_t steps = 0; page != 0 && steps < kMaxObjects && is_flight_page(segment, page); ++steps) {
+    FlightCell* cells = cells_of(segment, page);
+    for (std::uint32_t i = 0; i < kFlightsPerPage; ++i) {
+      if (visit(segment.offset_of(cells + i), cells[i])) return true;
+    }
+    page = segment.at<ReferencePage>(page)->next.load(std::memory_order_acquire);
+  }
+  return false;
+}
+
+// Another page behind the first one. A death before it is linked leaves a page that nobody uses.
+Status add_page(ThreadContext& me) {
+  Segment& segment = me.segment();
+  Offset page_at = 0;
+  const Status status = take_chunk(me, kFlightOwner, sizeof(ReferencePage), page_at);
+  if (status != Status::kOk) return status;
+  auto& page = *segment.at<ReferencePage>(page_at);
+  for (auto& word : page.cells) word.store(0, std::memory_order_relaxed);
+  AtomicWord& link = segment.at<ReferencePage>(flight_page(segment))->next;
+  Word first = link.load(std::memory_order_relaxed);
+  do {
+    page.next.store(first, std::memory_order_relaxed);
+  } while (!link.compare_exchange_weak(first, page_at));
+  return Status::kOk;
+}
+
+}  // namespace
+
+Status begin_flight(Segment& segment, ObjectId id, Flight& begun) {
+  ThreadContext* me = segment.here();
+  if (me == nullptr) return segment.join_failure();
+  for (;;) {
+    const Word expires = boot_clock_ns() + kLifetime;
+    const bool found = visit_flights(segment, [&](Offset at, FlightCell& cell) {
+      Word free = 0;
+      if (cell.expires.load(std::memory_order_relaxed) != 0) return false;
+      if (!cell.expires.compare_exchange_strong(free, expires)) return false;
+      Word none = 0;  // not so when this thread was stopped here until its own cell had expired
+      if (!cell.id.compare_exchange_strong(none, id.word())) return false;
+      begun = {at, expires};
+      return true;
+    });
+    if (found) break;
+    const Status status = add_page(*me);
+    if (status != Status::kOk) return status;
+  }
+  if (confirm_reference(segment, id)) return Status::kOk;
+  end_flight(segment, id, begun);
+  return Status::kGone;
+}
+
+void end_flight(Segment& segment, ObjectId id, const Flight& flight) {
+  (void)visit_flights(segment, [&](Offset at, FlightCell& cell) {
+    if (at != flight.cell) return false;
+    if (cell.expires.load(std::memory_order_acquire) != flight.expires) return true;
+    Word word = id.word(), expires = flight.expires;
+    if (cell.id.compare_exchange_strong(word, 0)) (void)cell.expires.compare_exchange_strong(expires, 0);
+    return true;
+  });
+}
+
+void mark_in_flight(const Segment& segment, std::vector<bool>& referred) {
+  (void)visit_flights(segment, [&](Offset, FlightCell& cell) {
+    const ObjectId id = ObjectId::from_word(cell.id.load(std::memory_order_seq_cst));
+    if (id.index == 0 || id.index >= referred.size()) return false;
+    const Word state = object_record(segment, id.index).state.load(std::memory_order_relaxed);
+    if (object_generation(state) == id.generation) referred[id.index] = true;
+    return false;
+  });
+}
+
+void free_expired_flights(const Segment& segment) {
+  const Word now = boot_clock_ns();
+  (void)visit_flights(segment, [&](Offset, FlightCell& cell) {
+    Word expires = cell.expires.load(std::memory_order_acquire);
+    if (expires == 0 || (expires > now && expires - now <= 2 * kLifetime)) return false;
+    Word id = cell.id.load(std::memory_order_acquire);
+    if (cell.id.compare_exchange_strong(id, 0)) (void)cell.expires.compare_exchange_strong(expires, 0);
+    return false;
+  });
+}
+
+}  // namespace commonhold::shm
