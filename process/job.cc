@@ -12,6 +12,8 @@ Job::Job(JobPlan plan, std::size_t chunks)
       chunks_(chunks),
       left_(chunks),
       kept_(std::move(plan.kept)),
+      arguments_(std::move(plan.objects)),
+      objects_(chunks),
       // NOLINTNEXTLINE(bugprone-throw-keyword-missing): kept until the results are asked for
       input_error_(std::move(plan.input_error)),
       when_done_(std::move(plan.when_done)) {}
@@ -23,6 +25,7 @@ bool Job::put(std::size_t chunk, Outcome outcome) {
   order_.push_back(chunk);
   if (outcome.ok()) {
     results_[chunk] = std::move(outcome.bytes);
+    objects_[chunk] = std::move(outcome.objects);
   } else {
     failures_.emplace_back(chunk, std::move(outcome));
   }
@@ -32,7 +35,9 @@ bool Job::put(std::size_t chunk, Outcome outcome) {
 
 void Job::finish() {
   if (when_done_) when_done_(*this);
+  std::vector<ObjectHandle> arguments;  // end without the mutex
   std::scoped_lock guard(mutex_);
+  arguments.swap(arguments_);
   when_done_ = nullptr;
   kept_ = nullptr;
   done_ = true;
@@ -69,6 +74,7 @@ const std::vector<std::string>& Job::results() const {
 }
 
 std::optional<std::string> Job::next(std::size_t place, bool any_order, std::int64_t wait, bool& failed) {
+  std::vector<ObjectHandle> given;  // ends without the mutex
   std::unique_lock guard(mutex_);
   if (place == chunks_ && input_error_ != nullptr) {
     failed = true;
@@ -84,6 +90,8 @@ std::optional<std::string> Job::next(std::size_t place, bool any_order, std::int
     failed = true;
     std::rethrow_exception(failure->second.exception());
   }
+  given.swap(objects_given_);
+  objects_given_ = std::move(objects_[chunk]);
   return std::move(results_[chunk]);  // given once
 }
 

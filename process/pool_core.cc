@@ -225,7 +225,28 @@ PoolCore::Worker* PoolCore::worker_of(std::uint64_t serial) {
   return found == workers_.end() ? nullptr : &*found;
 }
 
-void PoolCore::take(const std::string& message, Finished& finished) {
+namespace {
+
+// The shared objects among a message's results, whose tokens go off it. What is gone is found out by whoever reads them.
+std::vector<ObjectHandle> take_objects(std::string& message) {
+  std::vector<ObjectHandle> objects;
+  const std::uint64_t sent = head_of<ResultHead>(message).sent;
+  if (sent == 0 || sent > message.size() - sizeof(ResultHead)) return objects;
+  const std::string tokens = message.substr(message.size() - sent);
+  message.resize(message.size() - sent);
+  for (TaskReader in(tokens); !in.rest().empty();) {
+    const std::string_view token = in.sized();
+    try {
+      objects.push_back(attach_token(token, {}));
+    } catch (const Error&) {
+    }
+  }
+  return objects;
+}
+
+}  // namespace
+
+void PoolCore::take(const std::string& message, std::vector<ObjectHandle> objects, Finished& finished) {
   const auto head = head_of<ResultHead>(message);
   Worker* worker = worker_of(head.worker);
   const std::string_view rest = std::string_view(message).substr(sizeof head);
@@ -240,6 +261,7 @@ void PoolCore::take(const std::string& message, Finished& finished) {
       return break_down(std::move(outcome), finished);
     case ResultKind::kDone:
       outcome.bytes = rest;
+      outcome.objects = std::move(objects);
       break;
     case ResultKind::kFailed:
       outcome.failure = TaskFailure::from(rest);
@@ -284,9 +306,12 @@ void PoolCore::collect() {
     } catch (const Error&) {
       sound = false;
     }
+    std::vector<std::vector<ObjectHandle>> objects;
+    objects.reserve(messages.size());
+    for (std::string& message : messages) objects.push_back(take_objects(message));
     {
       std::scoped_lock guard(mutex_);
-      for (const std::string& message : messages) take(message, finished);
+      for (std::size_t i = 0; i < messages.size(); ++i) take(messages[i], std::move(objects[i]), finished);
       if (!sound) {
         // Its memory is corrupt or gone: nothing will ever come of any task.
         Outcome outcome;

@@ -71,7 +71,7 @@ class PoolCore {
   // REQUIRES, of the rest: mutex_ is held. Jobs whose last chunk came go into `finished`, for finish() without it.
   void start_worker(Worker& worker);
   void start_missing_workers();
-  void take(const std::string& message, Finished& finished);
+  void take(const std::string& message, std::vector<ObjectHandle> objects, Finished& finished);
   void worker_died(Worker& worker, Finished& finished);
   void take_back(Worker& worker, Finished& finished);
   void dispatch(Finished& finished);

@@ -65,6 +65,7 @@ void WorkerProcess::put(std::string message) const {
       if (first && message.size() > sizeof(ResultHead)) {
         auto head = head_of<ResultHead>(message);
         head.kind = ResultKind::kFailed;
+        head.sent = 0;
         message = message_of(head) + TaskFailure::of_current_exception().bytes();
       } else {
         std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -80,9 +81,14 @@ std::string WorkerProcess::result_of(std::string_view task) const {
   std::string message = announce(ResultKind::kDone);
   try {
     require_function(head.function);
-    TaskWriter out(message);
+    std::string sent;
+    TaskWriter out(message, sent);
     message.reserve(task.size());
     head.function(in, out);
+    auto result = head_of<ResultHead>(message);
+    result.sent = sent.size();
+    message.replace(0, sizeof result, message_of(result));
+    message += sent;
   } catch (const Exit&) {
     throw;
   } catch (...) {

@@ -33,6 +33,7 @@ struct ResultHead {
   std::uint64_t worker;  // its serial number
   std::uint64_t id;
   ResultKind kind;
+  std::uint64_t sent = 0;  // so many bytes at the end are the tokens of the results that are shared objects
 };
 
 template <typename Head>

@@ -1,18 +1,22 @@
-// Objects as text: "commonhold:1:<index>.<generation>:<nonce of the segment>:<folder>".
+// Objects as text: "commonhold:1:<index>.<generation>:<nonce of the segment>:<folder>"; in a message
+// "commonhold:2:<cell>.<expires>:<index>. ...", which names what keeps the object meanwhile (shm/in_flight.h).
 #include <fmt/format.h>
 
 #include <charconv>
+#include <optional>
 
 #include <commonhold/errors.h>
 
 #include "proxy/errors.h"
 #include "proxy/object.h"
+#include "shm/in_flight.h"
 
 namespace commonhold::detail {
 
 namespace {
 
 constexpr std::string_view kPrefix = "commonhold:1:";
+constexpr std::string_view kFlightPrefix = "commonhold:2:";
 
 // Takes a number and the character behind it off the front of `text`.
 template <typename Number>
@@ -24,6 +28,7 @@ bool take_number(std::string_view& text, Number& number, char behind, int base) 
 }
 
 struct Token {
+  std::optional<shm::Flight> flight;
   shm::ObjectId id;
   std::uint64_t nonce = 0;
   std::string folder;
@@ -32,8 +37,13 @@ struct Token {
 Token parse(std::string_view text) {
   Token token;
   std::string_view rest = text;
-  bool sound = rest.starts_with(kPrefix);
+  const bool flies = rest.starts_with(kFlightPrefix);
+  bool sound = flies || rest.starts_with(kPrefix);
   if (sound) rest.remove_prefix(kPrefix.size());
+  if (flies) {
+    shm::Flight& flight = token.flight.emplace();
+    sound = take_number(rest, flight.cell, '.', 16) && take_number(rest, flight.expires, ':', 16);
+  }
   sound = sound && take_number(rest, token.id.index, '.', 10) && take_number(rest, token.id.generation, ':', 10) &&
           take_number(rest, token.nonce, ':', 16) && rest.starts_with('/');
   if (!sound) {
@@ -48,12 +58,25 @@ const char* word_for(ObjectKind kind) {
   return shm::to_string(static_cast<shm::ObjectKind>(kind));
 }
 
+std::string names_of(const Object& object) {
+  return fmt::format("{}.{}:{:016x}:{}", object.id.index, object.id.generation, object.segment->header().nonce,
+                     object.segment->folder());
+}
+
 }  // namespace
 
 std::string token_of(Object& object) {
   check(object);
-  return fmt::format("{}{}.{}:{:016x}:{}", kPrefix, object.id.index, object.id.generation,
-                     object.segment->header().nonce, object.segment->folder());
+  return fmt::format("{}{}", kPrefix, names_of(object));
+}
+
+std::string token_in_flight(Object& object) {
+  check(object);
+  shm::Flight flight;
+  const shm::Status status = shm::begin_flight(*object.segment, object.id, flight);
+  if (status == shm::Status::kGone) throw_join_failure(*object.segment);
+  if (status != shm::Status::kOk) throw_status(status, object, "send");
+  return fmt::format("{}{:x}.{:x}:{}", kFlightPrefix, flight.cell, flight.expires, names_of(object));
 }
 
 ObjectHandle attach_token(std::string_view text, const ObjectRequest& request) {
@@ -73,15 +96,17 @@ ObjectHandle attach_token(std::string_view text, const ObjectRequest& request) {
                     "proxy until the other side has attached",
                     text));
   }
-  if (!matches(request, static_cast<ObjectKind>(info.kind), info.signature)) {
+  if (request.kind != ObjectKind::kNone && !matches(request, static_cast<ObjectKind>(info.kind), info.signature)) {
     throw TypeMismatch(fmt::format("the object of the token \"{}\" is a {} ({}); it was attached as a {} ({})", text,
                                    shm::to_string(info.kind), info.signature, word_for(request.kind),
                                    request.signature));
   }
   found.id = token.id;
-  found.kind = request.kind;
+  found.kind = static_cast<ObjectKind>(info.kind);
   found.signature = info.signature;
-  return ObjectHandle(find_or_add_object(found));
+  ObjectHandle handle(find_or_add_object(found));
+  if (token.flight) shm::end_flight(*found.segment, token.id, *token.flight);
+  return handle;
 }
 
 }  // namespace commonhold::detail

@@ -6,6 +6,9 @@
 //   pipe.first.send(41);
 //   pipe.first.recv<int>();                                      // 42
 //
+// A shared object that is sent lives until it is received, also when its sender has dropped it or died meanwhile: for an
+// hour at most. A message that nobody receives keeps its objects as long.
+//
 // Messages keep their borders, empty ones included, and arrive in order. send<T> and recv<T> take every type that a
 // shared object can hold (codec.h); send_bytes and recv_bytes are for bytes as they are.
 //
@@ -54,7 +57,7 @@ class Connection {
     if constexpr (std::is_same_v<T, Connection>) {
       send_connection(value);
     } else if constexpr (detail::IsProxy<T>) {
-      send_item(detail::Encoded<std::string>(value.token()).item());
+      send_item(detail::Encoded<std::string>(detail::token_in_flight(*detail::Access::handle(value))).item());
     } else if constexpr (std::is_convertible_v<const T&, std::string_view>) {
       send_item(detail::Encoded<std::string>(std::string_view(value)).item());
     } else {

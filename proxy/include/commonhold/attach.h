@@ -6,7 +6,8 @@
 //   // in another one, of the same user
 //   auto attached = commonhold::attach<Dict<std::string, std::int64_t>>(token);
 //
-// A token names one object for ever and keeps nothing alive: hold on to the proxy until the other side has attached.
+// A token names one object for ever and keeps nothing alive: hold on to the proxy until the other side has attached. (A
+// proxy that is sent through a Connection, or stored in another object, is kept by the message or by that object.)
 #pragma once
 
 #include <string_view>

@@ -110,7 +110,7 @@ std::function<void(const Job&)> callbacks_of(const Plan<V, E>& plan) {
 // The tasks of a map: chunks of `chunk` items, or about four for each worker.
 template <bool kStar, typename Function, typename Items>
 std::vector<std::string> chunks_of(const Function& function, Items& items, std::size_t chunk, std::size_t workers,
-                                   std::exception_ptr* input_error) {
+                                   std::exception_ptr* input_error, std::vector<ObjectHandle>& objects) {
   using T = Carried<std::ranges::range_value_t<Items>>;
   static_assert(kCanCarry<T>, "the items need a stored form (codec.h), or to be shared objects");
   std::vector<std::string> tasks;
@@ -118,7 +118,7 @@ std::vector<std::string> chunks_of(const Function& function, Items& items, std::
     if (chunk == 0) {
       std::vector<T> all;
       for (auto&& item : items) all.emplace_back(std::forward<decltype(item)>(item));
-      return chunks_of<kStar>(function, all, chunk, workers, input_error);
+      return chunks_of<kStar>(function, all, chunk, workers, input_error, objects);
     }
   } else {
     const std::size_t size = std::ranges::size(items);
@@ -136,9 +136,9 @@ std::vector<std::string> chunks_of(const Function& function, Items& items, std::
       const std::size_t before = tasks.back().size();
       try {
         if constexpr (std::is_same_v<std::remove_cvref_t<decltype(item)>, T>) {
-          TaskWriter(tasks.back()).template value<T>(item);
+          TaskWriter(tasks.back(), objects).template value<T>(item);
         } else {
-          TaskWriter(tasks.back()).template value<T>(T(item));
+          TaskWriter(tasks.back(), objects).template value<T>(T(item));
         }
       } catch (...) {
         tasks.back().resize(before);
@@ -168,9 +168,9 @@ auto Pool::apply_async(const GivenPlan& plan, const Function& function, Argument
   static_assert(detail::can_return<R>(), "the result needs a stored form (codec.h), or to be a shared object");
   using Packed = std::tuple<detail::Carried<Arguments>...>;
   std::string task = detail::task_for<F>(&detail::run_once<F, Packed>, function);
-  detail::TaskWriter out(task);
-  (out.value<detail::Carried<Arguments>>(arguments), ...);
   detail::JobPlan job;
+  detail::TaskWriter out(task, job.objects);
+  (out.value<detail::Carried<Arguments>>(arguments), ...);
   job.tasks.push_back(std::move(task));
   job.kept = detail::Callable<F>::keep(function);
   job.retries = plan.retries;
@@ -186,7 +186,7 @@ auto Pool::map_as(const GivenPlan& plan, const Function& function, Items& items,
   static_assert(detail::can_return<R>(), "the results need a stored form (codec.h), or to be shared objects");
   using Result = MapResult<R>;
   detail::JobPlan job;
-  job.tasks = detail::chunks_of<kStar, F>(function, items, chunk, processes(), nullptr);
+  job.tasks = detail::chunks_of<kStar, F>(function, items, chunk, processes(), nullptr, job.objects);
   job.kept = detail::Callable<F>::keep(function);
   job.retries = plan.retries;
   using Value = std::conditional_t<std::is_void_v<R>, void, decltype(std::declval<Result>().get())>;
@@ -202,7 +202,7 @@ auto Pool::imap_as(const Function& function, Items& items, std::size_t chunk) {
   static_assert(detail::can_return<R>(), "the results need a stored form (codec.h), or to be shared objects");
   if (chunk == 0) detail::refuse_chunk();
   detail::JobPlan job;
-  job.tasks = detail::chunks_of<false, F>(function, items, chunk, processes(), &job.input_error);
+  job.tasks = detail::chunks_of<false, F>(function, items, chunk, processes(), &job.input_error, job.objects);
   job.kept = detail::Callable<F>::keep(function);
   return ResultIterator<R>(detail::submit(*core_, std::move(job)), kAnyOrder);
 }

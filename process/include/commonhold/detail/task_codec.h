@@ -53,11 +53,15 @@ using Carried =
 class TaskWriter {
  public:
   explicit TaskWriter(std::string& out) : out_(out) {}
+  // Whoever keeps `objects` keeps every object that is written.
+  TaskWriter(std::string& out, std::vector<ObjectHandle>& objects) : out_(out), objects_(&objects) {}
+  // Every object that is written is on its way: its token is appended to `sent`, too, for who receives the bytes.
+  TaskWriter(std::string& out, std::string& sent) : out_(out), sent_(&sent) {}
 
   template <typename T>
   void value(const T& value) {
     if constexpr (IsProxy<T>) {
-      sized(value.token());
+      object(Access::handle(value));
     } else if constexpr (kIsTuple<T>) {
       std::apply([this](const auto&... each) { (this->value(each), ...); }, value);
     } else if constexpr (kCarriedAsIs<T>) {
@@ -76,7 +80,16 @@ class TaskWriter {
   }
 
  private:
+  void object(const ObjectHandle& handle) {
+    if (objects_ != nullptr) objects_->push_back(handle);
+    const std::string token = sent_ != nullptr ? token_in_flight(*handle) : token_of(*handle);
+    sized(token);
+    if (sent_ != nullptr) TaskWriter(*sent_).sized(token);
+  }
+
   std::string& out_;
+  std::vector<ObjectHandle>* objects_ = nullptr;
+  std::string* sent_ = nullptr;
 };
 
 class TaskReader {

@@ -66,6 +66,10 @@ struct ObjectRequest {
 
 // Text that another program of the same user turns into a handle of the same object (attach.h).
 COMMONHOLD_CALL std::string token_of(Object& object);
+// The same for a message: the object lives until the token was attached once, for an hour at most, whoever dies.
+// OutOfMemory.
+COMMONHOLD_CALL std::string token_in_flight(Object& object);
+// A request without a kind takes an object of every type.
 COMMONHOLD_CALL ObjectHandle attach_token(std::string_view token, const ObjectRequest& request);
 
 COMMONHOLD_CALL std::string name_of(Object& object);  // empty: anonymous

@@ -1,0 +1,101 @@
+// Shared objects on their way: nobody but the message keeps them.
+#include <commonhold/commonhold.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <thread>
+
+#include "support/manager_home.h"
+#include "support/process_shared.h"
+
+using namespace commonhold;
+using namespace commonhold::test;
+using namespace std::chrono_literals;
+
+using Counts = Dict<std::string, int>;
+
+TEST_CASE("a temporary proxy sent over a pipe arrives, however late it is received") {
+  ManagerHome home;
+  Manager manager;
+  Pipe pipe;
+  pipe.first.send(manager.dict<std::string, int>({{"a", 1}}));
+  manager.dict<int, int>();
+  std::this_thread::sleep_for(50ms);
+  auto counts = pipe.second.recv<Counts>();
+  CHECK(counts.at("a") == 1);
+  // Received, it is like any other.
+  CHECK(manager.objects().size() == 1);
+  counts = manager.dict<std::string, int>();
+  CHECK(eventually([&] { return manager.objects().size() == 1; }));
+}
+
+TEST_CASE("an object in a pipe outlives the process that sent it") {
+  ManagerHome home;
+  Manager manager = Manager::start({.name = "sent"});
+  for (bool killed : {false, true}) {
+    Pipe pipe;
+    const pid_t sender = spawn([&] {
+      Manager own = Manager::connect("sent");
+      pipe.first.send(own.dict<std::string, int>({{"a", 2}}));
+      if (killed) kill(getpid(), SIGKILL);
+    });
+    CHECK(wait_for(sender) == (killed ? -SIGKILL : 0));
+    manager.dict<int, int>();
+    std::this_thread::sleep_for(50ms);
+    CHECK(pipe.second.recv<Counts>().at("a") == 2);
+  }
+  CHECK(eventually([&] { return manager.objects().empty(); }));
+  manager.shutdown();
+}
+
+TEST_CASE("temporary proxies are a pool's arguments, of the pool's manager and of another") {
+  ManagerHome home;
+  Manager manager;
+  PoolOptions options;
+  options.processes = 2;
+  options.manager = manager;
+  Pool shares(options), own(1);
+  for (Pool* pool : {&shares, &own}) {
+    for (int i = 0; i < 10; ++i) {
+      auto result = pool->apply_async(
+          [](const Counts& counts) {
+            std::this_thread::sleep_for(2ms);
+            return counts.at("a");
+          },
+          manager.dict<std::string, int>({{"a", i}}));
+      CHECK(result.get() == i);
+    }
+    std::vector<Counts> many;
+    for (int i = 0; i < 6; ++i) many.push_back(manager.dict<std::string, int>({{"a", i}}));
+    auto results = pool->map_async([](const Counts& counts) { return counts.at("a"); }, many);
+    many.clear();
+    CHECK(results.get() == std::vector<int>{0, 1, 2, 3, 4, 5});
+  }
+}
+
+TEST_CASE("objects that a pool's worker made are results, read once, again, or one after the other") {
+  ManagerHome home;
+  Manager manager = Manager::start({.name = "results"});
+  Pool pool(1);
+  const auto make = [](int i) {
+    static Manager in_worker = Manager::connect("results");
+    return in_worker.dict<std::string, int>({{"a", i}});
+  };
+  auto result = pool.apply_async(make, 5);
+  result.wait();
+  manager.dict<int, int>();
+  std::this_thread::sleep_for(20ms);
+  CHECK(result.get().at("a") == 5);
+  CHECK(result.get().at("a") == 5);
+  int next = 0;
+  const std::vector<int> items{0, 1, 2, 3, 4};
+  for (const Counts& counts : pool.imap(make, items)) CHECK(counts.at("a") == next++);
+  CHECK(next == 5);
+  result = pool.apply_async(make, 6);
+  CHECK(eventually([&] { return manager.objects().size() <= 1; }));
+  CHECK(result.get().at("a") == 6);
+  pool.close();
+  pool.join();
+  manager.shutdown();
+}
