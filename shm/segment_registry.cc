@@ -1,6 +1,7 @@
 #include "shm/segment_registry.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -88,7 +89,11 @@ void SegmentRegistry::after_fork_in_child() {
   ++registry.generation_;
   new (&registry.opening) std::mutex;  // as join_mutex_ below
   // Those that a thread was closing, which is not in the child, will never be closed here.
-  std::erase_if(registry.entries_, [](const Entry& entry) { return entry.owner.expired(); });
+  std::erase_if(registry.entries_, [](const Entry& entry) {
+    if (!entry.owner.expired()) return false;
+    if (entry.segment->child_fd_ >= 0) close(entry.segment->child_fd_);
+    return true;
+  });
   for (auto& entry : registry.entries_) {
     Segment& segment = *entry.segment;
     segment.reserved_.store(0, std::memory_order_relaxed);
