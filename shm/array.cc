@@ -1,140 +1,26 @@
 #include "shm/array.h"
 
-#include <cstring>
+#include <chrono>
 
+#include "shm/array_bytes.h"
+#include "shm/array_redo.h"
 #include "shm/barrier_everywhere.h"
 #include "shm/control_block.h"
 #include "shm/lock_word.h"
+#include "shm/thread_context.h"
 #include "shm/watch.h"
 
 namespace commonhold::shm {
 namespace {
 
-constexpr Word kRedoCopy = 1;
-constexpr Word kRedoFill = 2;
-constexpr Word kRedoKind = 3;
 constexpr std::uint32_t kDataArena = 0;
 constexpr std::uint32_t kScratchArena = 1;
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 47;
 
-constexpr bool one_step(std::size_t element_bytes) {
-  return element_bytes <= 8 && (element_bytes & (element_bytes - 1)) == 0;
-}
+constexpr int kUndisturbedTries = 16;
+constexpr std::chrono::milliseconds kReaderTriesLock{1};
 
-// The widest access at `at` that is aligned and stays within `size` bytes: neighbours may be stored to meanwhile.
-std::size_t width_at(const std::byte* at, std::size_t size) {
-  auto address = reinterpret_cast<std::uintptr_t>(at);
-  for (std::size_t width = 8; width > 1; width /= 2) {
-    if (width <= size && address % width == 0) return width;
-  }
-  return 1;
-}
-
-template <typename Unit>
-void put_unit(std::byte* shared, const void* from) {
-  Unit unit;
-  std::memcpy(&unit, from, sizeof(Unit));
-  reinterpret_cast<std::atomic<Unit>*>(shared)->store(unit, std::memory_order_release);
-}
-template <typename Unit>
-void get_unit(void* to, const std::byte* shared) {
-  Unit unit = reinterpret_cast<const std::atomic<Unit>*>(shared)->load(std::memory_order_acquire);
-  std::memcpy(to, &unit, sizeof(Unit));
-}
-
-void put_width(std::byte* shared, const void* from, std::size_t width) {
-  switch (width) {
-    case 8:
-      return put_unit<std::uint64_t>(shared, from);
-    case 4:
-      return put_unit<std::uint32_t>(shared, from);
-    case 2:
-      return put_unit<std::uint16_t>(shared, from);
-    default:
-      return put_unit<std::uint8_t>(shared, from);
-  }
-}
-void get_width(void* to, const std::byte* shared, std::size_t width) {
-  switch (width) {
-    case 8:
-      return get_unit<std::uint64_t>(to, shared);
-    case 4:
-      return get_unit<std::uint32_t>(to, shared);
-    case 2:
-      return get_unit<std::uint16_t>(to, shared);
-    default:
-      return get_unit<std::uint8_t>(to, shared);
-  }
-}
-
-void put_bytes(std::byte* shared, const void* source, std::uint64_t size) {
-  auto* from = static_cast<const std::byte*>(source);
-  while (size != 0) {
-    std::size_t width = width_at(shared, size);
-    do {
-      put_width(shared, from, width);
-      shared += width, from += width, size -= width;
-    } while (width == 8 && size >= 8);
-  }
-}
-void get_bytes(void* target, const std::byte* shared, std::uint64_t size) {
-  auto* to = static_cast<std::byte*>(target);
-  while (size != 0) {
-    std::size_t width = width_at(shared, size);
-    do {
-      get_width(to, shared, width);
-      shared += width, to += width, size -= width;
-    } while (width == 8 && size >= 8);
-  }
-}
-
-// Copies between shared places; `from` is 8-byte aligned.
-void move_bytes(std::byte* to, const std::byte* from, std::uint64_t size) {
-  std::byte piece[512];
-  while (size != 0) {
-    std::size_t now = size < sizeof(piece) ? size : sizeof(piece);
-    read_words(piece, from, now);
-    put_bytes(to, piece, now);
-    to += now, from += now, size -= now;
-  }
-}
-
-// Repeats the element at `from` (8-byte aligned) over `size` bytes, a multiple of `element`.
-void fill_bytes(std::byte* to, const std::byte* from, std::size_t element, std::uint64_t size) {
-  std::byte piece[512];
-  if (element > sizeof(piece)) {
-    for (; size >= element; size -= element, to += element) move_bytes(to, from, element);
-    return;
-  }
-  read_words(piece, from, element);
-  std::size_t full = element;
-  for (; full + element <= sizeof(piece); full += element) std::memcpy(piece + full, piece, element);
-  while (size != 0) {
-    std::size_t now = size < full ? size : full;
-    put_bytes(to, piece, now);
-    to += now, size -= now;
-  }
-}
-
-// Applies the committed change; may be done any number of times. kCorrupt when the record names no memory of ours.
-Status apply_redo(const Segment& segment, ArrayControl& control, std::byte* data, std::uint64_t data_bytes) {
-  Word redo = control.redo.load(std::memory_order_acquire);
-  Offset scratch = redo & ~kRedoKind;
-  std::uint64_t at = load_word(&control.redo_at), bytes = load_word(&control.redo_bytes);
-  std::uint64_t element = load_word(&control.redo_element);
-  std::uint64_t needs = (redo & kRedoKind) == kRedoFill ? element : bytes;
-  if (at > data_bytes || bytes > data_bytes - at || scratch % 8 != 0 || needs == 0) return Status::kCorrupt;
-  if (!segment.holds(scratch, round_up(needs, 8))) return Status::kCorrupt;
-  const std::byte* from = segment.at<std::byte>(scratch);
-  if ((redo & kRedoKind) == kRedoCopy) {
-    move_bytes(data + at, from, bytes);
-  } else if ((redo & kRedoKind) == kRedoFill) {
-    fill_bytes(data + at, from, element, bytes - bytes % element);
-  } else {
-    return Status::kCorrupt;
-  }
-  return Status::kOk;
-}
+std::atomic<std::int64_t> element_change_timeout_ns{10'000'000'000};
 
 // Forgets the kept scratch chunk, then gives it back.
 void drop_scratch(ThreadContext& me, ArrayControl& control) {
@@ -144,10 +30,14 @@ void drop_scratch(ThreadContext& me, ArrayControl& control) {
   give_chunk(me, scratch, load_word(&control.scratch_bytes));
 }
 
-// Always set, for processes that may not take part in barriers: each store of theirs looks at the array's own.
+// Always set, for processes that may not take part in barriers: each store of theirs makes its own.
 const ArrayMarks kAlwaysSet{{1}, {1}};
 
 }  // namespace
+
+void set_element_change_timeout_for_test(std::chrono::nanoseconds timeout) {
+  element_change_timeout_ns.store(timeout.count(), std::memory_order_relaxed);
+}
 
 Array::Array(const ObjectAddress& where)
     : where_(where),
@@ -179,30 +69,71 @@ LockWord& Array::user_lock() const {
 
 Status Array::load(ThreadContext& me, std::uint64_t index, void* out) const {
   if (index >= count_) return Status::kOutOfRange;
-  if (!one_step(element_bytes_)) return read(me, index, 1, out);
-  get_width(out, data_ + index * element_bytes_, element_bytes_);
+  // SYNC POINT: array redo. Committed before: the element may not be there yet.
+  if (!is_small_element(element_bytes_) || control_->redo.load(std::memory_order_acquire) != 0) {
+    return read(me, index, 1, out);
+  }
+  get_element(out, data_ + index * element_bytes_, element_bytes_);
   return Status::kOk;
 }
 
 Status Array::store(ThreadContext& me, std::uint64_t index, const void* in) const {
   if (index >= count_) return Status::kOutOfRange;
-  if (!one_step(element_bytes_)) return write(me, index, 1, in);
+  if (!is_small_element(element_bytes_)) return write(me, index, 1, in);
   std::byte* at = data_ + index * element_bytes_;
-  if (marks_->redo.load(std::memory_order_acquire) == 0) [[likely]] {
-    put_width(at, in, element_bytes_);
+  if (marks_->redo.load(std::memory_order_acquire) == 0) [[likely]] {  // SYNC POINT: element stores
+    put_element(at, in, element_bytes_);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if ((marks_->redo.load(std::memory_order_relaxed) | marks_->watched.load(std::memory_order_relaxed)) == 0)
+        [[likely]]
+      return Status::kOk;
+    settle_store(me, index);
+  } else if (may_store(where_.segment->offset_of(at))) {
+    put_element(at, in, element_bytes_);
+    settle_store(me, index);
   } else {
     HeldLock held(me, control_->writing);
-    put_width(at, in, element_bytes_);
+    put_element(at, in, element_bytes_);
   }
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  if (marks_->watched.load(std::memory_order_relaxed) != 0) [[unlikely]]  // SYNC POINT: array watched
-    changed();
+  changed();
   return Status::kOk;
 }
 
-void Array::settle(ThreadContext& me) const {
-  if (control_->redo.load(std::memory_order_acquire) == 0) return;
-  HeldLock held(me, control_->writing);
+// Whether no change of many is under way to the element at that offset.
+bool Array::may_store(Offset at) const {
+  const Offset data = where_.segment->offset_of(data_);
+  for (;;) {
+    const Word version = control_->version.load(std::memory_order_seq_cst);
+    const Word redo = control_->redo.load(std::memory_order_seq_cst);  // SYNC POINT: element stores
+    if (redo == 0) return true;
+    const Word from = load_word(&control_->redo_at), bytes = load_word(&control_->redo_bytes);
+    if (control_->redo.load(std::memory_order_seq_cst) != redo) continue;
+    if (control_->version.load(std::memory_order_seq_cst) != version) continue;
+    return at - data < from || at - data - from >= bytes;
+  }
+}
+
+void Array::settle_store(ThreadContext& me, std::uint64_t index) const {
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // for processes that do not take part in barriers
+  if (!may_store(where_.segment->offset_of(data_ + index * element_bytes_))) HeldLock held(me, control_->writing);
+}
+
+bool Array::begin_change(ThreadContext& me, std::uint64_t index) const {
+  const Offset at = where_.segment->offset_of(data_ + index * element_bytes_);
+  AtomicWord& storing = me.record().storing;
+  storing.exchange(at, std::memory_order_seq_cst);
+  if (may_store(at)) return true;
+  storing.store(0, std::memory_order_release);
+  (void)lock(me, control_->writing);
+  return false;
+}
+
+void Array::end_change(ThreadContext& me, bool announced) const {
+  if (announced) {
+    me.record().storing.store(0, std::memory_order_release);
+  } else {
+    (void)unlock(me, control_->writing);
+  }
 }
 
 void Array::changed() const {
@@ -211,11 +142,36 @@ void Array::changed() const {
   tell_watching(*where_.segment->at<AtomicWord>(where_.segment->offset_of(&control_->watched)), control_->changes);
 }
 
+// kRetry: a change came between.
+Status Array::read_undisturbed(std::uint64_t at, std::uint64_t bytes, void* out) const {
+  const Word version = control_->version.load(std::memory_order_acquire);
+  const Word word = control_->redo.load(std::memory_order_acquire);  // SYNC POINT: array redo
+  get_bytes(out, data_ + at, bytes);
+  Status status = Status::kOk;
+  if (word != 0 && word != kRedoClosed) {
+    ArrayRedo redo;
+    status = ArrayRedo::read(*where_.segment, *control_, word, count_ * element_bytes_, redo);
+    if (status == Status::kOk) redo.put_over(static_cast<std::byte*>(out), at, bytes);
+  }
+  // Everything was loaded with acquire: if a byte is of a later change, so is one of these.
+  if (control_->redo.load(std::memory_order_relaxed) != word) return Status::kRetry;
+  if (control_->version.load(std::memory_order_relaxed) != version) return Status::kRetry;
+  return status;
+}
+
 Status Array::read(ThreadContext& me, std::uint64_t first, std::uint64_t count, void* out) const {
   if (first > count_ || count > count_ - first) return Status::kOutOfRange;
-  HeldLock held(me, control_->writing);
-  get_bytes(out, data_ + first * element_bytes_, count * element_bytes_);
-  return Status::kOk;
+  const std::uint64_t at = first * element_bytes_, bytes = count * element_bytes_;
+  for (;;) {
+    for (int i = 0; i < kUndisturbedTries; ++i) {
+      Status status = read_undisturbed(at, bytes, out);
+      if (status != Status::kRetry) return status;
+    }
+    if (lock(me, control_->writing, Deadline::after(kReaderTriesLock)) != Status::kOk) continue;
+    Status status = read_undisturbed(at, bytes, out);
+    (void)unlock(me, control_->writing);
+    return status;
+  }
 }
 
 // REQUIRES: `writing` is held, as for commit.
@@ -234,40 +190,57 @@ Status Array::take_scratch(ThreadContext& me, std::uint64_t bytes, Offset& scrat
   return Status::kOk;
 }
 
-Status Array::commit(ThreadContext& me, Word kind, Offset scratch, std::uint64_t at, std::uint64_t bytes) const {
-  store_word(&control_->redo_at, at);
-  store_word(&control_->redo_bytes, bytes);
-  store_word(&control_->redo_element, element_bytes_);
-  control_->redo.store(scratch | kind, std::memory_order_release);
-  Status status = apply_redo(*where_.segment, *control_, data_, count_ * element_bytes_);
+Status Array::commit(ThreadContext& me, Word redo, std::uint64_t at, std::uint64_t bytes, std::uint32_t* thread) const {
+  if (is_small_element(element_bytes_)) {
+    control_->redo.store(kRedoClosed, std::memory_order_seq_cst);
+    const Offset from = where_.segment->offset_of(data_ + at);
+    const std::chrono::nanoseconds timeout(element_change_timeout_ns.load(std::memory_order_relaxed));
+    std::uint32_t busy = 0;
+    Status status = wait_for_element_changes(me, from, from + bytes, Deadline::after(timeout), busy);
+    if (status != Status::kOk) {
+      control_->redo.store(0, std::memory_order_release);
+      if (thread != nullptr) *thread = busy;
+      return status;
+    }
+  }
+  control_->redo.store(redo, std::memory_order_seq_cst);  // SYNC POINT: array redo. The commit point
+  ArrayRedo change;
+  Status status = ArrayRedo::read(*where_.segment, *control_, redo, count_ * element_bytes_, change);
+  if (status == Status::kOk) change.apply(data_);
   control_->redo.store(0, std::memory_order_release);
-  std::uint64_t scratch_bytes = kind == kRedoFill ? element_bytes_ : bytes;
-  if (scratch != load_word(&control_->scratch)) give_chunk(me, scratch, scratch_bytes);
   changed();
   return status;
 }
 
-Status Array::write(ThreadContext& me, std::uint64_t first, std::uint64_t count, const void* in) const {
+Status Array::change_many(ThreadContext& me, Word kind, std::uint64_t first, std::uint64_t count, const void* in,
+                          std::uint32_t* thread) const {
   if (first > count_ || count > count_ - first) return Status::kOutOfRange;
   if (count == 0) return Status::kOk;
-  std::uint64_t bytes = count * element_bytes_;
+  if (count == 1 && is_small_element(element_bytes_)) return store(me, first, in);
+  const std::uint64_t at = first * element_bytes_, bytes = count * element_bytes_;
+  const std::uint64_t scratch_bytes = kind == kRedoFill ? element_bytes_ : bytes;
   HeldLock held(me, control_->writing);
+  control_->version.store(control_->version.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
   Offset scratch = 0;
-  Status status = take_scratch(me, bytes, scratch);
+  Status status = take_scratch(me, scratch_bytes, scratch);
   if (status != Status::kOk) return status;
-  write_words(where_.segment->at<std::byte>(scratch), in, bytes);
-  return commit(me, kRedoCopy, scratch, first * element_bytes_, bytes);
+  write_words(where_.segment->at<std::byte>(scratch), in, scratch_bytes);
+  store_word(&control_->redo_at, at);
+  store_word(&control_->redo_bytes, bytes);
+  store_word(&control_->redo_element, element_bytes_);
+  status = commit(me, scratch | kind, at, bytes, thread);
+  if (scratch != load_word(&control_->scratch)) give_chunk(me, scratch, scratch_bytes);
+  return status;
 }
 
-Status Array::fill(ThreadContext& me, std::uint64_t first, std::uint64_t count, const void* element) const {
-  if (first > count_ || count > count_ - first) return Status::kOutOfRange;
-  if (count == 0) return Status::kOk;
-  HeldLock held(me, control_->writing);
-  Offset scratch = 0;
-  Status status = take_scratch(me, element_bytes_, scratch);
-  if (status != Status::kOk) return status;
-  write_words(where_.segment->at<std::byte>(scratch), element, element_bytes_);
-  return commit(me, kRedoFill, scratch, first * element_bytes_, count * element_bytes_);
+Status Array::write(ThreadContext& me, std::uint64_t first, std::uint64_t count, const void* in,
+                    std::uint32_t* thread) const {
+  return change_many(me, kRedoCopy, first, count, in, thread);
+}
+
+Status Array::fill(ThreadContext& me, std::uint64_t first, std::uint64_t count, const void* element,
+                   std::uint32_t* thread) const {
+  return change_many(me, kRedoFill, first, count, element, thread);
 }
 
 Status Array::create(ThreadContext& me, std::uint32_t object, std::uint64_t count, std::uint64_t element_bytes,
@@ -297,10 +270,11 @@ void Array::repair(ThreadContext& me, const ObjectAddress& where, LockWord& held
   Array array(where);
   ArrayControl& control = *array.control_;
   if (&held != &control.writing) return;  // the user lock guards nothing of ours
-  if (control.redo.load(std::memory_order_acquire) != 0) {
-    (void)apply_redo(*where.segment, control, array.data_, array.count_ * array.element_bytes_);
-    control.redo.store(0, std::memory_order_release);
-  }
+  const Word redo = control.redo.load(std::memory_order_acquire);
+  ArrayRedo change;
+  const std::uint64_t bytes = array.count_ * array.element_bytes_;
+  if (ArrayRedo::read(*where.segment, control, redo, bytes, change) == Status::kOk) change.apply(array.data_);
+  if (redo != 0) control.redo.store(0, std::memory_order_release);
   array.changed();  // the dead one may not have come to it
   // Scratch chunks that the dead one took and did not come to record, or to give back.
   Offset kept = load_word(&control.scratch);

@@ -120,7 +120,9 @@ struct ThreadRecord {
   AtomicWord waits_on;                   // the condition or barrier that it waits in, 0 for none (waiting.h)
   AtomicWord wait_state;                 // whether it was told; others change it, its low half is a futex
   AtomicWord wait_turn;                  // which turn of that it waits for
-  Word unused;
+  // Offset of an array element that the thread is in the middle of changing (array_redo.h), 0 none. A death leaves it; it
+  // goes with the slot.
+  AtomicWord storing;
   AtomicWord sleeps_at;  // offset of the futex that the thread sleeps on, or is about to; 0 none (see sleep_notice.h)
   Word unused_after[1];
   AtomicWord took_items;  // 1: it may have items in flight, which are delivered again when it ends (queue_flights.h)

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
@@ -102,6 +103,11 @@ class ThreadContext {
       if (mark == (control | static_cast<Word>(Announced::kShared))) return true;
     }
     return false;
+  }
+
+  // Whether `segment_` and `record_` lie where code that cannot include this looks for them.
+  static constexpr bool begins_with(std::size_t segment_at, std::size_t record_at) {
+    return offsetof(ThreadContext, segment_) == segment_at && offsetof(ThreadContext, record_) == record_at;
   }
 
   ~ThreadContext();  // gives the slot back; locks still held are released as those of a dead owner

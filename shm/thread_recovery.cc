@@ -230,6 +230,7 @@ void settle_thread(Segment& segment, ThreadContext& me, std::uint32_t thread) {
     record.took_items.store(0, std::memory_order_release);
   }
   for (auto& pinned : record.pinned) pinned.store(0, std::memory_order_relaxed);
+  record.storing.store(0, std::memory_order_release);
 }
 
 void help_thread(Segment& segment, ThreadContext& me, std::uint32_t thread, Word claim) {

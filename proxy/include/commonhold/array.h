@@ -8,10 +8,18 @@
 //
 // An Array is a reference: copies mean the same shared array, and const ones change it as well.
 //
-// Elements of 1, 2, 4 or 8 bytes without padding are loaded, stored and changed in one step each; larger ones
-// are copied whole. Fills and slices happen as a whole or not at all when a process dies in the middle;
-// somebody who reads elements meanwhile may see some of them changed already. What a program does through
-// span() is between it and the memory; it tells nobody who watches the array (watch.h) until it calls notify().
+// Elements of 1, 2, 4 or 8 bytes without padding are loaded, stored and changed atomically, each by one access; larger
+// ones are copied whole. Fills and slices are atomic too: everybody sees all of one or nothing, also when a process
+// dies in the middle, and what others store to an element while one is under way comes before it or after it and is not
+// lost. Only a slice that is read while others store single elements may have one store and not an earlier one.
+//
+// Reading waits for nobody, not for a process that is stopped either. Changing waits while another process applies a fill or
+// slice to the same elements, also while that process is stopped (SIGSTOP, a debugger); fills and slices wait for each
+// other. A fill or slice that finds a process stopped in the middle of a += on one of its elements waits 10 seconds, then
+// throws TimeoutError, which names the process, and changes nothing.
+//
+// What a program does through span() is between it and the memory; it tells nobody who watches the array (watch.h)
+// until it calls notify().
 //
 // Indexes: a[i] counts from the front; at(), set() and slices take negative ones too. An index outside is an
 // IndexError.
@@ -58,7 +66,7 @@ class Array {
 
   // ---- one element
 
-  T at(Index index) const;
+  T at(Index index) const { return load(inside(index)); }
   void set(Index index, const T& value) const;
   // A place to read, assign and count on: a[i], a[i] = v, a[i] += n, ++a[i]. The arithmetic is one step.
   reference operator[](size_type index) const { return reference(*this, static_cast<Index>(index)); }
@@ -86,7 +94,7 @@ class Array {
   // [first, last), clipped.
   void fill(Index first, Index last, const T& value) const {
     const auto [from, count] = clipped(first, last);
-    detail::array_fill(*handle_, from, count, &value);
+    detail::array_fill(*handle_, from, count, detail::PlainBytes<T>(value).data());
   }
 
   // ---- waiting for changes (watch.h)
@@ -99,7 +107,7 @@ class Array {
   // ---- in place
 
   // The elements themselves. They stay where they are as long as any copy of this Array lives.
-  std::span<T> span() const { return {reinterpret_cast<T*>(data_), count_}; }
+  std::span<T> span() const { return {reinterpret_cast<T*>(memory_.data), count_}; }
 
   // Loads one element after the other, each as it is then.
   const_iterator begin() const { return const_iterator(*this, 0); }
@@ -121,6 +129,7 @@ class Array {
   std::string token() const { return detail::token_of(*handle_); }
   bool same_as(const Array& other) const { return handle_ == other.handle_; }
   static detail::ObjectRequest request(std::uint64_t count = 0) {
+    detail::check_array_count(count, sizeof(T));
     return {detail::ObjectKind::kArray,
             detail::fitted_signature(detail::joined({"array<", detail::type_name<T>(), ">"})),
             {count, sizeof(T)}};
@@ -131,10 +140,8 @@ class Array {
   template <typename, typename, typename>
   friend class detail::ElementReference;
   explicit Array(detail::ObjectHandle handle) : handle_(std::move(handle)), lock_(&*handle_) {
-    const auto memory = detail::array_memory(*handle_);
-    data_ = memory.data;
-    count_ = memory.count;
-    marks_ = memory.marks;
+    memory_ = detail::array_memory(*handle_);
+    count_ = memory_.count;
   }
 
   [[noreturn]] void outside(Index index) const { detail::throw_index_error(*handle_, index, count_); }
@@ -144,23 +151,41 @@ class Array {
     return static_cast<std::uint64_t>(from_front);
   }
   std::pair<std::uint64_t, std::uint64_t> clipped(Index first, Index last) const;
-  std::atomic_ref<T> element(Index index) const {
-    const std::uint64_t at = position(index);
+  std::uint64_t inside(Index index) const {
+    // One that is before the front becomes larger than any count.
+    const auto at = static_cast<std::uint64_t>(index < 0 ? index + static_cast<Index>(count_) : index);
     if (at >= count_) outside(index);
     detail::check(*handle_);
-    return detail::atomic_at<T>(data_ + at * sizeof(T));
+    return at;
   }
-  // Calls fn(element) to change it, which gives whether it did.
+  std::atomic_ref<T> element(std::uint64_t at) const { return detail::atomic_at<T>(memory_.data + at * sizeof(T)); }
+  T load(std::uint64_t at) const;
+  // By value, and not into the caller: what is done fast stays out of memory.
+  [[gnu::noinline, gnu::cold]] T load_slow(std::uint64_t at) const {
+    detail::PlainBuffer<T> buffer;
+    if (!detail::array_load(*handle_, at, buffer.data())) outside(static_cast<Index>(at));
+    return buffer.value();
+  }
+  [[gnu::noinline, gnu::cold]] void store_slow(std::uint64_t at, T value) const {
+    if (!detail::array_store(*handle_, at, detail::PlainBytes<T>(value).data())) outside(static_cast<Index>(at));
+  }
+  // After a store: the compiler must not move it behind the look; for the processor a watcher makes the barrier.
+  void look_after_store(std::uint64_t at) const {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    const detail::ArrayMarks& marks = *memory_.marks;
+    if ((marks.redo.load(std::memory_order_relaxed) | marks.watched.load(std::memory_order_relaxed)) != 0) [[unlikely]]
+      detail::array_stored(*handle_, at);
+  }
+  // Calls fn(element) to change it in one step, which gives whether it did.
   template <typename Fn>
   bool change(Index index, Fn&& fn) const {
-    const std::atomic_ref<T> found = element(index);
-    const detail::ArrayMarks& marks = *marks_;
-    if (marks.redo.load(std::memory_order_acquire) != 0) [[unlikely]]
-      detail::array_settle(*handle_);
-    if (!fn(found)) return false;
-    // The compiler must not move the store behind the look; for the processor a watcher makes the barrier.
+    const std::uint64_t at = inside(index);
+    {
+      const detail::ElementChange change(*handle_, memory_, at, at * sizeof(T));
+      if (!fn(element(at))) return false;
+    }
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (marks.watched.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    if (memory_.marks->watched.load(std::memory_order_relaxed) != 0) [[unlikely]]
       detail::array_changed(*handle_);
     return true;
   }
@@ -169,9 +194,8 @@ class Array {
   T change_element(Index index, T operand) const;
 
   detail::ObjectHandle handle_;
-  std::byte* data_ = nullptr;
+  detail::ArrayMemory memory_;
   size_type count_ = 0;
-  const detail::ArrayMarks* marks_ = nullptr;
   InnerLock lock_;
 };
 
@@ -187,7 +211,12 @@ class Array<T>::const_iterator {
 
   const_iterator() = default;
   const_iterator(const Array& array, Index at) : array_(&array), at_(at) {}
-  T operator*() const { return array_->at(at_); }
+  T operator*() const {
+    const auto at = static_cast<std::uint64_t>(at_);
+    if (at >= array_->count_) array_->outside(at_);
+    detail::check(*array_->handle_);
+    return array_->load(at);
+  }
   const_iterator& operator++() {
     ++at_;
     return *this;
@@ -205,25 +234,30 @@ class Array<T>::const_iterator {
 };
 
 template <detail::Plain T>
-T Array<T>::at(Index index) const {
+[[gnu::always_inline]] inline T Array<T>::load(std::uint64_t at) const {
   if constexpr (detail::kIsAtomic<T>) {
-    return element(index).load();
-  } else {
-    detail::PlainBuffer<T> buffer;
-    if (!detail::array_load(*handle_, position(index), buffer.data())) outside(index);
-    return buffer.value();
+    // SYNC POINT: array redo. Set before or after: the element may not be what it is by then.
+    if (memory_.marks->redo.load(std::memory_order_acquire) == 0) [[likely]] {
+      const T value = element(at).load();
+      if (memory_.marks->redo.load(std::memory_order_acquire) == 0) [[likely]]
+        return value;
+    }
   }
+  return load_slow(at);
 }
 
 template <detail::Plain T>
-void Array<T>::set(Index index, const T& value) const {
+[[gnu::always_inline]] inline void Array<T>::set(Index index, const T& value) const {
   if constexpr (detail::kIsAtomic<T>) {
-    (void)change(index, [&](std::atomic_ref<T> at) {
-      at.store(value, std::memory_order_release);
-      return true;
-    });
+    const std::uint64_t at = inside(index);
+    if (memory_.marks->redo.load(std::memory_order_acquire) == 0) [[likely]] {  // SYNC POINT: element stores
+      element(at).store(value, std::memory_order_release);
+      look_after_store(at);
+    } else {
+      store_slow(at, value);
+    }
   } else {
-    if (!detail::array_store(*handle_, position(index), &value)) outside(index);
+    store_slow(position(index), value);
   }
 }
 
