@@ -1,5 +1,7 @@
 #include "shm/list.h"
 
+#include <chrono>
+
 #include "shm/idle_memory.h"
 #include "shm/list_writer.h"
 
@@ -7,6 +9,7 @@ namespace commonhold::shm {
 namespace {
 
 constexpr int kUndisturbedTries = 16;
+constexpr std::chrono::milliseconds kReaderTriesLock{1};
 
 // One element's cell before it becomes part of the list: given back unless kept.
 class NewCell {
@@ -113,6 +116,14 @@ Status List::read_cell(std::uint64_t index, Take&& take) const {
 }
 
 Status List::get(std::uint64_t index, Sink value) const {
+  for (;;) {
+    Status status = get_undisturbed(index, value);
+    if (status == Status::kRetry) status = get_locked(index, value);
+    if (status != Status::kRetry) return status;
+  }
+}
+
+Status List::get_undisturbed(std::uint64_t index, Sink value) const {
   bool boxed = control_->boxed != 0;
   for (int i = 0; i < kUndisturbedTries; ++i) {
     Status status = read_cell(index, [&](Word cell, Word recycled) {
@@ -132,7 +143,7 @@ Status List::get(std::uint64_t index, Sink value) const {
     });
     if (status != Status::kRetry) return status;
   }
-  return get_locked(index, value);
+  return Status::kRetry;
 }
 
 Status List::get_fixed(std::uint64_t index, void* value, std::size_t bytes) const {
@@ -160,7 +171,8 @@ Status List::get_fixed(std::uint64_t index, void* value, std::size_t bytes) cons
   return status == Status::kOk && !target.fits ? Status::kMismatch : status;
 }
 
-// Under the lock, for a reader that was disturbed too often. `room` is called without it.
+// Under the lock, for a reader that was disturbed too often. `room` is called without it. kRetry: it was not got within
+// a moment. Then its holder may be stopped, and disturbs nobody.
 Status List::get_locked(std::uint64_t index, Sink value) const {
   ThreadContext* me = segment_->here();
   if (me == nullptr) {
@@ -171,9 +183,10 @@ Status List::get_locked(std::uint64_t index, Sink value) const {
   Word header = 0;  // that `room` was made for
   for (bool asked = false;; asked = true) {
     {
-      ListWriter list(*me, where_);
+      ListWriter list(*me, where_, Deadline::after(kReaderTriesLock));
       AtomicWord* cell;
       Status status = list.status();
+      if (status == Status::kTimedOut) return Status::kRetry;
       if (status == Status::kOk) status = list.cell_at(index, cell);
       if (status != Status::kOk) return status;
       Word word = cell->load(std::memory_order_relaxed);

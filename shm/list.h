@@ -13,7 +13,10 @@
 // nodes but the tail are never changed once reachable, except single cells by element stores under the lock. After a
 // death the heap is rebuilt from what root reaches (heap.h).
 //
-// Writers hold the list's lock. Readers take none: they copy, then compare `recycle`.
+// Writers hold the list's lock. Readers take none: one element is copied, then `recycle` compared; many elements are of one
+// moment when `changes` is what it was as well, for it rises before each commit, and a commit is one store. A reader that was
+// disturbed too often tries for the lock, for a moment at a time: either it gets it, or its holder is not getting on, and
+// then the next attempt is not disturbed. So no reader waits for a process that is stopped.
 #pragma once
 
 #include <cstdint>
@@ -36,8 +39,9 @@ struct ListControl {
   Word boxed;      // 0: cells are words of one scalar kind; 1: cells are offsets of boxes. Written once
   HeapState heap;  // guarded by `writing`
   alignas(64) AtomicWord recycle;
-  AtomicWord root;     // commit point; offset of the ListRoot, 0 = empty
-  AtomicWord changes;  // raised just before every commit, for optimistic retry loops (sort, update)
+  AtomicWord root;  // commit point; offset of the ListRoot, 0 = empty
+  // Raised just before every commit: for readers of many elements, and for optimistic retry loops (sort, update).
+  AtomicWord changes;
   // Watching (watch.h), guarded by `writing`; on a line that every commit writes to.
   std::atomic<std::uint32_t> watched;  // 1: somebody watches
   std::atomic<std::uint32_t> notes;    // futex: changes that were noted because somebody watched
@@ -77,7 +81,8 @@ class List {
   Status clear(ThreadContext& me);
   Status reverse(ThreadContext& me);
 
-  // [first, first + count) clipped to the size, at one moment, with the number of changes before it.
+  // [first, first + count) clipped to the size, at one moment; where `changes` is asked for, under the lock, with the number
+  // of changes before it.
   Status snapshot(ThreadContext& me, std::uint64_t first, std::uint64_t count, std::vector<std::string>& values,
                   std::uint64_t* changes = nullptr, std::vector<ItemKind>* kinds = nullptr) const;
   // Replaces everything if nothing changed since `changes` was read; kMismatch otherwise.
@@ -104,7 +109,12 @@ class List {
  private:
   template <typename Take>
   Status read_cell(std::uint64_t index, Take&& take) const;
+  Status get_undisturbed(std::uint64_t index, Sink value) const;
   Status get_locked(std::uint64_t index, Sink value) const;
+  struct Copy;
+  Status copy_undisturbed(std::uint64_t first, std::uint64_t count, Copy& copy) const;
+  Status copy_elements(ThreadContext& me, std::uint64_t first, std::uint64_t count, Copy& copy,
+                       std::uint64_t* changes) const;
   Status change_range(ThreadContext& me, std::uint64_t first, std::uint64_t count, std::span<const Item> values,
                       const std::uint64_t* if_changes);
 

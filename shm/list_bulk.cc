@@ -1,4 +1,6 @@
 // The operations on many elements of a list: memory is got first, then everything happens in one turn.
+#include <chrono>
+
 #include "shm/idle_memory.h"
 #include "shm/list_writer.h"
 
@@ -6,6 +8,8 @@ namespace commonhold::shm {
 namespace {
 
 constexpr std::uint64_t kEnd = ~std::uint64_t{0};
+constexpr int kUndisturbedTries = 4;
+constexpr std::chrono::milliseconds kReaderTriesLock{1};
 constexpr std::uint64_t kFreedOneByOne = 1000;  // longer lists free their memory as a whole
 
 const AtomicWord* words_of(const std::vector<Word>& cells) {
@@ -23,7 +27,7 @@ Status visit_cells(const Segment& segment, const ListView& view, std::uint64_t f
     if (status != Status::kOk) return status;
     if (here > count) here = count;
     for (std::uint64_t i = 0; i < here; ++i) {
-      status = visit(cells[i].load(std::memory_order_relaxed));
+      status = visit(cells[i].load(std::memory_order_acquire));  // SYNC POINT: list cell
       if (status != Status::kOk) return status;
     }
     first += here;
@@ -125,50 +129,83 @@ Status List::reverse(ThreadContext& me) {
   }
 }
 
-Status List::snapshot(ThreadContext& me, std::uint64_t first, std::uint64_t count, std::vector<std::string>& values,
-                      std::uint64_t* changes, std::vector<ItemKind>* kinds) const {
-  // Copied under the lock to memory got before: {header, bytes padded to words} an element, or words alone.
-  std::vector<Word> copy;
-  std::uint64_t need = 0, elements = 0;
-  bool boxed = control_->boxed != 0;
-  for (;;) {
-    if (need == 0) {
-      std::uint64_t now = size();
-      need = first < now ? (now - first < count ? now - first : count) : 0;
-    }
-    copy.resize(need + need / 8 + 16);
-    ListWriter list(me, where_);
-    if (list.status() != Status::kOk) return list.status();
-    std::uint64_t all = list.view().size();
-    elements = first < all ? (all - first < count ? all - first : count) : 0;
-    need = 0;
-    Status status = visit_cells(*segment_, list.view(), first, elements, [&](Word cell) {
+// What a snapshot copies before it makes anything of it: words, or {header, bytes padded to words} for each element.
+struct List::Copy {
+  std::vector<Word> words;
+  std::uint64_t need = 0;  // words; more than there is room for: again
+  std::uint64_t elements = 0;
+};
+
+// kRetry: a change came between. Never throws.
+Status List::copy_undisturbed(std::uint64_t first, std::uint64_t count, Copy& copy) const {
+  const bool boxed = control_->boxed != 0;
+  const Word recycled = control_->recycle.load(std::memory_order_acquire);  // SYNC POINT: list blocks used again
+  const Word changed = control_->changes.load(std::memory_order_acquire);   // SYNC POINT: list changes
+  const auto undisturbed = [&] {
+    return control_->recycle.load(std::memory_order_relaxed) == recycled &&
+           control_->changes.load(std::memory_order_relaxed) == changed;
+  };
+  ListView view;
+  Status status = read_view(*segment_, *control_, view);
+  const std::uint64_t all = view.size();
+  copy.elements = status == Status::kOk && first < all ? (all - first < count ? all - first : count) : 0;
+  copy.need = 0;
+  const std::uint64_t most = segment_->header().total_bytes / sizeof(Word);
+  if (status == Status::kOk) {
+    status = visit_cells(*segment_, view, first, copy.elements, [&](Word cell) {
       if (!boxed) {
-        if (need < copy.size()) copy[need] = cell;
-        ++need;
+        if (copy.need < copy.words.size()) copy.words[copy.need] = cell;
+        ++copy.need;
         return Status::kOk;
       }
       const AtomicWord* box = box_at(*segment_, cell);
       if (box == nullptr) return Status::kCorrupt;
-      Word header = box->load(std::memory_order_relaxed);
-      std::uint64_t bytes = header >> 8, words = round_up(bytes, 8) / 8;
-      if (need + 1 + words <= copy.size()) {
-        copy[need] = header;
-        read_words(copy.data() + need + 1, box + 1, bytes);
+      const Word header = box->load(std::memory_order_acquire);
+      const std::uint64_t bytes = header >> 8, words = round_up(bytes, 8) / 8;
+      if (!segment_->holds(cell, kBoxHeader + words * sizeof(Word))) return Status::kCorrupt;
+      if (copy.need + 1 + words <= copy.words.size()) {
+        copy.words[copy.need] = header;
+        read_words(copy.words.data() + copy.need + 1, box + 1, bytes);
       }
-      need += 1 + words;
-      return Status::kOk;
+      copy.need += 1 + words;
+      return copy.need <= most ? Status::kOk : Status::kCorrupt;
     });
-    if (status != Status::kOk) return status;
-    if (need > segment_->header().total_bytes / sizeof(Word)) return Status::kCorrupt;
-    if (changes != nullptr) *changes = list.changes();
-    if (need <= copy.size()) break;
   }
+  return undisturbed() ? status : Status::kRetry;
+}
+
+Status List::copy_elements(ThreadContext& me, std::uint64_t first, std::uint64_t count, Copy& copy,
+                           std::uint64_t* changes) const {
+  const std::uint64_t now = size();
+  copy.need = first < now ? (now - first < count ? now - first : count) : 0;
+  for (;;) {
+    if (copy.need > copy.words.size() || copy.words.empty()) copy.words.resize(copy.need + copy.need / 8 + 16);
+    Status status = Status::kRetry;
+    for (int i = 0; i < kUndisturbedTries && changes == nullptr && status == Status::kRetry; ++i) {
+      status = copy_undisturbed(first, count, copy);
+    }
+    if (status == Status::kRetry) {
+      // Who is about to change it all will need the lock, and nobody may be between raising `changes` and his commit.
+      const ListWriter list(me, where_, changes != nullptr ? Deadline::never() : Deadline::after(kReaderTriesLock));
+      if (list.status() == Status::kTimedOut) continue;
+      status = copy_undisturbed(first, count, copy);
+      if (changes != nullptr) *changes = list.changes();
+    }
+    if (status != Status::kOk || copy.need <= copy.words.size()) return status;
+  }
+}
+
+Status List::snapshot(ThreadContext& me, std::uint64_t first, std::uint64_t count, std::vector<std::string>& values,
+                      std::uint64_t* changes, std::vector<ItemKind>* kinds) const {
+  const bool boxed = control_->boxed != 0;
+  Copy copy;
+  Status status = copy_elements(me, first, count, copy, changes);
+  if (status != Status::kOk) return status;
   values.clear();
-  values.reserve(elements);
+  values.reserve(copy.elements);
   if (kinds != nullptr) kinds->clear();
-  const Word* at = copy.data();
-  for (std::uint64_t i = 0; i < elements; ++i) {
+  const Word* at = copy.words.data();
+  for (std::uint64_t i = 0; i < copy.elements; ++i) {
     Word header = boxed ? *at++ : static_cast<Word>(ItemKind::kInt64) | sizeof(Word) << 8;
     std::uint64_t bytes = header >> 8;
     if (kinds != nullptr) kinds->push_back(static_cast<ItemKind>(header & 0xff));

@@ -164,7 +164,8 @@ class ListEdit {
 
 // Before each commit: a death between them leaves an extra raise, which is harmless, never a change unseen.
 inline void raise_changes(ListControl& control) {
-  control.changes.store(control.changes.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  // SYNC POINT: list changes. Whoever sees the raise sees what was committed before.
+  control.changes.store(control.changes.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   // Watchers look under the lock, so after the commit.
   if (control.watched.load(std::memory_order_relaxed) != 0) [[unlikely]]
     note_list_change(control);

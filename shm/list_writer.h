@@ -14,17 +14,18 @@ namespace commonhold::shm {
 
 class ListWriter {
  public:
-  ListWriter(ThreadContext& me, const ObjectAddress& where)
+  // status() is kTimedOut where somebody else held the lock until the deadline.
+  ListWriter(ThreadContext& me, const ObjectAddress& where, Deadline deadline = Deadline::never())
       : me_(me),
         segment_(*where.segment),
         object_(where.object),
         control_(*where.segment->at<ListControl>(where.control)),
-        held_(me, control_.writing),
+        turn_(me, control_.writing, deadline),
         heap_(me, ChunkOwner(where.object, kListArena), control_.heap, control_.recycle),
         boxed_(load_word(&control_.boxed) != 0),
-        status_(read_view(segment_, control_, view_)) {}
+        status_(turn_.begun() ? read_view(segment_, control_, view_) : Status::kTimedOut) {}
 
-  // Not kOk: the root record is damaged; nothing else may be called.
+  // Not kOk: the root record is damaged, or the lock was not got; nothing else may be called.
   Status status() const { return status_; }
   const ListView& view() const { return view_; }
   bool boxed() const { return boxed_; }
@@ -83,8 +84,27 @@ class ListWriter {
   void give_idle_memory();
   // Swaps in an empty list and frees all blocks of the old one at once.
   void clear();
+  // After elements were taken away: a list that is empty now gives its memory back, if it is worth the while.
+  void trim_if_empty();
 
  private:
+  class Turn {
+   public:
+    Turn(ThreadContext& me, LockWord& word, Deadline deadline)
+        : me_(me), word_(word), begun_(lock(me, word, deadline) == Status::kOk) {}
+    ~Turn() {
+      if (begun_) (void)unlock(me_, word_);
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+    bool begun() const { return begun_; }
+
+   private:
+    ThreadContext& me_;
+    LockWord& word_;
+    bool begun_;
+  };
+
   // Who takes elements away copies nodes and must not need memory for it: taking away is what gives memory back. So
   // what adds elements leaves some nodes and root records in the heap. False: out of memory.
   bool keep_spares(const ListView& view);
@@ -94,7 +114,7 @@ class ListWriter {
   Segment& segment_;
   std::uint32_t object_;
   ListControl& control_;
-  HeldLock held_;
+  Turn turn_;
   Heap heap_;
   bool boxed_;
   ListView view_;
