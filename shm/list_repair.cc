@@ -1,4 +1,6 @@
 // What a death leaves of a list, put in order: everything but the elements is derived from what the root reaches.
+#include <new>
+
 #include "shm/control_block.h"
 #include "shm/list_writer.h"
 
@@ -64,6 +66,18 @@ class ListWalk {
   std::string& error_;
 };
 
+// An empty list that owns less keeps it for its next elements.
+constexpr std::uint64_t kWorthTrimming = 1u << 20;
+
+// Without private memory for it, what is free is not found until the next time.
+void rebuild_heap(Heap& heap, ListControl& control, std::vector<BlockRange> reachable) {
+  try {
+    heap.rebuild(std::move(reachable));
+  } catch (const std::bad_alloc&) {
+    zero_words(&control.heap, sizeof(HeapState));
+  }
+}
+
 }  // namespace
 
 void list_reachable(const Segment& segment, const ListControl& control, std::vector<BlockRange>& reachable,
@@ -83,16 +97,24 @@ void ListWriter::clear() {
   raise_changes(control_);
   control_.root.store(0, std::memory_order_release);  // SYNC POINT: list root. The commit point
   view_ = ListView();
-  heap_.rebuild({});
+  rebuild_heap(heap_, control_, {});
+}
+
+void ListWriter::trim_if_empty() {
+  if (view_.size() == 0 && view_.root != 0 && load_word(&control_.heap.owned_bytes) >= kWorthTrimming) clear();
 }
 
 void ListWriter::give_idle_memory() {
-  std::vector<BlockRange> reachable;
-  std::string error;
-  std::uint64_t elements;
-  list_reachable(segment_, control_, reachable, error, elements);
-  if (!error.empty()) return;
-  heap_.rebuild(std::move(reachable));
+  try {
+    std::vector<BlockRange> reachable;
+    std::string error;
+    std::uint64_t elements;
+    list_reachable(segment_, control_, reachable, error, elements);
+    if (!error.empty()) return;
+    rebuild_heap(heap_, control_, std::move(reachable));
+  } catch (const std::bad_alloc&) {
+    return;  // of private memory: then what is idle stays
+  }
   (void)keep_spares(view_);
 }
 
@@ -113,18 +135,25 @@ Status List::create(ThreadContext& me, std::uint32_t object, bool boxed, Offset&
 void List::repair(ThreadContext& me, const ObjectAddress& where, LockWord&) {
   auto& control = *where.segment->at<ListControl>(where.control);
   note_list_change(control);
-  std::vector<BlockRange> reachable;
-  std::string error;
-  std::uint64_t elements;
-  list_reachable(*where.segment, control, reachable, error, elements);
   // A reader may have seen a cell that the dead one never committed.
   control.recycle.fetch_add(1, std::memory_order_acq_rel);
-  if (!error.empty()) {
-    // Damaged by no writer of ours: what cannot be read must not be given to others.
+  std::vector<BlockRange> reachable;
+  bool known = false;
+  try {
+    std::string error;
+    std::uint64_t elements;
+    list_reachable(*where.segment, control, reachable, error, elements);
+    known = error.empty();
+  } catch (const std::bad_alloc&) {
+  }
+  if (!known) {
+    // Damaged by no writer of ours: what cannot be read must not be given to others. Or this process has no memory to
+    // look: then what is free waits for the next time that memory is short.
     zero_words(&control.heap, sizeof(HeapState));
     return;
   }
-  Heap(me, ChunkOwner(where.object, kListArena), control.heap, control.recycle).rebuild(std::move(reachable));
+  Heap heap(me, ChunkOwner(where.object, kListArena), control.heap, control.recycle);
+  rebuild_heap(heap, control, std::move(reachable));
 }
 
 void List::each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word)) {

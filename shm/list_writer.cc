@@ -74,6 +74,8 @@ Status ListWriter::pop_back(Word cell) {
     view_ = to;
   }
   retire_cell(cell);
+  if (view_.size() == 0) [[unlikely]]
+    trim_if_empty();
   return Status::kOk;
 }
 
@@ -99,6 +101,7 @@ Status ListWriter::replace(std::uint64_t first, std::uint64_t count, const WordR
   if (status == Status::kOk && cells.total() > count && !keep_spares(to)) status = Status::kOutOfMemory;
   if (status == Status::kOk) status = edit.commit(view_, to, drop_boxes && boxed_);
   if (status == Status::kOk) view_ = to;
+  if (status == Status::kOk && view_.size() == 0) trim_if_empty();
   return status;
 }
 
