@@ -1,5 +1,6 @@
 #include "shm/value.h"
 
+#include <chrono>
 #include <cstring>
 
 #include "shm/control_block.h"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr std::int64_t kSliceNs = 1'000'000'000;  // a writer that died before its wake-up costs a waiter this much
 constexpr int kUndisturbedTries = 8;
+constexpr std::chrono::milliseconds kReaderTriesLock{1};
 constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 32;
 
 Word word_of(const void* in, std::size_t size) {
@@ -27,23 +29,32 @@ std::byte* buffer_of(const ObjectAddress& where, const ValueControl& control, st
   return at % 8 == 0 && where.segment->holds(at, round_up(size, 8)) ? where.segment->at<std::byte>(at) : nullptr;
 }
 
-// Calls read(buffer in force) until no writer came between.
+// Calls read(buffer in force). kRetry: a writer came between.
+template <typename Read>
+Status read_once(const ObjectAddress& where, ValueControl& control, std::size_t size, Read&& read) {
+  Word version = control.version.load(std::memory_order_seq_cst);  // SYNC POINT: large value visible
+  const std::byte* buffer = buffer_of(where, control, size, version);
+  if (buffer == nullptr) return Status::kCorrupt;
+  read(buffer);
+  // The words were loaded with acquire: if one is of a later version, so is this.
+  return control.version.load(std::memory_order_relaxed) == version ? Status::kOk : Status::kRetry;
+}
+
+// Calls read(buffer in force) until no writer came between. A reader that is disturbed all the time tries for the lock, for
+// a moment at a time: either it gets it, or its holder may be stopped, and then disturbs nobody.
 template <typename Read>
 Status read_undisturbed(ThreadContext& me, const ObjectAddress& where, ValueControl& control, std::size_t size,
                         Read&& read) {
-  for (int i = 0; i < kUndisturbedTries; ++i) {
-    Word version = control.version.load(std::memory_order_seq_cst);  // SYNC POINT: large value visible
-    const std::byte* buffer = buffer_of(where, control, size, version);
-    if (buffer == nullptr) return Status::kCorrupt;
-    read(buffer);
-    // The words were loaded with acquire: if one is of a later version, so is this.
-    if (control.version.load(std::memory_order_relaxed) == version) return Status::kOk;
+  for (;;) {
+    for (int i = 0; i < kUndisturbedTries; ++i) {
+      Status status = read_once(where, control, size, read);
+      if (status != Status::kRetry) return status;
+    }
+    if (lock(me, control.writing, Deadline::after(kReaderTriesLock)) != Status::kOk) continue;
+    Status status = read_once(where, control, size, read);
+    (void)unlock(me, control.writing);
+    return status;
   }
-  HeldLock held(me, control.writing);
-  const std::byte* buffer = buffer_of(where, control, size, control.version.load(std::memory_order_relaxed));
-  if (buffer == nullptr) return Status::kCorrupt;
-  read(buffer);
-  return Status::kOk;
 }
 
 // REQUIRES: `writing` is held.

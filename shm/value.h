@@ -4,7 +4,8 @@
 //   up to 8 bytes: ValueControl.word is the value.
 //   larger: two buffers and a version; a writer (under `writing`) fills the buffer that readers do not use, then stores
 //   version + 1: the commit point. A reader copies the buffer of the version it read and accepts it if the version
-//   stands; after a few disturbed attempts it takes the lock.
+//   stands; after some disturbed attempts it tries for the lock, for a moment at a time. So it waits for no writer that is
+//   stopped: either it gets the lock, or its holder is not getting on and disturbs nobody.
 //
 // INVARIANT: the version's parity names the buffer in force. A death before the store leaves the old value, after it
 // the new one; nothing needs repair.

@@ -1,4 +1,6 @@
 // Values: words, large values, waiting for a change.
+#include <signal.h>
+
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstring>
@@ -6,7 +8,10 @@
 #include <vector>
 
 #include "shm/lock_word.h"
+#include "shm/recovery.h"
 #include "shm/value.h"
+#include "support/children.h"
+#include "support/process_shared.h"
 #include "support/test_segment.h"
 
 using namespace commonhold;
@@ -184,4 +189,32 @@ TEST_CASE("a value has a lock for its users that guards nothing of its own") {
   shm::HeldLock held(segment.me(), value.user_lock());
   std::string bytes(100, 'x');
   REQUIRE(value.store(segment.me(), bytes.data()) == Status::kOk);
+}
+
+TEST_CASE("a large value is read whole whenever its writer is stopped") {
+  TestSegment segment;
+  const auto where = segment.make({shm::ObjectKind::kValue, "", "value", {20'000}});
+  for (int round = 0; round < 15; ++round) {
+    PlainPipe ready;
+    const pid_t child = spawn([&] {
+      const shm::Value value(where);
+      ready.write(getpid());
+      for (char c = 'a';; c = c == 'z' ? 'a' : static_cast<char>(c + 1)) {
+        (void)value.store(segment.me(), std::string(20'000, c).data());
+      }
+    });
+    REQUIRE(ready.read() == child);
+    usleep(2000 + 137 * round);
+    kill(child, SIGSTOP);
+    while (!is_stopped(child)) usleep(100);
+    const pid_t reader = spawn([&] {
+      std::string seen(20'000, '#');
+      if (shm::Value(where).load(segment.me(), seen.data()) != Status::kOk) _exit(2);
+      if (seen != std::string(seen.size(), seen[0])) _exit(3);
+    });
+    CHECK(wait_or_kill(reader) == 0);
+    kill(child, SIGKILL);
+    wait_for(child);
+    (void)shm::recover_all_dead(*segment, segment.me());
+  }
 }
