@@ -3,6 +3,7 @@
 #include <commonhold/process.h>
 
 #include <catch2/catch.hpp>
+#include <cstring>
 #include <numeric>
 #include <sstream>
 #include <thread>
@@ -277,4 +278,64 @@ TEST_CASE("an array's memory is used in place under its lock") {
   CHECK(!array.lock().try_lock());
   array.lock().unlock();
   CHECK_THROWS_AS(array.lock().unlock(), NotHeld);
+}
+
+TEST_CASE("a value with padding is compared by its value alone") {
+  ManagerHome home;
+  Manager manager;
+  auto wide = manager.value<long double>(1.5L);
+  wide.store(2.5L);
+  unsigned char junk[sizeof(long double)];
+  std::memset(junk, 0x5a, sizeof junk);
+  long double expected;
+  std::memcpy(&expected, junk, sizeof expected);
+  expected = 2.5L;
+  CHECK(wide.compare_exchange(expected, 3.5L));
+  CHECK(wide.load() == 3.5L);
+  CHECK(!wide.wait_for(3.5L, 1ms));
+  expected = wide.load();
+  CHECK(wide.compare_exchange(expected, 1.5L));
+  auto padded = manager.value<Padded>({'a', 1});
+  Padded same;
+  std::memset(static_cast<void*>(&same), 0x5a, sizeof same);
+  same.a = 'a', same.b = 1;
+  CHECK(padded.compare_exchange(same, {'b', 2}));
+}
+
+TEST_CASE("bools are kept in arrays, lists and sets, and iterated there") {
+  ManagerHome home;
+  Manager manager;
+  const std::vector<bool> bools{true, false, true};
+  const auto count = [](const auto& container) {
+    int all = 0, set = 0;
+    for (const bool element : container) ++all, set += element;
+    return std::pair(all, set);
+  };
+  auto array = manager.array<bool>(bools);
+  CHECK(array == bools);
+  CHECK(count(array) == std::pair(3, 2));
+  CHECK(manager.array<bool>({false, true}).at(1));
+  auto list = manager.list<bool>({true, false, true});
+  CHECK(count(list) == std::pair(3, 2));
+  CHECK(list.index(false) == 1);
+  CHECK(count(manager.set<bool>({true, false})) == std::pair(2, 1));
+}
+
+TEST_CASE("a negative count of an array's elements is refused by that number") {
+  ManagerHome home;
+  Manager manager;
+  const auto why = [&](auto make) -> std::string {
+    try {
+      make();
+    } catch (const ValueError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  for (const std::string& message : {why([&] { (void)manager.array<int>(static_cast<std::uint64_t>(-1)); }), why([&] {
+                                       (void)manager.array<int>(named("numbers"), static_cast<std::uint64_t>(-1));
+                                     })}) {
+    CHECK(message.find("-1 elements") != std::string::npos);
+    CHECK(message.find("18446744073709551615") == std::string::npos);
+  }
 }

@@ -30,10 +30,12 @@
 // image executed again; a small program with one thread forks it off.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
 #include <ranges>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -152,7 +154,7 @@ class Manager {
     return open_or_create<Value<T>>(name.name(), initial);
   }
 
-  // Zeros; zero elements are allowed.
+  // Zeros; zero elements are allowed. ValueError for a negative count.
   template <detail::Plain T>
   Array<T> array(std::uint64_t count) const {
     return anonymous<Array<T>>(count);
@@ -163,9 +165,15 @@ class Manager {
   }
   template <detail::Plain T, std::ranges::input_range Values>
   Array<T> array(const Values& values) const {
-    std::vector<T> all(std::ranges::begin(values), std::ranges::end(values));
+    const std::vector<T> all(std::ranges::begin(values), std::ranges::end(values));
     auto made = anonymous<Array<T>>(all.size());
-    made.write(0, all);
+    if constexpr (std::is_same_v<T, bool>) {  // std::vector<bool> has no bools in a row
+      const auto bools = std::make_unique<bool[]>(all.size());
+      std::ranges::copy(all, bools.get());
+      made.write(0, std::span<const bool>(bools.get(), all.size()));
+    } else {
+      made.write(0, all);
+    }
     return made;
   }
   template <detail::Plain T>

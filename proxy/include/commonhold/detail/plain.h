@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstring>
+#include <limits>
 #include <type_traits>
 
 #include <commonhold/detail/shape.h>
@@ -16,10 +17,23 @@ namespace commonhold::detail {
 template <typename T>
 concept Plain = Storable<T> && kIsFixed<T> && std::is_trivially_copyable_v<T>;
 
-// Changed by the processor in one step: equal values have equal bytes (or it is a number).
+// Bytes of a long double that say nothing stand at its end.
+template <typename T>
+inline constexpr std::size_t kValueBytes = std::is_same_v<T, long double>&& std::numeric_limits<long double>::digits ==
+                                                   64
+                                               ? 10
+                                               : sizeof(T);
+
+// Whether every bit of a T's memory belongs to its value.
+template <typename T>
+inline constexpr bool kHasNoPadding = std::has_unique_object_representations_v<T> ||
+                                      (std::is_arithmetic_v<T> && kValueBytes<T> == sizeof(T));
+
+// Changed by the processor in one step. Of a T that is aligned to less than its size a compiler may call a library for that;
+// it is stored as bytes.
 template <typename T>
 inline constexpr bool kIsAtomic = (sizeof(T) == 1 || sizeof(T) == 2 || sizeof(T) == 4 || sizeof(T) == 8) &&
-                                  (std::has_unique_object_representations_v<T> || std::is_arithmetic_v<T>);
+                                  alignof(T) == sizeof(T) && kHasNoPadding<T>;
 
 // REQUIRES: the place is aligned to T's size, which is all that the hardware asks.
 template <typename T>
@@ -33,11 +47,10 @@ class PlainBytes {
  public:
   explicit PlainBytes(const T& value) {
     std::memcpy(bytes_, &value, sizeof(T));
+    if constexpr (kValueBytes<T> != sizeof(T)) std::memset(bytes_ + kValueBytes<T>, 0, sizeof(T) - kValueBytes<T>);
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_clear_padding)
-    if constexpr (!std::has_unique_object_representations_v<T> && !std::is_arithmetic_v<T>) {
-      __builtin_clear_padding(reinterpret_cast<T*>(bytes_));
-    }
+    if constexpr (!kHasNoPadding<T>) __builtin_clear_padding(reinterpret_cast<T*>(bytes_));
 #endif
 #endif
   }

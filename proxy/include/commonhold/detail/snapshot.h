@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <iterator>
 #include <memory>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -16,14 +17,15 @@ class SnapshotIterator {
   using value_type = T;
   using difference_type = std::ptrdiff_t;
   using pointer = const T*;
-  using reference = const T&;
+  // std::vector<bool> has no bools to refer to.
+  using reference = std::conditional_t<std::is_same_v<T, bool>, bool, const T&>;
 
   SnapshotIterator() = default;
   explicit SnapshotIterator(std::vector<T> values)
       : values_(std::make_shared<const std::vector<T>>(std::move(values))) {}
 
   reference operator*() const { return (*values_)[at_]; }
-  pointer operator->() const { return &(*values_)[at_]; }
+  pointer operator->() const requires(!std::is_same_v<T, bool>) { return &(*values_)[at_]; }
   SnapshotIterator& operator++() {
     ++at_;
     return *this;
