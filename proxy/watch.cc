@@ -73,6 +73,7 @@ bool watch_wait(WatchState& watch, std::int64_t wait) {
   shm::SleepNotice notice(me, watch.watcher->futex());
   for (shm::Deadline look_for_dead = slice();;) {
     std::uint32_t expected = 0;
+    bool settled = true;
     {
       std::lock_guard guard(watch.mutex);
       if (look_for_dead.passed()) {
@@ -91,8 +92,10 @@ bool watch_wait(WatchState& watch, std::int64_t wait) {
         break;
       }
       expected = watch.watcher->expected();
+      settled = watch.settled;
     }
     if (deadline.passed()) return false;
+    if (!settled) continue;
     (void)shm::futex_wait(watch.watcher->futex(), expected,
                           deadline.left_ns(look_for_dead.left_ns(shm::sleeper_check_ns())));
   }

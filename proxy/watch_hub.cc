@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 #include <thread>
 
@@ -50,6 +51,9 @@ void sleep_on(const std::vector<WaitedFutex>& futexes) {
   }
 }
 
+// Where a look could not tell, the next one follows soon.
+constexpr std::chrono::milliseconds kUnsettledNap{10};
+
 }  // namespace
 
 WatchState::~WatchState() {
@@ -58,8 +62,11 @@ WatchState::~WatchState() {
   WatchHub::instance().kick();
 }
 
-bool WatchState::look() {
-  if (!pending && watcher->look(here(*object), pending) != shm::Status::kOk) pending = true;  // wait() will say why
+bool WatchState::look(shm::Deadline patience) {
+  if (pending) return true;
+  const shm::Status status = watcher->look(here(*object), pending, patience);
+  settled = status != shm::Status::kTimedOut;
+  if (settled && status != shm::Status::kOk) pending = true;  // wait() will say why
   return pending;
 }
 
@@ -114,6 +121,7 @@ void WatchHub::run() {
   prctl(PR_SET_NAME, "watches");
   for (;;) {
     std::vector<WaitedFutex> futexes;
+    bool settled = true;
     {
       // Given up after the mutex: the last reference to a watch may be among them.
       std::vector<std::shared_ptr<WatchState>> all;
@@ -133,7 +141,8 @@ void WatchHub::run() {
         std::lock_guard hold(watch->mutex);
         shm::ThreadContext* me = watch->object->segment->here();
         if (me != nullptr) watch->watcher->look_for_dead(*me);
-        if (me == nullptr || !watch->look()) {
+        if (me == nullptr || !watch->look(shm::Deadline::already())) {
+          settled = settled && watch->settled;
           futexes.push_back(waited(watch->watcher->futex(), watch->watcher->expected()));
         } else if (!watch->signalled) {
           const std::uint64_t one = 1;
@@ -141,7 +150,11 @@ void WatchHub::run() {
         }
       }
     }
-    sleep_on(futexes);
+    if (settled) {
+      sleep_on(futexes);
+    } else {
+      std::this_thread::sleep_for(kUnsettledNap);
+    }
   }
 }
 

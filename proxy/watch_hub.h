@@ -25,8 +25,10 @@ struct WatchState {
   bool signalled = false;  // it is readable
   unsigned generation = 0;
 
+  bool settled = true;  // false: the last look could not tell, for who holds the object's lock keeps it
+
   // REQUIRES: mutex. Looks, unless a change is pending already; true when one is.
-  bool look();
+  bool look(shm::Deadline patience = shm::Deadline::after(shm::kLookTimeout));
   // Before the mutex is used: in a forked child, what the parent's threads were doing to it is forgotten.
   void begin();
 };

@@ -7,6 +7,7 @@
 #include "shm/object_table.h"
 #include "shm/segment.h"
 #include "shm/thread_context.h"
+#include "shm/timed_lock.h"
 
 namespace commonhold::shm {
 
@@ -21,24 +22,6 @@ void note_link(const Segment& segment, ObjectId id) {
   if (id.index == 0 || id.index >= segment.header().objects_committed.load(std::memory_order_acquire)) return;
   set_mark(object_record(segment, id.index).stored);
 }
-
-// A lock that is given up when a live owner keeps it too long.
-class HeldInTime {
- public:
-  HeldInTime(ThreadContext& me, LockWord& word, Deadline deadline)
-      : me_(me), word_(word), held_(lock(me, word, deadline) == Status::kOk) {}
-  ~HeldInTime() {
-    if (held_) (void)unlock(me_, word_);
-  }
-  HeldInTime(const HeldInTime&) = delete;
-  HeldInTime& operator=(const HeldInTime&) = delete;
-  explicit operator bool() const { return held_; }
-
- private:
-  ThreadContext& me_;
-  LockWord& word_;
-  bool held_;
-};
 
 }  // namespace
 
@@ -60,7 +43,7 @@ bool Dict::each_link(ThreadContext& me, const ObjectAddress& where, Deadline dea
   Segment& segment = *where.segment;
   auto& control = *segment.at<DictControl>(where.control);
   for (std::uint64_t i = 0; i < dict_shards(control); ++i) {
-    HeldInTime held(me, dict_shard(control, i).writing, deadline);
+    TimedLockGuard held(me, dict_shard(control, i).writing, deadline);
     if (!held) return false;
     DictShardParts shard(me, where, control, i);
     (void)shard.table.each_entry([&](AtomicWord&, Word slot) {
@@ -79,7 +62,7 @@ bool List::each_link(ThreadContext& me, const ObjectAddress& where, Deadline dea
   const Segment& segment = *where.segment;
   auto& control = *segment.at<ListControl>(where.control);
   if (load_word(&control.boxed) == 0) return true;
-  HeldInTime held(me, control.writing, deadline);
+  TimedLockGuard held(me, control.writing, deadline);
   if (!held) return false;
   ListView view;
   if (read_view(segment, control, view) != Status::kOk) return true;

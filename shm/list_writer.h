@@ -7,8 +7,8 @@
 #include <string>
 
 #include "shm/list_tree.h"
-#include "shm/lock_word.h"
 #include "shm/segment.h"
+#include "shm/timed_lock.h"
 
 namespace commonhold::shm {
 
@@ -23,7 +23,7 @@ class ListWriter {
         turn_(me, control_.writing, deadline),
         heap_(me, ChunkOwner(where.object, kListArena), control_.heap, control_.recycle),
         boxed_(load_word(&control_.boxed) != 0),
-        status_(turn_.begun() ? read_view(segment_, control_, view_) : Status::kTimedOut) {}
+        status_(turn_ ? read_view(segment_, control_, view_) : Status::kTimedOut) {}
 
   // Not kOk: the root record is damaged, or the lock was not got; nothing else may be called.
   Status status() const { return status_; }
@@ -88,23 +88,6 @@ class ListWriter {
   void trim_if_empty();
 
  private:
-  class Turn {
-   public:
-    Turn(ThreadContext& me, LockWord& word, Deadline deadline)
-        : me_(me), word_(word), begun_(lock(me, word, deadline) == Status::kOk) {}
-    ~Turn() {
-      if (begun_) (void)unlock(me_, word_);
-    }
-    Turn(const Turn&) = delete;
-    Turn& operator=(const Turn&) = delete;
-    bool begun() const { return begun_; }
-
-   private:
-    ThreadContext& me_;
-    LockWord& word_;
-    bool begun_;
-  };
-
   // Who takes elements away copies nodes and must not need memory for it: taking away is what gives memory back. So
   // what adds elements leaves some nodes and root records in the heap. False: out of memory.
   bool keep_spares(const ListView& view);
@@ -114,7 +97,7 @@ class ListWriter {
   Segment& segment_;
   std::uint32_t object_;
   ListControl& control_;
-  Turn turn_;
+  TimedLockGuard turn_;
   Heap heap_;
   bool boxed_;
   ListView view_;

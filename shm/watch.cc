@@ -10,6 +10,7 @@
 #include "shm/lock_word.h"
 #include "shm/recovery.h"
 #include "shm/sleep_notice.h"
+#include "shm/timed_lock.h"
 #include "shm/value.h"
 
 namespace commonhold::shm {
@@ -29,8 +30,9 @@ class DictKeyWatch final : public Watcher {
         shard_(dict_shard(control, hash_shard(hash_, dict_shards(control)))) {
     futex_ = &control.notes_made;
   }
-  Status look(ThreadContext& me, bool& changed) override {
-    HeldLock held(me, shard_.writing);
+  Status look(ThreadContext& me, bool& changed, Deadline patience) override {
+    TimedLockGuard held(me, shard_.writing, patience);
+    if (!held) return Status::kTimedOut;
     Word notes = shard_.notes.load(std::memory_order_relaxed);
     changed = notes - seen_ > kNotesKept;
     for (Word n = seen_; n != notes && !changed; ++n) {
@@ -54,13 +56,14 @@ class DictKeyWatch final : public Watcher {
 class DictWatch final : public Watcher {
  public:
   explicit DictWatch(DictControl& control) : control_(control) { futex_ = &control.notes_made; }
-  Status look(ThreadContext& me, bool& changed) override {
+  Status look(ThreadContext& me, bool& changed, Deadline patience) override {
     std::uint32_t now = control_.notes_made.load(std::memory_order_seq_cst);  // SYNC POINT: dict noted
     for (std::uint64_t i = 0; i < dict_shards(control_); ++i) {
       DictShard& shard = dict_shard(control_, i);
       // Set already, so whoever changes the shard from now on finds it.
       if ((shard.watched.load(std::memory_order_seq_cst) & kWatchedWhole) != 0) continue;
-      HeldLock held(me, shard.writing);
+      TimedLockGuard held(me, shard.writing, patience);
+      if (!held) return Status::kTimedOut;
       shard.watched.store(shard.watched.load(std::memory_order_relaxed) | kWatchedWhole, std::memory_order_release);
     }
     changed = now != expected_;
@@ -80,8 +83,9 @@ class DictWatch final : public Watcher {
 class ListWatch final : public Watcher {
  public:
   explicit ListWatch(ListControl& control) : control_(control) { futex_ = &control.notes; }
-  Status look(ThreadContext& me, bool& changed) override {
-    HeldLock held(me, control_.writing);
+  Status look(ThreadContext& me, bool& changed, Deadline patience) override {
+    TimedLockGuard held(me, control_.writing, patience);
+    if (!held) return Status::kTimedOut;
     std::uint32_t now = control_.notes.load(std::memory_order_relaxed);
     control_.watched.store(1, std::memory_order_release);
     changed = now != expected_;
@@ -96,7 +100,7 @@ class ListWatch final : public Watcher {
 class ValueWatch final : public Watcher {
  public:
   explicit ValueWatch(ValueControl& control) : control_(control) { futex_ = &control.changes; }
-  Status look(ThreadContext&, bool& changed) override {
+  Status look(ThreadContext&, bool& changed, Deadline) override {
     control_.watched.store(1, std::memory_order_seq_cst);  // SYNC POINT: watched; before the look at the value
     std::uint32_t now = control_.changes.load(std::memory_order_seq_cst);
     // The version of a large value. A writer that died before it looked at the flag has changed this alone.
@@ -121,7 +125,7 @@ class ArrayWatch final : public Watcher {
         both_(*segment_.at<AtomicWord>(segment_.offset_of(&control_.watched))) {
     futex_ = &control_.changes;
   }
-  Status look(ThreadContext&, bool& changed) override {
+  Status look(ThreadContext&, bool& changed, Deadline) override {
     // The flag is set, and the count is what it was, at one moment.
     Word both = both_.load(std::memory_order_seq_cst);
     bool was_set = true;
@@ -165,7 +169,7 @@ template <typename Control>
 class QueueWatch final : public Watcher {
  public:
   QueueWatch(Control& control, QueueSide side) : control_(control), side_(side) { futex_ = &control.changes; }
-  Status look(ThreadContext&, bool& changed) override {
+  Status look(ThreadContext&, bool& changed, Deadline) override {
     expected_ = control_.changes.load(std::memory_order_seq_cst);
     if (side_ != QueueSide::kRoom) set_flag(control_.items);
     if (side_ != QueueSide::kItems) set_flag(control_.room);
@@ -205,9 +209,11 @@ class QueueWatch final : public Watcher {
   QueueCounts seen_{};
 };
 
+constexpr std::chrono::seconds kFirstLookTimeout{10};
+
 Status first_look(ThreadContext& me, std::unique_ptr<Watcher>& watch) {
   bool ignored;
-  Status status = watch->look(me, ignored);
+  Status status = watch->look(me, ignored, Deadline::after(kFirstLookTimeout));
   if (status != Status::kOk) watch = nullptr;
   return status;
 }
@@ -296,6 +302,7 @@ Status wait_for_change(ThreadContext& me, Watcher& watcher, Deadline deadline) {
   for (Deadline check = Deadline::after(std::chrono::nanoseconds(sleeper_check_ns()));;) {
     bool changed = false;
     Status status = watcher.look(me, changed);
+    if (status == Status::kTimedOut && !deadline.passed()) continue;
     if (status != Status::kOk || changed) return status;
     if (deadline.passed()) return Status::kTimedOut;
     (void)futex_wait(watcher.futex(), watcher.expected(), deadline.left_ns(check.left_ns(sleeper_check_ns())));

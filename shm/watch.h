@@ -25,6 +25,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 
@@ -67,13 +68,16 @@ void note_list_change(ListControl& control);
 // so that whoever finds the flag clear has the count raised already, also after a death in here; then wakes.
 void tell_watching(AtomicWord& both, const std::atomic<std::uint32_t>& changes);
 
+inline constexpr std::chrono::milliseconds kLookTimeout{100};
+
 // What one watcher remembers, in its own memory. One thread at a time.
 class Watcher {
  public:
   virtual ~Watcher() = default;
   // Whether something changed since the last look, or since the watcher was made. Every change after the return raises
   // the futex above expected().
-  virtual Status look(ThreadContext& me, bool& changed) = 0;
+  // kTimedOut: until `patience` somebody held what guards it, who may be stopped; nothing is known then.
+  virtual Status look(ThreadContext& me, bool& changed, Deadline patience = Deadline::after(kLookTimeout)) = 0;
   // Looks after dead owners that look() does not come by.
   virtual void look_for_dead(ThreadContext&) {}
 

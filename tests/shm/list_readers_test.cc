@@ -2,12 +2,15 @@
 #include <signal.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "shm/list.h"
+#include "shm/lock_word.h"
 #include "shm/recovery.h"
+#include "shm/watch.h"
 #include "support/children.h"
 #include "support/list_fixture.h"
 #include "support/process_shared.h"
@@ -118,4 +121,27 @@ TEST_CASE("a list gives the memory of large elements back, and nearly all when i
     CHECK(list.audit(me).error.empty());
     CHECK(list.audit(me).lost_blocks == 0);
   }
+}
+
+TEST_CASE("a wait for a change of a list ends at its time while a writer is stopped") {
+  TestSegment segment;
+  const auto where = make_list(segment, true);
+  Status status = Status::kOk;
+  const auto watch = shm::watch_list(segment.me(), where, status);
+  REQUIRE(watch != nullptr);
+  PlainPipe ready;
+  const pid_t writer = spawn([&] {
+    (void)shm::lock(segment.me(), segment->at<shm::ListControl>(where.control)->writing);
+    ready.write(getpid());
+    stay();
+  });
+  REQUIRE(ready.read() == writer);
+  kill(writer, SIGSTOP);
+  const pid_t waiter = spawn([&] {
+    const auto deadline = shm::Deadline::after(std::chrono::milliseconds(20));
+    if (shm::wait_for_change(segment.me(), *watch, deadline) != Status::kTimedOut) _exit(2);
+  });
+  CHECK(wait_or_kill(waiter) == 0);
+  kill(writer, SIGKILL);
+  wait_for(writer);
 }
