@@ -11,10 +11,10 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <boost/interprocess/mapped_region.hpp>
 #include <fstream>
 
 #include "shm/extents.h"
+#include "shm/file_mapping.h"
 #include "shm/folder.h"
 #include "shm/heap.h"
 #include "shm/lock_file.h"
@@ -129,8 +129,8 @@ std::uint32_t layout_hash() {
   return static_cast<std::uint32_t>(hash ^ hash >> 32);
 }
 
-struct Segment::Mapping {
-  boost::interprocess::mapped_region region;
+struct Segment::Mapping : FileMapping {
+  using FileMapping::FileMapping;
 };
 
 Segment::Segment() = default;
@@ -252,46 +252,9 @@ std::shared_ptr<Segment> Segment::open(const std::string& folder_path, bool make
   return segment;
 }
 
-namespace {
-
-std::string in_mib(std::uint64_t bytes) {
-  return fmt::format("{} MiB", bytes >> 20);
-}
-
-SegmentError cannot_map(const std::string& path, int error, int fd) {
-  SegmentError failure = segment_system_error("map", path, error);
-  struct stat status {};
-  struct rlimit space {};
-  if (error != ENOMEM || fstat(fd, &status) != 0 || getrlimit(RLIMIT_AS, &space) != 0 ||
-      space.rlim_cur == RLIM_INFINITY) {
-    return failure;
-  }
-  return SegmentError(failure.code(),
-                      fmt::format("{}: it takes {} of address space, and this process may have {} in all (ulimit -v); "
-                                  "raise that, or give the manager a memory_limit: it takes {} more than its limit",
-                                  failure.what(), in_mib(static_cast<std::uint64_t>(status.st_size)),
-                                  in_mib(space.rlim_cur), in_mib(tables_bytes(status.st_size / kExtent))));
-}
-
-// The open file as Boost maps it: by its descriptor, so that nothing else can have its name by now.
-struct OpenFile {
-  int fd;
-  boost::interprocess::mapping_handle_t get_mapping_handle() const {
-    return boost::interprocess::ipcdetail::mapping_handle_from_file_handle(fd);
-  }
-};
-
-}  // namespace
-
 void Segment::map_file(const std::string& path) {
-  try {
-    mapping_ = std::make_unique<Mapping>(
-        Mapping{boost::interprocess::mapped_region(OpenFile{memory_fd_}, boost::interprocess::read_write)});
-  } catch (const boost::interprocess::interprocess_exception& failure) {
-    throw cannot_map(path, failure.get_native_error(), memory_fd_);
-  }
-  base_ = static_cast<std::byte*>(mapping_->region.get_address());
-  madvise(base_, mapping_->region.get_size(), MADV_DONTDUMP);
+  mapping_ = std::make_unique<Mapping>(memory_fd_, path);
+  base_ = mapping_->base();
   (void)holds_after_growth(0, 0);
 }
 
