@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "shm/extents.h"
+#include "shm/object_options.h"
 #include "shm/object_types.h"
 #include "shm/printable.h"
 #include "shm/references.h"
@@ -114,6 +115,15 @@ Refusal Registry::refuse(Status status, const shm::ObjectPlan& plan) const {
   }
 }
 
+Refusal Registry::taken(const std::string& name, ObjectId by) const {
+  shm::ObjectInfo info;
+  std::string type =
+      shm::object_info(*segment_, by.index, info) == Status::kOk ? type_text(info.kind, info.signature) : "unknown";
+  return {FailureCode::EXISTS,
+          fmt::format("an object named \"{}\" exists already ({}); open it, remove it first, or choose another name",
+                      printable(name), type)};
+}
+
 Result<Opened> Registry::create(const shm::ObjectPlan& plan) {
   if (auto refusal = check_plan(plan)) return *refusal;
   std::lock_guard guard(mutex_);
@@ -122,14 +132,7 @@ Result<Opened> Registry::create(const shm::ObjectPlan& plan) {
 
 Result<Opened> Registry::create_locked(const shm::ObjectPlan& plan) {
   if (auto found = names_.find(plan.name); !plan.name.empty() && found != names_.end()) {
-    shm::ObjectInfo info;
-    std::string type = shm::object_info(*segment_, found->second.index, info) == Status::kOk
-                           ? type_text(info.kind, info.signature)
-                           : "unknown";
-    return Refusal{FailureCode::EXISTS,
-                   fmt::format("an object named \"{}\" exists already ({}); open it, remove it first, or "
-                               "choose another name",
-                               printable(plan.name), type)};
+    return taken(plan.name, found->second);
   }
   shm::ThreadContext* me = segment_->here();
   if (me == nullptr) return refuse(segment_->join_failure(), plan);
@@ -144,8 +147,8 @@ Result<Opened> Registry::create_locked(const shm::ObjectPlan& plan) {
   return Opened{id, plan.kind, plan.signature, shm::object_control(*segment_, id), true};
 }
 
-Result<Opened> Registry::open_locked(ObjectId id, const std::string& called, ObjectKind kind,
-                                     std::string_view signature) {
+Result<Opened> Registry::open_locked(ObjectId id, const std::string& called, const Wanted& wanted) {
+  const auto [kind, signature, arguments, compared] = wanted;
   shm::ObjectInfo info;
   if (shm::object_info(*segment_, id.index, info) != Status::kOk || info.id != id) {
     return Refusal{FailureCode::GONE,
@@ -160,18 +163,26 @@ Result<Opened> Registry::open_locked(ObjectId id, const std::string& called, Obj
                    fmt::format("{} is a {}, and was opened as a {}; open it as what it is, or choose another name",
                                called, type_text(info.kind, info.signature), type_text(kind, signature))};
   }
+  std::string has, wants;
+  if (compared != 0 && shm::options_differ(info.kind, info.arguments, arguments, compared, has, wants)) {
+    return Refusal{
+        FailureCode::OTHER_OPTIONS,
+        fmt::format("{}, a {}, was made with {}, and was opened with {}; open it without options to take it as "
+                    "it is, or choose another name",
+                    called, type_text(info.kind, info.signature), has, wants)};
+  }
   ++holds_[id.word()];
   return Opened{id, info.kind, info.signature, info.control, false};
 }
 
-Result<Opened> Registry::open(std::string_view name, ObjectKind kind, std::string_view signature) {
+Result<Opened> Registry::open(std::string_view name, const Wanted& wanted) {
   std::lock_guard guard(mutex_);
   auto found = names_.find(std::string(name));
   if (name.empty() || found == names_.end()) return not_found(name);
-  return open_locked(found->second, fmt::format("\"{}\"", printable(name)), kind, signature);
+  return open_locked(found->second, fmt::format("\"{}\"", printable(name)), wanted);
 }
 
-Result<Opened> Registry::open_or_create(const shm::ObjectPlan& plan) {
+Result<Opened> Registry::open_or_create(const shm::ObjectPlan& plan, std::uint32_t compared) {
   if (plan.name.empty()) {
     return Refusal{FailureCode::INVALID, "opening or creating needs a name; an object without one is made with create"};
   }
@@ -179,12 +190,43 @@ Result<Opened> Registry::open_or_create(const shm::ObjectPlan& plan) {
   std::lock_guard guard(mutex_);
   auto found = names_.find(plan.name);
   if (found == names_.end()) return create_locked(plan);
-  return open_locked(found->second, fmt::format("\"{}\"", printable(plan.name)), plan.kind, plan.signature);
+  return open_locked(found->second, fmt::format("\"{}\"", printable(plan.name)),
+                     {plan.kind, plan.signature, plan.arguments, compared});
 }
 
-Result<Opened> Registry::open_by_id(ObjectId id, ObjectKind kind, std::string_view signature) {
+Result<Opened> Registry::open_by_id(ObjectId id, const Wanted& wanted) {
   std::lock_guard guard(mutex_);
-  return open_locked(id, fmt::format("the object {}", id_text(id)), kind, signature);
+  return open_locked(id, fmt::format("the object {}", id_text(id)), wanted);
+}
+
+Result<Opened> Registry::name(ObjectId id, std::string_view name, bool or_open) {
+  if (auto refusal = check_name(name)) return *refusal;
+  if (name.empty()) return Refusal{FailureCode::INVALID, "a name has at least one byte"};
+  const std::string called = fmt::format("the object {}", id_text(id));
+  std::lock_guard guard(mutex_);
+  shm::ObjectInfo own;
+  if (shm::object_info(*segment_, id.index, own) != Status::kOk || own.id != id) {
+    return open_locked(id, called, {});  // says that it is gone
+  }
+  auto found = names_.find(std::string(name));
+  if (found != names_.end()) {
+    if (found->second != id && !or_open) return taken(found->first, found->second);
+    return open_locked(found->second, fmt::format("\"{}\"", printable(name)), {own.kind, own.signature, own.arguments, ~0u});
+  }
+  shm::ThreadContext* me = segment_->here();
+  if (me == nullptr) {
+    return Refusal{FailureCode::SHUTTING_DOWN, fmt::format("the server is shutting down and names no {}", called)};
+  }
+  const Status status = shm::name_object(*me, id, name);
+  if (status == Status::kExists) {
+    return Refusal{
+        FailureCode::INVALID,
+        fmt::format("{} cannot be named \"{}\": it has, or had, another name; make another object", called, name)};
+  }
+  if (status == Status::kOk) names_.emplace(name, id);
+  auto opened = open_locked(id, called, {});
+  if (auto* object = std::get_if<Opened>(&opened)) object->created = true;
+  return opened;
 }
 
 void Registry::release(ObjectId id) {

@@ -29,16 +29,27 @@ struct Opened {
   bool created = false;
 };
 
+// What a caller takes an existing object for.
+struct Wanted {
+  shm::ObjectKind kind = shm::ObjectKind::kNone;  // with an empty signature: any
+  std::string_view signature = {};
+  const shm::Word* arguments = nullptr;  // kArguments of them
+  std::uint32_t compared = 0;            // bit i: its option of that argument must be arguments[i]
+};
+
 class Registry {
  public:
   // Reads the index from the table. REQUIRES: this process is the segment's server.
   explicit Registry(std::shared_ptr<shm::Segment> segment);
 
-  // Each of these leaves a hold on the object, for release(). Kind kNone with an empty signature accepts any type.
+  // Each of these leaves a hold on the object, for release().
   Result<Opened> create(const shm::ObjectPlan& plan);
-  Result<Opened> open(std::string_view name, shm::ObjectKind kind, std::string_view signature);
-  Result<Opened> open_or_create(const shm::ObjectPlan& plan);
-  Result<Opened> open_by_id(shm::ObjectId id, shm::ObjectKind kind, std::string_view signature);
+  Result<Opened> open(std::string_view name, const Wanted& wanted);
+  Result<Opened> open_or_create(const shm::ObjectPlan& plan, std::uint32_t compared = 0);
+  Result<Opened> open_by_id(shm::ObjectId id, const Wanted& wanted);
+
+  // Names an anonymous object. With `or_open`, the object that has the name already where there is one.
+  Result<Opened> name(shm::ObjectId id, std::string_view name, bool or_open);
 
   // Ends one hold. What nobody else keeps goes at the next sweep.
   void release(shm::ObjectId id);
@@ -59,9 +70,9 @@ class Registry {
 
  private:
   Result<Opened> create_locked(const shm::ObjectPlan& plan);
-  Result<Opened> open_locked(shm::ObjectId id, const std::string& called, shm::ObjectKind kind,
-                             std::string_view signature);
+  Result<Opened> open_locked(shm::ObjectId id, const std::string& called, const Wanted& wanted);
   int sweep_locked(shm::ThreadContext& me, bool* unfinished = nullptr);
+  Refusal taken(const std::string& name, shm::ObjectId by) const;
   Refusal refuse(shm::Status status, const shm::ObjectPlan& plan) const;
 
   std::shared_ptr<shm::Segment> segment_;

@@ -49,13 +49,16 @@ std::string_view text_of(capnp::Text::Reader text) {
   return {text.begin(), text.size()};
 }
 
+void read_arguments(capnp::List<std::uint64_t>::Reader given, shm::Word* arguments) {
+  for (capnp::uint i = 0; i < given.size() && i < shm::kArguments; ++i) arguments[i] = given[i];
+}
+
 shm::ObjectPlan plan_of(schema::ObjectPlan::Reader reader) {
   shm::ObjectPlan plan;
   plan.kind = kind_of(reader.getKind());
   plan.name = text_of(reader.getName());
   plan.signature = text_of(reader.getSignature());
-  auto arguments = reader.getArguments();
-  for (capnp::uint i = 0; i < arguments.size() && i < std::size(plan.arguments); ++i) plan.arguments[i] = arguments[i];
+  read_arguments(reader.getArguments(), plan.arguments);
   return plan;
 }
 
@@ -95,15 +98,17 @@ class SessionServer final : public schema::Session::Server {
 
   kj::Promise<void> open(OpenContext context) override {
     auto params = context.getParams();
-    write(core_.registry().open(text_of(params.getName()), kind_of(params.getKind()), text_of(params.getSignature())),
-          context.getResults().initResult());
+    shm::Word arguments[shm::kArguments] = {};
+    read_arguments(params.getArguments(), arguments);
+    const Wanted wanted{kind_of(params.getKind()), text_of(params.getSignature()), arguments, params.getCompared()};
+    write(core_.registry().open(text_of(params.getName()), wanted), context.getResults().initResult());
     return kj::READY_NOW;
   }
 
   kj::Promise<void> openOrCreate(OpenOrCreateContext context) override {
     if (context.getParams().getPlan().getKind() == schema::ObjectKind::CUSTOM) {
       auto plan = plan_of(context.getParams().getPlan());
-      auto present = core_.registry().open(plan.name, plan.kind, plan.signature);
+      auto present = core_.registry().open(plan.name, {plan.kind, plan.signature});
       auto* refusal = std::get_if<Refusal>(&present);
       if (refusal == nullptr || refusal->code != FailureCode::NOT_FOUND || plan.name.empty()) {
         write(present, context.getResults().initResult());
@@ -111,15 +116,23 @@ class SessionServer final : public schema::Session::Server {
       }
       return create_custom(context);
     }
-    write(core_.registry().open_or_create(plan_of(context.getParams().getPlan())), context.getResults().initResult());
+    auto plan = context.getParams().getPlan();
+    write(core_.registry().open_or_create(plan_of(plan), plan.getCompared()), context.getResults().initResult());
     return kj::READY_NOW;
   }
 
   kj::Promise<void> openById(OpenByIdContext context) override {
     auto params = context.getParams();
     shm::ObjectId id{params.getId().getIndex(), params.getId().getGeneration()};
-    write(core_.registry().open_by_id(id, kind_of(params.getKind()), text_of(params.getSignature())),
+    write(core_.registry().open_by_id(id, {kind_of(params.getKind()), text_of(params.getSignature())}),
           context.getResults().initResult());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> name(NameContext context) override {
+    auto params = context.getParams();
+    shm::ObjectId id{params.getObject().getIndex(), params.getObject().getGeneration()};
+    write(core_.registry().name(id, text_of(params.getName()), params.getOrOpen()), context.getResults().initResult());
     return kj::READY_NOW;
   }
 
@@ -194,7 +207,7 @@ class SessionServer final : public schema::Session::Server {
           if (made->refusal) return write_failure(result.initFailure(), *made->refusal);
           constexpr bool kMayExist = std::is_same_v<Context, OpenOrCreateContext>;
           if (auto known = core_.custom_objects().find(made->instance); known && plan.name.empty()) {
-            return write(core_.registry().open_by_id(*known, plan.kind, plan.signature), result);
+            return write(core_.registry().open_by_id(*known, {plan.kind, plan.signature}), result);
           }
           auto opened = kMayExist ? core_.registry().open_or_create(plan) : core_.registry().create(plan);
           if (auto* object = std::get_if<Opened>(&opened); object != nullptr && object->created) {
@@ -225,8 +238,7 @@ class SessionServer final : public schema::Session::Server {
           ok.setValue(kj::arrayPtr(reinterpret_cast<const kj::byte*>(value.data()), value.size()));
           auto holds = ok.initHolds(static_cast<capnp::uint>(reply->result.links.size()));
           for (capnp::uint i = 0; i < holds.size(); ++i) {
-            auto opened = core_.registry().open_by_id(shm::ObjectId::from_word(reply->result.links[i]),
-                                                      shm::ObjectKind::kNone, {});
+            auto opened = core_.registry().open_by_id(shm::ObjectId::from_word(reply->result.links[i]), {});
             if (auto* object = std::get_if<Opened>(&opened)) holds.set(i, kj::heap<HoldServer>(core_, object->id));
           }
         });

@@ -113,7 +113,10 @@ std::uint64_t condition_waiting(Object& condition) {
 
 ObjectRequest condition_on(Object& lock) {
   check(lock);
-  return {ObjectKind::kCondition, "condition", {lock.id.word(), lock.segment->header().nonce}};
+  return {.kind = ObjectKind::kCondition,
+          .signature = "condition",
+          .arguments = {lock.id.word(), lock.segment->header().nonce},
+          .compared = 1};
 }
 
 }  // namespace detail

@@ -88,8 +88,7 @@ ObjectHandle open_custom(const std::shared_ptr<ManagerState>& manager, Opening o
   Packer out(scope);
   arguments(out);
   ObjectRequest request{ObjectKind::kCustom, fmt::format("custom<{}>", type), {}, out.take()};
-  bool created = false;
-  return open_object(manager, opening, name, request, created);
+  return open_object(manager, opening, name, request);
 }
 
 void call_custom(Object& object, const std::string& method, const PackArguments& arguments,

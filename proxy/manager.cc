@@ -59,6 +59,14 @@ void refuse_null_bytes(std::string_view name) {
       fmt::format("the name \"{}\" goes on behind a null byte; names have none", shm::printable(name.substr(0, at))));
 }
 
+void check_object_name(std::string_view name) {
+  if (name.empty()) {
+    throw NameError(NameError::Reason::kInvalid,
+                    "an object's name has at least one byte; an object without a name is made without named(...)");
+  }
+  refuse_null_bytes(name);
+}
+
 bool exists(const std::string& path) {
   struct stat found;
   return stat(path.c_str(), &found) == 0;
@@ -217,17 +225,11 @@ std::shared_ptr<ManagerState> connect_manager(std::string_view name_or_folder, c
 }
 
 ObjectHandle open_object(const std::shared_ptr<ManagerState>& manager, Opening opening, std::string_view name,
-                         const ObjectRequest& request, bool& created) {
-  refuse_null_bytes(name);
-  if (name.empty() && opening != Opening::kAnonymous) {
-    throw NameError(
-        NameError::Reason::kInvalid,
-        "an object's name has at least one byte; one without a name is made without named(): manager.lock()");
-  }
+                         const ObjectRequest& request) {
+  if (opening != Opening::kAnonymous) check_object_name(name);
   std::shared_ptr<Object> object;
   const auto note = [&](const OpenedObject& opened) {
     object = find_or_add_object({manager->segment, manager, opened.id, opened.kind, opened.signature});
-    created = opened.created;
   };
   if (request.kind == ObjectKind::kCustom) {
     BorrowedLink(*manager)->open(opening, name, request, note);
@@ -235,6 +237,26 @@ ObjectHandle open_object(const std::shared_ptr<ManagerState>& manager, Opening o
     link_of(*manager).open(opening, name, request, note);
   }
   return ObjectHandle(std::move(object));
+}
+
+ObjectHandle find_object(const std::shared_ptr<ManagerState>& manager, std::string_view name,
+                         const ObjectRequest& request) {
+  try {
+    return open_object(manager, Opening::kOpen, name, request);
+  } catch (const NameError& error) {
+    if (error.reason() != NameError::Reason::kUnknown) throw;
+    return {};
+  }
+}
+
+ObjectHandle name_object(const std::shared_ptr<ManagerState>& manager, Object& object, std::string_view name,
+                         bool or_open) {
+  check_object_name(name);
+  std::shared_ptr<Object> named;
+  link_of(*manager).name(object.id, name, or_open, [&](const OpenedObject& opened) {
+    named = find_or_add_object({manager->segment, manager, opened.id, opened.kind, opened.signature});
+  });
+  return ObjectHandle(std::move(named));
 }
 
 void require_own(const ManagerState& manager, Object& object, const char* use) {
@@ -245,7 +267,7 @@ void require_own(const ManagerState& manager, Object& object, const char* use) {
 }
 
 void remove_name(ManagerState& manager, std::string_view name) {
-  refuse_null_bytes(name);
+  check_object_name(name);
   link_of(manager).remove(name);
 }
 

@@ -106,6 +106,7 @@ static_assert(static_cast<int>(ObjectKind::kPriorityQueue) == static_cast<int>(s
 static_assert(static_cast<int>(ObjectKind::kNamespace) == static_cast<int>(shm::ObjectKind::kNamespace));
 static_assert(static_cast<int>(ObjectKind::kSet) == static_cast<int>(shm::ObjectKind::kSet));
 static_assert(static_cast<int>(ObjectKind::kCustom) == static_cast<int>(shm::ObjectKind::kCustom));
+static_assert(std::size(ObjectRequest{}.arguments) == shm::kArguments);
 
 template <typename Structure>
 Object* make(const FoundObject& found, shm::Offset control) {
@@ -334,6 +335,11 @@ std::string name_of(Object& object) {
   shm::ObjectInfo info;
   if (shm::object_info(*object.segment, object.id.index, info) != shm::Status::kOk || info.id != object.id) return {};
   return info.name;
+}
+
+std::uint64_t argument_of(Object& object, unsigned index) {
+  check(object);
+  return shm::object_record(*object.segment, object.id.index).arguments[index].load(std::memory_order_relaxed);
 }
 
 std::string signature_of(Object& object) {

@@ -51,6 +51,8 @@ struct Refusal {
       throw NameError(NameError::Reason::kTaken, message);
     case Code::TYPE_MISMATCH:
       throw TypeMismatch(message);
+    case Code::OTHER_OPTIONS:
+      throw OptionsMismatch(message);
     case Code::GONE:
       throw ObjectGone(message);
     case Code::OUT_OF_MEMORY:
@@ -86,6 +88,7 @@ void write_plan(schema::ObjectPlan::Builder plan, std::string_view name, const O
   plan.setName(std::string(name));
   plan.setSignature(request.signature);
   plan.setArguments(kj::arrayPtr(request.arguments, std::size(request.arguments)));
+  plan.setCompared(request.compared);
   if (!request.data.empty()) plan.setData(to_data(request.data));
 }
 
@@ -338,6 +341,8 @@ void ServerLink::open(Opening opening, std::string_view name, const ObjectReques
         message.setName(std::string(name));
         message.setKind(static_cast<schema::ObjectKind>(request.kind));
         message.setSignature(request.signature);
+        message.setArguments(kj::arrayPtr(request.arguments, std::size(request.arguments)));
+        message.setCompared(request.compared);
         return message.send().then(read);
       }
       case Opening::kOpenOrCreate: {
@@ -357,6 +362,22 @@ void ServerLink::open(Opening opening, std::string_view name, const ObjectReques
     // A constructor of the program's own may take its time.
     const OpenReply reply = request.kind == ObjectKind::kCustom ? ask(connection.session()).wait(scope)
                                                                 : connection.await(ask(connection.session()), scope);
+    if (!reply.refusal) note(reply.object);
+    return reply.refusal;
+  });
+  if (refusal) throw_refusal(*refusal, name);
+}
+
+void ServerLink::name(shm::ObjectId id, std::string_view name, bool or_open,
+                      const std::function<void(const OpenedObject&)>& note) {
+  const auto refusal = call(true, [&](Connection& connection, kj::WaitScope& scope) -> std::optional<Refusal> {
+    auto message = connection.session().nameRequest();
+    message.initObject().setIndex(id.index);
+    message.getObject().setGeneration(id.generation);
+    message.setName(std::string(name));
+    message.setOrOpen(or_open);
+    const OpenReply reply =
+        connection.await(message.send().then([](auto&& response) { return to_reply(response.getResult()); }), scope);
     if (!reply.refusal) note(reply.object);
     return reply.refusal;
   });

@@ -65,6 +65,9 @@ class ServerLink {
   // Calls `note` while the server keeps the object alive for us. Throws NameError, TypeMismatch, OutOfMemory...
   void open(Opening opening, std::string_view name, const ObjectRequest& request,
             const std::function<void(const OpenedObject&)>& note);
+  // Names an anonymous object of ours. With `or_open`, `note` gets the object that has the name already, if there is one.
+  void name(shm::ObjectId id, std::string_view name, bool or_open,
+            const std::function<void(const OpenedObject&)>& note);
   void remove(std::string_view name);
   std::vector<ObjectInfo> objects();
   // Calls a method of a custom object and waits as long as it takes. `note` gets the result while the server keeps for

@@ -76,6 +76,7 @@ struct Failure {
     unsupported @11;    # this server does not know the kind of object or the version of the protocol
     unknownType @12;    # no type of that name was registered in the server's program
     unknownMethod @13;  # the type has no such method
+    otherOptions @14;   # the object was made with other options than the caller insists on; the message names both
   }
 }
 
@@ -160,18 +161,25 @@ interface Session {
   # Makes an object. `exists` when its name is taken. Without a name it is anonymous: it lives as long as it is
   # referred to.
 
-  open @1 (name :Text, kind :ObjectKind, signature :Text) -> (result :OpenResult);
+  open @1 (name :Text, kind :ObjectKind, signature :Text, arguments :List(UInt64), compared :UInt32)
+      -> (result :OpenResult);
   # The object of that name. `typeMismatch` unless its kind and signature are those given; `none` with an empty
-  # signature accepts any; `custom` with the signature "custom" accepts every custom type.
+  # signature accepts any; `custom` with the signature "custom" accepts every custom type. `otherOptions` as in ObjectPlan.
 
   openOrCreate @2 (plan :ObjectPlan) -> (result :OpenResult);
   # The object of the plan's name, made from the plan when there is none. Of several clients that call this at once
-  # exactly one creates. `typeMismatch` as in open; `invalid` without a name. The plan's arguments are those of the
-  # creator: an existing object is not compared with them.
+  # exactly one creates. `typeMismatch` as in open; `invalid` without a name; `otherOptions` when it was made
+  # from other arguments than the plan's, of those that the plan compares.
 
   openById @3 (id :ObjectId, kind :ObjectKind, signature :Text) -> (result :OpenResult);
   # The object of that id, named or not: this is how a token that one client gave to another becomes an object.
   # `gone` when it was destroyed; kind and signature as in open.
+
+  name @11 (object :ObjectId, name :Text, orOpen :Bool) -> (result :OpenResult);
+  # Gives a name to an anonymous object, which the caller has filled meanwhile: so nobody sees a named object without its
+  # first contents, whoever dies. When another object has the name: `exists`, or with orOpen the reply is that object,
+  # which must have the same kind, signature and options. An object that has that very name already is the reply, so
+  # that the call can be repeated. `invalid` when the object has, or had, another name; `gone` when it was destroyed.
 
   remove @4 (name :Text) -> (result :Outcome);
   # Takes the name off; `notFound` when no object has it. The name is free at once. Those who use the object go on
@@ -220,6 +228,11 @@ struct ObjectPlan {
   #   semaphore  [0] its start, [1] 1: it never rises above that, [2] 1: what the dead acquired does not come back
   #   rwlock  nothing
   #   custom  none; the signature is "custom<TYPE>", TYPE a name that was registered in the server's program
+
+  compared @5 :UInt32;
+  # Bit i: an object that has the name already must have been made with the same arguments[i], else `otherOptions`. Only
+  # options are compared: poison, maxsize, redelivery, the size of an array, parties and timeout, a semaphore's start and
+  # items, a condition's lock. A value's first contents and a dict's shards are the creator's business.
 
   data @4 :Data;       # custom: the constructor's arguments, a MessagePack array as in Session.call
 }

@@ -126,6 +126,7 @@ Status create_object(ThreadContext& me, const ObjectPlan& plan, ObjectId& create
   record.refers.store(0, std::memory_order_relaxed);
   record.stored.store(0, std::memory_order_relaxed);
   record.created_ns.store(real_time_ns(), std::memory_order_relaxed);
+  for (unsigned i = 0; i < kArguments; ++i) record.arguments[i].store(plan.arguments[i], std::memory_order_relaxed);
   Offset control = 0;
   Status status = type->create(me, index, plan, control);
   if (status != Status::kOk) {
@@ -150,6 +151,25 @@ void destroy_object(ThreadContext& me, ObjectId id) {
   set_state(record, ObjectState::kDestroying, now);
   give_object(me, id.index);
   set_state(record, ObjectState::kFree, now);
+}
+
+Status name_object(ThreadContext& me, ObjectId id, std::string_view name) {
+  if (name.empty() || name.size() > kMaxNameBytes) return Status::kTooLarge;
+  if (object_control(me.segment(), id) == 0) return Status::kGone;
+  ObjectRecord& record = object_record(me.segment(), id.index);
+  if (load_word(record.name) != 0) return Status::kExists;
+  // A reader may still be copying the bytes of a former name, and would get a part of each. The same bytes are what a
+  // server wrote that died here.
+  char padded[sizeof record.name] = {};
+  name.copy(padded, sizeof padded - 1);
+  for (std::size_t at = sizeof(Word); at < sizeof padded; at += sizeof(Word)) {
+    if (load_word(record.name + at) != 0 && !equal_words(record.name + at, padded + at, sizeof(Word))) {
+      return Status::kExists;
+    }
+  }
+  // The commit point is the store of the first word: a name without a first byte is none.
+  write_text(record.name, name, sizeof record.name);
+  return Status::kOk;
 }
 
 Status unname_object(ThreadContext& me, std::string_view name) {
@@ -209,6 +229,7 @@ Status object_info(const Segment& segment, std::uint32_t index, ObjectInfo& info
   info.control = record.control.load(std::memory_order_relaxed);
   info.held_inside = record.held_inside.load(std::memory_order_relaxed);
   info.created_ns = record.created_ns.load(std::memory_order_relaxed);
+  for (unsigned i = 0; i < kArguments; ++i) info.arguments[i] = record.arguments[i].load(std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_acquire);
   Word still = record.state.load(std::memory_order_relaxed);
   if (!object_is_live(still) || object_generation(still) != object_generation(state)) return Status::kGone;

@@ -46,6 +46,8 @@ enum class ObjectState : std::uint8_t {
   kCondemned = 3,   // live, but the sweep found nobody who refers to it and looks again (sweep.h)
 };
 
+inline constexpr unsigned kArguments = 4;  // of a plan
+
 struct ObjectRecord {
   AtomicWord state;    // ObjectState in bits 0-7, ObjectKind in 8-15, generation in 32-63
   AtomicWord control;  // offset of the control block
@@ -57,7 +59,8 @@ struct ObjectRecord {
   Word unused[2];
   char name[kMaxNameBytes + 1];            // NUL-terminated; empty for anonymous. Words are written by write_words
   char signature[kMaxSignatureBytes + 1];  // "dict<text,int64>"
-  char spare[96];
+  AtomicWord arguments[kArguments];        // of its plan: who opens it by name compares options (object_options.h)
+  char spare[64];
 };
 static_assert(sizeof(ObjectRecord) == 512);
 
@@ -92,7 +95,7 @@ struct ObjectPlan {
   // 2 last in first out, 3 by priority, [3] 1 = items are delivered again when their consumer dies.
   // kSemaphore: [0] start, [1] 1 = never above it, [2] 1 = what a dead process acquired does not come back. kRwLock:
   // none.
-  std::uint64_t arguments[4] = {};
+  std::uint64_t arguments[kArguments] = {};
 };
 
 // What a server that keeps an index knows, so that making an object takes the same time among a few and among many.
@@ -108,6 +111,10 @@ Status create_object(ThreadContext& me, const ObjectPlan& plan, ObjectId& create
 
 // Makes the object unreachable and gives its memory back. REQUIRES: as create_object; no session refers to it.
 void destroy_object(ThreadContext& me, ObjectId id);
+
+// Gives a live object its name, so that it lives until that is taken off. The name is there as a whole or not at all.
+// kExists: it has a name, or had one; kGone; kTooLarge. REQUIRES: as create_object; no live object has the name.
+Status name_object(ThreadContext& me, ObjectId id, std::string_view name);
 
 // Takes the name off a live object, which then lives as long as it is referred to. REQUIRES: as create_object.
 Status unname_object(ThreadContext& me, std::string_view name);
@@ -125,6 +132,7 @@ struct ObjectInfo {
   std::string name, signature;
   Offset control = 0;
   std::uint64_t held_inside = 0, created_ns = 0;
+  Word arguments[kArguments] = {};
 };
 // A copy of a record; kGone when it is not live, kCorrupt when its control block is not where it says.
 Status object_info(const Segment& segment, std::uint32_t index, ObjectInfo& info);

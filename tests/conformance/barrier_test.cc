@@ -223,7 +223,8 @@ TEST_CASE("a barrier has a name, a token, and prints how many wait") {
   auto barrier = manager.barrier(named("start"), 3);
   CHECK(manager.open<Barrier>("start") == barrier);
   CHECK(attach<Barrier>(barrier.token()) == barrier);
-  CHECK(manager.barrier(named("start"), 9).parties() == 3);
+  CHECK(manager.barrier(named("start"), 3).parties() == 3);
+  CHECK_THROWS_AS(manager.barrier(named("start"), 9), OptionsMismatch);
   std::ostringstream out;
   auto other = party(barrier);
   out << barrier;

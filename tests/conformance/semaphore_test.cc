@@ -151,7 +151,8 @@ TEST_CASE("a semaphore is found by its name and by its token, as what it is") {
   ManagerHome home;
   Manager manager;
   auto semaphore = manager.semaphore(named("booths"), 4);
-  CHECK(manager.semaphore(named("booths"), 9) == semaphore);
+  CHECK(manager.semaphore(named("booths")) == semaphore);
+  CHECK_THROWS_AS(manager.semaphore(named("booths"), 9), OptionsMismatch);
   CHECK(manager.open<Semaphore>("booths").get_value() == 4);
   CHECK(attach<Semaphore>(semaphore.token()) == semaphore);
   CHECK_THROWS_AS(manager.open<BoundedSemaphore>("booths"), TypeMismatch);

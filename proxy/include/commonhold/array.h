@@ -128,11 +128,18 @@ class Array {
   std::string name() const { return detail::name_of(*handle_); }
   std::string token() const { return detail::token_of(*handle_); }
   bool same_as(const Array& other) const { return handle_ == other.handle_; }
-  static detail::ObjectRequest request(std::uint64_t count = 0) {
-    detail::check_array_count(count, sizeof(T));
+  static detail::ObjectRequest request() {
     return {detail::ObjectKind::kArray,
             detail::fitted_signature(detail::joined({"array<", detail::type_name<T>(), ">"})),
-            {count, sizeof(T)}};
+            {0, sizeof(T)}};
+  }
+  // Throws ValueError for a negative count, and for one that no memory holds.
+  static detail::ObjectRequest request(std::uint64_t count) {
+    detail::check_array_count(count, sizeof(T));
+    detail::ObjectRequest sized = request();
+    sized.arguments[0] = count;
+    sized.compared = 1;
+    return sized;
   }
 
  private:

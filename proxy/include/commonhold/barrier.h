@@ -61,6 +61,11 @@ class Barrier {
   void reset() const { detail::barrier_reset(*handle_); }
 
   std::uint64_t parties() const { return detail::barrier_parties(*handle_); }
+  // Of each wait() without one; nothing: for ever.
+  std::optional<std::chrono::nanoseconds> timeout() const {
+    const auto wait = static_cast<std::int64_t>(detail::argument_of(*handle_, 1));
+    return wait == detail::kForever ? std::nullopt : std::optional(std::chrono::nanoseconds(wait));
+  }
   std::uint64_t n_waiting() const { return detail::barrier_waiting(*handle_); }
   bool broken() const { return detail::barrier_is_broken(*handle_); }
 
@@ -82,9 +87,10 @@ class Barrier {
   // Throws ValueError for less than one party.
   static detail::ObjectRequest request(std::int64_t parties, const BarrierOptions& options = {}) {
     const std::int64_t timeout = options.timeout ? detail::to_wait(*options.timeout) : detail::kForever;
-    return {detail::ObjectKind::kBarrier,
-            "barrier",
-            {detail::checked_parties(parties), static_cast<std::uint64_t>(timeout)}};
+    return {.kind = detail::ObjectKind::kBarrier,
+            .signature = "barrier",
+            .arguments = {detail::checked_parties(parties), static_cast<std::uint64_t>(timeout)},
+            .compared = options.timeout ? 3u : 1u};
   }
   static detail::ObjectRequest request() { return {detail::ObjectKind::kBarrier, "barrier", {}}; }  // to open one
 

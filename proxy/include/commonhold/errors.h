@@ -4,7 +4,8 @@
 //   |- KeyError -- AttributeError                what was asked for is not there
 //   |- IndexError, ValueError
 //   |- Full, Empty                               a queue that has no room, or no item, in time
-//   |- TypeMismatch, NameError, ObjectGone       the object is another one than you thought, or none
+//   |- TypeMismatch -- OptionsMismatch           the object is another one than you thought
+//   |- NameError, ObjectGone                     ... or none
 //   |- LockError -- NotHeld, Poisoned            a lock that is free, or whose owner died
 //   |- TimeoutError
 //   |- BrokenBarrier                             somebody that the others waited for will not come
@@ -76,6 +77,12 @@ class Closed : public ValueError {
 class TypeMismatch : public Error {
  public:
   using Error::Error;
+};
+
+// A named object that was made with other options than the caller gave. Without options it is opened as it is.
+class OptionsMismatch : public TypeMismatch {
+ public:
+  using TypeMismatch::TypeMismatch;
 };
 
 // An object's or manager's name: unknown, taken, or not one that can be given.

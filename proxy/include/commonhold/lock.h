@@ -99,8 +99,16 @@ class Lock {
 
   std::string name() const { return detail::name_of(*handle_); }
   std::string token() const { return detail::token_of(*handle_); }
-  static detail::ObjectRequest request(const LockOptions& options = {}) {
-    return {detail::ObjectKind::kLock, "lock", {options.poison, options.handover}};
+  // What it was made with.
+  LockOptions options() const {
+    return {.poison = detail::argument_of(*handle_, 0) != 0, .handover = detail::argument_of(*handle_, 1) != 0};
+  }
+  static detail::ObjectRequest request() { return {detail::ObjectKind::kLock, "lock"}; }
+  static detail::ObjectRequest request(const LockOptions& options) {
+    return {.kind = detail::ObjectKind::kLock,
+            .signature = "lock",
+            .arguments = {options.poison, options.handover},
+            .compared = 3};
   }
 
  private:

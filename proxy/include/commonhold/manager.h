@@ -101,6 +101,15 @@ class Manager {
   Dict<K, V> dict(const Named& name) const {
     return open_or_create<Dict<K, V>>(name.name());
   }
+  // The entries are for the one who makes it, and are in it when it gets its name: the same for all below.
+  template <detail::StorableKey K, detail::Storable V>
+  Dict<K, V> dict(const Named& name, std::initializer_list<std::pair<K, V>> entries) const {
+    return named_with<Dict<K, V>>(name, entries);
+  }
+  template <detail::StorableKey K, detail::Storable V, std::ranges::input_range Entries>
+  Dict<K, V> dict(const Named& name, const Entries& entries) const {
+    return named_with<Dict<K, V>>(name, entries);
+  }
 
   template <detail::Storable T>
   List<T> list() const {
@@ -117,6 +126,14 @@ class Manager {
   template <detail::Storable T>
   List<T> list(const Named& name) const {
     return open_or_create<List<T>>(name.name());
+  }
+  template <detail::Storable T>
+  List<T> list(const Named& name, std::initializer_list<T> values) const {
+    return named_with<List<T>>(name, values);
+  }
+  template <detail::Storable T, std::ranges::input_range Values>
+  List<T> list(const Named& name, const Values& values) const {
+    return named_with<List<T>>(name, values);
   }
 
   template <detail::StorableKey T>
@@ -135,6 +152,14 @@ class Manager {
   Set<T> set(const Named& name) const {
     return open_or_create<Set<T>>(name.name());
   }
+  template <detail::StorableKey T>
+  Set<T> set(const Named& name, std::initializer_list<T> elements) const {
+    return named_with<Set<T>>(name, elements);
+  }
+  template <detail::StorableKey T, std::ranges::input_range Elements>
+  Set<T> set(const Named& name, const Elements& elements) const {
+    return named_with<Set<T>>(name, elements);
+  }
 
   // A Namespace: ns({{"count", 5}, {"name", "stock"}}).
   Namespace ns(std::initializer_list<std::pair<const std::string, Any>> attributes = {}) const {
@@ -143,12 +168,16 @@ class Manager {
     return made;
   }
   Namespace ns(const Named& name) const { return open_or_create<Namespace>(name.name()); }
+  Namespace ns(const Named& name, std::initializer_list<std::pair<const std::string, Any>> attributes) const {
+    return filled_then_named<Namespace>(detail::Opening::kOpenOrCreate, name.name(), Namespace::request(),
+                                        [&](const Namespace& made) { made.update(attributes); });
+  }
 
   template <detail::Plain T>
   Value<T> value(T initial = T()) const {
     return made<Value<T>>(detail::Opening::kAnonymous, {}, initial);
   }
-  // `initial` is for the one who makes it. One of more than 8 bytes is zeros for a moment, which others can see.
+  // `initial` is for the one who makes it, and is there with the name, whoever dies.
   template <detail::Plain T>
   Value<T> value(const Named& name, T initial = T()) const {
     return open_or_create<Value<T>>(name.name(), initial);
@@ -167,26 +196,30 @@ class Manager {
   Array<T> array(const Values& values) const {
     const std::vector<T> all(std::ranges::begin(values), std::ranges::end(values));
     auto made = anonymous<Array<T>>(all.size());
-    if constexpr (std::is_same_v<T, bool>) {  // std::vector<bool> has no bools in a row
-      const auto bools = std::make_unique<bool[]>(all.size());
-      std::ranges::copy(all, bools.get());
-      made.write(0, std::span<const bool>(bools.get(), all.size()));
-    } else {
-      made.write(0, all);
-    }
+    write_all(made, all);
     return made;
   }
   template <detail::Plain T>
   Array<T> array(const Named& name, std::uint64_t count) const {
     return open_or_create<Array<T>>(name.name(), count);
   }
+  template <detail::Plain T>
+  Array<T> array(const Named& name, std::initializer_list<T> values) const {
+    return array<T, std::initializer_list<T>>(name, values);
+  }
+  template <detail::Plain T, std::ranges::input_range Values>
+  Array<T> array(const Named& name, const Values& values) const {
+    const std::vector<T> all(std::ranges::begin(values), std::ranges::end(values));
+    return filled_then_named<Array<T>>(detail::Opening::kOpenOrCreate, name.name(), Array<T>::request(all.size()),
+                                       [&](const Array<T>& made) { write_all(made, all); });
+  }
 
   Lock lock(const LockOptions& options = {}) const { return anonymous<Lock>(options); }
-  Lock lock(const Named& name, const LockOptions& options = {}) const {
-    return open_or_create<Lock>(name.name(), options);
-  }
+  Lock lock(const Named& name) const { return open_or_create<Lock>(name.name()); }
+  Lock lock(const Named& name, const LockOptions& options) const { return open_or_create<Lock>(name.name(), options); }
   RLock rlock(const LockOptions& options = {}) const { return anonymous<RLock>(options); }
-  RLock rlock(const Named& name, const LockOptions& options = {}) const {
+  RLock rlock(const Named& name) const { return open_or_create<RLock>(name.name()); }
+  RLock rlock(const Named& name, const LockOptions& options) const {
     return open_or_create<RLock>(name.name(), options);
   }
 
@@ -223,7 +256,11 @@ class Manager {
     return anonymous<Queue<T>>(options);
   }
   template <detail::Storable T>
-  Queue<T> queue(const Named& name, const QueueOptions& options = {}) const {
+  Queue<T> queue(const Named& name) const {
+    return open_or_create<Queue<T>>(name.name());
+  }
+  template <detail::Storable T>
+  Queue<T> queue(const Named& name, const QueueOptions& options) const {
     return open_or_create<Queue<T>>(name.name(), options);
   }
   template <detail::Storable T>
@@ -244,7 +281,11 @@ class Manager {
     return anonymous<LifoQueue<T>>(options);
   }
   template <detail::Storable T>
-  LifoQueue<T> lifo_queue(const Named& name, const QueueOptions& options = {}) const {
+  LifoQueue<T> lifo_queue(const Named& name) const {
+    return open_or_create<LifoQueue<T>>(name.name());
+  }
+  template <detail::Storable T>
+  LifoQueue<T> lifo_queue(const Named& name, const QueueOptions& options) const {
     return open_or_create<LifoQueue<T>>(name.name(), options);
   }
   template <detail::Storable T, detail::Priority P = std::int64_t>
@@ -252,7 +293,11 @@ class Manager {
     return anonymous<PriorityQueue<T, P>>(options);
   }
   template <detail::Storable T, detail::Priority P = std::int64_t>
-  PriorityQueue<T, P> priority_queue(const Named& name, const QueueOptions& options = {}) const {
+  PriorityQueue<T, P> priority_queue(const Named& name) const {
+    return open_or_create<PriorityQueue<T, P>>(name.name());
+  }
+  template <detail::Storable T, detail::Priority P = std::int64_t>
+  PriorityQueue<T, P> priority_queue(const Named& name, const QueueOptions& options) const {
     return open_or_create<PriorityQueue<T, P>>(name.name(), options);
   }
 
@@ -260,14 +305,21 @@ class Manager {
   Semaphore semaphore(std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
     return anonymous<Semaphore>(start, options);
   }
-  Semaphore semaphore(const Named& name, std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
+  Semaphore semaphore(const Named& name) const { return open_or_create<Semaphore>(name.name()); }
+  Semaphore semaphore(const Named& name, std::int64_t start) const {
+    return open_or_create<Semaphore>(name.name(), start);
+  }
+  Semaphore semaphore(const Named& name, std::int64_t start, const SemaphoreOptions& options) const {
     return open_or_create<Semaphore>(name.name(), start, options);
   }
   BoundedSemaphore bounded_semaphore(std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
     return anonymous<BoundedSemaphore>(start, options);
   }
-  BoundedSemaphore bounded_semaphore(const Named& name, std::int64_t start = 1,
-                                     const SemaphoreOptions& options = {}) const {
+  BoundedSemaphore bounded_semaphore(const Named& name) const { return open_or_create<BoundedSemaphore>(name.name()); }
+  BoundedSemaphore bounded_semaphore(const Named& name, std::int64_t start) const {
+    return open_or_create<BoundedSemaphore>(name.name(), start);
+  }
+  BoundedSemaphore bounded_semaphore(const Named& name, std::int64_t start, const SemaphoreOptions& options) const {
     return open_or_create<BoundedSemaphore>(name.name(), start, options);
   }
 
@@ -338,13 +390,42 @@ class Manager {
   }
   template <typename Proxy, typename... Arguments>
   Proxy made(detail::Opening opening, std::string_view name, const Arguments&... arguments) const {
-    bool created = false;
-    auto proxy =
-        detail::Access::make<Proxy>(detail::open_object(state_, opening, name, Proxy::request(arguments...), created));
-    if constexpr (requires { Proxy::initialize(proxy, arguments...); }) {
-      if (created) Proxy::initialize(proxy, arguments...);
+    if constexpr (requires { Proxy::needs_filling(arguments...); }) {
+      if (opening != detail::Opening::kOpen && Proxy::needs_filling(arguments...)) {
+        return filled_then_named<Proxy>(opening, name, Proxy::request(arguments...),
+                                        [&](const Proxy& made) { Proxy::fill(made, arguments...); });
+      }
     }
-    return proxy;
+    return detail::Access::make<Proxy>(detail::open_object(state_, opening, name, Proxy::request(arguments...)));
+  }
+  // Nobody sees an object of that name before it is filled, and nobody one without its contents when this process dies.
+  template <typename Proxy, typename Fill>
+  Proxy filled_then_named(detail::Opening opening, std::string_view name, const detail::ObjectRequest& request,
+                          const Fill& fill) const {
+    const bool or_open = opening == detail::Opening::kOpenOrCreate;
+    if (or_open) {
+      const detail::ObjectHandle present = detail::find_object(state_, name, request);
+      if (present) return detail::Access::make<Proxy>(present);
+    }
+    auto made = detail::Access::make<Proxy>(detail::open_object(state_, detail::Opening::kAnonymous, {}, request));
+    fill(made);
+    if (opening == detail::Opening::kAnonymous) return made;
+    return detail::Access::make<Proxy>(detail::name_object(state_, *detail::Access::handle(made), name, or_open));
+  }
+  template <typename T>
+  static void write_all(const Array<T>& array, const std::vector<T>& values) {
+    if constexpr (std::is_same_v<T, bool>) {  // std::vector<bool> has no bools in a row
+      const auto bools = std::make_unique<bool[]>(values.size());
+      std::ranges::copy(values, bools.get());
+      array.write(0, std::span<const bool>(bools.get(), values.size()));
+    } else {
+      array.write(0, values);
+    }
+  }
+  template <typename Proxy, typename Contents>
+  Proxy named_with(const Named& name, const Contents& contents) const {
+    return filled_then_named<Proxy>(detail::Opening::kOpenOrCreate, name.name(), Proxy::request(),
+                                    [&](const Proxy& made) { made.assign(contents); });
   }
   template <typename AnyLock>
   const AnyLock& own(const AnyLock& lock) const {

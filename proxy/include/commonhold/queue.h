@@ -54,18 +54,22 @@
 
 namespace commonhold {
 
-namespace detail {
-// queue_inline.h
-template <typename T>
-std::optional<T> take_value(Object& queue, std::int64_t wait, Word* priority = nullptr);
-}  // namespace detail
-
 struct QueueOptions {
   std::int64_t maxsize = 0;  // 0 or less: as many items as memory holds
   // An item whose consumer dies before it called task_done() is delivered again. A consumer is a thread. Items in
   // flight and those that come again take no room: size() can be above maxsize by as many.
   bool redeliver = false;
 };
+
+namespace detail {
+constexpr std::uint32_t kQueueOptions = 1u << 1 | 1u << 3;
+inline QueueOptions queue_options(Object& queue) {
+  return {.maxsize = static_cast<std::int64_t>(argument_of(queue, 1)), .redeliver = argument_of(queue, 3) != 0};
+}
+// queue_inline.h
+template <typename T>
+std::optional<T> take_value(Object& queue, std::int64_t wait, Word* priority = nullptr);
+}  // namespace detail
 
 // What Queue, LifoQueue and SimpleQueue share; their order differs.
 template <detail::Storable T, detail::QueueOrder kOrder, bool kSimple>
@@ -180,14 +184,22 @@ class BasicQueue {
 
   std::string name() const { return detail::name_of(*handle_); }
   std::string token() const { return detail::token_of(*handle_); }
-  static detail::ObjectRequest request(const QueueOptions& options = {}) {
+  // What it was made with.
+  QueueOptions options() const { return detail::queue_options(*handle_); }
+  static detail::ObjectRequest request(const QueueOptions& options) {
+    detail::ObjectRequest chosen = request();
+    chosen.arguments[1] = options.maxsize > 0 ? static_cast<std::uint64_t>(options.maxsize) : 0;
+    chosen.arguments[3] = options.redeliver;
+    chosen.compared = detail::kQueueOptions;
+    return chosen;
+  }
+  static detail::ObjectRequest request() {
     constexpr const char* kPrefix = kSimple                               ? "simple_queue<"
                                     : kOrder == detail::QueueOrder::kLifo ? "lifo_queue<"
                                                                           : "queue<";
     return {detail::ObjectKind::kQueue,
             detail::fitted_signature(detail::joined({kPrefix, detail::type_name<T>(), ">"})),
-            {kFixedBytes, options.maxsize > 0 ? static_cast<std::uint64_t>(options.maxsize) : 0,
-             static_cast<std::uint64_t>(kOrder), options.redeliver}};
+            {kFixedBytes, 0, static_cast<std::uint64_t>(kOrder)}};
   }
 
  private:

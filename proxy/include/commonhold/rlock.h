@@ -87,8 +87,11 @@ class RLock {
 
   std::string name() const { return detail::name_of(*handle_); }
   std::string token() const { return detail::token_of(*handle_); }
-  static detail::ObjectRequest request(const LockOptions& options = {}) {
-    return {detail::ObjectKind::kRLock, "rlock", {options.poison}};
+  // What it was made with.
+  LockOptions options() const { return {.poison = detail::argument_of(*handle_, 0) != 0}; }
+  static detail::ObjectRequest request() { return {detail::ObjectKind::kRLock, "rlock"}; }
+  static detail::ObjectRequest request(const LockOptions& options) {
+    return {.kind = detail::ObjectKind::kRLock, .signature = "rlock", .arguments = {options.poison}, .compared = 1};
   }
 
  private:

@@ -69,6 +69,10 @@ class AnySemaphore {
   // What the value never exceeds: 2^31 - 1, or a BoundedSemaphore's start value.
   std::int64_t max() const { return semaphore_limit(*handle_); }
 
+  // What it was made with.
+  std::int64_t initial_value() const { return static_cast<std::int64_t>(argument_of(*handle_, 0)); }
+  SemaphoreOptions options() const { return {.items = argument_of(*handle_, 2) != 0}; }
+
   // ---- for std::scoped_lock and std::unique_lock
 
   void lock() const { (void)acquire(); }
@@ -97,9 +101,14 @@ class AnySemaphore {
     check(*handle_);
     return view_.take() || semaphore_acquire(*handle_, wait);
   }
-  static std::uint64_t checked_start(std::int64_t start) {
+  static ObjectRequest semaphore_request(const char* signature, std::int64_t start, bool bounded) {
     if (start < 0 || start > kMostPermits) throw_bad_start(start);
-    return static_cast<std::uint64_t>(start);
+    return {ObjectKind::kSemaphore, signature, {static_cast<std::uint64_t>(start), bounded}};
+  }
+  static ObjectRequest with(ObjectRequest request, const SemaphoreOptions* options) {
+    request.compared = 1;
+    if (options != nullptr) request.arguments[2] = options->items, request.compared |= 1u << 2;
+    return request;
   }
   ObjectHandle handle_;
   SemaphoreView view_;
@@ -112,8 +121,12 @@ class Semaphore : public detail::AnySemaphore {
   // <semaphore "booths" value=3>
   friend std::ostream& operator<<(std::ostream& out, const Semaphore& semaphore);
   friend bool operator==(const Semaphore& a, const Semaphore& b) { return a.handle_ == b.handle_; }
-  static detail::ObjectRequest request(std::int64_t start = 1, const SemaphoreOptions& options = {}) {
-    return {detail::ObjectKind::kSemaphore, "semaphore", {checked_start(start), 0, options.items}};
+  static detail::ObjectRequest request() { return semaphore_request("semaphore", 1, false); }
+  static detail::ObjectRequest request(std::int64_t start) {
+    return with(semaphore_request("semaphore", start, false), nullptr);
+  }
+  static detail::ObjectRequest request(std::int64_t start, const SemaphoreOptions& options) {
+    return with(semaphore_request("semaphore", start, false), &options);
   }
 
  private:
@@ -126,8 +139,12 @@ class BoundedSemaphore : public detail::AnySemaphore {
   // <bounded_semaphore value=3 max=4>
   friend std::ostream& operator<<(std::ostream& out, const BoundedSemaphore& semaphore);
   friend bool operator==(const BoundedSemaphore& a, const BoundedSemaphore& b) { return a.handle_ == b.handle_; }
-  static detail::ObjectRequest request(std::int64_t start = 1, const SemaphoreOptions& options = {}) {
-    return {detail::ObjectKind::kSemaphore, "bounded_semaphore", {checked_start(start), 1, options.items}};
+  static detail::ObjectRequest request() { return semaphore_request("bounded_semaphore", 1, true); }
+  static detail::ObjectRequest request(std::int64_t start) {
+    return with(semaphore_request("bounded_semaphore", start, true), nullptr);
+  }
+  static detail::ObjectRequest request(std::int64_t start, const SemaphoreOptions& options) {
+    return with(semaphore_request("bounded_semaphore", start, true), &options);
   }
 
  private:

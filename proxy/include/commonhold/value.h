@@ -120,9 +120,12 @@ class Value {
             detail::fitted_signature(detail::joined({"value<", detail::type_name<T>(), ">"})),
             {sizeof(T), word}};
   }
-  static void initialize(const Value& value, const T& initial = T()) {
-    if constexpr (sizeof(T) > sizeof(detail::Word)) value.store(initial);
+  // Whether the request does not carry `initial`; then a new Value is filled before it gets its name.
+  static bool needs_filling(const T& initial = T()) {
+    if constexpr (sizeof(T) <= sizeof(detail::Word)) return false;
+    return !detail::PlainBytes<T>(initial).all_zero();
   }
+  static void fill(const Value& value, const T& initial = T()) { value.store(initial); }
 
  private:
   friend struct detail::Access;

@@ -43,7 +43,13 @@ enum class Opening : std::uint8_t { kAnonymous, kCreate, kOpen, kOpenOrCreate };
 std::shared_ptr<ManagerState> start_manager(const StartOptions& options);
 std::shared_ptr<ManagerState> connect_manager(std::string_view name_or_folder, const ConnectOptions& options);
 ObjectHandle open_object(const std::shared_ptr<ManagerState>& manager, Opening opening, std::string_view name,
-                         const ObjectRequest& request, bool& created);
+                         const ObjectRequest& request);
+// The object of that name; an empty handle when there is none.
+ObjectHandle find_object(const std::shared_ptr<ManagerState>& manager, std::string_view name,
+                         const ObjectRequest& request);
+// Names an anonymous object of this manager and gives it. With `or_open`, gives the object that has the name already.
+ObjectHandle name_object(const std::shared_ptr<ManagerState>& manager, Object& object, std::string_view name,
+                         bool or_open);
 // Throws UsageError unless the object is one of this manager's.
 void require_own(const ManagerState& manager, Object& object, const char* use);
 void remove_name(ManagerState& manager, std::string_view name);

@@ -49,6 +49,7 @@ class ObjectHandle {
   ~ObjectHandle() = default;
   Object& operator*() const { return *object_; }
   const std::shared_ptr<Object>& shared() const { return object_; }
+  explicit operator bool() const { return object_ != nullptr; }
   // The same object of the same manager.
   bool operator==(const ObjectHandle& other) const { return object_ == other.object_; }
 
@@ -62,7 +63,10 @@ struct ObjectRequest {
   std::string signature;
   std::uint64_t arguments[4] = {};  // as in rpc/commonhold.capnp, ObjectPlan
   std::string data = {};            // likewise
+  std::uint32_t compared = 0;       // likewise: which options an object of that name must have
 };
+// One of the arguments that the object was made from.
+COMMONHOLD_CALL std::uint64_t argument_of(Object& object, unsigned index);
 
 // Text that another program of the same user turns into a handle of the same object (attach.h).
 COMMONHOLD_CALL std::string token_of(Object& object);

@@ -57,6 +57,12 @@ class PlainBytes {
   const void* data() const {
     return bytes_;
   }
+  bool all_zero() const {
+    for (const std::byte byte : bytes_) {
+      if (byte != std::byte{}) return false;
+    }
+    return true;
+  }
 
  private:
   alignas(8) alignas(T) std::byte bytes_[sizeof(T)];
