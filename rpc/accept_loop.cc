@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "rpc/bounded_stream.h"
 #include "rpc/closed_on_fork.h"
 #include "rpc/socket.h"
 
@@ -19,6 +20,7 @@ constexpr kj::Duration kFirstPause = 10 * kj::MILLISECONDS;
 constexpr kj::Duration kLongestPause = 1 * kj::SECONDS;
 constexpr kj::Duration kDismissAfter = 50 * kj::MILLISECONDS;  // for the reply to leave
 constexpr int kAcceptedAtOnce = 64;
+constexpr std::size_t kMostStrangers = 256;
 
 bool is_shortage(int error) {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
@@ -40,13 +42,13 @@ capnp::ReaderOptions reader_options() {
 
 class AcceptLoop::Served final : public Connection {
  public:
-  Served(AcceptLoop& loop, kj::Own<kj::AsyncIoStream> stream, int socket, int pid)
+  Served(AcceptLoop& loop, kj::Own<kj::AsyncIoStream> socket_stream, int socket, int pid)
       : loop_(loop),
         socket_(socket),
         pid_(pid),
         dismissal_(kj::newPromiseAndFulfiller<void>()),
-        stream_(kj::mv(stream)),
-        network_(*stream_, capnp::rpc::twoparty::Side::SERVER, reader_options()),
+        stream_(kj::mv(socket_stream), loop.timer_, [this](const char* why) { give_up(why); }),
+        network_(stream_, capnp::rpc::twoparty::Side::SERVER, reader_options()),
         rpc_(capnp::makeRpcServer(network_, loop.welcome_(*this))) {
     rpc_.setFlowLimit(kMaxFlowBytes / sizeof(capnp::word));
     auto late = loop.timer_.afterDelay(loop.answer_within_).then([this]() -> kj::Promise<void> {
@@ -57,17 +59,32 @@ class AcceptLoop::Served final : public Connection {
     end_ = network_.onDisconnect().exclusiveJoin(kj::mv(late)).exclusiveJoin(kj::mv(dismissed));
     ++loop_.connections_;
     add_closed_on_fork(socket_);
+    loop_.strangers_.push_back(this);
+    // A flood of strangers must not keep the descriptors from those who know the key.
+    if (loop_.strangers_.size() > kMostStrangers)
+      loop_.strangers_.front()->give_up("others came and it had not answered");
   }
   ~Served() noexcept(false) {
+    loop_.strangers_.remove(this);
     remove_closed_on_fork(socket_);
     --loop_.connections_;
   }
 
   int peer_pid() const override { return pid_; }
-  void admit() override { admitted_ = true; }
+  void admit() override {
+    admitted_ = true;
+    stream_.admit();
+    loop_.strangers_.remove(this);
+  }
   void dismiss() override { dismissal_.fulfiller->fulfill(); }
 
   kj::Promise<void> end() { return kj::mv(end_); }
+
+  void give_up(const char* why) {
+    loop_.log_(fmt::format("the connection from process {} is closed: {}", pid_, why));
+    loop_.strangers_.remove(this);
+    dismiss();
+  }
 
  private:
   AcceptLoop& loop_;
@@ -75,7 +92,7 @@ class AcceptLoop::Served final : public Connection {
   int pid_;
   bool admitted_ = false;
   kj::PromiseFulfillerPair<void> dismissal_;
-  kj::Own<kj::AsyncIoStream> stream_;
+  BoundedStream stream_;
   capnp::TwoPartyVatNetwork network_;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc_;
   kj::Promise<void> end_ = kj::NEVER_DONE;

@@ -1,6 +1,7 @@
-// Accepts connections at a Unix socket and runs the two-party protocol on each, within limits: a message has
-// at most kMaxMessageBytes, calls that wait for their reply at most kMaxFlowBytes, and who has not proven
-// itself in time is sent away. Only processes of the same user are let in, which the kernel is asked before
+// Accepts connections at a Unix socket and runs the two-party protocol on each, within limits: a message has at most
+// kMaxMessageBytes, calls that wait for their reply at most kMaxFlowBytes, nothing is read from a peer that does not read
+// its replies (rpc/bounded_stream.h), and a peer that has not proven itself in time is sent away; so is the one that has
+// waited longest when too many have not. Only processes of the same user are let in, which the kernel is asked before
 // anything is read.
 //
 // What a peer sends can end its own connection and nothing else. When descriptors run out, the loop waits and tries
@@ -15,6 +16,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <string>
 
 namespace commonhold::rpc {
@@ -71,7 +73,8 @@ class AcceptLoop : private kj::TaskSet::ErrorHandler {
   kj::Duration answer_within_ = kAnswerWithin;
   kj::Duration pause_ = 0 * kj::MILLISECONDS;
   std::uint32_t connections_ = 0;
-  kj::TaskSet tasks_;  // last: its end ends the connections, which use the rest
+  std::list<Served*> strangers_;  // who have not proven themselves, the longest first
+  kj::TaskSet tasks_;             // last: its end ends the connections, which use the rest
 };
 
 }  // namespace commonhold::rpc

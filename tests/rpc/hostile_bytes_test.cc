@@ -204,6 +204,88 @@ TEST_CASE("a handful of slow peers neither block nor outstay their welcome") {
   REQUIRE(ground.leftovers() == "");
 }
 
+namespace {
+
+// The protocol's Bootstrap message, as the two-party transport frames it.
+std::vector<std::uint32_t> bootstrap_message(std::uint32_t question) {
+  return {0, 5, 0, 0x10001, 8, 0, 0, 0x10001, question, 0, 0, 0};
+}
+
+}  // namespace
+
+TEST_CASE("a stranger that sends without reading is closed before it fills the memory") {
+  test::ServerGround ground;
+  {
+    pid_t child = test::spawn([&]() {
+      Server server({.name = "stock"});
+      server.start();
+      server.wait();
+    });
+    auto address = ground.address("stock");
+    REQUIRE(test::eventually([&]() { return access(address.socket_file().c_str(), F_OK) == 0; }));
+    {
+      RawConnection flood(address.folder);
+      std::uint32_t sent = 0;
+      for (constexpr std::uint32_t kMost = 200'000; sent < kMost; ++sent) {
+        auto message = bootstrap_message(sent);
+        if (!flood.send(message.data(), message.size() * 4)) break;
+      }
+      CHECK(sent < 200'000);
+    }
+    REQUIRE(waitpid(child, nullptr, WNOHANG) == 0);
+    auto loop = kj::setupAsyncIo();
+    test::RpcClient client(loop, address.folder);
+    auto session = client.come_in(address);
+    (void)session.shutdownRequest().send().wait(loop.waitScope);
+    REQUIRE(test::wait_for(child) == 0);
+  }
+  REQUIRE(ground.leftovers() == "");
+}
+
+TEST_CASE("nothing is read from a client that does not read its replies, and others are served meanwhile") {
+  test::ServerGround ground;
+  {
+    Server server({.name = "stock"});
+    server.start();
+    auto loop = kj::setupAsyncIo();
+    const int socket = rpc::connect_to_folder(server.folder());
+    REQUIRE(socket >= 0);
+    const int copy = dup(socket);
+    {
+      auto stream = loop.lowLevelProvider->wrapSocketFd(kj::AutoCloseFd(socket));
+      capnp::TwoPartyVatNetwork network(*stream, capnp::rpc::twoparty::Side::CLIENT);
+      auto system = capnp::makeRpcClient(network);
+      capnp::MallocMessageBuilder message;
+      message.initRoot<capnp::rpc::twoparty::VatId>().setSide(capnp::rpc::twoparty::Side::SERVER);
+      auto door = system.bootstrap(message.getRoot<capnp::rpc::twoparty::VatId>()).castAs<rpc::schema::Door>();
+      auto key = rpc::key_for_client(ground.address("stock"), std::nullopt);
+      auto answer = rpc::knock(door, *key, "test").wait(loop.waitScope);
+      REQUIRE(std::holds_alternative<rpc::Admitted>(*answer));
+      // From here on it sends and reads nothing.
+      std::uint32_t sent = 0;
+      bool stuck = false;
+      for (constexpr std::uint32_t kMost = 200'000; sent < kMost && !stuck; ++sent) {
+        auto words = bootstrap_message(1000 + sent);
+        const char* at = reinterpret_cast<const char*>(words.data());
+        for (std::size_t left = words.size() * 4; left != 0 && !stuck;) {
+          const ssize_t size = ::send(copy, at, left, MSG_NOSIGNAL | MSG_DONTWAIT);
+          if (size > 0) {
+            at += size;
+            left -= static_cast<std::size_t>(size);
+            continue;
+          }
+          pollfd room{copy, POLLOUT, 0};
+          stuck = poll(&room, 1, 500) == 0;
+        }
+      }
+      CHECK(stuck);
+    }
+    close(copy);
+    require_that_it_serves(server);
+  }
+  REQUIRE(ground.leftovers() == "");
+}
+
 TEST_CASE("when descriptors run out the server waits, and serves again when there are some") {
   test::ServerGround ground;
   {
