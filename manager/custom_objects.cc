@@ -9,6 +9,7 @@
 
 #include "manager/blocked_signals.h"
 #include "shm/object_table.h"
+#include "shm/printable.h"
 
 namespace commonhold::manager {
 
@@ -123,7 +124,7 @@ kj::Promise<kj::Own<CustomObjects::Reply>> CustomObjects::call(shm::ObjectId id,
     for (auto& [name, body] : instance->type->methods) known += known.empty() ? name : fmt::format(", {}", name);
     refused->refusal =
         Refusal{FailureCode::UNKNOWN_METHOD, fmt::format("{} has no method \"{}\"; it has {}", instance->type->name,
-                                                         method, known.empty() ? "none" : known)};
+                                                         shm::printable(method), known.empty() ? "none" : known)};
     return kj::mv(refused);
   }
   return on_a_thread<Reply>([instance = std::move(instance), method = std::move(method), segment = segment_,

@@ -24,7 +24,7 @@ namespace {
 
 // "dict<text,int64>", or "dict" where there is no signature.
 std::string type_text(ObjectKind kind, std::string_view signature) {
-  return signature.empty() ? shm::to_string(kind) : printable(signature);
+  return signature.empty() ? shm::to_string(kind) : shm::printable(signature, shm::kMaxSignatureBytes);
 }
 
 std::string id_text(ObjectId id) {
@@ -35,12 +35,12 @@ std::optional<Refusal> check_name(std::string_view name) {
   if (name.size() > shm::kMaxNameBytes) {
     return Refusal{FailureCode::TOO_LARGE,
                    fmt::format("the object's name \"{}...\" has {} bytes; at most {} are allowed",
-                               printable(name.substr(0, 40)), name.size(), shm::kMaxNameBytes)};
+                               shm::printable(name.substr(0, 40)), name.size(), shm::kMaxNameBytes)};
   }
   if (name.find('\0') != std::string_view::npos) {
     return Refusal{FailureCode::INVALID, fmt::format("the object's name \"{}\" has a null byte in it at position {}; "
                                                      "choose one without",
-                                                     printable(name.substr(0, name.find('\0'))), name.find('\0'))};
+                                                     shm::printable(name.substr(0, name.find('\0'))), name.find('\0'))};
   }
   return std::nullopt;
 }
@@ -51,13 +51,13 @@ std::optional<Refusal> check_plan(const shm::ObjectPlan& plan) {
     return Refusal{
         FailureCode::TOO_LARGE,
         fmt::format("the signature \"{}...\" has {} bytes; at most {} without null bytes are allowed",
-                    printable(plan.signature.substr(0, 60)), plan.signature.size(), shm::kMaxSignatureBytes)};
+                    shm::printable(plan.signature.substr(0, 60)), plan.signature.size(), shm::kMaxSignatureBytes)};
   }
   if (shm::object_type(plan.kind) == nullptr) {
     return Refusal{FailureCode::UNSUPPORTED,
                    fmt::format("this server knows no objects of kind {} (\"{}\"); start a server "
                                "of the client's version",
-                               static_cast<int>(plan.kind), printable(plan.signature))};
+                               static_cast<int>(plan.kind), shm::printable(plan.signature))};
   }
   return std::nullopt;
 }
@@ -65,7 +65,7 @@ std::optional<Refusal> check_plan(const shm::ObjectPlan& plan) {
 Refusal not_found(std::string_view name) {
   return {FailureCode::NOT_FOUND,
           fmt::format("no object is named \"{}\" here; create it first, or look at the names with `commonhold list`",
-                      printable(name))};
+                      shm::printable(name))};
 }
 
 }  // namespace
@@ -87,7 +87,7 @@ Registry::Registry(std::shared_ptr<shm::Segment> segment) : segment_(std::move(s
 
 Refusal Registry::refuse(Status status, const shm::ObjectPlan& plan) const {
   std::string what = type_text(plan.kind, plan.signature);
-  if (!plan.name.empty()) what += fmt::format(" \"{}\"", printable(plan.name));
+  if (!plan.name.empty()) what += fmt::format(" \"{}\"", shm::printable(plan.name));
   const shm::SegmentHeader& header = segment_->header();
   switch (status) {
     case Status::kOutOfMemory: {
@@ -179,7 +179,7 @@ Result<Opened> Registry::open(std::string_view name, const Wanted& wanted) {
   std::lock_guard guard(mutex_);
   auto found = names_.find(std::string(name));
   if (name.empty() || found == names_.end()) return not_found(name);
-  return open_locked(found->second, fmt::format("\"{}\"", printable(name)), wanted);
+  return open_locked(found->second, fmt::format("\"{}\"", shm::printable(name)), wanted);
 }
 
 Result<Opened> Registry::open_or_create(const shm::ObjectPlan& plan, std::uint32_t compared) {
@@ -190,7 +190,7 @@ Result<Opened> Registry::open_or_create(const shm::ObjectPlan& plan, std::uint32
   std::lock_guard guard(mutex_);
   auto found = names_.find(plan.name);
   if (found == names_.end()) return create_locked(plan);
-  return open_locked(found->second, fmt::format("\"{}\"", printable(plan.name)),
+  return open_locked(found->second, fmt::format("\"{}\"", shm::printable(plan.name)),
                      {plan.kind, plan.signature, plan.arguments, compared});
 }
 
@@ -211,7 +211,8 @@ Result<Opened> Registry::name(ObjectId id, std::string_view name, bool or_open) 
   auto found = names_.find(std::string(name));
   if (found != names_.end()) {
     if (found->second != id && !or_open) return taken(found->first, found->second);
-    return open_locked(found->second, fmt::format("\"{}\"", printable(name)), {own.kind, own.signature, own.arguments, ~0u});
+    return open_locked(found->second, fmt::format("\"{}\"", shm::printable(name)),
+                       {own.kind, own.signature, own.arguments, ~0u});
   }
   shm::ThreadContext* me = segment_->here();
   if (me == nullptr) {
@@ -219,9 +220,9 @@ Result<Opened> Registry::name(ObjectId id, std::string_view name, bool or_open) 
   }
   const Status status = shm::name_object(*me, id, name);
   if (status == Status::kExists) {
-    return Refusal{
-        FailureCode::INVALID,
-        fmt::format("{} cannot be named \"{}\": it has, or had, another name; make another object", called, name)};
+    return Refusal{FailureCode::INVALID,
+                   fmt::format("{} cannot be named \"{}\": it has, or had, another name; make another object", called,
+                               shm::printable(name))};
   }
   if (status == Status::kOk) names_.emplace(name, id);
   auto opened = open_locked(id, called, {});
@@ -242,7 +243,7 @@ Result<Done> Registry::remove(std::string_view name) {
   shm::ThreadContext* me = segment_->here();
   if (me == nullptr) {
     return Refusal{FailureCode::SHUTTING_DOWN,
-                   fmt::format("the server is shutting down; \"{}\" goes with it", printable(name))};
+                   fmt::format("the server is shutting down; \"{}\" goes with it", shm::printable(name))};
   }
   Status status = shm::unname_object(*me, found->second);
   names_.erase(found);

@@ -5,6 +5,7 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -17,7 +18,12 @@ class Server::Running {
  public:
   explicit Running(manager::CoreOptions options) : log_(options.log), core_(std::move(options)) {
     manager::BlockedSignals blocked;
-    thread_ = std::thread([this]() { run(); });
+    try {
+      thread_ = std::thread([this]() { run(); });
+    } catch (const std::system_error& error) {
+      throw ServerError(ServerError::Code::kSystem,
+                        fmt::format("starting the server's thread failed: {}", error.what()));
+    }
   }
   ~Running() { thread_.join(); }
 

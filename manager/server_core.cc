@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <system_error>
+
 #include "manager/service.h"
 #include "rpc/socket.h"
 #include "shm/extents.h"
@@ -43,7 +45,8 @@ rpc::ManagerAddress address_for(const ServerOptions& options) {
 }
 
 ServerCore::ServerCore(CoreOptions options) : options_(std::move(options)) {
-  tenure_ = std::make_unique<Tenure>(options_.address, options_.memory_limit, options_.log);
+  tenure_ = or_server_error(
+      [&]() { return std::make_unique<Tenure>(options_.address, options_.memory_limit, options_.log); });
   try {
     key_ = or_server_error([&]() { return rpc::key_for_server(options_.address, options_.authkey); });
     registry_ = std::make_unique<Registry>(tenure_->segment());

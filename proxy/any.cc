@@ -273,6 +273,14 @@ Any Any::unpack(detail::Unpacker& in) {
 }
 
 Any Any::decode(detail::Object& from, ItemKind kind, std::string_view bytes) {
+  return decode_item(&from, kind, bytes);
+}
+
+Any Any::received(ItemKind kind, std::string_view bytes) {
+  return decode_item(nullptr, kind, bytes);
+}
+
+Any Any::decode_item(detail::Object* from, ItemKind kind, std::string_view bytes) {
   auto word = [&] {
     Word value = 0;
     if (bytes.size() != sizeof value) detail::refuse_size(bytes.size(), sizeof value);
@@ -295,13 +303,15 @@ Any Any::decode(detail::Object& from, ItemKind kind, std::string_view bytes) {
       return Bytes(first, first + bytes.size());
     }
     case ItemKind::kReference: {
+      if (from == nullptr) break;
       Any value;
-      value.value_ = detail::open_link(from, word(), {});
+      value.value_ = detail::open_link(*from, word(), {});
       return value;
     }
     case ItemKind::kCompound:
     case ItemKind::kLinked: {
-      detail::Unpacker in(bytes, from, kind == ItemKind::kLinked);
+      auto in = from == nullptr ? detail::Unpacker::received(bytes)
+                                : detail::Unpacker(bytes, *from, kind == ItemKind::kLinked);
       Any value = unpack(in);
       in.end();
       return value;
@@ -309,8 +319,21 @@ Any Any::decode(detail::Object& from, ItemKind kind, std::string_view bytes) {
     case ItemKind::kStruct:
       break;
   }
-  throw TypeMismatch(fmt::format("an item of {} is the bytes of a C++ struct, which cannot be read as Any",
-                                 detail::description_of(from)));
+  throw TypeMismatch(fmt::format("{} is the bytes of a C++ struct, which cannot be read as Any",
+                                 from == nullptr ? "a message" : "an item of " + detail::description_of(*from)));
+}
+
+detail::Encoded<Any> detail::Encoded<Any>::to_send(const Any& value) {
+  Encoded encoded;
+  if (value.is_reference() || value.is_list() || value.is_map()) {
+    Packer out = Packer::to_send();
+    value.pack(out);
+    encoded.kind_ = out.links().empty() ? ItemKind::kCompound : ItemKind::kLinked;
+    encoded.bytes_ = out.take();
+  } else {
+    encoded.encode(nullptr, value);
+  }
+  return encoded;
 }
 
 void detail::Encoded<Any>::encode(Object* into, const Any& value) {

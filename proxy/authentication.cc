@@ -1,4 +1,5 @@
 #include <commonhold/detail/authentication.h>
+#include <errno.h>
 
 #include <algorithm>
 
@@ -21,8 +22,12 @@ rpc::Nonce nonce_of(std::string_view challenge) {
 }  // namespace
 
 std::string make_challenge() {
-  const rpc::Nonce nonce = rpc::make_nonce();
-  return std::string(nonce.begin(), nonce.end());
+  try {
+    const rpc::Nonce nonce = rpc::make_nonce();
+    return std::string(nonce.begin(), nonce.end());
+  } catch (const rpc::AddressError& error) {
+    throw SystemError(EIO, error.what());
+  }
 }
 
 std::string prove_key(std::string_view key, End end, std::string_view listener_challenge,

@@ -9,6 +9,7 @@
 #include <commonhold/detail/signature.h>
 #include <commonhold/type.h>
 
+#include "proxy/errors.h"
 #include "proxy/manager_state.h"
 #include "proxy/object.h"
 #include "rpc/custom_types.h"
@@ -74,7 +75,11 @@ void publish(Known::Type& type) {
 
 ServerLink::Options link_options(const Object& object) {
   ServerLink::Options options;
-  options.address = rpc::existing_address(object.segment->folder());
+  try {
+    options.address = rpc::existing_address(object.segment->folder());
+  } catch (const rpc::AddressError& error) {
+    throw_address_error(error);
+  }
   return options;
 }
 

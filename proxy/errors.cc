@@ -1,8 +1,10 @@
 #include "proxy/errors.h"
 
+#include <errno.h>
 #include <fmt/format.h>
 
 #include <commonhold/detail/encoded.h>
+#include <commonhold/detail/present.h>
 #include <commonhold/errors.h>
 
 #include "shm/layout.h"
@@ -36,6 +38,17 @@ void throw_status(shm::Status status, Object& object, const char* operation) {
   }
 }
 
+void throw_address_error(const rpc::AddressError& error) {
+  switch (error.code()) {
+    case rpc::AddressError::Code::kInvalid:
+      throw NameError(NameError::Reason::kInvalid, error.what());
+    case rpc::AddressError::Code::kPermission:
+    case rpc::AddressError::Code::kSystem:
+      break;
+  }
+  throw SystemError(error.code() == rpc::AddressError::Code::kPermission ? EACCES : EIO, error.what());
+}
+
 void throw_segment_error(const shm::SegmentError& error, std::string_view manager) {
   using Code = shm::SegmentError::Code;
   switch (error.code()) {
@@ -53,7 +66,8 @@ void throw_segment_error(const shm::SegmentError& error, std::string_view manage
     case Code::kSystem:
       break;
   }
-  throw Error(fmt::format("cannot join the manager \"{}\": {}", manager, error.what()));
+  throw SystemError(error.code() == Code::kPermission ? EACCES : EIO,
+                    fmt::format("cannot join the manager \"{}\": {}", manager, error.what()));
 }
 
 void throw_join_failure(const shm::Segment& segment) {
@@ -69,13 +83,17 @@ void throw_join_failure(const shm::Segment& segment) {
       segment.folder(), shm::kMaxSessions - shm::kReservedSessions, shm::kMaxThreads - shm::kReservedThreads));
 }
 
+void throw_moved(const char* what) {
+  throw UsageError(fmt::format("{} that was moved from cannot be used; use the one that it was moved to", what));
+}
+
 void throw_attribute_error(Object& object, std::string_view name) {
   throw AttributeError(fmt::format("no attribute \"{}\" in {}; set it first, or ask has()", shm::printable(name),
                                    description_of(object)));
 }
 
 void throw_key_error(Object& object, const std::string& key) {
-  throw KeyError(fmt::format("no key {} in {}", key, description_of(object)));
+  throw KeyError(fmt::format("no key {} in {}", shm::printable_literal(key), description_of(object)));
 }
 
 void throw_index_error(Object& object, std::int64_t index, std::uint64_t size) {
@@ -90,7 +108,7 @@ void throw_empty(Object& object, const char* operation) {
 }
 
 void throw_no_such_value(Object& object, const std::string& value) {
-  throw ValueError(fmt::format("no element {} in {}", value, description_of(object)));
+  throw ValueError(fmt::format("no element {} in {}", shm::printable_literal(value), description_of(object)));
 }
 
 void refuse_size(std::size_t found, std::size_t expected) {

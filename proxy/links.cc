@@ -54,6 +54,11 @@ ObjectHandle open_link(Object& from, Word word, const ObjectRequest& request) {
 // ---- inside of compound values
 
 void Packer::link(const ObjectHandle& object) {
+  if (sends_) {
+    if (object.shared() == nullptr) throw UsageError("cannot send a proxy that was moved from");
+    links_.push_back((*object).id.word());
+    return extension(kTokenExtension, token_in_flight(*object));
+  }
   if (into_ == nullptr) {
     throw UsageError(fmt::format("{} cannot be stored in a key, or in a value that another type's codec encodes",
                                  object.shared() == nullptr ? "an object" : description_of(*object)));
@@ -81,6 +86,7 @@ Unpacker::Unpacker(std::string_view bytes, Object& from, bool linked) : left_(by
 }
 
 ObjectHandle Unpacker::link(const ObjectRequest& request) {
+  if (received_) return attach_token(extension(kTokenExtension), request);
   const std::string_view bytes = extension(kLinkExtension);
   Word word = 0;
   if (bytes.size() != sizeof word || from_ == nullptr) refuse("a reference to an object");

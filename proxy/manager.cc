@@ -23,17 +23,6 @@ namespace {
 constexpr std::chrono::milliseconds kPatience{2000};
 constexpr std::chrono::seconds kEndTimeout{10};
 
-[[noreturn]] void throw_address_error(const rpc::AddressError& error) {
-  switch (error.code()) {
-    case rpc::AddressError::Code::kInvalid:
-      throw NameError(NameError::Reason::kInvalid, error.what());
-    case rpc::AddressError::Code::kPermission:
-    case rpc::AddressError::Code::kSystem:
-      break;
-  }
-  throw SystemError(error.code() == rpc::AddressError::Code::kPermission ? EACCES : EIO, error.what());
-}
-
 rpc::ManagerAddress resolve(std::string_view name_or_folder) {
   try {
     return rpc::existing_address(name_or_folder);
@@ -188,7 +177,12 @@ std::shared_ptr<ManagerState> start_manager(const StartOptions& options) {
     refuse_null_bytes(options.name);
     // A folder as it is seen from here: the server works in another one.
     const bool is_folder = options.name.find('/') != std::string::npos;
-    const std::string name = is_folder ? std::filesystem::absolute(options.name).string() : options.name;
+    std::error_code no_folder;
+    const std::string name = is_folder ? std::filesystem::absolute(options.name, no_folder).string() : options.name;
+    if (no_folder) {
+      throw SystemError(no_folder.value(), fmt::format("the folder that \"{}\" is relative to cannot be found: {}",
+                                                       options.name, no_folder.message()));
+    }
     start_named_server(name, plan);
     return connect_manager(name, {options.authkey});
   }

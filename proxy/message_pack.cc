@@ -144,8 +144,18 @@ Unpacker::Next Unpacker::next() {
     case kFixExt1 + 3:
       return left_.size() > 1 && left_[1] == kLinkExtension ? Next::kLink : Next::kOther;
     default:
-      return Next::kOther;
+      return has_token() ? Next::kLink : Next::kOther;
   }
+}
+
+// An extension with a length of its own comes next, and holds a token that another process sent.
+bool Unpacker::has_token() const {
+  if (!received_ || left_.empty()) return false;
+  const auto found = static_cast<unsigned char>(left_[0]);
+  if (found >= kFixExt1 && found <= kFixExt1 + 4) return left_.size() > 1 && left_[1] == kTokenExtension;
+  if (found < kExt8 || found > kExt8 + 2) return false;
+  const std::size_t type_at = 1 + (std::size_t{1} << (found - kExt8));
+  return left_.size() > type_at && left_[type_at] == kTokenExtension;
 }
 
 bool Unpacker::null() {

@@ -347,9 +347,8 @@ std::string signature_of(Object& object) {
 }
 
 std::string description_of(Object& object) {
-  const std::string name = name_of(object);
-  return name.empty() ? fmt::format("anonymous {}", object.signature)
-                      : fmt::format("{} \"{}\"", object.signature, shm::printable(name));
+  const std::string name = name_of(object), type = shm::printable(object.signature, shm::kMaxSignatureBytes);
+  return name.empty() ? fmt::format("anonymous {}", type) : fmt::format("{} \"{}\"", type, shm::printable(name));
 }
 
 }  // namespace commonhold::detail

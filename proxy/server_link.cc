@@ -7,10 +7,12 @@
 #include <rpc/commonhold.capnp.h>
 #include <string.h>
 
+#include <system_error>
 #include <thread>
 
 #include <commonhold/errors.h>
 
+#include "proxy/errors.h"
 #include "proxy/fork_guard.h"
 #include "rpc/authentication.h"
 #include "rpc/call_loop.h"
@@ -34,6 +36,20 @@ struct Refusal {
   Code code;
   std::string message;
 };
+
+std::optional<rpc::Authkey> key_of(const ServerLink::Options& options) {
+  try {
+    return rpc::key_for_client(options.address, options.authkey);
+  } catch (const rpc::AddressError& error) {
+    if (options.authkey && error.code() == rpc::AddressError::Code::kInvalid) throw ValueError(error.what());
+    throw_address_error(error);
+  }
+}
+
+// Neither KJ's nor the standard library's word for it may leave.
+[[noreturn]] void throw_loop_failure(const char* doing, const std::string& manager, const std::string& why) {
+  throw RemoteError(fmt::format("{} the server of the manager \"{}\" failed: {}", doing, manager, why));
+}
 
 [[noreturn]] void throw_refusal(const Refusal& refusal, std::string_view name) {
   const std::string& message = refusal.message;
@@ -149,7 +165,7 @@ struct ServerLink::Connection {
     }
     try {
       loop->run([this](kj::WaitScope&) { delete parts; });
-    } catch (const kj::Exception&) {
+    } catch (...) {
       // Closing did not go well; there is nobody to tell.
     }
   }
@@ -232,6 +248,8 @@ std::shared_ptr<ServerLink::Connection> ServerLink::connection(Milliseconds pati
     } else {
       try {
         return knock(socket);
+      } catch (const std::system_error& error) {
+        throw_loop_failure("connecting to", options_.address.name, error.what());
       } catch (const kj::Exception& error) {
         throw_if_shortage(error);
         why = fmt::format("the connection broke ({})", error.getDescription().cStr());
@@ -253,7 +271,7 @@ std::shared_ptr<ServerLink::Connection> ServerLink::connection(Milliseconds pati
 
 std::shared_ptr<ServerLink::Connection> ServerLink::knock(int socket) {
   kj::AutoCloseFd owned(socket);
-  const auto key = rpc::key_for_client(options_.address, options_.authkey);
+  const auto key = key_of(options_);
   if (!key) {
     throw AuthenticationError(
         fmt::format("the manager \"{}\" was started with an authkey of its own: pass it as .authkey or in {}",
@@ -299,6 +317,8 @@ auto ServerLink::call(bool repeatable, Call&& use) {
     }
     try {
       return connection->loop->run([&](kj::WaitScope& scope) { return use(*connection, scope); });
+    } catch (const std::system_error& error) {
+      throw_loop_failure("calling", options_.address.name, error.what());
     } catch (const kj::Exception& error) {
       const std::string what(error.getDescription().cStr());
       const auto type = error.getType();

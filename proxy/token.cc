@@ -10,6 +10,7 @@
 #include "proxy/errors.h"
 #include "proxy/object.h"
 #include "shm/in_flight.h"
+#include "shm/printable.h"
 
 namespace commonhold::detail {
 
@@ -48,7 +49,7 @@ Token parse(std::string_view text) {
           take_number(rest, token.nonce, ':', 16) && rest.starts_with('/');
   if (!sound) {
     throw ValueError(fmt::format("\"{}\" is no token: one looks like \"{}7.1:9f86d081884c7d65:/dev/shm/...\"",
-                                 text.substr(0, 200), kPrefix));
+                                 shm::printable(text), kPrefix));
   }
   token.folder = rest;
   return token;
@@ -86,7 +87,8 @@ ObjectHandle attach_token(std::string_view text, const ObjectRequest& request) {
     found.segment = shm::Segment::open(token.folder);
   } catch (const shm::SegmentError& error) {
     if (error.code() != shm::SegmentError::Code::kNotFound) throw_segment_error(error, token.folder);
-    throw ObjectGone(fmt::format("the manager of the token \"{}\" is no more: {}", text, error.what()));
+    throw ObjectGone(
+        fmt::format("the manager of the token \"{}\" is no more: {}", shm::printable(text, 400), error.what()));
   }
   shm::ObjectInfo info;
   if (found.segment->header().nonce != token.nonce ||
@@ -94,12 +96,12 @@ ObjectHandle attach_token(std::string_view text, const ObjectRequest& request) {
     throw ObjectGone(
         fmt::format("the object of the token \"{}\" was destroyed: whoever hands a token out keeps its "
                     "proxy until the other side has attached",
-                    text));
+                    shm::printable(text, 400)));
   }
   if (request.kind != ObjectKind::kNone && !matches(request, static_cast<ObjectKind>(info.kind), info.signature)) {
-    throw TypeMismatch(fmt::format("the object of the token \"{}\" is a {} ({}); it was attached as a {} ({})", text,
-                                   shm::to_string(info.kind), info.signature, word_for(request.kind),
-                                   request.signature));
+    throw TypeMismatch(fmt::format("the object of the token \"{}\" is a {} ({}); it was attached as a {} ({})",
+                                   shm::printable(text, 400), shm::to_string(info.kind), info.signature,
+                                   word_for(request.kind), request.signature));
   }
   found.id = token.id;
   found.kind = static_cast<ObjectKind>(info.kind);

@@ -1,6 +1,7 @@
 #include "proxy/watch_hub.h"
 
 #include <errno.h>
+#include <fmt/format.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <signal.h>
@@ -12,8 +13,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <limits>
+#include <system_error>
 #include <thread>
+
+#include <commonhold/errors.h>
 
 #include "proxy/fork_guard.h"
 #include "shm/futex.h"
@@ -99,8 +104,18 @@ void WatchHub::add(const std::shared_ptr<WatchState>& watch) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    std::thread([this] { run(); }).detach();
+    int error = 0;
+    try {
+      std::thread([this] { run(); }).detach();
+    } catch (const std::system_error& refusal) {
+      error = refusal.code().value();
+    }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    if (error != 0) {
+      watches_.pop_back();
+      throw SystemError(error,
+                        fmt::format("cannot start the thread that serves descriptors: {}", std::strerror(error)));
+    }
     running_ = true;
   }
   kick();

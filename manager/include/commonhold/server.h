@@ -14,13 +14,14 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
+
+#include <commonhold/errors.h>
 
 namespace commonhold {
 
 // Why a server could not start; what() names the values and says what to do.
-class ServerError : public std::runtime_error {
+class ServerError : public Error {
  public:
   enum class Code {
     kInvalid,         // a name, size or key that no server accepts
@@ -30,7 +31,7 @@ class ServerError : public std::runtime_error {
     kOutOfMemory,     // no room for even an empty segment
     kSystem,          // the operating system refused something else
   };
-  ServerError(Code code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  ServerError(Code code, const std::string& message) : Error(message), code_(code) {}
   Code code() const { return code_; }
 
  private:

@@ -115,6 +115,8 @@ class Any {
 
   // ---- for the library
   static Any decode(detail::Object& from, detail::ItemKind kind, std::string_view bytes);
+  // What another process sent (Encoded::to_send).
+  static Any received(detail::ItemKind kind, std::string_view bytes);
   void pack(detail::Packer& out) const;
   static Any unpack(detail::Unpacker& in);
 
@@ -136,6 +138,7 @@ class Any {
   bool convert(T& value) const;
   [[noreturn]] static void refuse_number(std::uint64_t value);
   [[noreturn]] void mismatch(const std::string& wanted) const;
+  static Any decode_item(detail::Object* from, detail::ItemKind kind, std::string_view bytes);
   detail::ObjectHandle opened(const detail::ObjectRequest& request) const;
   bool refers_to(const detail::ObjectRequest& request) const;
 
@@ -150,9 +153,12 @@ class Encoded<Any> {
  public:
   Encoded(Object& into, const Any& value) { encode(&into, value); }
   explicit Encoded(const Any& value) { encode(nullptr, value); }  // UsageError where it refers to an object
+  // As it is sent to another process: references go as tokens.
+  static Encoded to_send(const Any& value);
   Item item() const { return {kind_, kind_ == ItemKind::kText ? text_->data() : data(), size()}; }
 
  private:
+  Encoded() = default;
   void encode(Object* into, const Any& value);
   const void* data() const { return is_word_ ? static_cast<const void*>(&word_) : bytes_.data(); }
   std::size_t size() const {

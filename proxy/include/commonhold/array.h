@@ -52,6 +52,14 @@
 namespace commonhold {
 
 template <detail::Plain T>
+class Array;
+
+namespace detail {
+template <typename T>
+inline constexpr bool kCheapToHold<Array<T>> = false;
+}  // namespace detail
+
+template <detail::Plain T>
 class Array {
  public:
   using value_type = T;

@@ -11,6 +11,7 @@
 //   |- BrokenBarrier                             somebody that the others waited for will not come
 //   |- OutOfMemory, LimitReached                 nothing was changed; make room
 //   |- ServerGone, RemoteError, AuthenticationError
+//   |- ServerError                               a server in this program could not start (server.h)
 //   |- EndOfFile, BufferTooShort                 a connection's other end is closed; a message too long for its place
 //   |- TaskError -- WorkerDied, PoolTerminated   a pool's task that has no result
 //   |- UsageError                                the calling program's mistake

@@ -26,7 +26,8 @@
 // restarts; these calls wait for a restart for a moment, then throw ServerGone. When a client dies its locks
 // are freed and its references dropped.
 //
-// Thread safety: any thread. In a program with threads the server is the `commonhold` command, or this program's own
+// Thread safety: any thread. A Manager that was moved from is good for assignment and destruction, else UsageError. In a
+// program with threads the server is the `commonhold` command, or this program's own
 // image executed again; a small program with one thread forks it off.
 #pragma once
 
@@ -47,6 +48,7 @@
 #include <commonhold/condition.h>
 #include <commonhold/custom.h>
 #include <commonhold/detail/manager_calls.h>
+#include <commonhold/detail/present.h>
 #include <commonhold/dict.h>
 #include <commonhold/event.h>
 #include <commonhold/list.h>
@@ -329,12 +331,12 @@ class Manager {
   // An object of a type that the server's program registered (type.h); the arguments are its constructor's.
   template <typename... Arguments>
   Custom custom(std::string_view type, const Arguments&... arguments) const {
-    return Custom(detail::open_custom(state_, detail::Opening::kAnonymous, {}, type,
+    return Custom(detail::open_custom(shared_state(), detail::Opening::kAnonymous, {}, type,
                                       [&](detail::Packer& out) { detail::pack_arguments(out, arguments...); }));
   }
   template <typename... Arguments>
   Custom custom(const Named& name, std::string_view type, const Arguments&... arguments) const {
-    return Custom(detail::open_custom(state_, detail::Opening::kOpenOrCreate, name.name(), type,
+    return Custom(detail::open_custom(shared_state(), detail::Opening::kOpenOrCreate, name.name(), type,
                                       [&](detail::Packer& out) { detail::pack_arguments(out, arguments...); }));
   }
   // The same for a class that this program knows, and that it has registered too.
@@ -360,29 +362,34 @@ class Manager {
     return made<Proxy>(detail::Opening::kOpenOrCreate, name, arguments...);
   }
   // Takes the name off its object, which lives on as long as somebody refers to it. NameError when it is unknown.
-  void remove(std::string_view name) const { detail::remove_name(*state_, name); }
+  void remove(std::string_view name) const { detail::remove_name(state(), name); }
   // Every live object, anonymous ones too.
-  std::vector<ObjectInfo> objects() const { return detail::list_objects(*state_); }
+  std::vector<ObjectInfo> objects() const { return detail::list_objects(state()); }
 
   // ---- the server
 
   // "stock", or "anonymous-<pid>-<random>".
-  std::string name() const { return detail::manager_name(*state_); }
+  std::string name() const { return detail::manager_name(state()); }
   // Where its files are; connect() takes it.
-  std::string folder() const { return detail::manager_folder(*state_); }
+  std::string folder() const { return detail::manager_folder(state()); }
   // Ends the manager: its server, its files and its objects. Programs that use objects of it keep them until they end.
   // The name is free when it returns; TimeoutError when the server does not end within ten seconds. Any thread, and
   // several at once.
-  void shutdown() const { detail::shut_down(*state_); }
+  void shutdown() const { detail::shut_down(state()); }
   // Ends the server of a named manager alone. Its objects stay, those who use them go on, and the next server of the
   // name, which can start when this returns, adopts them. Errors as shutdown(); UsageError for an anonymous manager.
-  void detach() const { detail::detach(*state_); }
+  void detach() const { detail::detach(state()); }
 
   friend bool operator==(const Manager& a, const Manager& b) { return a.state_ == b.state_; }
 
  private:
   explicit Manager(const StartOptions& options) : Manager(detail::start_manager(options)) {}
   explicit Manager(std::shared_ptr<detail::ManagerState> state) : state_(std::move(state)) {}
+  detail::ManagerState& state() const { return detail::present(state_, "a Manager"); }
+  const std::shared_ptr<detail::ManagerState>& shared_state() const {
+    (void)state();
+    return state_;
+  }
 
   template <typename Proxy, typename... Arguments>
   Proxy anonymous(const Arguments&... arguments) const {
@@ -396,7 +403,8 @@ class Manager {
                                         [&](const Proxy& made) { Proxy::fill(made, arguments...); });
       }
     }
-    return detail::Access::make<Proxy>(detail::open_object(state_, opening, name, Proxy::request(arguments...)));
+    return detail::Access::make<Proxy>(
+        detail::open_object(shared_state(), opening, name, Proxy::request(arguments...)));
   }
   // Nobody sees an object of that name before it is filled, and nobody one without its contents when this process dies.
   template <typename Proxy, typename Fill>
@@ -404,13 +412,15 @@ class Manager {
                           const Fill& fill) const {
     const bool or_open = opening == detail::Opening::kOpenOrCreate;
     if (or_open) {
-      const detail::ObjectHandle present = detail::find_object(state_, name, request);
+      const detail::ObjectHandle present = detail::find_object(shared_state(), name, request);
       if (present) return detail::Access::make<Proxy>(present);
     }
-    auto made = detail::Access::make<Proxy>(detail::open_object(state_, detail::Opening::kAnonymous, {}, request));
+    auto made =
+        detail::Access::make<Proxy>(detail::open_object(shared_state(), detail::Opening::kAnonymous, {}, request));
     fill(made);
     if (opening == detail::Opening::kAnonymous) return made;
-    return detail::Access::make<Proxy>(detail::name_object(state_, *detail::Access::handle(made), name, or_open));
+    return detail::Access::make<Proxy>(
+        detail::name_object(shared_state(), *detail::Access::handle(made), name, or_open));
   }
   template <typename T>
   static void write_all(const Array<T>& array, const std::vector<T>& values) {
@@ -429,7 +439,7 @@ class Manager {
   }
   template <typename AnyLock>
   const AnyLock& own(const AnyLock& lock) const {
-    detail::require_own(*state_, *detail::Access::handle(lock), "a condition");
+    detail::require_own(state(), *detail::Access::handle(lock), "a condition");
     return lock;
   }
   template <typename Proxy, typename Contents>

@@ -37,6 +37,7 @@
 #include <commonhold/detail/item.h>
 #include <commonhold/detail/lock_calls.h>
 #include <commonhold/detail/object_handle.h>
+#include <commonhold/detail/present.h>
 
 namespace commonhold {
 
@@ -57,23 +58,28 @@ Watch watch(const ObjectHandle& object, const Item* key = nullptr, WatchedSide s
 class Watch {
  public:
   // For as long as it takes; true.
-  bool wait() const { return detail::watch_wait(*state_, detail::kForever); }
+  bool wait() const { return detail::watch_wait(state(), detail::kForever); }
   // False: nothing changed in this time. 0s: only looks.
   template <typename Rep, typename Period>
   bool wait(const std::chrono::duration<Rep, Period>& timeout) const {
-    return detail::watch_wait(*state_, detail::to_wait(timeout));
+    return detail::watch_wait(state(), detail::to_wait(timeout));
   }
   template <typename Clock, typename Duration>
   bool wait_until(const std::chrono::time_point<Clock, Duration>& when) const {
-    return detail::watch_wait(*state_, detail::to_wait(when));
+    return detail::watch_wait(state(), detail::to_wait(when));
   }
   // A descriptor for poll and epoll, open as long as a copy of this Watch lives. Read nothing from it, do not close it.
   // SystemError when none can be had.
-  int fd() const { return detail::watch_fd(state_); }
+  int fd() const {
+    (void)state();
+    return detail::watch_fd(state_);
+  }
 
  private:
   friend Watch detail::watch(const detail::ObjectHandle& object, const detail::Item* key, detail::WatchedSide side);
   explicit Watch(std::shared_ptr<detail::WatchState> state) : state_(std::move(state)) {}
+  // UsageError for one that was moved from.
+  detail::WatchState& state() const { return detail::present(state_, "a Watch"); }
   std::shared_ptr<detail::WatchState> state_;
 };
 

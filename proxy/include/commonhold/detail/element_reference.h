@@ -1,7 +1,8 @@
 // What `dict[key]` and `list[index]` give: a place to read, assign and count on, like std::vector<bool>::reference.
 //
-// It refers to the proxy it came from and must not outlive it. `auto x = dict[key]` is such a place, no copy
-// of the value: write the type, or call at().
+// It keeps its object alive, so it may outlive the proxy it came from; an element of an Array, which costs no more than
+// an element in memory, must not. `auto x = dict[key]` is such a place, no copy of the value: write the type, or call
+// at().
 #pragma once
 
 #include <ostream>
@@ -12,6 +13,10 @@
 #include <commonhold/detail/word_change.h>
 
 namespace commonhold::detail {
+
+// A copy of the proxy counts a reference, which is little beside a look-up and much beside a load of an element.
+template <typename Container>
+inline constexpr bool kCheapToHold = true;
 
 // Container has at(key), put_element(key, value), change_element<change>(key, operand) -> value before, and
 // update_element(key, fn) -> new value.
@@ -92,7 +97,7 @@ class ElementReference {
     return changed_number<V, change>(container_.template change_element<change>(key_, operand), operand);
   }
 
-  const Container& container_;
+  std::conditional_t<kCheapToHold<Container>, const Container, const Container&> container_;
   Key key_;
 };
 

@@ -3,7 +3,8 @@
 //
 // Extensions: 1 = a struct's bytes, 2 = what a user's Codec wrote, 3 = a reference to a shared object: its ObjectId as
 // a little-endian word. An item with references is a linked one: a word with their number and the ids come before the
-// MessagePack, so that the server finds them without reading it.
+// MessagePack, so that the server finds them without reading it. What is sent from process to process instead of being
+// stored has 4 = an object's token in their place.
 #pragma once
 
 #include <array>
@@ -26,6 +27,12 @@ class Packer {
   Packer() = default;
   // For values with references, which are stored in `into`.
   explicit Packer(Object& into) : into_(&into) {}
+  // For values that are sent to another process: references go as tokens.
+  static Packer to_send() {
+    Packer out;
+    out.sends_ = true;
+    return out;
+  }
 
   void null();
   void boolean(bool value);
@@ -48,6 +55,7 @@ class Packer {
  private:
   void head(unsigned char tag, std::uint64_t value, int bytes);
   Object* into_ = nullptr;
+  bool sends_ = false;
   std::vector<Word> links_;
   std::string out_;
 };
@@ -58,6 +66,12 @@ class Unpacker {
   explicit Unpacker(std::string_view bytes) : left_(bytes) {}
   // For what is stored in `from`; `linked`: with links before it.
   Unpacker(std::string_view bytes, Object& from, bool linked);
+  // For what another process sent.
+  static Unpacker received(std::string_view bytes) {
+    Unpacker in(bytes);
+    in.received_ = true;
+    return in;
+  }
 
   enum class Next { kNull, kBool, kInteger, kReal, kText, kBytes, kSequence, kMapping, kLink, kOther };
   Next next();
@@ -82,13 +96,16 @@ class Unpacker {
   unsigned char tag();
   std::size_t count(unsigned char found, unsigned char fix, unsigned char tag16);
   [[noreturn]] void refuse(const char* expected) const;
+  bool has_token() const;
   std::string_view left_;
   Object* from_ = nullptr;
+  bool received_ = false;
 };
 
 inline constexpr std::int8_t kStructExtension = 1;
 inline constexpr std::int8_t kCodedExtension = 2;
 inline constexpr std::int8_t kLinkExtension = 3;
+inline constexpr std::int8_t kTokenExtension = 4;
 
 // any.h
 void pack_any(Packer& out, const Any& value);
@@ -203,6 +220,21 @@ T unpack(Unpacker& in) {
   } else {
     static_assert(kShape<T> != Shape::kNone, "this type needs a specialisation of commonhold::Codec");
   }
+}
+
+// A compound value, with references where it has some, as it is sent to another process.
+template <typename T>
+std::string pack_to_send(const T& value) {
+  Packer out = Packer::to_send();
+  pack(out, value);
+  return out.take();
+}
+template <typename T>
+T unpack_received(std::string_view bytes) {
+  Unpacker in = Unpacker::received(bytes);
+  T value = unpack<T>(in);
+  in.end();
+  return value;
 }
 
 }  // namespace commonhold::detail
