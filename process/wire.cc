@@ -78,9 +78,9 @@ void send_parts(int socket, iovec* parts, std::size_t count, int descriptor = -1
 
 // recvmsg, but it looks for some microseconds before it sleeps: an answer from a process that runs is there within a
 // few, and waking a sleeper takes tens. Who shares a processor with the sender lets him run meanwhile.
-ssize_t receive_awake(int socket, msghdr& message) {
+ssize_t receive_awake(int socket, msghdr& message, int flags) {
   constexpr std::chrono::microseconds kLookFor{10};
-  const auto look = [&] { return recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT); };
+  const auto look = [&] { return recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT | flags); };
   const auto is_empty = [](ssize_t got) { return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK); };
   ssize_t got = look();
   if (!is_empty(got)) return got;
@@ -90,11 +90,17 @@ ssize_t receive_awake(int socket, msghdr& message) {
     got = look();
     if (!is_empty(got)) return got;
   } while (std::chrono::steady_clock::now() < until);
-  return recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  return recvmsg(socket, &message, MSG_CMSG_CLOEXEC | flags);
 }
 
 // One message or a part of one, with the descriptor that came along. 0: the end.
-std::size_t receive_some(int socket, char* to, std::size_t size, Descriptor& descriptor) {
+// `flags` MSG_PEEK: the message stays where it is.
+struct Received {
+  std::size_t size = 0;
+  Descriptor descriptor;
+  bool lost_descriptor = false;  // one came along, and this process has no room for it
+};
+Received receive_some(int socket, char* to, std::size_t size, int flags = 0) {
   iovec place{to, size};
   Control control;
   for (;;) {
@@ -103,18 +109,38 @@ std::size_t receive_some(int socket, char* to, std::size_t size, Descriptor& des
     message.msg_iovlen = 1;
     message.msg_control = control.bytes;
     message.msg_controllen = sizeof control.bytes;
-    const ssize_t got = receive_awake(socket, message);
+    const ssize_t got = receive_awake(socket, message, flags);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throw_wire_error("receiving a message", errno);
+    Received received;
     for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
       if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
       int found = -1;
       memcpy(&found, CMSG_DATA(header), sizeof found);
-      descriptor = Descriptor(found);
+      received.descriptor = Descriptor(found);
     }
-    if ((message.msg_flags & MSG_CTRUNC) != 0 && descriptor.fd < 0) throw_wire_error("receiving a descriptor", EMFILE);
-    return static_cast<std::size_t>(got);
+    received.size = static_cast<std::size_t>(got);
+    received.lost_descriptor = (message.msg_flags & MSG_CTRUNC) != 0 && received.descriptor.fd < 0;
+    return received;
   }
+}
+
+// Looks at the next message's first bytes. A descriptor that comes with it is taken in now, while the message is where it
+// was: without room for it this throws, and the next call finds the message again.
+Received look_ahead(int socket, char* to, std::size_t size) {
+  Received seen = receive_some(socket, to, size, MSG_PEEK);
+  if (seen.lost_descriptor) throw_wire_error("receiving a descriptor", EMFILE);
+  return seen;
+}
+
+// Takes the message that was seen. Several processes may receive from one end: it may be another one that comes, with
+// another descriptor. The one that was seen serves only where there is no room for a second.
+Received take_seen(int socket, char* to, std::size_t size, Descriptor seen) {
+  Received taken = receive_some(socket, to, size);
+  if (!taken.lost_descriptor) return taken;
+  if (seen.fd < 0) throw_wire_error("receiving a descriptor", EMFILE);
+  taken.descriptor = std::move(seen);
+  return taken;
 }
 
 void receive_all(int socket, char* to, std::size_t size) {
@@ -224,8 +250,9 @@ void send_descriptor(int socket, bool packets, int descriptor, char flags) {
 
 Message receive_packet(int socket, std::uint64_t most, char* buffer) {
   Message message;
-  Descriptor descriptor;
-  const std::size_t size = receive_some(socket, buffer, kPacketBytes, descriptor);
+  Received seen = look_ahead(socket, buffer, 1);
+  auto [size, descriptor, lost] =
+      seen.size == 0 ? std::move(seen) : take_seen(socket, buffer, kPacketBytes, std::move(seen.descriptor));
   if (size == 0) throw EndOfFile("the other end of the pipe is closed, and all its messages were received");
   if (buffer[0] == kInFile && descriptor.fd >= 0) {
     read_file(descriptor.fd, most, message);
@@ -247,9 +274,12 @@ Message receive_stream(int socket, std::uint64_t most) {
   Message message;
   std::int32_t word = 0;
   char header[4];
-  const std::size_t got = receive_some(socket, header, sizeof header, message.descriptor);
-  if (got == 0) throw EndOfFile("the other end of the connection is closed, and all its messages were received");
-  receive_all(socket, header + got, sizeof header - got);
+  // The header of a descriptor is one piece with it.
+  Received got = look_ahead(socket, header, sizeof header);
+  if (got.size != 0) got = take_seen(socket, header, sizeof header, std::move(got.descriptor));
+  if (got.size == 0) throw EndOfFile("the other end of the connection is closed, and all its messages were received");
+  message.descriptor = std::move(got.descriptor);
+  receive_all(socket, header + got.size, sizeof header - got.size);
   memcpy(&word, header, sizeof word);
   word = big_endian(word);
   std::uint64_t size = static_cast<std::uint32_t>(word);
