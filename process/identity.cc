@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <exception>
@@ -36,10 +37,23 @@ std::string draw_authkey() {
 // Written before the signal can come, in the child that it is for.
 volatile pid_t watched_parent = 0;
 
+// Sends this process SIGKILL when it runs out; made before the signal can come.
+timer_t last_resort;
+volatile bool has_last_resort = false;
+constexpr time_t kSecondsToEnd = 2;
+
+// SIGTERM, and SIGKILL for one that ignores it: nobody is left who could do it later.
+void end_without_parent() {
+  kill(getpid(), SIGTERM);
+  itimerspec in_time{};
+  in_time.it_value.tv_sec = kSecondsToEnd;
+  if (!has_last_resort || timer_settime(last_resort, 0, &in_time, nullptr) != 0) kill(getpid(), SIGKILL);
+}
+
 extern "C" void on_parent_signal(int) {
   const int kept = errno;
   // The kernel tells of the end of the thread that forked; the process may live on, and then its end is told as well.
-  if (getppid() != watched_parent) kill(getpid(), SIGTERM);
+  if (getppid() != watched_parent) end_without_parent();
   errno = kept;
 }
 
@@ -100,6 +114,10 @@ void end_as_child() {
 
 void end_with_parent(pid_t parent) noexcept {
   watched_parent = parent;
+  sigevent expiry{};
+  expiry.sigev_notify = SIGEV_SIGNAL;
+  expiry.sigev_signo = SIGKILL;
+  has_last_resort = timer_create(CLOCK_MONOTONIC, &expiry, &last_resort) == 0;
   const int number = SIGRTMAX - 6;
   struct sigaction action {};
   action.sa_handler = on_parent_signal;
@@ -111,7 +129,7 @@ void end_with_parent(pid_t parent) noexcept {
   sigaddset(&wanted, SIGTERM);
   sigprocmask(SIG_UNBLOCK, &wanted, nullptr);
   prctl(PR_SET_PDEATHSIG, number);
-  if (getppid() != parent) kill(getpid(), SIGTERM);  // it ended before it could be watched
+  if (getppid() != parent) end_without_parent();  // it ended before it could be watched
 }
 
 void run_child(void (*run)(void*), void* argument) noexcept {

@@ -41,7 +41,8 @@ void flush_standard_streams() noexcept;
 // From now on std::exit ends this process as a child ends.
 void end_as_child();
 
-// SIGTERM for this process when its parent ends, in whatever way. A thread of the parent that ends does nothing.
+// SIGTERM for this process when its parent ends, in whatever way, and SIGKILL when it still runs two seconds later. A
+// thread of the parent that ends does nothing.
 void end_with_parent(pid_t parent) noexcept;
 
 // Calls `run` and ends the process as the reference does: 0, what an Exit says, or 1 with the exception's text on

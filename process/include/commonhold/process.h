@@ -17,7 +17,8 @@
 //
 // A class derived from Process may override run(), which the child calls.
 //
-// A death: a daemonic child ends with its parent, however that ends, kill -9 included; others live on.
+// A death: a daemonic child ends with its parent, however that ends, kill -9 included: it gets SIGTERM, and SIGKILL when
+// it still runs two seconds later. Others live on.
 //
 // Thread safety: one thread at a time for each Process. A Process can be moved, not copied. When one that runs is
 // destroyed it is joined, in the process that started it; a daemon is terminated first.
