@@ -1,6 +1,7 @@
 #include <commonhold/connection.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,6 +19,7 @@ namespace {
 
 constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
 constexpr char kReadable = 1, kWritable = 2;
+constexpr auto kNoItem = static_cast<detail::ItemKind>(0xff);
 
 const char* word_for(detail::ItemKind kind) {
   switch (kind) {
@@ -33,7 +35,10 @@ const char* word_for(detail::ItemKind kind) {
       return "bytes";
     case detail::ItemKind::kStruct:
       return "a struct";
+    case detail::ItemKind::kNull:
+      return "null";
     case detail::ItemKind::kCompound:
+    case detail::ItemKind::kLinked:
       return "a compound value";
     default:
       return "something that send() did not make";
@@ -108,6 +113,14 @@ int Connection::sending(const char* call) const {
   return descriptor_;
 }
 
+Connection Connection::duplicate() const {
+  detail::Descriptor copy(fcntl(open("duplicate"), F_DUPFD_CLOEXEC, 3));
+  if (copy.fd < 0) detail::throw_wire_error("duplicating a connection", errno);
+  Connection made(copy.fd, readable_, writable_);
+  copy.release();
+  return made;
+}
+
 int Connection::fileno() const {
   return open("fileno");
 }
@@ -166,11 +179,14 @@ std::size_t Connection::recv_bytes_into(std::span<std::byte> buffer, std::size_t
   return size;
 }
 
-std::string Connection::recv_item(detail::ItemKind kind) {
+std::string Connection::recv_item(std::optional<detail::ItemKind> kind) {
   std::string message = receive("recv", kNoLimit);
-  if (message.empty() || message[0] != static_cast<char>(kind)) {
-    throw TypeMismatch(std::string("recv() of ") + word_for(kind) + " met " +
-                       word_for(message.empty() ? detail::ItemKind::kNull : static_cast<detail::ItemKind>(message[0])));
+  const auto found = message.empty() ? kNoItem : static_cast<detail::ItemKind>(message[0]);
+  // A compound value without references is one that may have some, too.
+  const bool fits = !message.empty() && (!kind || found == *kind ||
+                                         (*kind == detail::ItemKind::kLinked && found == detail::ItemKind::kCompound));
+  if (!fits) {
+    throw TypeMismatch(std::string("recv() of ") + (kind ? word_for(*kind) : "a value") + " met " + word_for(found));
   }
   return message;
 }

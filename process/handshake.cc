@@ -9,22 +9,19 @@ namespace commonhold::detail {
 
 namespace {
 
-constexpr std::string_view kChallenge = "#CHALLENGE#", kAnswer = "#ANSWER#", kWelcome = "#WELCOME#",
-                           kFailure = "#FAILURE#";
 constexpr std::size_t kMostBytes = 256;
-constexpr int kPatienceSeconds = 10;
 
 // The other end must say something in time, at every read, and is as it was afterwards.
 class Patience {
  public:
-  explicit Patience(const Connection& connection) : socket_(connection.fileno()) { set(kPatienceSeconds); }
+  explicit Patience(const Connection& connection) : socket_(connection.fileno()) { set(kAnswerWithin.count()); }
   ~Patience() { set(0); }
   Patience(const Patience&) = delete;
   Patience& operator=(const Patience&) = delete;
 
  private:
-  void set(int seconds) const {
-    const timeval time{seconds, 0};
+  void set(std::chrono::seconds::rep seconds) const {
+    const timeval time{static_cast<time_t>(seconds), 0};
     setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
   }
   int socket_;
@@ -33,7 +30,7 @@ class Patience {
 // The rest of a message that begins with `word`; throws for another one.
 std::string expect(Connection& connection, std::string_view word, std::size_t rest) {
   std::string message = connection.recv_bytes(kMostBytes);
-  if (message == kFailure) throw AuthenticationError("the other end refused this one's proof: the authkeys differ");
+  if (message == kFailureWord) throw AuthenticationError("the other end refused this one's proof: the authkeys differ");
   if (!message.starts_with(word) || message.size() != word.size() + rest) {
     throw AuthenticationError("the other end did not say what was expected (" + std::string(word) +
                               "): do both ends use an authkey?");
@@ -53,7 +50,7 @@ void authenticate(const Connection& connection, Steps&& steps) {
     throw AuthenticationError(std::string("authentication failed: ") + error.what());
   } catch (const SystemError& error) {
     if (error.code() == EAGAIN || error.code() == EWOULDBLOCK) {
-      throw AuthenticationError("the other end said nothing for " + std::to_string(kPatienceSeconds) +
+      throw AuthenticationError("the other end said nothing for " + std::to_string(kAnswerWithin.count()) +
                                 " seconds: do both ends use an authkey?");
     }
     throw AuthenticationError(std::string("authentication failed: ") + error.what());
@@ -62,28 +59,13 @@ void authenticate(const Connection& connection, Steps&& steps) {
 
 }  // namespace
 
-void welcome(Connection& connection, std::string_view key) {
-  authenticate(connection, [&] {
-    const std::string mine = make_challenge();
-    connection.send_bytes(std::string(kChallenge) + mine);
-    const std::string answer =
-        expect(connection, kAnswer, kChallengeBytes + prove_key(key, End::kListener, mine, mine).size());
-    const std::string theirs = answer.substr(0, kChallengeBytes);
-    if (!proofs_equal(prove_key(key, End::kConnector, mine, theirs), answer.substr(kChallengeBytes))) {
-      connection.send_bytes(kFailure);
-      throw AuthenticationError("a client does not know the authkey");
-    }
-    connection.send_bytes(std::string(kWelcome) + prove_key(key, End::kListener, mine, theirs));
-  });
-}
-
 void ask_for_welcome(Connection& connection, std::string_view key) {
   authenticate(connection, [&] {
-    const std::string theirs = expect(connection, kChallenge, kChallengeBytes);
+    const std::string theirs = expect(connection, kChallengeWord, kChallengeBytes);
     const std::string mine = make_challenge();
     const std::string proof = prove_key(key, End::kConnector, theirs, mine);
-    connection.send_bytes(std::string(kAnswer) + mine + proof);
-    const std::string found = expect(connection, kWelcome, proof.size());
+    connection.send_bytes(std::string(kAnswerWord) + mine + proof);
+    const std::string found = expect(connection, kWelcomeWord, proof.size());
     if (!proofs_equal(prove_key(key, End::kListener, theirs, mine), found)) {
       throw AuthenticationError("the listener does not know the authkey");
     }

@@ -5,14 +5,18 @@
 //   listener  "#WELCOME#" + the listener's proof of both, or "#FAILURE#"
 #pragma once
 
+#include <chrono>
 #include <string_view>
 
 #include <commonhold/connection.h>
 
 namespace commonhold::detail {
 
-// Throw AuthenticationError; then the connection is of no use any more.
-void welcome(Connection& connection, std::string_view key);
+inline constexpr std::string_view kChallengeWord = "#CHALLENGE#", kAnswerWord = "#ANSWER#", kWelcomeWord = "#WELCOME#",
+                                  kFailureWord = "#FAILURE#";
+inline constexpr std::chrono::seconds kAnswerWithin{10};
+
+// The client's side; the listener's is in welcomes.h. Throws AuthenticationError; then the connection is of no use.
 void ask_for_welcome(Connection& connection, std::string_view key);
 
 }  // namespace commonhold::detail

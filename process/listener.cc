@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -19,6 +20,7 @@
 
 #include "process/handshake.h"
 #include "process/readiness.h"
+#include "process/welcomes.h"
 #include "process/wire.h"
 
 namespace commonhold {
@@ -143,6 +145,17 @@ Listener::Listener(const Address& address, ListenerOptions options)
     own_user_only_ = true;
   }
   address_.is_tcp() ? bind_tcp() : bind_path();
+  if (!options_.authkey || options_.authkey->empty()) return;
+  try {
+    // Others may accept at the same socket, and take whom we saw.
+    if (fcntl(descriptor_, F_SETFL, fcntl(descriptor_, F_GETFL) | O_NONBLOCK) != 0) {
+      detail::throw_wire_error("making a listener", errno);
+    }
+    welcomes_ = std::make_unique<detail::Welcomes>(descriptor_, *options_.authkey);
+  } catch (...) {
+    close();
+    throw;
+  }
 }
 
 void Listener::bind_path() {
@@ -197,6 +210,7 @@ Listener::Listener(Listener&& other) noexcept
     : address_(std::move(other.address_)),
       options_(std::move(other.options_)),
       last_accepted_(std::move(other.last_accepted_)),
+      welcomes_(std::move(other.welcomes_)),
       descriptor_(std::exchange(other.descriptor_, -1)),
       made_by_(other.made_by_),
       own_user_only_(other.own_user_only_) {}
@@ -207,6 +221,7 @@ Listener& Listener::operator=(Listener&& other) noexcept {
     address_ = std::move(other.address_);
     options_ = std::move(other.options_);
     last_accepted_ = std::move(other.last_accepted_);
+    welcomes_ = std::move(other.welcomes_);
     descriptor_ = std::exchange(other.descriptor_, -1);
     made_by_ = other.made_by_;
     own_user_only_ = other.own_user_only_;
@@ -221,22 +236,23 @@ Listener::~Listener() {
 void Listener::close() noexcept {
   if (descriptor_ < 0) return;
   if (made_by_ == getpid() && !address_.is_tcp() && address_.path()[0] != '\0') unlink(address_.path().c_str());
+  welcomes_.reset();
   ::close(std::exchange(descriptor_, -1));
 }
 
 int Listener::fileno() const {
   if (descriptor_ < 0) throw Closed("fileno() of a listener that is closed");
-  return descriptor_;
+  return welcomes_ != nullptr ? welcomes_->descriptor() : descriptor_;
 }
 
-Connection Listener::accept() {
+std::optional<detail::Accepted> Listener::accept_one() const {
   for (;;) {
-    if (descriptor_ < 0) throw Closed("accept() of a listener that is closed");
     sockaddr_storage peer{};
     socklen_t size = sizeof peer;
     Descriptor accepted(accept4(descriptor_, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC));
     if (accepted.fd < 0) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
+      if (errno == EAGAIN || errno == EWOULDBLOCK) return std::nullopt;
       throw_for("accepting at", address_, errno);
     }
     if (own_user_only_) {
@@ -245,11 +261,24 @@ Connection Listener::accept() {
       if (getsockopt(accepted.fd, SOL_SOCKET, SO_PEERCRED, &who, &length) != 0 || who.uid != geteuid()) continue;
     }
     if (address_.is_tcp()) send_at_once(accepted.fd);
-    last_accepted_ = address_.is_tcp() ? tcp_address(peer) : Address();
-    Connection connection(accepted.release());
-    if (options_.authkey && !options_.authkey->empty()) detail::welcome(connection, *options_.authkey);
-    return connection;
+    return detail::Accepted{std::move(accepted), address_.is_tcp() ? tcp_address(peer) : Address()};
   }
+}
+
+Connection Listener::accept() {
+  if (descriptor_ < 0) throw Closed("accept() of a listener that is closed");
+  std::optional<detail::Accepted> accepted;
+  if (welcomes_ != nullptr) {
+    accepted = welcomes_->next([this] { return accept_one(); });
+  } else {
+    while (!(accepted = accept_one())) {
+      // Somebody made the socket one that does not block.
+      pollfd client{descriptor_, POLLIN, 0};
+      detail::wait_ready({&client, 1}, detail::kForever);
+    }
+  }
+  last_accepted_ = accepted->peer;
+  return Connection(accepted->socket.release());
 }
 
 Client::Client(const Address& address, const ClientOptions& options) : Connection(connect_by(address).release()) {

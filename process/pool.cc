@@ -58,16 +58,16 @@ void Pool::end() noexcept {
 }
 
 void Pool::close() {
-  core_->close();
+  core().close();
 }
 void Pool::terminate() {
-  core_->terminate();
+  core().terminate();
 }
 void Pool::join() {
-  core_->join();
+  core().join();
 }
 std::vector<int> Pool::worker_pids() const {
-  return core_->pids();
+  return core().pids();
 }
 
 }  // namespace commonhold

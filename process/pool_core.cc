@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <iostream>
+#include <system_error>
 
 #include "process/child.h"
 #include "process/wire.h"
@@ -96,13 +97,15 @@ PoolCore::PoolCore(PoolOptions options)
     workers_.emplace_back(manager_.queue<std::string>());
     start_worker(workers_.back());
   }
-  watcher_ = std::thread([this] { watch(); });
   try {
+    watcher_ = std::thread([this] { watch(); });
     collector_ = std::thread([this] { collect(); });
-  } catch (...) {
-    eventfd_write(stop_watching_, 1);
-    watcher_.join();
-    throw;
+  } catch (const std::system_error& refusal) {
+    if (watcher_.joinable()) {
+      eventfd_write(stop_watching_, 1);
+      watcher_.join();
+    }
+    throw_wire_error("starting a pool's thread", refusal.code().value());
   }
   finalizer_ = OwnProcesses::instance().add_finalizer(kPoolPriority, [this] {
     terminate();

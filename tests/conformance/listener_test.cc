@@ -154,6 +154,34 @@ TEST_CASE("a wrong key fails at both ends, and the listener goes on") {
   client.join();
 }
 
+TEST_CASE("no client waits for the proof of another one that says nothing") {
+  Listener listener({}, {.authkey = "secret"});
+  Client silent(listener.address()), other(listener.address());
+  const auto client = [&](int number) {
+    return Process([&listener, number] { Client(listener.address(), {.authkey = "secret"}).send(number); });
+  };
+  for (int number : {1, 2}) {
+    Process honest = client(number);
+    honest.start();
+    CHECK(listener.accept().recv<int>() == number);
+    honest.join();
+    CHECK(honest.exitcode() == std::optional<int>(0));
+  }
+  // The silent one is not lost: it may still prove itself, and whoever waits for the listener sees it.
+  const std::string challenge = silent.recv_bytes();
+  CHECK(challenge.starts_with("#CHALLENGE#"));
+  silent.send_bytes("nonsense");
+  CHECK(wait({listener}) == std::vector<std::size_t>{0});
+  CHECK_THROWS_AS(listener.accept(), AuthenticationError);
+  silent.close();
+  other.close();
+  CHECK_THROWS_AS(listener.accept(), AuthenticationError);
+  Process last = client(3);
+  last.start();
+  CHECK(listener.accept().recv<int>() == 3);
+  last.join();
+}
+
 TEST_CASE("a listener with an empty key asks nobody, and a client with a key insists") {
   Listener open({}, {.authkey = ""});
   Client plain(open.address());

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <commonhold/detail/pool_calls.h>
+#include <commonhold/detail/present.h>
 #include <commonhold/errors.h>
 
 namespace commonhold {
@@ -66,30 +67,32 @@ class AsyncResult {
   explicit AsyncResult(std::shared_ptr<detail::Job> job) : job_(std::move(job)) {}
 
   // Once it is ready, its callback has returned.
-  bool ready() const { return detail::job_wait(*job_, 0); }
-  void wait() const { detail::job_wait(*job_, detail::kForever); }
+  bool ready() const { return detail::job_wait(job(), 0); }
+  void wait() const { detail::job_wait(job(), detail::kForever); }
   template <typename Rep, typename Period>
   bool wait_for(const std::chrono::duration<Rep, Period>& timeout) const {
-    return detail::job_wait(*job_, detail::to_wait(timeout));
+    return detail::job_wait(job(), detail::to_wait(timeout));
   }
   // ValueError while it is not ready.
   bool successful() const {
     if (!ready()) throw ValueError("successful() of a result that is not ready; wait() for it first");
-    return detail::job_succeeded(*job_);
+    return detail::job_succeeded(job());
   }
   // The value, or throws what the task threw, each time. WorkerDied, PoolTerminated.
   R get() const {
     wait();
-    return detail::value_of<R, kMany>(*job_);
+    return detail::value_of<R, kMany>(job());
   }
   // TimeoutError when it is not ready in time.
   template <typename Rep, typename Period>
   R get(const std::chrono::duration<Rep, Period>& timeout) const {
     if (!wait_for(timeout)) throw TimeoutError("the task's result was not ready in time; it still comes");
-    return detail::value_of<R, kMany>(*job_);
+    return detail::value_of<R, kMany>(job());
   }
 
  private:
+  // UsageError for one that was moved from.
+  detail::Job& job() const { return detail::present(job_, "an AsyncResult"); }
   std::shared_ptr<detail::Job> job_;
 };
 template <typename R>
@@ -139,7 +142,7 @@ class ResultIterator {
       bool failed = false;
       std::optional<std::string> bytes;
       try {
-        bytes = detail::job_next(*job_, place_, any_order_, wait, failed);
+        bytes = detail::job_next(job(), place_, any_order_, wait, failed);
       } catch (...) {
         if (failed) ++place_;
         throw;
@@ -153,6 +156,7 @@ class ResultIterator {
     return std::move(buffer_[at_++]);
   }
 
+  detail::Job& job() const { return detail::present(job_, "a ResultIterator"); }
   std::shared_ptr<detail::Job> job_;
   bool any_order_;
   std::size_t place_ = 0, at_ = 0;

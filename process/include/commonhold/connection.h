@@ -33,6 +33,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <commonhold/any.h>
 #include <commonhold/attach.h>
 #include <commonhold/detail/encoded.h>
 #include <commonhold/detail/is_proxy.h>
@@ -60,18 +61,29 @@ class Connection {
       send_item(detail::Encoded<std::string>(detail::token_in_flight(*detail::Access::handle(value))).item());
     } else if constexpr (std::is_convertible_v<const T&, std::string_view>) {
       send_item(detail::Encoded<std::string>(std::string_view(value)).item());
+    } else if constexpr (std::is_same_v<T, Any>) {
+      send_item(detail::Encoded<T>::to_send(value).item());
+    } else if constexpr (detail::kMayLink<T>) {
+      const std::string bytes = detail::pack_to_send(value);
+      send_item({detail::kKind<T>, bytes.data(), bytes.size()});
     } else {
       static_assert(detail::Storable<T>, "this type needs a specialisation of commonhold::Codec to be sent");
       send_item(detail::Encoded<T>(value).item());
     }
   }
-  // TypeMismatch for a message of another kind, which is lost.
+  // TypeMismatch for a message of another kind, which is lost. An Any takes every message but a struct and a descriptor.
   template <typename T>
   T recv() {
     if constexpr (std::is_same_v<T, Connection>) {
       return recv_connection();
     } else if constexpr (detail::IsProxy<T>) {
       return attach<T>(recv<std::string>());
+    } else if constexpr (std::is_same_v<T, Any>) {
+      const std::string message = recv_item({});
+      return T::received(static_cast<detail::ItemKind>(message[0]), std::string_view(message).substr(1));
+    } else if constexpr (detail::kMayLink<T>) {
+      const std::string message = recv_item(detail::kKind<T>);
+      return detail::unpack_received<T>(std::string_view(message).substr(1));
     } else {
       static_assert(detail::Storable<T>, "this type needs a specialisation of commonhold::Codec to be received");
       const std::string message = recv_item(detail::kKind<T>);
@@ -101,6 +113,8 @@ class Connection {
     return wait_readable(detail::to_wait(timeout));
   }
 
+  // Another handle of the same end, with a descriptor of its own.
+  Connection duplicate() const;
   void close() noexcept;
   bool closed() const { return descriptor_ < 0; }
   bool readable() const { return readable_; }
@@ -112,7 +126,7 @@ class Connection {
   int receiving(const char* call) const;
   int sending(const char* call) const;
   void send_item(const detail::Item& item);
-  std::string recv_item(detail::ItemKind kind);
+  std::string recv_item(std::optional<detail::ItemKind> kind);  // nothing: any
   void send_connection(const Connection& other);
   Connection recv_connection();
   std::string receive(const char* call, std::uint64_t most);

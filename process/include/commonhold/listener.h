@@ -16,6 +16,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -23,6 +24,11 @@
 #include <commonhold/connection.h>
 
 namespace commonhold {
+
+namespace detail {
+class Welcomes;   // process/welcomes.h
+struct Accepted;  // likewise
+}  // namespace detail
 
 // Where a Listener is. Unix: a path, or a name in the abstract namespace, which begins with a null. TCP: host and port.
 class Address {
@@ -58,8 +64,9 @@ class Listener {
   Listener& operator=(Listener&& other) noexcept;
   ~Listener();
 
-  // Waits for the next client. AuthenticationError for one that does not know the key, or says nothing for ten seconds;
-  // the listener goes on. Closed after close().
+  // Waits for the next client; with an authkey, for the next one that has proved that it knows the key: nobody waits for
+  // another one's proof. AuthenticationError for one that does not know the key, or says nothing for ten seconds; the
+  // listener goes on. Closed after close().
   Connection accept();
 
   const Address& address() const { return address_; }                             // with the real port or name
@@ -67,15 +74,17 @@ class Listener {
   // Removes the socket file, in the process that made it.
   void close() noexcept;
   bool closed() const { return descriptor_ < 0; }
-  int fileno() const;  // readable when a client waits; stays this object's
+  int fileno() const;  // readable when accept() has something to do; stays this object's
 
  private:
   void bind_path();
   void bind_tcp();
+  std::optional<detail::Accepted> accept_one() const;
 
   Address address_;
   ListenerOptions options_;
   std::optional<Address> last_accepted_;
+  std::unique_ptr<detail::Welcomes> welcomes_;  // with an authkey
   int descriptor_ = -1;
   int made_by_ = 0;
   bool own_user_only_ = false;

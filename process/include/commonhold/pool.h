@@ -39,6 +39,7 @@
 
 #include <commonhold/async_result.h>
 #include <commonhold/detail/pool_calls.h>
+#include <commonhold/detail/present.h>
 #include <commonhold/manager.h>
 #include <commonhold/pool_callables.h>
 #include <commonhold/pool_plan.h>
@@ -120,7 +121,7 @@ class Pool {
   // After close() or terminate(), else UsageError: waits for the workers' end.
   void join();
 
-  std::size_t processes() const { return detail::worker_count(*core_); }
+  std::size_t processes() const { return detail::worker_count(core()); }
   std::vector<int> worker_pids() const;
 
  private:
@@ -129,6 +130,8 @@ class Pool {
   template <bool kAnyOrder, typename Function, typename Items>
   auto imap_as(const Function& function, Items& items, std::size_t chunk);
   void end() noexcept;
+  // UsageError for a pool that was moved from.
+  detail::PoolCore& core() const { return detail::present(core_, "a Pool"); }
 
   std::shared_ptr<detail::PoolCore> core_;
 };

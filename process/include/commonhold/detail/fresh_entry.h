@@ -51,15 +51,12 @@ class FreshEntry {
                   "these are not the arguments of the function");
     static_assert(sizeof...(Given) == std::tuple_size_v<Arguments>, "the function takes another number of arguments");
     static_cast<void>(entered);
-    Packer out;
-    pack(out, Arguments(std::forward<Given>(given)...));
-    return {typeid(FreshEntry).name(), out.take()};
+    return {typeid(FreshEntry).name(), pack_to_send(Arguments(std::forward<Given>(given)...))};
   }
 
  private:
   static void run(std::string_view bytes) {
-    Unpacker in(bytes);
-    Arguments arguments = unpack<Arguments>(in);
+    auto arguments = unpack_received<Arguments>(bytes);
     std::apply([](auto&... each) { static_cast<void>(function(each...)); }, arguments);
   }
   static inline const bool entered = enter_fresh(typeid(FreshEntry).name(), &FreshEntry::run);

@@ -175,7 +175,7 @@ auto Pool::apply_async(const GivenPlan& plan, const Function& function, Argument
   job.kept = detail::Callable<F>::keep(function);
   job.retries = plan.retries;
   job.when_done = detail::callbacks_of<R, false>(plan);
-  return AsyncResult<R>(detail::submit(*core_, std::move(job)));
+  return AsyncResult<R>(detail::submit(core(), std::move(job)));
 }
 
 template <bool kStar, typename GivenPlan, typename Function, typename Items>
@@ -191,7 +191,7 @@ auto Pool::map_as(const GivenPlan& plan, const Function& function, Items& items,
   job.retries = plan.retries;
   using Value = std::conditional_t<std::is_void_v<R>, void, decltype(std::declval<Result>().get())>;
   if (!job.tasks.empty()) job.when_done = detail::callbacks_of<Value, true>(plan);
-  return Result(detail::submit(*core_, std::move(job)));
+  return Result(detail::submit(core(), std::move(job)));
 }
 
 template <bool kAnyOrder, typename Function, typename Items>
@@ -204,7 +204,7 @@ auto Pool::imap_as(const Function& function, Items& items, std::size_t chunk) {
   detail::JobPlan job;
   job.tasks = detail::chunks_of<false, F>(function, items, chunk, processes(), &job.input_error, job.objects);
   job.kept = detail::Callable<F>::keep(function);
-  return ResultIterator<R>(detail::submit(*core_, std::move(job)), kAnyOrder);
+  return ResultIterator<R>(detail::submit(core(), std::move(job)), kAnyOrder);
 }
 
 }  // namespace commonhold

@@ -12,7 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include <commonhold/any.h>
 #include <commonhold/attach.h>
+#include <commonhold/connection.h>
 #include <commonhold/detail/encoded.h>
 #include <commonhold/detail/is_proxy.h>
 
@@ -25,9 +27,13 @@ inline constexpr bool kIsTuple<std::tuple<T...>> = true;
 template <typename A, typename B>
 inline constexpr bool kIsTuple<std::pair<A, B>> = true;
 
+// process/courier.h: a connection as a ticket, for a process of the same program.
+std::string offer_connection(const Connection& connection);
+Connection redeem_connection(std::string_view ticket);
+
 template <typename T>
 constexpr bool can_carry() {
-  if constexpr (IsProxy<T>) {
+  if constexpr (IsProxy<T> || std::is_same_v<T, Connection>) {
     return true;
   } else if constexpr (kIsTuple<T>) {
     return []<std::size_t... I>(std::index_sequence<I...>) {
@@ -48,7 +54,8 @@ inline constexpr bool kCarriedAsIs = !IsProxy<T> && kIsFixed<T> && std::is_trivi
 // How an argument is carried that was given as an A.
 template <typename A>
 using Carried =
-    std::conditional_t<std::is_convertible_v<const std::decay_t<A>&, std::string_view>, std::string, std::decay_t<A>>;
+    std::conditional_t<std::is_convertible_v<const std::decay_t<A>&, std::string_view>, std::string,
+                       std::conditional_t<std::is_base_of_v<Connection, std::decay_t<A>>, Connection, std::decay_t<A>>>;
 
 class TaskWriter {
  public:
@@ -60,12 +67,16 @@ class TaskWriter {
 
   template <typename T>
   void value(const T& value) {
-    if constexpr (IsProxy<T>) {
+    if constexpr (std::is_same_v<T, Connection>) {
+      sized(offer_connection(value));
+    } else if constexpr (IsProxy<T>) {
       object(Access::handle(value));
     } else if constexpr (kIsTuple<T>) {
       std::apply([this](const auto&... each) { (this->value(each), ...); }, value);
     } else if constexpr (kCarriedAsIs<T>) {
       raw(&value, sizeof value);
+    } else if constexpr (kMayLink<T>) {
+      sized(pack_to_send(value));
     } else {
       const Encoded<T> encoded(value);
       const Item item = encoded.item();
@@ -98,7 +109,9 @@ class TaskReader {
 
   template <typename T>
   T value() {
-    if constexpr (IsProxy<T>) {
+    if constexpr (std::is_same_v<T, Connection>) {
+      return redeem_connection(sized());
+    } else if constexpr (IsProxy<T>) {
       return attach<T>(sized());
     } else if constexpr (kIsTuple<T>) {
       return [this]<std::size_t... I>(std::index_sequence<I...>) {
@@ -109,6 +122,8 @@ class TaskReader {
       std::array<std::byte, sizeof(T)> copy;
       std::memcpy(copy.data(), take(sizeof(T)).data(), sizeof(T));
       return std::bit_cast<T>(copy);
+    } else if constexpr (kMayLink<T>) {
+      return unpack_received<T>(sized());
     } else {
       return decode<T>(sized());
     }

@@ -1,0 +1,61 @@
+// The listener's side of many handshakes at once (handshake.h): no client waits for another one's proof.
+//
+// Thread safety: one thread at a time. A forked child lets go of its parent's guests at its first call: they are the
+// parent's to answer.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <list>
+#include <optional>
+#include <string>
+
+#include <commonhold/listener.h>
+
+#include "process/wire.h"
+
+namespace commonhold::detail {
+
+struct Accepted {
+  Descriptor socket;
+  Address peer;
+};
+
+class Welcomes {
+ public:
+  // `listener` is a listening socket that does not block; it stays the caller's.
+  Welcomes(int listener, std::string key);
+
+  // Readable when accept() has something to do; stays this object's.
+  int descriptor();
+
+  // The next client that has proved that it knows the key. `accept` takes one that has connected, or nothing when there
+  // is none. AuthenticationError for one that does not know the key, or does not say so in time; the others stay.
+  Accepted next(const std::function<std::optional<Accepted>()>& accept);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  // Somebody who has connected and not proved anything yet.
+  struct Guest {
+    Accepted accepted;
+    std::string challenge;
+    std::string said;  // of the answer, as far as it came
+    Clock::time_point until;
+  };
+  using Place = std::list<Guest>::iterator;
+
+  void renew_after_fork();
+  void watch(int descriptor, Guest* guest);
+  void take_in(Accepted accepted);
+  void refuse_late();
+  // True when the guest has proved it.
+  bool go_on(Guest& guest) const;
+
+  const int listener_;
+  const std::string key_;
+  Descriptor epoll_;
+  int made_by_ = 0;
+  std::list<Guest> guests_;  // in the order of their coming
+};
+
+}  // namespace commonhold::detail
