@@ -66,8 +66,8 @@ class ThreadContext {
   void announce(const LockWord& word) { push(offset_of(&word) | static_cast<Word>(Announced::kWord)); }
   void retract(const LockWord& word) { pop(offset_of(&word) | static_cast<Word>(Announced::kWord)); }
 
-  // REQUIRES: nothing was announced since, and there was room.
-  void retract_last() {
+  // REQUIRES: nothing was announced since, and there was room. Into the caller, which then needs no stack.
+  [[gnu::always_inline]] void retract_last() {
     std::atomic_signal_fence(std::memory_order_seq_cst);
     record_->announced[--depth_].store(0, std::memory_order_relaxed);
   }

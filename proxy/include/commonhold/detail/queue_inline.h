@@ -13,16 +13,19 @@ namespace detail {
 // What is left of a wait (lock_calls.h) that began when this was made.
 class WaitLeft {
  public:
-  explicit WaitLeft(std::int64_t wait) : wait_(wait) {}
+  explicit WaitLeft(std::int64_t wait) : wait_(wait) {
+    if (!is_fixed()) start_ = std::chrono::steady_clock::now();
+  }
   std::int64_t operator()() const {
-    if (wait_ == kForever || wait_ <= 0) return wait_;
+    if (is_fixed()) return wait_;
     const std::chrono::nanoseconds passed = std::chrono::steady_clock::now() - start_;
     return std::max<std::int64_t>(wait_ - passed.count(), 0);
   }
 
  private:
+  bool is_fixed() const { return wait_ == kForever || wait_ <= 0; }  // for ever, or not at all
   std::int64_t wait_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point start_{};
 };
 
 template <typename T>
