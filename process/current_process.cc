@@ -1,4 +1,5 @@
 #include <commonhold/current_process.h>
+#include <commonhold/detail/present.h>
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
@@ -67,21 +68,21 @@ bool ParentProcess::wait(std::int64_t wait) const {
 }
 
 detail::Child& ProcessHandle::child() const {
-  if (!child_->is_mine()) {
-    throw ProcessError(child_->name + " is a child of process " + std::to_string(child_->made_by) +
-                       ", not of this one");
+  detail::Child& child = detail::present(child_, "a ProcessHandle");
+  if (!child.is_mine()) {
+    throw ProcessError(child.name + " is a child of process " + std::to_string(child.made_by) + ", not of this one");
   }
-  return *child_;
+  return child;
 }
 
 std::string ProcessHandle::name() const {
-  return child_->name;
+  return detail::present(child_, "a ProcessHandle").name;
 }
 int ProcessHandle::pid() const {
-  return child_->pid;
+  return detail::present(child_, "a ProcessHandle").pid;
 }
 bool ProcessHandle::daemon() const {
-  return child_->daemon;
+  return detail::present(child_, "a ProcessHandle").daemon;
 }
 bool ProcessHandle::is_alive() const {
   return !child().has_ended();

@@ -62,9 +62,9 @@ bool options_differ(ObjectKind kind, const Word* have, const Word* want, std::ui
   for (const ObjectOption& option : options_of(kind)) {
     const Word has = have[option.argument], wants = want[option.argument];
     if ((compared >> option.argument & 1) == 0 || has == wants) continue;
-    const char* comma = differ ? ", " : "";
-    have_text += comma + text_of(option, has);
-    want_text += comma + text_of(option, wants);
+    if (differ) have_text += ", ", want_text += ", ";
+    have_text += text_of(option, has);
+    want_text += text_of(option, wants);
     differ = true;
   }
   return differ;

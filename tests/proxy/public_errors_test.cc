@@ -75,6 +75,28 @@ TEST_CASE("a manager or a watch that was moved from is a usage error") {
   CHECK_FALSE(kept.wait(0s));
 }
 
+TEST_CASE("an Any that was moved from is null, and a pinned value is a usage error") {
+  ManagerHome home;
+  Manager manager;
+  Any list = Any::list(1, 2), map = Any::map({{"k", 1}});
+  const Any kept = std::move(list);
+  Any& same = map;
+  map = std::move(same);
+  CHECK(map.size() == 1);
+  CHECK(list.is_null());
+  CHECK_THROWS_AS(list.size(), TypeMismatch);
+  CHECK(kept.size() == 2);
+  struct Point {
+    double x, y;
+  };
+  auto places = manager.dict<std::string, Point>({{"home", {1, 2}}});
+  auto pin = places.pin("home");
+  const auto other = std::move(pin);
+  CHECK(other->y == 2);
+  CHECK_THROWS_AS(pin->x, UsageError);
+  CHECK_THROWS_AS(pin.bytes(), UsageError);
+}
+
 TEST_CASE("an element's place keeps its object when the proxy it came from is gone") {
   ManagerHome home;
   Manager manager;

@@ -45,6 +45,13 @@ class Any {
   // ---- from values
 
   Any() = default;  // null
+  Any(const Any&) = default;
+  Any(Any&& other) noexcept : value_(std::exchange(other.value_, nullptr)) {}  // the other one is null afterwards
+  Any& operator=(const Any&) = default;
+  Any& operator=(Any&& other) noexcept {
+    value_ = std::exchange(other.value_, nullptr);
+    return *this;
+  }
   Any(std::nullptr_t) {}
   Any(bool value) : value_(value) {}
   // ValueError above 2^63 - 1.

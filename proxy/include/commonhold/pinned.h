@@ -20,6 +20,7 @@
 #include <commonhold/detail/dict_calls.h>
 #include <commonhold/detail/encoded.h>
 #include <commonhold/detail/object_handle.h>
+#include <commonhold/detail/present.h>
 
 namespace commonhold {
 
@@ -42,17 +43,20 @@ class Pinned {
     if constexpr (detail::kShape<V> == detail::Shape::kWord) {
       return detail::decode<V>(bytes());
     } else if constexpr (detail::kShape<V> == detail::Shape::kStruct) {
-      return *static_cast<const V*>(pinned_.data);
+      return detail::present(static_cast<const V*>(pinned_.data), "a Pinned");
     } else if constexpr (detail::kShape<V> == detail::Shape::kBytes) {
-      return std::span(static_cast<const std::byte*>(pinned_.data), pinned_.size);
+      return std::span(reinterpret_cast<const std::byte*>(bytes().data()), pinned_.size);
     } else {
       return bytes();
     }
   }
   const V* operator->() const requires(detail::kShape<V> == detail::Shape::kStruct) {
-    return static_cast<const V*>(pinned_.data);
+    return &detail::present(static_cast<const V*>(pinned_.data), "a Pinned");
   }
-  std::string_view bytes() const { return {static_cast<const char*>(pinned_.data), pinned_.size}; }
+  // UsageError, as the above, for one that was moved from.
+  std::string_view bytes() const {
+    return {&detail::present(static_cast<const char*>(pinned_.data), "a Pinned"), pinned_.size};
+  }
   // False: there was no free pin, or the place is not aligned for V, or V is a number, and this is a copy.
   bool in_place() const { return pinned_.thread != 0; }
 
