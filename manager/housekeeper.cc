@@ -85,6 +85,8 @@ Housekeeper::Housekeeper(std::shared_ptr<shm::Segment> segment, Registry& regist
     }
     throw error;
   }
+  const auto identity = [](int fd) { return shm::FileIdentity::of(fd); };
+  identities_ = {identity(bell_), identity(epoll_), identity(wake_), identity(lifeline_.fd)};
   BlockedSignals blocked;
   thread_ = std::thread([this]() { run(); });
 }
@@ -93,16 +95,16 @@ Housekeeper::~Housekeeper() {
   ending_ = true;
   wake();
   thread_.join();
-  for (Watched& watched : watched_) {
-    if (watched.pidfd >= 0) close(watched.pidfd);
-  }
-  for (int fd : {bell_, epoll_, wake_, lifeline_.fd}) {
-    if (fd >= 0) close(fd);
-  }
+  for (std::uint32_t session = 0; session < watched_.size(); ++session) forget(session);
+  shm::close_kept(bell_, identities_.bell);
+  shm::close_kept(epoll_, identities_.epoll);
+  shm::close_kept(wake_, identities_.wake);
+  shm::close_kept(lifeline_.fd, identities_.lifeline);
 }
 
 void Housekeeper::wake() const {
   std::uint64_t one = 1;
+  if (!identities_.wake.is(wake_)) return;
   if (write(wake_, &one, sizeof one) < 0) {
     // The counter is full: it wakes anyway.
   }
@@ -207,6 +209,7 @@ void Housekeeper::watch(std::uint32_t session, std::uint32_t generation) {
   // A forked child that has not run yet has no pid; it rings when it has.
   if (same_space && pid != 0) watched.pidfd = static_cast<int>(syscall(SYS_pidfd_open, static_cast<int>(pid), 0));
   if (watched.pidfd >= 0) {
+    watched.identity = shm::FileIdentity::of(watched.pidfd);
     // A pidfd is close-on-exec by itself.
     epoll_event event{EPOLLIN, {.u64 = session}};
     if (epoll_ctl(epoll_, EPOLL_CTL_ADD, watched.pidfd, &event) != 0) {
@@ -221,14 +224,14 @@ void Housekeeper::watch(std::uint32_t session, std::uint32_t generation) {
 // Its process ended, but the proof is not complete or somebody else is at its recovery: looked at by the clock now.
 void Housekeeper::stop_listening(std::uint32_t session) {
   Watched& watched = watched_[session];
-  if (watched.pidfd >= 0) close(watched.pidfd);
+  shm::close_kept(watched.pidfd, watched.identity);
   watched.pidfd = -1;
   death_is_unproven_ = true;
 }
 
 void Housekeeper::forget(std::uint32_t session) {
   Watched& watched = watched_[session];
-  if (watched.pidfd >= 0) close(watched.pidfd);  // closing takes it out of the epoll set
+  shm::close_kept(watched.pidfd, watched.identity);  // closing takes it out of the epoll set
   watched = {};
 }
 

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "manager/registry.h"
+#include "shm/kept_file.h"
 #include "shm/segment.h"
 
 namespace commonhold::manager {
@@ -50,6 +51,7 @@ class Housekeeper {
     std::uint32_t generation = 0;  // of the session; 0: nothing is watched here
     shm::Word pid = 0;             // as the record said
     int pidfd = -1;                // -1: the kernel announces nothing
+    shm::FileIdentity identity;    // of the pidfd
   };
 
   bool listen_for_bell(int operation);
@@ -75,6 +77,9 @@ class Housekeeper {
   std::function<void()> first_look_;
   const std::uint64_t pid_space_;
   int bell_ = -1, epoll_ = -1, wake_ = -1;
+  struct {
+    shm::FileIdentity bell, epoll, wake, lifeline;
+  } identities_;
   std::atomic<bool> ending_{false};
   std::atomic<std::uint64_t> recovered_{0}, destroyed_{0};
 

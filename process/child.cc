@@ -34,7 +34,7 @@ bool Child::is_mine() const {
 
 void Child::close_sentinel() {
   const int open = sentinel.exchange(-1);
-  if (open >= 0) close(open);
+  close_kept(open, sentinel_identity);
 }
 
 // Asks the kernel whether it ended.

@@ -15,6 +15,8 @@
 #include <string>
 #include <vector>
 
+#include <commonhold/detail/kept_descriptor.h>
+
 namespace commonhold::detail {
 
 // One child process from its making on. Its numbers are of use in the process that made it alone.
@@ -40,6 +42,7 @@ struct Child {
   bool quiet = false;  // of the streams, it flushes the standard ones alone
   std::atomic<pid_t> pid{0};
   std::atomic<int> sentinel{-1};  // a pidfd; -1 where the system has none to give
+  KeptIdentity sentinel_identity;
   bool closed = false;
 
  private:

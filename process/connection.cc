@@ -67,10 +67,12 @@ Connection::Connection(int descriptor, bool readable, bool writable) : readable_
   }
   packets_ = type == SOCK_SEQPACKET;
   descriptor_ = descriptor;
+  identity_ = detail::identity_of(descriptor);
 }
 
 Connection::Connection(Connection&& other) noexcept
     : descriptor_(std::exchange(other.descriptor_, -1)),
+      identity_(other.identity_),
       readable_(other.readable_),
       writable_(other.writable_),
       packets_(other.packets_),
@@ -80,6 +82,7 @@ Connection& Connection::operator=(Connection&& other) noexcept {
   if (this != &other) {
     close();
     descriptor_ = std::exchange(other.descriptor_, -1);
+    identity_ = other.identity_;
     readable_ = other.readable_;
     writable_ = other.writable_;
     packets_ = other.packets_;
@@ -93,7 +96,7 @@ Connection::~Connection() {
 }
 
 void Connection::close() noexcept {
-  if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
+  if (descriptor_ >= 0) detail::close_kept(std::exchange(descriptor_, -1), identity_);
 }
 
 int Connection::open(const char* call) const {

@@ -183,6 +183,7 @@ void Listener::bind_path() {
     if (error != 0) throw_for("listening at", address_, error == EEXIST ? EADDRINUSE : error);
   }
   descriptor_ = made.release();
+  identity_ = detail::identity_of(descriptor_);
 }
 
 void Listener::bind_tcp() {
@@ -201,6 +202,7 @@ void Listener::bind_tcp() {
     getsockname(made.fd, reinterpret_cast<sockaddr*>(&bound), &size);
     address_ = tcp_address(bound);
     descriptor_ = made.release();
+    identity_ = detail::identity_of(descriptor_);
     return;
   }
   throw_for("listening at", address_, error);
@@ -212,6 +214,7 @@ Listener::Listener(Listener&& other) noexcept
       last_accepted_(std::move(other.last_accepted_)),
       welcomes_(std::move(other.welcomes_)),
       descriptor_(std::exchange(other.descriptor_, -1)),
+      identity_(other.identity_),
       made_by_(other.made_by_),
       own_user_only_(other.own_user_only_) {}
 
@@ -223,6 +226,7 @@ Listener& Listener::operator=(Listener&& other) noexcept {
     last_accepted_ = std::move(other.last_accepted_);
     welcomes_ = std::move(other.welcomes_);
     descriptor_ = std::exchange(other.descriptor_, -1);
+    identity_ = other.identity_;
     made_by_ = other.made_by_;
     own_user_only_ = other.own_user_only_;
   }
@@ -237,7 +241,7 @@ void Listener::close() noexcept {
   if (descriptor_ < 0) return;
   if (made_by_ == getpid() && !address_.is_tcp() && address_.path()[0] != '\0') unlink(address_.path().c_str());
   welcomes_.reset();
-  ::close(std::exchange(descriptor_, -1));
+  detail::close_kept(std::exchange(descriptor_, -1), identity_);
 }
 
 int Listener::fileno() const {

@@ -85,6 +85,8 @@ PoolCore::PoolCore(PoolOptions options)
   if (epoll.fd < 0 || stop.fd < 0) throw_wire_error("making a pool", errno);
   epoll_ = epoll.fd;
   stop_watching_ = stop.fd;
+  epoll_identity_ = identity_of(epoll_);
+  stop_identity_ = identity_of(stop_watching_);
   epoll_event event{};
   event.events = EPOLLIN;
   if (epoll_ctl(epoll_, EPOLL_CTL_ADD, stop_watching_, &event) != 0) throw_wire_error("making a pool", errno);
@@ -102,7 +104,7 @@ PoolCore::PoolCore(PoolOptions options)
     collector_ = std::thread([this] { collect(); });
   } catch (const std::system_error& refusal) {
     if (watcher_.joinable()) {
-      eventfd_write(stop_watching_, 1);
+      if (still_is(stop_watching_, stop_identity_)) eventfd_write(stop_watching_, 1);
       watcher_.join();
     }
     throw_wire_error("starting a pool's thread", refusal.code().value());
@@ -117,8 +119,8 @@ PoolCore::PoolCore(PoolOptions options)
 
 PoolCore::~PoolCore() {
   OwnProcesses::instance().remove_finalizer(finalizer_);
-  if (epoll_ >= 0) ::close(epoll_);
-  if (stop_watching_ >= 0) ::close(stop_watching_);
+  close_kept(epoll_, epoll_identity_);
+  close_kept(stop_watching_, stop_identity_);
 }
 
 bool PoolCore::is_mine() const {
@@ -332,7 +334,7 @@ void PoolCore::collect() {
     finish(finished);
     if (!sound) std::this_thread::sleep_for(10ms);
   }
-  eventfd_write(stop_watching_, 1);
+  if (still_is(stop_watching_, stop_identity_)) eventfd_write(stop_watching_, 1);
 }
 
 void PoolCore::watch() {

@@ -11,6 +11,7 @@
 // when it may be run again, in the task as well.
 #pragma once
 
+#include <commonhold/detail/kept_descriptor.h>
 #include <commonhold/manager.h>
 #include <commonhold/pool.h>
 
@@ -93,6 +94,7 @@ class PoolCore {
   Queue<std::string> results_;
   sigset_t signals_;
   int epoll_ = -1, stop_watching_ = -1;
+  KeptIdentity epoll_identity_, stop_identity_;
   std::uint64_t finalizer_ = 0;
 
   mutable std::mutex mutex_;

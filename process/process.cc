@@ -126,6 +126,7 @@ void Process::start(bool quietly) {
   }
   // Before anybody can wait for the child, so the number is still its own.
   child.sentinel = detail::open_pidfd(child.pid);
+  child.sentinel_identity = detail::identity_of(child.sentinel);
   detail::OwnProcesses::instance().add(state.child);
   state.function.reset();
 }

@@ -30,6 +30,8 @@ void throw_status(shm::Status status, Object& object, const char* operation) {
       throw NotHeld(what + ": it is free");
     case Status::kGone:
       throw ObjectGone(what + ": it was destroyed");
+    case Status::kNoFile:
+      throw_join_failure(*object.segment);
     case Status::kMismatch:
       throw CorruptSegment(what + ": it holds an item of another size or kind than its type has");
     default:
@@ -76,6 +78,12 @@ void throw_join_failure(const shm::Segment& segment) {
         fmt::format("the manager in {} was shut down: its objects cannot be used any more by a process "
                     "that did not use them before",
                     segment.folder()));
+  }
+  if (segment.memory_fd() < 0 || segment.lock_fd() < 0) {
+    throw SystemError(EBADF,
+                      fmt::format("the files of the manager in {} were closed by this program and cannot be opened "
+                                  "again: they are gone, or no descriptor is free",
+                                  segment.folder()));
   }
   throw LimitReached(fmt::format(
       "too many processes or threads use the manager in {}: at most {} processes with {} "

@@ -18,6 +18,7 @@
 #include "rpc/call_loop.h"
 #include "rpc/knock.h"
 #include "rpc/socket.h"
+#include "shm/kept_file.h"
 
 namespace commonhold::detail {
 
@@ -159,8 +160,8 @@ struct ServerLink::Connection {
 
   Connection() : generation(ForkGuard::instance().generation()), loop(std::make_unique<rpc::CallLoop>()) {}
   ~Connection() {
-    if (generation != ForkGuard::instance().generation()) {
-      (void)loop.release();  // the parent's, and so are the parts
+    if (generation != ForkGuard::instance().generation() || lost_its_descriptors()) {
+      (void)loop.release();  // the parent's, and so are the parts; or to close them would close the program's files
       return;
     }
     try {
@@ -184,8 +185,12 @@ struct ServerLink::Connection {
     return poll(&end, 1, 0) == 1 && (end.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
   }
 
+  // True when the program closed them, and may have opened others that have their numbers.
+  bool lost_its_descriptors() const { return socket >= 0 && !identity.is(socket); }
+
   std::unique_ptr<rpc::CallLoop> loop;
   int socket = -1;  // the stream's
+  shm::FileIdentity identity;
   Parts* parts = nullptr;
   ServerFacts facts;
 };
@@ -213,7 +218,10 @@ std::shared_ptr<ServerLink::Connection> ServerLink::current() {
   ForkGuard& guard = ForkGuard::instance();
   std::shared_ptr<Connection> ended;  // outlives the lock
   std::lock_guard hold(guard.mutex);
-  if (connection_ != nullptr && connection_->generation != guard.generation()) ended.swap(connection_);
+  if (connection_ != nullptr &&
+      (connection_->generation != guard.generation() || connection_->lost_its_descriptors())) {
+    ended.swap(connection_);
+  }
   return connection_;
 }
 
@@ -281,6 +289,7 @@ std::shared_ptr<ServerLink::Connection> ServerLink::knock(int socket) {
   std::optional<Refusal> refusal;
   made->loop->run([&](kj::WaitScope& scope) {
     made->socket = owned.get();
+    made->identity = shm::FileIdentity::of(made->socket);
     made->parts = new Connection::Parts(*made->loop, owned.release());
     auto said = made->await(rpc::knock(made->parts->door(), *key, program_invocation_short_name), scope);
     if (auto* denied = std::get_if<rpc::Denied>(said.get())) {

@@ -260,6 +260,7 @@ OwnedFd& OwnedFd::operator=(OwnedFd&& other) noexcept {
   if (this != &other) {
     close();
     fd_ = other.release();
+    identity_ = other.identity_;
   }
   return *this;
 }
@@ -275,7 +276,7 @@ int OwnedFd::release() {
 }
 
 void OwnedFd::close() {
-  if (fd_ >= 0) ::close(release());
+  shm::close_kept(release(), identity_);
 }
 
 namespace {

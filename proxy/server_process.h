@@ -9,21 +9,24 @@
 #include <optional>
 #include <string>
 
+#include "shm/kept_file.h"
+
 namespace commonhold::detail {
 
 // A descriptor that is closed with its owner.
 class OwnedFd {
  public:
-  explicit OwnedFd(int fd = -1) : fd_(fd) {}
-  OwnedFd(OwnedFd&& other) noexcept : fd_(other.release()) {}
+  explicit OwnedFd(int fd = -1) : fd_(fd), identity_(shm::FileIdentity::of(fd)) {}
+  OwnedFd(OwnedFd&& other) noexcept : fd_(other.release()), identity_(other.identity_) {}
   OwnedFd& operator=(OwnedFd&& other) noexcept;
   ~OwnedFd();
   int get() const { return fd_; }
   int release();
-  void close();
+  void close();  // not what the number stands for by now, if the program closed it
 
  private:
   int fd_;
+  shm::FileIdentity identity_;
 };
 
 struct ServerPlan {

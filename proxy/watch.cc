@@ -85,7 +85,7 @@ bool watch_wait(WatchState& watch, std::int64_t wait) {
         if (watch.fd < 0) return true;
         // The descriptor's thread is told: it waits for this watch again.
         std::uint64_t counted = 0;
-        if (watch.signalled && read(watch.fd, &counted, sizeof counted) < 0 && errno != EAGAIN) {
+        if (watch.signalled && read(watch.descriptor(), &counted, sizeof counted) < 0 && errno != EAGAIN) {
           throw SystemError(errno, fmt::format("cannot read a watch's descriptor: {}", std::strerror(errno)));
         }
         watch.signalled = false;
@@ -106,14 +106,20 @@ bool watch_wait(WatchState& watch, std::int64_t wait) {
 int watch_fd(const std::shared_ptr<WatchState>& watch) {
   check(*watch->object);
   watch->begin();
+  int fd = -1;
   {
     std::lock_guard guard(watch->mutex);
-    if (watch->fd >= 0) return watch->fd;
-    watch->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (watch->fd < 0) throw SystemError(errno, fmt::format("cannot make a descriptor: {}", std::strerror(errno)));
+    if (watch->descriptor() >= 0) return watch->fd;
+    const bool is_known = watch->fd >= 0;  // the program closed it
+    fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fd < 0) throw SystemError(errno, fmt::format("cannot make a descriptor: {}", std::strerror(errno)));
+    watch->fd = fd;
+    watch->identity = shm::FileIdentity::of(fd);
+    watch->signalled = false;
+    if (is_known) return WatchHub::instance().kick(), fd;
   }
   WatchHub::instance().add(watch);
-  return watch->fd;
+  return fd;
 }
 
 }  // namespace commonhold::detail

@@ -63,7 +63,7 @@ constexpr std::chrono::milliseconds kUnsettledNap{10};
 
 WatchState::~WatchState() {
   if (fd < 0) return;
-  close(fd);
+  shm::close_kept(fd, identity);
   WatchHub::instance().kick();
 }
 
@@ -76,13 +76,20 @@ bool WatchState::look(shm::Deadline patience) {
 }
 
 void WatchState::begin() {
-  const unsigned now = ForkGuard::instance().generation();
-  if (generation == now) return;
+  ForkGuard& guard = ForkGuard::instance();
+  if (generation.load(std::memory_order_acquire) == guard.generation()) return;
+  // SYNC POINT: watch renewed. One thread renews it; the others wait, or see that it is done.
+  std::lock_guard hold(guard.mutex);
+  if (generation.load(std::memory_order_relaxed) == guard.generation()) return;
   new (&mutex) std::mutex;
-  if (fd >= 0) close(fd);  // the parent's too: this process's copy of it
+  shm::close_kept(fd, identity);  // the parent's too: this process's copy of it
   fd = -1;
   signalled = false;
-  generation = now;
+  generation.store(guard.generation(), std::memory_order_release);
+}
+
+int WatchState::descriptor() const {
+  return identity.is(fd) ? fd : -1;
 }
 
 WatchHub& WatchHub::instance() {
@@ -161,7 +168,7 @@ void WatchHub::run() {
           futexes.push_back(waited(watch->watcher->futex(), watch->watcher->expected()));
         } else if (!watch->signalled) {
           const std::uint64_t one = 1;
-          watch->signalled = write(watch->fd, &one, sizeof one) == sizeof one;
+          watch->signalled = write(watch->descriptor(), &one, sizeof one) == sizeof one;
         }
       }
     }

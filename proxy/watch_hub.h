@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "proxy/object.h"
+#include "shm/kept_file.h"
 #include "shm/watch.h"
 
 namespace commonhold::detail {
@@ -20,15 +21,19 @@ struct WatchState {
 
   std::mutex mutex;  // guards the rest; taken after the hub's. Made anew in a forked child
   std::unique_ptr<shm::Watcher> watcher;
-  bool pending = false;    // a change that no wait() has given
-  int fd = -1;             // an eventfd once it was asked for
+  bool pending = false;  // a change that no wait() has given
+  int fd = -1;           // an eventfd once it was asked for
+  shm::FileIdentity identity;
   bool signalled = false;  // it is readable
-  unsigned generation = 0;
+  // The process that it is of. SYNC POINT: watch renewed.
+  std::atomic<unsigned> generation{0};
 
   bool settled = true;  // false: the last look could not tell, for who holds the object's lock keeps it
 
   // REQUIRES: mutex. Looks, unless a change is pending already; true when one is.
   bool look(shm::Deadline patience = shm::Deadline::after(shm::kLookTimeout));
+  // REQUIRES: mutex. The descriptor, -1 where the program closed it.
+  int descriptor() const;
   // Before the mutex is used: in a forked child, what the parent's threads were doing to it is forgotten.
   void begin();
 };

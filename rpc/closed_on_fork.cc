@@ -1,10 +1,11 @@
 #include "rpc/closed_on_fork.h"
 
 #include <pthread.h>
-#include <unistd.h>
 
 #include <mutex>
-#include <unordered_set>
+#include <unordered_map>
+
+#include "shm/kept_file.h"
 
 namespace commonhold::rpc {
 
@@ -13,7 +14,7 @@ namespace {
 // pthread_atfork takes functions without context, so there is one list a process. Never destroyed: forks may come late.
 struct Descriptors {
   std::mutex mutex;  // held across fork
-  std::unordered_set<int> open;
+  std::unordered_map<int, shm::FileIdentity> open;
   Descriptors();
 };
 
@@ -26,7 +27,7 @@ Descriptors::Descriptors() {
   pthread_atfork([]() { descriptors().mutex.lock(); }, []() { descriptors().mutex.unlock(); },
                  []() {
                    auto& all = descriptors();
-                   for (int fd : all.open) close(fd);
+                   for (const auto& [fd, identity] : all.open) shm::close_kept(fd, identity);
                    all.open.clear();
                    all.mutex.unlock();
                  });
@@ -37,7 +38,7 @@ Descriptors::Descriptors() {
 void add_closed_on_fork(int fd) {
   auto& all = descriptors();
   std::lock_guard guard(all.mutex);
-  all.open.insert(fd);
+  all.open.insert_or_assign(fd, shm::FileIdentity::of(fd));
 }
 
 void remove_closed_on_fork(int fd) {

@@ -38,7 +38,7 @@ Status back(const Segment& segment, Offset from, Offset to) {
   do {
     error = posix_fallocate(segment.memory_fd(), static_cast<off_t>(from), static_cast<off_t>(to - from));
   } while (error == EINTR);
-  return error == 0 ? Status::kOk : Status::kOutOfMemory;
+  return error == 0 ? Status::kOk : error == EBADF ? Status::kNoFile : Status::kOutOfMemory;
 }
 
 // Backs extents [first, first + count) and the table entries that describe them. Idempotent.

@@ -70,7 +70,7 @@ bool Segment::claim_record_for_child(int fd, std::uint32_t& index) const {
   for (index = kReservedSessions; index < kMaxSessions; ++index) {
     if (!is_free(session(index)) || !try_lock_open_file(fd, kSessionByte + index)) continue;
     // SYNC POINT: record taken: paired with join_free_record().
-    if (!byte_is_locked_by_anyone(lock_fd_, kSessionByte + index) && is_free(session(index))) return true;
+    if (!byte_is_locked_by_anyone(lock_fd(), kSessionByte + index) && is_free(session(index))) return true;
     unlock_open_file(fd, kSessionByte + index);
   }
   return false;
@@ -83,11 +83,8 @@ void Segment::prepare_child() {
   // Not blocking: whoever looks whether the file is in use may have a lease on it.
   const int fd = ::open((folder_ + "/segment").c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (fd < 0) return;
-  struct stat ours {
-  }, theirs{};
   std::uint32_t index = 0;
-  if (fstat(fd, &theirs) != 0 || fstat(memory_fd_, &ours) != 0 || ours.st_ino != theirs.st_ino ||
-      ours.st_dev != theirs.st_dev || !claim_record_for_child(fd, index) ||
+  if (!memory_identity().is(fd) || !claim_record_for_child(fd, index) ||
       !back_references(*this, SessionIndex{index})) {
     close(fd);
     return;
@@ -120,7 +117,7 @@ void Segment::after_fork_in_parent() {
   child_fd_ = -1;
   // A fork that failed, or a child that died before it said who it is: nobody but recovery frees the record.
   const bool unknown = session(child_index_).pid.load(std::memory_order_acquire) == 0;
-  if (unknown && !byte_is_locked(memory_fd_, kSessionByte + child_index_)) ring_bell();
+  if (unknown && !byte_is_locked(memory_fd(), kSessionByte + child_index_)) ring_bell();
 }
 
 // True when the child refers to all that its parent referred to.
@@ -131,7 +128,7 @@ bool Segment::after_fork_in_child() {
   SessionRecord& record = session(child_index_);
   // Who joins may look at the byte this moment; then the open file's lock stays, which says the same until this process
   // and its own children end.
-  const bool locked = try_lock_byte(lock_fd_, kSessionByte + child_index_);
+  const bool locked = try_lock_byte(lock_fd(), kSessionByte + child_index_);
   write_process(record);
   session_.store(child_index_ + 1, std::memory_order_release);
   if (locked) close(child_fd_);

@@ -35,11 +35,9 @@ Word birth_ns(int pid) {
 
 // A program that replaced its image no longer maps the segment and can never touch it again.
 bool maps_segment(int pid, const Segment& segment) {
-  struct stat status {};
-  if (fstat(segment.memory_fd(), &status) != 0) return true;
   std::ifstream maps(fmt::format("/proc/{}/maps", pid));
   if (!maps) return true;  // no proof
-  std::string line, wanted = fmt::format(" {} ", status.st_ino);
+  std::string line, wanted = fmt::format(" {} ", segment.memory_identity().inode);
   while (std::getline(maps, line)) {
     if (line.find(wanted) != std::string::npos) return true;
   }

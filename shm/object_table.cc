@@ -36,7 +36,7 @@ Status commit_records(Segment& segment) {
     error = posix_fallocate(segment.memory_fd(), static_cast<off_t>(from),
                             static_cast<off_t>((wanted - committed) * sizeof(ObjectRecord)));
   } while (error == EINTR);
-  if (error != 0) return Status::kOutOfMemory;
+  if (error != 0) return error == EBADF ? Status::kNoFile : Status::kOutOfMemory;
   segment.header().objects_committed.store(wanted, std::memory_order_release);
   return Status::kOk;
 }

@@ -137,9 +137,6 @@ Segment::Segment() = default;
 
 Segment::~Segment() {
   if (base_ != nullptr) leave();
-  if (memory_fd_ >= 0) close(memory_fd_);
-  if (lock_fd_ >= 0) close(lock_fd_);
-  if (bell_fd_ >= 0) close(bell_fd_);
   SegmentRegistry::instance().remove(this);  // last: who opens the file again waits for this
 }
 
@@ -239,13 +236,14 @@ std::shared_ptr<Segment> Segment::open(const std::string& folder_path, bool make
   segment->folder_ = folder_path;
   segment->tables_ = {header.sessions_at, header.threads_at, header.objects_at, header.extents_at,
                       header.granules_at, header.data_at,    header.max_extents};
-  segment->memory_fd_ = file.release();
+  segment->memory_.keep(file.release(), path, O_RDWR);
   segment->map_file(path);
-  segment->lock_fd_ = folder.open_file("locks", make_companions ? O_CREAT : 0).release();
-  segment->bell_fd_ = folder.open_bell(make_companions).release();
+  const int locks = folder.open_file("locks", make_companions ? O_CREAT : 0).release();
+  segment->locks_.keep(locks, folder_path + "/locks", O_RDWR);
+  segment->bell_.keep(folder.open_bell(make_companions).release(), folder_path + "/bell", O_RDWR | O_NONBLOCK);
   // Its files go one after the other when a manager ends, the segment before the lock file: while the segment is there,
   // the lock file is the one that belongs to it.
-  if (!folder.still_names("segment", segment->memory_fd_) || !folder.still_names("locks", segment->lock_fd_)) {
+  if (!folder.still_names("segment", segment->memory_.get()) || !folder.still_names("locks", locks)) {
     throw SegmentError(Code::kNotFound, fmt::format("the manager in {} ended while it was opened", folder_path));
   }
   SegmentRegistry::instance().add(status.st_dev, status.st_ino, segment);
@@ -253,9 +251,44 @@ std::shared_ptr<Segment> Segment::open(const std::string& folder_path, bool make
 }
 
 void Segment::map_file(const std::string& path) {
-  mapping_ = std::make_unique<Mapping>(memory_fd_, path);
+  mapping_ = std::make_unique<Mapping>(memory_.get(), path);
   base_ = mapping_->base();
   (void)holds_after_growth(0, 0);
+}
+
+int Segment::memory_fd() const {
+  return get_and_keep_locks(memory_);
+}
+
+int Segment::bell_fd() const {
+  return get_and_keep_locks(bell_);
+}
+
+int Segment::lock_fd() const {
+  bool renewed = false;
+  const int fd = locks_.get(&renewed);
+  if (renewed) take_bytes_again(fd);
+  return fd;
+}
+
+// Whoever closed one of the files has probably closed the lock file, too.
+int Segment::get_and_keep_locks(const KeptFile& file) const {
+  bool renewed = false;
+  const int fd = file.get(&renewed);
+  if (renewed) (void)lock_fd();
+  return fd;
+}
+
+// To this process's user of the folder nobody else is entitled; one who only looks holds a byte for a moment.
+void Segment::take_bytes_again(int lock_fd) const {
+  constexpr int kTries = 100;
+  const auto take = [&](std::uint64_t byte) {
+    for (int i = 0; i < kTries && !try_lock_byte(lock_fd, byte); ++i) usleep(100);
+  };
+  if (serves_.load(std::memory_order_relaxed)) take(kServerByte);
+  for (const auto* session : {&session_, &reserved_}) {
+    if (const std::uint32_t number = session->load(std::memory_order_acquire)) take(kSessionByte + number - 1);
+  }
 }
 
 bool Segment::holds_after_growth(Offset offset, std::uint64_t size) const {
@@ -276,7 +309,7 @@ ThreadRecord& Segment::thread(std::uint32_t index) const {
 
 void Segment::ring_bell() const {
   char byte = 1;
-  if (write(bell_fd_, &byte, 1) < 0) {
+  if (write(bell_fd(), &byte, 1) < 0) {
     // EAGAIN: the pipe is full, so the housekeeper has every reason to look anyway.
   }
 }

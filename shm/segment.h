@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "shm/ids.h"
+#include "shm/kept_file.h"
 #include "shm/layout.h"
 #include "shm/segment_error.h"
 #include "shm/thread_context.h"
@@ -58,9 +59,12 @@ class Segment : public std::enable_shared_from_this<Segment> {
     std::uint64_t max_extents = 0;
   };
   const Tables& tables() const { return tables_; }
-  int memory_fd() const { return memory_fd_; }
-  int lock_fd() const { return lock_fd_; }
-  int bell_fd() const { return bell_fd_; }
+  // The folder's files, opened again where the program closed them behind our back; -1 where that cannot be done. Locks
+  // that were lost with the lock file's descriptor are taken again.
+  int memory_fd() const;
+  int lock_fd() const;
+  int bell_fd() const;
+  const FileIdentity& memory_identity() const { return memory_.identity(); }
 
   // REQUIRES: the caller knows that `offset` holds a T (it wrote it, or checked it).
   template <typename T>
@@ -179,6 +183,8 @@ class Segment : public std::enable_shared_from_this<Segment> {
   static std::shared_ptr<Segment> open(const std::string& folder, bool make_companions);
   void map_file(const std::string& path);
   bool holds_after_growth(Offset offset, std::uint64_t size) const;
+  int get_and_keep_locks(const KeptFile& file) const;
+  void take_bytes_again(int lock_fd) const;
   ThreadContext* here_slowly();
   void recover_each_ended(ThreadContext& me);
   bool join_reserved();
@@ -198,9 +204,7 @@ class Segment : public std::enable_shared_from_this<Segment> {
   Tables tables_;
   mutable std::atomic<std::uint64_t> backed_bytes_{0};  // of data, as last seen
   std::string folder_;
-  int memory_fd_ = -1;
-  int lock_fd_ = -1;
-  int bell_fd_ = -1;
+  KeptFile memory_, locks_, bell_;
   std::atomic<std::uint32_t> session_{0};  // index + 1
   // index + 1 of a reserved session that a thread recovers in the name of (reserved_session.h)
   std::atomic<std::uint32_t> reserved_{0};

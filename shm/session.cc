@@ -119,6 +119,7 @@ Status Segment::join() {
   std::lock_guard guard(join_mutex_);
   if (joined()) return Status::kOk;
   if (header().shutting_down.load(std::memory_order_acquire) != 0) return Status::kGone;
+  if (lock_fd() < 0) return Status::kNoFile;  // nobody could know that this process lives
   if (serves_.load(std::memory_order_relaxed) && join_reserved()) return Status::kOk;
   return retry_after_recovery([this] { return join_free_record(); }) ? Status::kOk : Status::kTooMany;
 }
@@ -137,13 +138,13 @@ bool Segment::join_free_record() {
     SessionRecord& record = session(index);
     Word state = record.state.load(std::memory_order_acquire);
     if (static_cast<SessionState>(state & 0xff) != SessionState::kFree) continue;
-    if (!try_lock_byte(lock_fd_, kSessionByte + index)) continue;
+    if (!try_lock_byte(lock_fd(), kSessionByte + index)) continue;
     // SYNC POINT: record taken: paired with claim_record_for_child().
-    const bool for_a_child = byte_is_locked(memory_fd_, kSessionByte + index);
+    const bool for_a_child = byte_is_locked(memory_fd(), kSessionByte + index);
     state = record.state.load(std::memory_order_acquire);
     if (for_a_child || static_cast<SessionState>(state & 0xff) != SessionState::kFree ||
         !back_references(*this, SessionIndex{index})) {
-      unlock_byte(lock_fd_, kSessionByte + index);
+      unlock_byte(lock_fd(), kSessionByte + index);
       continue;
     }
     // The byte is ours: nobody else writes the record until the state is live.
@@ -308,7 +309,7 @@ void Segment::leave() {
     record.state.store(state >> 32 << 32, std::memory_order_release);
   }
   session_.store(0, std::memory_order_release);
-  unlock_byte(lock_fd_, kSessionByte + index_of(own));
+  unlock_byte(lock_fd(), kSessionByte + index_of(own));
   ring_bell();
 }
 

@@ -34,6 +34,8 @@ const char* to_string(Status status) {
       return "broken";
     case Status::kClosed:
       return "closed";
+    case Status::kNoFile:
+      return "a file of the manager's folder cannot be opened again";
     case Status::kNotAllowed:
       return "the system does not allow it";
     case Status::kDeadlock:

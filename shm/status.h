@@ -23,6 +23,7 @@ enum class [[nodiscard]] Status : std::uint8_t{
     kBroken,       // a barrier that somebody broke, or that broke while the caller was in it
     kClosed,       // the queue takes, or gives, no more
     kDeadlock,     // the caller itself holds what it asks for in a way that excludes it
+    kNoFile,       // a file of the folder was closed by the program, and cannot be opened again
     kNotAllowed,   // the kernel, or what confines this process, does not let it
     kRetry,        // a concurrent change was seen; internal to shm/
 };

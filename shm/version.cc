@@ -11,8 +11,10 @@ std::string_view library_version() {
 }
 
 std::string_view version_text() {
-  static const std::string text = COMMONHOLD_VERSION " (segment format " + std::to_string(kFormatVersion) + ")";
-  return text;
+  // Never destroyed: it may be asked for by destructors of static objects.
+  static const auto* text =
+      new std::string(COMMONHOLD_VERSION " (segment format " + std::to_string(kFormatVersion) + ")");
+  return *text;
 }
 
 }  // namespace commonhold::shm

@@ -37,6 +37,7 @@
 #include <commonhold/attach.h>
 #include <commonhold/detail/encoded.h>
 #include <commonhold/detail/is_proxy.h>
+#include <commonhold/detail/kept_descriptor.h>
 #include <commonhold/detail/lock_calls.h>
 #include <commonhold/errors.h>
 
@@ -134,6 +135,7 @@ class Connection {
   bool wait_readable(std::int64_t wait) const;
 
   int descriptor_ = -1;
+  detail::KeptIdentity identity_;
   bool readable_ = true, writable_ = true;
   bool packets_ = false;  // the socket keeps borders itself
   std::unique_ptr<char[]> buffer_;

@@ -86,6 +86,7 @@ class Listener {
   std::optional<Address> last_accepted_;
   std::unique_ptr<detail::Welcomes> welcomes_;  // with an authkey
   int descriptor_ = -1;
+  detail::KeptIdentity identity_;
   int made_by_ = 0;
   bool own_user_only_ = false;
 };

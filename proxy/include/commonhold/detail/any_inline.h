@@ -101,8 +101,7 @@ bool Any::convert(T& value) const {
 template <typename T>
 bool Any::is() const {
   if constexpr (detail::Proxy<T>) {
-    static const detail::ObjectRequest request = T::request();
-    return is_reference() && refers_to(request);
+    return is_reference() && refers_to(detail::request_of<T>());
   } else {
     T value{};
     return convert(value);
@@ -112,8 +111,7 @@ bool Any::is() const {
 template <typename T>
 T Any::as() const {
   if constexpr (detail::Proxy<T>) {
-    static const detail::ObjectRequest request = T::request();
-    return detail::Access::make<T>(opened(request));
+    return detail::Access::make<T>(opened(detail::request_of<T>()));
   } else {
     T value{};
     if (!convert(value)) mismatch(detail::type_name<T>());

@@ -231,11 +231,10 @@ T decode(Object& from, ItemKind kind, std::string_view bytes) {
   if constexpr (kShape<T> == Shape::kAny) {
     return T::decode(from, kind, bytes);
   } else if constexpr (kShape<T> == Shape::kReference) {
-    static const ObjectRequest request = T::request();
     Word id = 0;
     if (bytes.size() != sizeof id) refuse_size(bytes.size(), sizeof id);
     std::memcpy(&id, bytes.data(), sizeof id);
-    return Access::make<T>(open_link(from, id, request));
+    return Access::make<T>(open_link(from, id, request_of<T>()));
   } else if constexpr (kMayLink<T>) {
     Unpacker in(bytes, from, true);
     T value = unpack<T>(in);

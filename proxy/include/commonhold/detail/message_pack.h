@@ -191,8 +191,7 @@ T unpack(Unpacker& in) {
     std::memcpy(copy.data(), bytes.data(), sizeof(T));
     return std::bit_cast<T>(copy);
   } else if constexpr (kShape<T> == Shape::kReference) {
-    static const ObjectRequest request = T::request();
-    return Access::make<T>(in.link(request));
+    return Access::make<T>(in.link(request_of<T>()));
   } else if constexpr (kShape<T> == Shape::kAny) {
     return unpack_any<T>(in);
   } else if constexpr (kShape<T> == Shape::kCoded) {

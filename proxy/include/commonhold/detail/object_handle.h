@@ -68,6 +68,13 @@ struct ObjectRequest {
 // One of the arguments that the object was made from.
 COMMONHOLD_CALL std::uint64_t argument_of(Object& object, unsigned index);
 
+// T's request without options. Never destroyed: destructors of static objects may ask for it.
+template <typename T>
+const ObjectRequest& request_of() {
+  static const auto* request = new ObjectRequest(T::request());
+  return *request;
+}
+
 // Text that another program of the same user turns into a handle of the same object (attach.h).
 COMMONHOLD_CALL std::string token_of(Object& object);
 // The same for a message: the object lives until the token was attached once, for an hour at most, whoever dies.
