@@ -5,6 +5,7 @@
 #include "shm/dict_lookup.h"
 #include "shm/dict_shard_writer.h"
 #include "shm/dict_view.h"
+#include "shm/large_read.h"
 #include "shm/spin.h"
 
 namespace commonhold::shm {
@@ -97,20 +98,40 @@ Status read_entry(Segment& segment, const ObjectAddress&, DictControl& control, 
   }
 }
 
+// Copies the value to where `room` says, kMismatch when that is nowhere. A large value is looked up a second time, by
+// a reader who has said that it reads one.
+template <typename Room>
+Status copy_value(Segment& segment, const ObjectAddress& where, DictControl& control, const Item& key, Room&& room) {
+  bool large = false;
+  const auto copy = [&](bool announced) {
+    return read_entry(segment, where, control, key, [&, announced](const DictPlace& place, const std::byte* bytes) {
+      large = !announced && is_large_block(place.header.bytes());
+      if (large) return true;
+      void* to = room(place.header);
+      if (to != nullptr) read_words(to, bytes, place.header.value_size());
+      return to != nullptr;
+    });
+  };
+  const Status status = copy(false);
+  if (status != Status::kOk || !large) [[likely]]
+    return status;
+  const LargeRead announced(segment);
+  return copy(true);
+}
+
 [[gnu::noinline, gnu::cold]] Status get_slowly(Segment& segment, const ObjectAddress& where, DictControl& control,
                                                const Item& key, Sink value) {
-  return read_entry(segment, where, control, key, [&](const DictPlace& place, const std::byte* bytes) {
-    void* to = value.room(value.context, place.header.value_kind(), place.header.value_size());
-    if (to != nullptr) read_words(to, bytes, place.header.value_size());
-    return true;
+  const Status status = copy_value(segment, where, control, key, [&](const EntryHeader& header) {
+    return value.room(value.context, header.value_kind(), header.value_size());
   });
+  return status == Status::kMismatch ? Status::kOk : status;  // no room was wanted
 }
 
 }  // namespace
 
 Status Dict::get(const Item& key, Sink value) const {
   auto copy = [&](const Segment::Backed& memory, Offset at, const EntryHeader& header, auto&& undisturbed) {
-    if (!undisturbed() || !memory.holds_unit(at + header.bytes() - 1)) return false;
+    if (!undisturbed() || is_large_block(header.bytes()) || !memory.holds_unit(at + header.bytes() - 1)) return false;
     void* to = value.room(value.context, header.value_kind(), header.value_size());
     if (to != nullptr) read_words(to, memory.at<std::byte>(at + header.value_at()), header.value_size());
     return true;
@@ -125,11 +146,8 @@ Status Dict::get_fixed(const Item& key, void* value, std::size_t size) const {
 }
 
 [[gnu::noinline]] Status Dict::get_fixed_at_length(const Item& key, void* value, std::size_t size) const {
-  return read_entry(*segment_, where_, *control_, key, [&](const DictPlace& place, const std::byte* bytes) {
-    if (place.header.value_size() != size) return false;
-    read_words(value, bytes, size);
-    return true;
-  });
+  return copy_value(*segment_, where_, *control_, key,
+                    [&](const EntryHeader& header) { return header.value_size() == size ? value : nullptr; });
 }
 
 bool Dict::contains(const Item& key) const {

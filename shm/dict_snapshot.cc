@@ -3,6 +3,7 @@
 
 #include "shm/dict.h"
 #include "shm/dict_moment.h"
+#include "shm/large_read.h"
 
 namespace commonhold::shm {
 
@@ -163,6 +164,7 @@ DictShardSet all_shards(const DictControl& control) {
 
 Status Dict::snapshot(ThreadContext& me, std::vector<DictEntryCopy>& entries) const {
   EntryReader reader(*segment_, *control_, entries);
+  const LargeRead announced(*segment_);
   const Status status = read_at_one_moment(&me, where_, *control_, all_shards(*control_), reader);
   if (status != Status::kOk) return status;
   std::sort(entries.begin(), entries.end(), [](auto& a, auto& b) { return a.sequence < b.sequence; });
@@ -178,6 +180,7 @@ Status Dict::get_many(ThreadContext& me, std::span<const Item> keys, std::vector
     wanted.push_back({{&keys[i], hash}, i, hash_shard(hash, control_->shards)});
   }
   KeyReader reader(*segment_, *control_, std::move(wanted), values, found, kinds);
+  const LargeRead announced(*segment_);
   return read_at_one_moment(&me, where_, *control_, reader.shards(), reader);
 }
 

@@ -23,7 +23,7 @@ std::size_t size_index(std::uint64_t bytes) {
 }
 
 constexpr Word readers_of(Word extent) {
-  return extent & kUnannouncedReaders;
+  return extent & kReaderMarks;
 }
 
 // Whole extents need no hint: the last one is for the system's pages.
@@ -111,7 +111,8 @@ Status back_run(Segment& segment, std::uint64_t first, std::uint64_t count) {
     Status status = back(segment, extent_offset(segment, e), extent_offset(segment, end));
     if (status != Status::kOk) return status;
     for (std::uint64_t backed = e; backed < end; ++backed) {
-      extent_entry(segment, backed).store(0, std::memory_order_release);
+      AtomicWord& entry = extent_entry(segment, backed);
+      entry.store(readers_of(entry.load(std::memory_order_relaxed)), std::memory_order_release);
     }
     header.unbacked_extents.store(header.unbacked_extents.load(std::memory_order_relaxed) - (end - e),
                                   std::memory_order_relaxed);
@@ -237,8 +238,10 @@ Status take_whole(Segment& segment, ChunkOwner owner, std::uint64_t bytes, LateR
   if (status != Status::kOk) return status;
   for (std::uint64_t e = first; e < first + count; ++e) {
     AtomicWord& entry = extent_entry(segment, e);
-    const Word readers =
-        late == LateReaders::kPossible ? kUnannouncedReaders : readers_of(entry.load(std::memory_order_relaxed));
+    const Word mark = late == LateReaders::kPossible                   ? kUnannouncedReaders
+                      : late == LateReaders::kFirstPage && e == first ? kUnannouncedFirstPage
+                                                                      : 0;
+    const Word readers = readers_of(entry.load(std::memory_order_relaxed)) | mark;
     entry.store(extent_word(ExtentKind::kWhole, 0, owner, readers), std::memory_order_release);
   }
   found = extent_offset(segment, first);

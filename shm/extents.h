@@ -5,7 +5,7 @@
 //   | kind 0-1 | size 8-15 | owner  |        | owner   | owner   | ...    (one entry a chunk of a split extent,
 //   +-------------------------------+        +---------+---------+-----    at the chunk's first granule)
 //     0 free, 1 whole, 2 split,      32-63
-//     3 free and not backed; bit 2: kUnannouncedReaders
+//     3 free and not backed; bit 2: kUnannouncedReaders, bit 3: kUnannouncedFirstPage
 //
 // INVARIANT: the two tables are the truth; free_extents and the hints in the header are derived from them. A chunk is
 // taken or given back by one store of its owner. A death between a chunk's taking and its use leaves a chunk owned by
@@ -38,8 +38,8 @@ constexpr std::uint64_t chunk_size(std::uint64_t bytes) {
 
 // Who may read a chunk after it was given back. A reader without a lock copies first and looks afterwards whether it
 // was disturbed, so it may read a chunk that is free by then: the chunk has to stay backed. kNone: whoever reads refers
-// to the object, or has pinned the block, so nobody reads the chunk once it is given back.
-enum class LateReaders : std::uint8_t { kPossible, kNone };
+// to the object. kFirstPage: whoever reads more than the first page says so before (large_read.h).
+enum class LateReaders : std::uint8_t { kPossible, kFirstPage, kNone };
 
 // Takes a chunk of chunk_size(bytes) for `owner`; `found` is aligned to min(chunk size, 64 KiB). kOutOfMemory leaves
 // everything as it was.
@@ -92,6 +92,8 @@ enum class ExtentKind : std::uint8_t { kFree = 0, kWhole = 1, kSplit = 2, kUnbac
 // Since the extent was backed last it held what is read without an announcement (LateReaders::kPossible). Stays when
 // the extent is free.
 inline constexpr Word kUnannouncedReaders = 4;
+inline constexpr Word kUnannouncedFirstPage = 8;  // the same of its first page alone
+inline constexpr Word kReaderMarks = kUnannouncedReaders | kUnannouncedFirstPage;
 
 constexpr Word extent_word(ExtentKind kind, std::uint32_t granules, ChunkOwner owner, Word readers = 0) {
   return static_cast<Word>(kind) | readers | Word{granules} << 8 | Word{owner.value} << 32;

@@ -14,13 +14,29 @@ namespace {
 
 constexpr ChunkOwner kReleaser(kSystemObject, kReleaseArena);
 
-bool punch(const Segment& segment, std::uint64_t first, std::uint64_t count) {
+bool punch(const Segment& segment, Offset from, Offset to) {
   int result;
   do {
-    result = fallocate(segment.memory_fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                       static_cast<off_t>(extent_offset(segment, first)), static_cast<off_t>(count * kExtent));
+    result = fallocate(segment.memory_fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(from),
+                       static_cast<off_t>(to - from));
   } while (result != 0 && errno == EINTR);
   return result == 0;
+}
+
+bool keeps_first_page(const Segment& segment, std::uint64_t extent) {
+  return (extent_entry(segment, extent).load(std::memory_order_relaxed) & kUnannouncedFirstPage) != 0;
+}
+
+// Whether a thread may be reading a large block. REQUIRES: the extents in question are out of the table of free ones.
+bool anybody_reads_large(Segment& segment) {
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // SYNC POINT: large read
+  SegmentHeader& header = segment.header();
+  if (header.unslotted_large_reads.load(std::memory_order_seq_cst) != 0) return true;
+  const Word threads = header.threads_used.load(std::memory_order_acquire);
+  for (std::uint32_t t = 0; t < threads && t < kMaxThreads; ++t) {
+    if (segment.thread(t).reads_large.load(std::memory_order_seq_cst) != 0) return true;
+  }
+  return false;
 }
 
 // Takes the highest free extents that may go, as many as `taken` has room for. REQUIRES: extents_lock.
@@ -32,8 +48,9 @@ void take_idle(Segment& segment, std::uint64_t keep, bool alone, std::vector<std
     const Word word = entry.load(std::memory_order_relaxed);
     if (extent_kind(word) != ExtentKind::kFree) continue;
     if ((word & kUnannouncedReaders) != 0 && !alone) continue;
-    // The readers' mark stays: if the hole cannot be punched the extent is as free as it was.
-    entry.store(extent_word(ExtentKind::kWhole, 0, kReleaser, word & kUnannouncedReaders), std::memory_order_release);
+    // The marks stay while others live: if the hole is not punched the extent is as free as it was.
+    const Word marks = alone ? 0 : word & kReaderMarks;
+    entry.store(extent_word(ExtentKind::kWhole, 0, kReleaser, marks), std::memory_order_release);
     header.free_extents.store(--free, std::memory_order_relaxed);
     taken.push_back(e);
   }
@@ -45,8 +62,9 @@ void settle(Segment& segment, const std::vector<std::uint64_t>& extents, bool pu
   AtomicWord& count = punched ? header.unbacked_extents : header.free_extents;
   for (std::uint64_t e : extents) {
     AtomicWord& entry = extent_entry(segment, e);
-    const Word readers = entry.load(std::memory_order_relaxed) & kUnannouncedReaders;
-    entry.store(punched ? extent_word(ExtentKind::kUnbacked, 0, ChunkOwner()) : readers, std::memory_order_release);
+    const Word marks = entry.load(std::memory_order_relaxed) & kReaderMarks;
+    const ExtentKind kind = punched ? ExtentKind::kUnbacked : ExtentKind::kFree;
+    entry.store(extent_word(kind, 0, ChunkOwner(), marks), std::memory_order_release);
     count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     if (!punched && e < header.lowest_free.load(std::memory_order_relaxed)) {
       header.lowest_free.store(e, std::memory_order_relaxed);
@@ -65,11 +83,18 @@ std::uint64_t release_extents(ThreadContext& me, std::uint64_t keep, std::uint64
     take_idle(segment, keep, alone, extents);
   }
   if (extents.empty()) return 0;
-  bool any_hole = false, refused = false;
+  if (alone) segment.header().unslotted_large_reads.store(0, std::memory_order_relaxed);  // left by the dead
+  bool any_hole = false, refused = !alone && anybody_reads_large(segment);
   for (std::size_t i = 0; i < extents.size() && !refused;) {
-    std::size_t run = 1;  // they come in descending order
-    while (i + run < extents.size() && extents[i + run] == extents[i] - run) ++run;
-    refused = !punch(segment, extents[i + run - 1], run);
+    // A run of neighbours, which come in descending order, up to one that keeps its first page.
+    std::size_t run = 1;
+    while (i + run < extents.size() && extents[i + run] == extents[i] - run &&
+           !keeps_first_page(segment, extents[i + run - 1])) {
+      ++run;
+    }
+    const std::uint64_t lowest = extents[i + run - 1];
+    const Offset from = extent_offset(segment, lowest) + (keeps_first_page(segment, lowest) ? kPage : 0);
+    refused = !punch(segment, from, extent_offset(segment, extents[i] + 1));
     any_hole = any_hole || !refused;
     i += run;
   }
@@ -88,7 +113,7 @@ void finish_release(ThreadContext& me) {
     const Word word = entry.load(std::memory_order_relaxed);
     if (extent_kind(word) != ExtentKind::kWhole || extent_owner(word) != kReleaser) continue;
     // Punched or not: it is backed before it is taken.
-    entry.store(extent_word(ExtentKind::kUnbacked, 0, ChunkOwner()), std::memory_order_release);
+    entry.store(extent_word(ExtentKind::kUnbacked, 0, ChunkOwner(), word & kReaderMarks), std::memory_order_release);
     AtomicWord& unbacked = segment.header().unbacked_extents;
     unbacked.store(unbacked.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }

@@ -2,8 +2,8 @@
 //
 // Why no process meets a hole. A read of a hole makes a page for it, and on a full file system the reader gets SIGBUS.
 // So an extent is released only while nobody can be reading it: since it was backed last it held only what is read by
-// processes that refer to the object, or that have pinned the block (LateReaders::kNone); or no session lives but the
-// server's.
+// processes that refer to the object, or that say so before (LateReaders), and nobody says so; or no session lives but
+// the server's. The first page of a large block stays where readers may look at it without saying so.
 //
 //   free --> whole, owned by the system's kReleaseArena --> (hole punched) --> unbacked --> (fallocate) --> free
 //

@@ -40,13 +40,13 @@ std::uint64_t Heap::block_size(std::uint64_t bytes) {
   return bytes <= kLargestClass ? class_bytes(class_of(bytes)) : chunk_size(bytes);
 }
 
-Offset Heap::take(std::uint64_t bytes) {
+Offset Heap::take(std::uint64_t bytes, LateReaders late) {
   if (bytes > kLargestClass) {
     Offset chunk = 0;
-    if (take_chunk(me_, owner_, bytes, chunk) != Status::kOk) {
+    if (take_chunk(me_, owner_, bytes, chunk, late) != Status::kOk) {
       if (parked_count() == 0) return 0;
       recycle();  // what is parked may be what is missing
-      if (take_chunk(me_, owner_, bytes, chunk) != Status::kOk) return 0;
+      if (take_chunk(me_, owner_, bytes, chunk, late) != Status::kOk) return 0;
     }
     store_word(&state_.owned_bytes, state_.owned_bytes + chunk_size(bytes));
     return chunk;

@@ -57,7 +57,8 @@ class Heap {
       : me_(me), segment_(me.segment()), owner_(owner), state_(state), recycle_(recycle) {}
 
   // A block of at least `bytes`, 16-byte aligned (64-byte aligned when bytes is a multiple of 64). 0: out of memory.
-  Offset take(std::uint64_t bytes);
+  // `late`: who reads it without a lock, if it becomes a chunk of its own.
+  Offset take(std::uint64_t bytes, LateReaders late = LateReaders::kPossible);
 
   // Sees to it that `count` blocks of up to kLargestClass bytes can be taken without more memory; false: out of memory.
   bool reserve(std::uint64_t bytes, std::uint64_t count);

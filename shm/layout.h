@@ -82,6 +82,9 @@ struct SegmentHeader {
   alignas(64) AtomicWord threads_used;
   AtomicWord sessions_used;
   AtomicWord pins_used;  // 1 once any thread pinned a block
+  // How many threads without a slot read a large block (large_read.h). A death leaves it too high; the server clears it
+  // while nobody else lives.
+  AtomicWord unslotted_large_reads;
 };
 static_assert(sizeof(SegmentHeader) <= kPage);
 
@@ -126,7 +129,7 @@ struct ThreadRecord {
   AtomicWord sleeps_at;  // offset of the futex that the thread sleeps on, or is about to; 0 none (see sleep_notice.h)
   Word unused_after[1];
   AtomicWord took_items;  // 1: it may have items in flight, which are delivered again when it ends (queue_flights.h)
-  Word unused_last[1];
+  AtomicWord reads_large;  // 1 while it may be reading a large block without a lock (large_read.h)
 };
 static_assert(sizeof(ThreadRecord) == 256);
 

@@ -231,6 +231,7 @@ void settle_thread(Segment& segment, ThreadContext& me, std::uint32_t thread) {
   }
   for (auto& pinned : record.pinned) pinned.store(0, std::memory_order_relaxed);
   record.storing.store(0, std::memory_order_release);
+  record.reads_large.store(0, std::memory_order_relaxed);
 }
 
 void help_thread(Segment& segment, ThreadContext& me, std::uint32_t thread, Word claim) {
