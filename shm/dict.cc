@@ -18,9 +18,7 @@ Dict::Dict(const ObjectAddress& where)
 Offset DictShardParts::write_entry(Segment& segment, std::uint64_t sequence, const Item& key, const Item& value) {
   note_links(segment, object, value);
   EntryHeader header = EntryHeader::make(sequence, key, value);
-  // A lookup reads an entry's header and key; the value is read by those who say so (large_read.h).
-  const bool key_in_first_page = sizeof(EntryHeader) + key.size <= kPage;
-  Offset at = heap.take(header.bytes(), key_in_first_page ? LateReaders::kFirstPage : LateReaders::kPossible);
+  Offset at = heap.take(header.bytes(), entry_readers(key.size));
   if (at == 0) return 0;
   std::byte* entry = segment.at<std::byte>(at);
   store_word(entry, header.what);

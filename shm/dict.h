@@ -133,6 +133,8 @@ class Dict {
 
   // Chunks that only freed blocks lie in go back to the segment, from every shard.
   void give_idle_memory(ThreadContext& me);
+  // Moves large values together, so that free memory is in one piece. False: nothing could be moved.
+  bool compact(ThreadContext& me);
   // False: that was done, in vain, and since then nothing changed here but one more attempt that found no memory.
   bool may_have_idle_memory() const;
   void found_no_idle_memory();

@@ -9,6 +9,11 @@
 
 namespace commonhold::shm {
 
+// A lookup reads an entry's header and key without saying so; the value is read by those who do (large_read.h).
+constexpr LateReaders entry_readers(std::uint64_t key_size) {
+  return sizeof(EntryHeader) + key_size <= kPage ? LateReaders::kFirstPage : LateReaders::kPossible;
+}
+
 // What a writer uses of a shard. REQUIRES: the shard's lock (or that of a dead owner who is being recovered).
 struct DictShardParts {
   DictShardParts(ThreadContext& me, const ObjectAddress& where, DictControl& control, std::uint64_t index)
