@@ -1,8 +1,10 @@
 #include "shm/list.h"
 
 #include <chrono>
+#include <optional>
 
 #include "shm/idle_memory.h"
+#include "shm/large_read.h"
 #include "shm/list_writer.h"
 
 namespace commonhold::shm {
@@ -116,14 +118,21 @@ Status List::read_cell(std::uint64_t index, Take&& take) const {
 }
 
 Status List::get(std::uint64_t index, Sink value) const {
+  std::optional<LargeRead> announced;
   for (;;) {
-    Status status = get_undisturbed(index, value);
+    bool large = false;
+    Status status = get_undisturbed(index, value, announced ? nullptr : &large);
+    if (large) {  // looked up again by a reader who has said that it reads one
+      announced.emplace(*segment_);
+      continue;
+    }
     if (status == Status::kRetry) status = get_locked(index, value);
     if (status != Status::kRetry) return status;
   }
 }
 
-Status List::get_undisturbed(std::uint64_t index, Sink value) const {
+// Sets *large, and copies nothing, for a large element.
+Status List::get_undisturbed(std::uint64_t index, Sink value, bool* large) const {
   bool boxed = control_->boxed != 0;
   for (int i = 0; i < kUndisturbedTries; ++i) {
     Status status = read_cell(index, [&](Word cell, Word recycled) {
@@ -137,6 +146,8 @@ Status List::get_undisturbed(std::uint64_t index, Sink value) const {
       Word header = box != nullptr ? box->load(std::memory_order_acquire) : 0;
       if (!undisturbed()) return Status::kRetry;  // else the header is one that was written
       if (box == nullptr) return Status::kCorrupt;
+      if (large != nullptr) *large = is_large_block(kBoxHeader + (header >> 8));
+      if (large != nullptr && *large) return Status::kOk;
       void* room = value.room(value.context, static_cast<ItemKind>(header & 0xff), header >> 8);
       if (room != nullptr) read_words(room, box + 1, header >> 8);
       return undisturbed() ? Status::kOk : Status::kRetry;

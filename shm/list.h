@@ -109,7 +109,7 @@ class List {
  private:
   template <typename Take>
   Status read_cell(std::uint64_t index, Take&& take) const;
-  Status get_undisturbed(std::uint64_t index, Sink value) const;
+  Status get_undisturbed(std::uint64_t index, Sink value, bool* large) const;
   Status get_locked(std::uint64_t index, Sink value) const;
   struct Copy;
   Status copy_undisturbed(std::uint64_t first, std::uint64_t count, Copy& copy) const;

@@ -2,6 +2,7 @@
 #include <chrono>
 
 #include "shm/idle_memory.h"
+#include "shm/large_read.h"
 #include "shm/list_writer.h"
 
 namespace commonhold::shm {
@@ -161,6 +162,7 @@ Status List::copy_undisturbed(std::uint64_t first, std::uint64_t count, Copy& co
       const AtomicWord* box = box_at(*segment_, cell);
       if (box == nullptr) return Status::kCorrupt;
       const Word header = box->load(std::memory_order_acquire);
+      if (!undisturbed()) return Status::kRetry;  // else the header is one that was written
       const std::uint64_t bytes = header >> 8, words = round_up(bytes, 8) / 8;
       if (!segment_->holds(cell, kBoxHeader + words * sizeof(Word))) return Status::kCorrupt;
       if (copy.need + 1 + words <= copy.words.size()) {
@@ -176,6 +178,7 @@ Status List::copy_undisturbed(std::uint64_t first, std::uint64_t count, Copy& co
 
 Status List::copy_elements(ThreadContext& me, std::uint64_t first, std::uint64_t count, Copy& copy,
                            std::uint64_t* changes) const {
+  const LargeRead announced(*segment_);
   const std::uint64_t now = size();
   copy.need = first < now ? (now - first < count ? now - first : count) : 0;
   for (;;) {

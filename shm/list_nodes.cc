@@ -65,7 +65,7 @@ Status find_cells(const Segment& segment, const ListView& view, std::uint64_t in
 }
 
 Offset make_box(Segment& segment, Heap& heap, const Item& value) {
-  Offset at = heap.take(kBoxHeader + value.size);
+  Offset at = heap.take(kBoxHeader + value.size, LateReaders::kFirstPage);  // large_read.h
   if (at == 0) return 0;
   auto* box = segment.at<std::byte>(at);
   store_word(box, static_cast<Word>(value.kind) | static_cast<Word>(value.size) << 8);
