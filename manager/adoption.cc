@@ -138,7 +138,7 @@ Tenure::Tenure(const rpc::ManagerAddress& address, std::uint64_t memory_limit,
     shm::finish_release(*me);
     shm::finish_sweep(*me);
     log(fmt::format("adopted the segment in {}: {} objects' records, {} dead sessions recovered", address.folder,
-                    segment_->header().objects_committed.load(), recovered));
+                    segment_->committed_objects(), recovered));
     std::uint64_t limit = segment_->header().max_extents * shm::kExtent;
     if (memory_limit != 0 && memory_limit / shm::kExtent != segment_->header().max_extents) {
       log(fmt::format("its memory limit stays {} bytes: it was fixed when the segment was made", limit));

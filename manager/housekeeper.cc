@@ -168,8 +168,7 @@ void Housekeeper::look(Clock::time_point now) {
   retry_after_ = death_is_unproven_ ? std::min(retry_after_ * 2, kLongestRetry) : kFirstRetry;
   death_is_unproven_ = false;
   unannounced_ = false;
-  auto used = static_cast<std::uint32_t>(
-      std::min<shm::Word>(segment_->header().sessions_used.load(std::memory_order_acquire), shm::kMaxSessions));
+  const std::uint32_t used = segment_->sessions_used();
   if (watched_.size() < used) watched_.resize(used);
   for (std::uint32_t session = 0; session < used; ++session) {
     look_at(session);

@@ -132,7 +132,7 @@ struct LockSearch {
 
 std::vector<ObjectSummary> summarize_objects(const shm::Segment& segment, std::uint32_t after, std::size_t limit,
                                              std::uint32_t& next) {
-  auto count = static_cast<std::uint32_t>(segment.header().objects_committed.load(std::memory_order_acquire));
+  const std::uint32_t count = segment.committed_objects();
   std::vector<ObjectSummary> found;
   next = 0;
   for (std::uint32_t index = after + 1; index < count; ++index) {
@@ -156,8 +156,7 @@ std::vector<ObjectSummary> summarize_objects(const shm::Segment& segment, std::u
 
 std::vector<LockSummary> summarize_locks(shm::Segment& segment) {
   LockSearch search{segment, {}, {}, {}, {}};
-  auto threads = static_cast<std::uint32_t>(
-      std::min<shm::Word>(segment.header().threads_used.load(std::memory_order_acquire), shm::kMaxThreads));
+  const std::uint32_t threads = segment.threads_used();
   for (std::uint32_t thread = 0; thread < threads; ++thread) {
     for (auto& announced : segment.thread(thread).announced) {
       shm::Word word = announced.load(std::memory_order_acquire);
@@ -183,8 +182,7 @@ std::vector<LockSummary> summarize_locks(shm::Segment& segment) {
 std::vector<SessionSummary> summarize_sessions(const shm::Segment& segment) {
   std::vector<SessionSummary> found;
   shm::Word server = segment.header().server_session.load(std::memory_order_acquire);
-  auto used = static_cast<std::uint32_t>(
-      std::min<shm::Word>(segment.header().sessions_used.load(std::memory_order_acquire), shm::kMaxSessions));
+  const std::uint32_t used = segment.sessions_used();
   for (std::uint32_t index = 0; index < used; ++index) {
     const shm::SessionRecord& record = segment.session(index);
     shm::Word state = record.state.load(std::memory_order_acquire);

@@ -157,8 +157,8 @@ void Condition::forget(ThreadRecord& dead, Word claim) const {
 }
 
 void Condition::wake_all_on(const Segment& segment, Offset lock) {
-  auto threads = static_cast<std::uint32_t>(segment.header().threads_used.load(std::memory_order_acquire));
-  for (std::uint32_t index = 0; index < threads && index < kMaxThreads; ++index) {
+  const std::uint32_t threads = segment.threads_used();
+  for (std::uint32_t index = 0; index < threads; ++index) {
     ThreadRecord& record = segment.thread(index);
     Word state = record.wait_state.load(std::memory_order_acquire);
     if (waited(state) == Waited::kNot) continue;

@@ -66,6 +66,9 @@ Status commit_more(Segment& segment, std::uint64_t wanted) {
   }
   if (status != Status::kOk) return status;
   header.free_extents.store(header.free_extents.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
+  for (std::uint64_t e = committed; e < committed + count; ++e) {
+    granule_entry(segment, e, 0).fetch_or(0, std::memory_order_relaxed);  // see Segment::is_backed
+  }
   // SYNC POINT: committed: what lies below is backed; readers of committed_extents acquire.
   header.committed_extents.store(committed + count, std::memory_order_release);
   return Status::kOk;
@@ -150,6 +153,7 @@ Status keep_free(Segment& segment, std::uint64_t wanted) {
 Status free_run(Segment& segment, std::uint64_t count, bool for_system, std::uint64_t& first) {
   SegmentHeader& header = segment.header();
   std::uint64_t from = header.lowest_free.load(std::memory_order_relaxed);
+  if (from > segment.committed_extents()) from = 0;  // garbage
   if (!find_run(segment, from, count, Find::kBacked, first)) {
     const bool any_unbacked = header.unbacked_extents.load(std::memory_order_relaxed) != 0;
     if (!any_unbacked || !find_run(segment, 0, count, Find::kAny, first)) {

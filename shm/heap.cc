@@ -208,9 +208,9 @@ Word Heap::block_word(Offset block, std::uint64_t bytes) {
 
 template <typename Visit>
 void Heap::each_pin(Visit&& visit) const {
-  Word threads = std::min<Word>(segment_.header().threads_used.load(std::memory_order_acquire), kMaxThreads);
-  for (Word t = 0; t < threads; ++t) {
-    for (auto& pin : segment_.thread(static_cast<std::uint32_t>(t)).pinned) {
+  const std::uint32_t threads = segment_.threads_used();
+  for (std::uint32_t t = 0; t < threads; ++t) {
+    for (auto& pin : segment_.thread(t).pinned) {
       if (Word block = pin.load(std::memory_order_seq_cst)) visit(block);
     }
   }

@@ -18,15 +18,10 @@ namespace {
 constexpr std::uint32_t kFirstObject = 1;  // 0 would make the chunk owner 0, which is nobody
 constexpr std::uint32_t kRecordsPerStep = kExtent / sizeof(ObjectRecord);
 
-std::uint32_t records_committed(const Segment& segment) {
-  Word committed = segment.header().objects_committed.load(std::memory_order_acquire);
-  return static_cast<std::uint32_t>(std::min<Word>(committed, kMaxObjects));
-}
-
 // Backs more records with memory: fallocate first, then one store. An eighth more each time, so that the
 // searches for a free record before it stay cheap on average.
 Status commit_records(Segment& segment) {
-  std::uint32_t committed = records_committed(segment);
+  std::uint32_t committed = segment.committed_objects();
   if (committed >= kMaxObjects) return Status::kTooMany;
   std::uint32_t more = std::max(kRecordsPerStep, committed / 8 / kRecordsPerStep * kRecordsPerStep);
   std::uint32_t wanted = std::min(kMaxObjects, committed + more);
@@ -37,13 +32,16 @@ Status commit_records(Segment& segment) {
                             static_cast<off_t>((wanted - committed) * sizeof(ObjectRecord)));
   } while (error == EINTR);
   if (error != 0) return error == EBADF ? Status::kNoFile : Status::kOutOfMemory;
+  for (std::uint32_t i = committed; i < wanted; i += kPage / sizeof(ObjectRecord)) {
+    object_record(segment, i).state.fetch_or(0, std::memory_order_relaxed);  // see Segment::is_backed
+  }
   segment.header().objects_committed.store(wanted, std::memory_order_release);
   return Status::kOk;
 }
 
 // A free record at or behind `from`, else before it; 0 for none.
 std::uint32_t free_record(const Segment& segment, std::uint32_t from) {
-  std::uint32_t committed = records_committed(segment);
+  std::uint32_t committed = segment.committed_objects();
   auto is_free = [&](std::uint32_t index) {
     return object_state(object_record(segment, index).state.load(std::memory_order_relaxed)) == ObjectState::kFree;
   };
@@ -112,10 +110,11 @@ Status create_object(ThreadContext& me, const ObjectPlan& plan, ObjectId& create
   }
   std::uint32_t index = free_record(segment, hint != nullptr ? hint->search_from : kFirstObject);
   if (index == 0) {
-    std::uint32_t before = std::max(kFirstObject, records_committed(segment));
+    const std::uint32_t before = segment.committed_objects();
     Status status = commit_records(segment);
     if (status != Status::kOk) return status;
-    index = before;
+    // Free ones, unless the number of those before was garbage.
+    if ((index = free_record(segment, before)) == 0) return Status::kCorrupt;
   }
 
   ObjectRecord& record = object_record(segment, index);
@@ -144,7 +143,7 @@ Status create_object(ThreadContext& me, const ObjectPlan& plan, ObjectId& create
 
 void destroy_object(ThreadContext& me, ObjectId id) {
   Segment& segment = me.segment();
-  if (id.index < kFirstObject || id.index >= records_committed(segment)) return;
+  if (id.index < kFirstObject || id.index >= segment.committed_objects()) return;
   ObjectRecord& record = object_record(segment, id.index);
   Word now = record.state.load(std::memory_order_acquire);
   if (!object_is_live(now) || object_generation(now) != id.generation) return;
@@ -190,7 +189,7 @@ Status unname_object(ThreadContext& me, ObjectId id) {
 
 Status find_object(const Segment& segment, std::string_view name, ObjectId& found) {
   if (name.empty()) return Status::kNotFound;
-  std::uint32_t count = records_committed(segment);
+  std::uint32_t count = segment.committed_objects();
   for (std::uint32_t index = kFirstObject; index < count; ++index) {
     const ObjectRecord& record = object_record(segment, index);
     Word state = record.state.load(std::memory_order_acquire);
@@ -204,8 +203,8 @@ Status find_object(const Segment& segment, std::string_view name, ObjectId& foun
   return Status::kNotFound;
 }
 
-Offset object_control(const Segment& segment, ObjectId id) {
-  if (id.index < kFirstObject || id.index >= records_committed(segment)) return 0;
+Offset object_control(const Segment& segment, ObjectId id, ObjectKind* kind) {
+  if (id.index < kFirstObject || id.index >= segment.committed_objects()) return 0;
   const ObjectRecord& record = object_record(segment, id.index);
   Word state = record.state.load(std::memory_order_acquire);
   if (!object_is_live(state) || object_generation(state) != id.generation) return 0;
@@ -214,11 +213,12 @@ Offset object_control(const Segment& segment, ObjectId id) {
   // The record may have been taken for another object while we looked.
   Word still = record.state.load(std::memory_order_relaxed);
   if (!object_is_live(still) || object_generation(still) != id.generation) return 0;
+  if (kind != nullptr) *kind = object_kind(still);
   return is_control_of(segment, id.index, control) ? control : 0;
 }
 
 Status object_info(const Segment& segment, std::uint32_t index, ObjectInfo& info) {
-  if (index < kFirstObject || index >= records_committed(segment)) return Status::kGone;
+  if (index < kFirstObject || index >= segment.committed_objects()) return Status::kGone;
   const ObjectRecord& record = object_record(segment, index);
   Word state = record.state.load(std::memory_order_acquire);
   if (!object_is_live(state)) return Status::kGone;

@@ -123,8 +123,8 @@ Status unname_object(ThreadContext& me, ObjectId id);
 // Looks a name up; linear in the number of objects (the server keeps an index).
 Status find_object(const Segment& segment, std::string_view name, ObjectId& found);
 
-// The control block of a live object, 0 when it is gone.
-Offset object_control(const Segment& segment, ObjectId id);
+// The control block of a live object, and its kind; 0 when it is gone.
+Offset object_control(const Segment& segment, ObjectId id, ObjectKind* kind = nullptr);
 
 struct ObjectInfo {
   ObjectId id;
@@ -140,7 +140,7 @@ Status object_info(const Segment& segment, std::uint32_t index, ObjectInfo& info
 // Calls visit(const ObjectInfo&) for each live object.
 template <typename Visit>
 void for_each_object(const Segment& segment, Visit&& visit) {
-  auto count = static_cast<std::uint32_t>(segment.header().objects_committed.load(std::memory_order_acquire));
+  const std::uint32_t count = segment.committed_objects();
   for (std::uint32_t index = 1; index < count; ++index) {
     ObjectInfo info;
     if (object_info(segment, index, info) == Status::kOk) visit(info);

@@ -59,8 +59,8 @@ void visit_references(const Segment& segment, SessionIndex session, Visit&& visi
 // locks it left may be waiting for their repair.
 template <typename Visit>
 void visit_sessions(const Segment& segment, Visit&& visit) {
-  Word used = segment.header().sessions_used.load(std::memory_order_acquire);
-  for (std::uint32_t index = 0; index < used && index < kMaxSessions; ++index) {
+  const std::uint32_t used = segment.sessions_used();
+  for (std::uint32_t index = 0; index < used; ++index) {
     Word state = segment.session(index).state.load(std::memory_order_acquire);
     if (static_cast<SessionState>(state & 0xff) != SessionState::kFree) visit(SessionIndex{index});
   }
@@ -131,7 +131,7 @@ AtomicWord* find_cell(Segment& segment, SessionIndex session, Word id, Offset hi
 }
 
 bool is_there(const Segment& segment, ObjectId id) {
-  if (id.index == 0 || id.index >= segment.header().objects_committed.load(std::memory_order_acquire)) return false;
+  if (id.index == 0 || id.index >= segment.committed_objects()) return false;
   const Word state = object_record(segment, id.index).state.load(std::memory_order_seq_cst);
   return object_is_live(state) && object_generation(state) == id.generation;
 }
@@ -279,7 +279,7 @@ void drop_reference(Segment& segment, ObjectId id, Offset cell) {
 }
 
 void mark_referred(const Segment& segment, std::vector<bool>& referred) {
-  auto count = static_cast<std::uint32_t>(segment.header().objects_committed.load(std::memory_order_acquire));
+  const std::uint32_t count = segment.committed_objects();
   if (referred.size() < count) referred.resize(count);
   mark_in_flight(segment, referred);
   visit_sessions(segment, [&](SessionIndex session) {
@@ -308,7 +308,7 @@ std::uint32_t count_references(const Segment& segment, ObjectId id) {
 }
 
 std::vector<std::uint32_t> count_all_references(const Segment& segment) {
-  auto count = static_cast<std::uint32_t>(segment.header().objects_committed.load(std::memory_order_acquire));
+  const std::uint32_t count = segment.committed_objects();
   std::vector<std::uint32_t> sessions(count), last_session(count);
   visit_sessions(segment, [&](SessionIndex session) {
     std::uint32_t mark = index_of(session) + 1;

@@ -76,8 +76,8 @@ template <typename Visit>
 void RwLock::each_reader(Visit&& visit) const {
   Segment& segment = *where_.segment;
   const Word mark = where_.control | static_cast<Word>(Announced::kShared);
-  auto threads = static_cast<std::uint32_t>(segment.header().threads_used.load(std::memory_order_seq_cst));
-  for (std::uint32_t index = 0; index < threads && index < kMaxThreads; ++index) {
+  const std::uint32_t threads = segment.threads_used();
+  for (std::uint32_t index = 0; index < threads; ++index) {
     ThreadRecord& record = segment.thread(index);
     if ((record.claim.load(std::memory_order_seq_cst) & 0xffff'ffff) == 0) continue;
     int times = 0;

@@ -41,6 +41,8 @@ std::string read_boot_id() {
 
 // Of objects: a slot names an entry with 38 bits of 16 bytes, and the tables grow with the limit.
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 40;
+// Behind the last extent: a control block whose counts are garbage (a dict's number of shards) leads no further.
+constexpr std::uint64_t kSlackBytes = kExtent;
 
 std::uint64_t tables_end(std::uint64_t max_extents, SegmentHeader& header) {
   header.sessions_at = kPage;
@@ -96,7 +98,7 @@ std::string foreign(const SegmentHeader& header, std::uint64_t file_bytes) {
       header.sessions_at != expected.sessions_at || header.threads_at != expected.threads_at ||
       header.objects_at != expected.objects_at || header.extents_at != expected.extents_at ||
       header.granules_at != expected.granules_at ||
-      header.total_bytes != header.data_at + header.max_extents * kExtent) {
+      header.total_bytes != header.data_at + header.max_extents * kExtent + kSlackBytes) {
     return "its table offsets do not fit its size";
   }
   std::string boot = read_boot_id();
@@ -175,7 +177,7 @@ std::shared_ptr<Segment> Segment::create(const CreateOptions& options) {
   read_boot_id().copy(header.boot_id, sizeof header.boot_id - 1);
   header.max_extents = limit / kExtent;
   header.data_at = tables_end(header.max_extents, header);
-  header.total_bytes = header.data_at + header.max_extents * kExtent;
+  header.total_bytes = header.data_at + header.max_extents * kExtent + kSlackBytes;
   options.name.copy(header.name, kMaxNameBytes);
   if (getrandom(&header.nonce, sizeof header.nonce, 0) < 0) {
     throw segment_system_error("draw random bytes for", path, errno);
@@ -292,11 +294,33 @@ void Segment::take_bytes_again(int lock_fd) const {
 }
 
 bool Segment::holds_after_growth(Offset offset, std::uint64_t size) const {
-  std::uint64_t committed = header().committed_extents.load(std::memory_order_acquire);
-  if (committed > tables_.max_extents) return false;
-  std::uint64_t backed = committed * kExtent;
-  backed_bytes_.store(backed, std::memory_order_relaxed);
+  const std::uint64_t backed = committed_extents() * kExtent;
   return offset >= tables_.data && size <= backed && offset - tables_.data <= backed - size;
+}
+
+// Whoever commits memory writes to each page of object records, and of the granule table, before it says so: from then
+// on the kernel tells such a page from a hole. True also where it cannot tell.
+bool Segment::is_backed(Offset offset) const {
+  const off_t page = static_cast<off_t>(offset / kPage * kPage);
+  const off_t found = lseek(memory_fd(), page, SEEK_DATA);
+  return found == page || (found < 0 && errno != ENXIO);
+}
+
+// They are committed from the first to the last, so the last one speaks for all: its page of the granule table, which
+// stays when extents go back to the system. It speaks for 16 extents.
+std::uint64_t Segment::extents_after_growth(Word said) const {
+  constexpr std::uint64_t kEntries = kGranulesPerExtent * sizeof(std::uint32_t);
+  const std::uint64_t seen = backed_bytes_.load(std::memory_order_relaxed) / kExtent;
+  if (said > tables_.max_extents || !is_backed(tables_.granules + said * kEntries - 1)) return seen;
+  backed_bytes_.store(said * kExtent, std::memory_order_relaxed);
+  return said;
+}
+
+std::uint32_t Segment::objects_after_growth(Word said) const {
+  const std::uint32_t seen = backed_objects_.load(std::memory_order_relaxed);
+  if (said > kMaxObjects || !is_backed(tables_.objects + said * sizeof(ObjectRecord) - 1)) return seen;
+  backed_objects_.store(static_cast<std::uint32_t>(said), std::memory_order_relaxed);
+  return static_cast<std::uint32_t>(said);
 }
 
 SessionRecord& Segment::session(std::uint32_t index) const {

@@ -103,10 +103,28 @@ class Segment : public std::enable_shared_from_this<Segment> {
   };
   Backed backed() const { return {base_, tables_.data, backed_bytes_.load(std::memory_order_relaxed)}; }
 
-  // SYNC POINT: committed. Never more than the tables describe, whatever the header says.
+  // How much of each table is in use, as the header says, and never more than is there: what bounds a walk over a table
+  // is read through these.
+  //
+  // SYNC POINT: committed. Extents and object records are counted as far as this process has seen that the kernel has
+  // memory for them: reading a hole would take memory, or end in SIGBUS where there is none left.
   std::uint64_t committed_extents() const {
-    std::uint64_t committed = header().committed_extents.load(std::memory_order_acquire);
-    return committed < tables_.max_extents ? committed : tables_.max_extents;
+    const std::uint64_t said = header().committed_extents.load(std::memory_order_acquire);
+    const std::uint64_t seen = backed_bytes_.load(std::memory_order_relaxed) / kExtent;
+    return said <= seen ? said : extents_after_growth(said);
+  }
+  std::uint32_t committed_objects() const {
+    const Word said = header().objects_committed.load(std::memory_order_acquire);
+    const std::uint32_t seen = backed_objects_.load(std::memory_order_relaxed);
+    return said <= seen ? static_cast<std::uint32_t>(said) : objects_after_growth(said);
+  }
+  std::uint32_t threads_used() const {
+    const Word said = header().threads_used.load(std::memory_order_seq_cst);
+    return said < kMaxThreads ? static_cast<std::uint32_t>(said) : kMaxThreads;
+  }
+  std::uint32_t sessions_used() const {
+    const Word said = header().sessions_used.load(std::memory_order_acquire);
+    return said < kMaxSessions ? static_cast<std::uint32_t>(said) : kMaxSessions;
   }
 
   SessionRecord& session(std::uint32_t index) const;
@@ -185,6 +203,9 @@ class Segment : public std::enable_shared_from_this<Segment> {
   bool holds_after_growth(Offset offset, std::uint64_t size) const;
   int get_and_keep_locks(const KeptFile& file) const;
   void take_bytes_again(int lock_fd) const;
+  bool is_backed(Offset offset) const;
+  std::uint64_t extents_after_growth(Word said) const;
+  std::uint32_t objects_after_growth(Word said) const;
   ThreadContext* here_slowly();
   void recover_each_ended(ThreadContext& me);
   bool join_reserved();
@@ -202,7 +223,8 @@ class Segment : public std::enable_shared_from_this<Segment> {
   std::unique_ptr<Mapping> mapping_;
   std::byte* base_ = nullptr;
   Tables tables_;
-  mutable std::atomic<std::uint64_t> backed_bytes_{0};  // of data, as last seen
+  mutable std::atomic<std::uint64_t> backed_bytes_{0};    // of data, as last seen
+  mutable std::atomic<std::uint32_t> backed_objects_{0};  // object records, likewise
   std::string folder_;
   KeptFile memory_, locks_, bell_;
   std::atomic<std::uint32_t> session_{0};  // index + 1

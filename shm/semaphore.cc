@@ -175,8 +175,8 @@ Status Semaphore::wait_and_acquire(ThreadContext& me, Deadline deadline) const {
 
 void Semaphore::recover_dead_holders(ThreadContext& me) const {
   Segment& segment = me.segment();
-  auto sessions = static_cast<std::uint32_t>(segment.header().sessions_used.load(std::memory_order_acquire));
-  for (std::uint32_t index = 0; index < sessions && index < kMaxSessions; ++index) {
+  const std::uint32_t sessions = segment.sessions_used();
+  for (std::uint32_t index = 0; index < sessions; ++index) {
     auto* held = cell(index + 1);
     bool holds = held != nullptr && held->load(std::memory_order_relaxed) != 0;
     if (!holds && session_of(control_->state.load(std::memory_order_relaxed)) != index + 1) continue;

@@ -19,8 +19,8 @@ SleepNotice::~SleepNotice() {
 }
 
 void wake_sleepers(Segment& segment) {
-  auto threads = static_cast<std::uint32_t>(segment.header().threads_used.load(std::memory_order_acquire));
-  for (std::uint32_t index = 0; index < threads && index < kMaxThreads; ++index) {
+  const std::uint32_t threads = segment.threads_used();
+  for (std::uint32_t index = 0; index < threads; ++index) {
     Offset at = segment.thread(index).sleeps_at.load(std::memory_order_seq_cst);  // SYNC POINT: sleeper noted
     if (at % sizeof(std::uint32_t) != 0 || !segment.holds(at, sizeof(std::uint32_t))) continue;
     futex_wake_all(*segment.at<std::atomic<std::uint32_t>>(at));

@@ -25,11 +25,6 @@ constexpr std::chrono::microseconds kSweepPause{200};
 // How often a sweep begins anew because somebody took a reference to what it had condemned.
 constexpr int kMostEpochs = 16;
 
-std::uint32_t records_of(const Segment& segment) {
-  const Word committed = segment.header().objects_committed.load(std::memory_order_acquire);
-  return static_cast<std::uint32_t>(committed < kMaxObjects ? committed : kMaxObjects);
-}
-
 void change_state(ObjectRecord& record, ObjectState to) {
   const Word now = record.state.load(std::memory_order_relaxed);
   record.state.store(object_state_word(to, object_kind(now), object_generation(now)), std::memory_order_seq_cst);
@@ -44,7 +39,7 @@ void end_epoch(const Segment& segment) {
 class Sweep {
  public:
   Sweep(ThreadContext& me, std::span<const ObjectId> held)
-      : me_(me), segment_(me.segment()), held_(held), count_(records_of(segment_)) {}
+      : me_(me), segment_(me.segment()), held_(held), count_(segment_.committed_objects()) {}
 
   int run(bool& unfinished) {
     if (!mark()) return unfinished = true, 0;
@@ -258,7 +253,7 @@ void finish_sweep(ThreadContext& me) {
   Segment& segment = me.segment();
   const bool committed = sweep_phase(segment.header().sweep.load(std::memory_order_seq_cst)) == SweepPhase::kCommitted;
   std::vector<bool> ending(kMaxObjects, true);  // records that were never committed own nothing rightly either
-  const std::uint32_t count = records_of(segment);
+  const std::uint32_t count = segment.committed_objects();
   for (std::uint32_t index = 1; index < count; ++index) {
     ObjectRecord& record = object_record(segment, index);
     const bool condemned = object_state(record.state.load(std::memory_order_acquire)) == ObjectState::kCondemned;

@@ -83,8 +83,8 @@ inline bool fall_asleep(ThreadRecord& record, Word& state) {
 // Calls visit(thread index, record, wait_state) for each thread that waits, or was told and has not ended its wait.
 template <typename Visit>
 void each_waiter(const Segment& segment, Offset control, Visit&& visit) {
-  auto threads = static_cast<std::uint32_t>(segment.header().threads_used.load(std::memory_order_acquire));
-  for (std::uint32_t index = 0; index < threads && index < kMaxThreads; ++index) {
+  const std::uint32_t threads = segment.threads_used();
+  for (std::uint32_t index = 0; index < threads; ++index) {
     ThreadRecord& record = segment.thread(index);
     Word state = record.wait_state.load(std::memory_order_acquire);  // SYNC POINT: waiting
     if (waited(state) == Waited::kNot) continue;
