@@ -1,6 +1,7 @@
 #include "shm/liveness.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
@@ -9,6 +10,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -47,9 +50,9 @@ bool maps_segment(int pid, const Segment& segment) {
 // A program that replaced its image may map the segment anew. A process has one session at a time, so a later one that
 // it really holds ends the earlier.
 bool joined_again(const Segment& segment, const SessionRecord& record) {
-  auto sessions = static_cast<std::uint32_t>(segment.header().sessions_used.load(std::memory_order_acquire));
+  const std::uint32_t sessions = segment.sessions_used();
   Word pid = record.pid.load(std::memory_order_relaxed);
-  for (std::uint32_t index = 0; index < sessions && index < kMaxSessions; ++index) {
+  for (std::uint32_t index = 0; index < sessions; ++index) {
     const SessionRecord& other = segment.session(index);
     if (&other == &record || other.pid.load(std::memory_order_relaxed) != pid) continue;
     if (static_cast<SessionState>(other.state.load(std::memory_order_acquire) & 0xff) != SessionState::kLive) continue;
@@ -118,6 +121,11 @@ bool owner_is_dead(const Segment& segment, std::uint32_t owner) {
   std::uint32_t session = static_cast<std::uint32_t>(claim & 0xffff'ffff);
   if (session == 0 || session > kMaxSessions) return true;
   if ((claim >> 32 & kLockGenerationMask) != lock_owner_generation(owner)) return true;
+  // A record is free only before its session's threads claim slots, and after they gave them back.
+  const Word state = segment.session(session - 1).state.load(std::memory_order_acquire);
+  if (static_cast<SessionState>(state & 0xff) == SessionState::kFree) {
+    return !segment.is_own(SessionIndex{session - 1}) && !byte_is_locked(segment.lock_fd(), kSessionByte + session - 1);
+  }
   return session_is_dead(segment, SessionIndex{session - 1});
 }
 
@@ -142,6 +150,34 @@ bool announces(const Segment& segment, std::uint32_t owner, const LockWord& word
     if (record.announced[i].load(std::memory_order_acquire) == mark) return true;
   }
   return false;
+}
+
+// Without memory of its own: waiters for a lock call it, under other locks.
+std::optional<std::uint64_t> rests_of_thread(const Segment& segment, std::uint32_t thread) {
+  const ThreadRecord& record = segment.thread(thread);
+  const auto session = static_cast<std::uint32_t>(record.claim.load(std::memory_order_acquire));
+  if (session == 0 || session > kMaxSessions) return std::nullopt;
+  const SessionRecord& of = segment.session(session - 1);
+  if (of.pid_space.load(std::memory_order_relaxed) != own_pid_space())
+    return std::nullopt;  // its numbers mean others here
+  char path[48], text[4096];
+  std::snprintf(path, sizeof path, "/proc/%u/status",
+                static_cast<unsigned>(record.kernel_id.load(std::memory_order_relaxed)));
+  const int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return std::nullopt;
+  const ssize_t got = read(file, text, sizeof text - 1);
+  close(file);
+  text[got > 0 ? got : 0] = '\0';
+  const auto field = [&](const char* name) -> const char* {
+    const char* at = std::strstr(text, name);
+    return at != nullptr ? at + std::strlen(name) : nullptr;
+  };
+  const char *state = field("\nState:\t"), *process = field("\nTgid:\t");
+  const char *yielded = field("\nvoluntary_ctxt_switches:\t"), *preempted = field("\nnonvoluntary_ctxt_switches:\t");
+  if (state == nullptr || process == nullptr || yielded == nullptr || preempted == nullptr) return std::nullopt;
+  if (std::strtoull(process, nullptr, 10) != of.pid.load(std::memory_order_relaxed)) return std::nullopt;
+  if (*state == 'R') return std::nullopt;
+  return std::strtoull(yielded, nullptr, 10) + std::strtoull(preempted, nullptr, 10);
 }
 
 namespace {

@@ -5,6 +5,9 @@
 // file instead, and no pid (fork_session.cc). A stopped process is alive. A closed socket proves nothing.
 #pragma once
 
+#include <cstdint>
+#include <optional>
+
 #include "shm/ids.h"
 #include "shm/segment.h"
 
@@ -28,6 +31,10 @@ bool owner_is_stopped(const Segment& segment, std::uint32_t owner);
 // Whether the owner's thread slot announces the lock, as it does from before it takes a lock until after it freed it
 // (lock_word.h); also true when the slot had no room for all of them.
 bool announces(const Segment& segment, std::uint32_t owner, const LockWord& word);
+
+// How often the kernel has taken the thread of that slot off a processor, when it is on none now; nothing when it runs,
+// or the kernel does not tell. A thread for which two calls give the same number did not run between them.
+std::optional<std::uint64_t> rests_of_thread(const Segment& segment, std::uint32_t thread);
 
 // The pid behind a lock word's owner for messages, 0 when unknown.
 std::uint32_t owner_pid(const Segment& segment, std::uint32_t owner);

@@ -43,7 +43,7 @@ Status wait_for_lock(ThreadContext& me, LockWord& word, Deadline deadline) {
     if (deadline.passed()) return Status::kTimedOut;  // the bit is set, so those who sleep on are not forgotten
     (void)futex_wait(state, seen | kLockWaiters, deadline.left_ns(check.left_ns(interval.count())));
     if (check.passed()) {
-      (void)recover_dead_holder(me, word);
+      if (!recover_dead_holder(me, word)) (void)free_unheld_lock(me, word);
       check = Deadline::after(interval);
     }
   }

@@ -2,7 +2,9 @@
 
 #include <bitset>
 #include <new>
+#include <optional>
 
+#include "shm/extents.h"
 #include "shm/liveness.h"
 #include "shm/object_table.h"
 #include "shm/object_types.h"
@@ -38,8 +40,8 @@ void tell_of_death(Segment& segment, SessionIndex dead) {
 // Calls visit(thread index, claim) for each thread slot of a session.
 template <typename Visit>
 void each_thread_of(Segment& segment, SessionIndex session, Visit&& visit) {
-  auto threads = static_cast<std::uint32_t>(segment.header().threads_used.load(std::memory_order_acquire));
-  for (std::uint32_t index = 0; index < threads && index < kMaxThreads; ++index) {
+  const std::uint32_t threads = segment.threads_used();
+  for (std::uint32_t index = 0; index < threads; ++index) {
     Word claim = segment.thread(index).claim.load(std::memory_order_acquire);
     if ((claim & 0xffff'ffff) == index_of(session) + 1) visit(index, claim);
   }
@@ -58,10 +60,10 @@ void each_of(const Sessions& sessions, Visit&& visit) {
 // Adds those whom one of `ours` was recovering when it died: they are ours now, before its record can be used by
 // another.
 void inherit(Segment& segment, const ThreadContext& me, Sessions& ours) {
-  auto sessions = static_cast<std::uint32_t>(segment.header().sessions_used.load(std::memory_order_acquire));
+  const std::uint32_t sessions = segment.sessions_used();
   for (bool found = true; found;) {
     found = false;
-    for (std::uint32_t index = 0; index < sessions && index < kMaxSessions; ++index) {
+    for (std::uint32_t index = 0; index < sessions; ++index) {
       auto& other = segment.session(index).state;
       Word state = other.load(std::memory_order_acquire);
       std::uint32_t recoverer = recoverer_of(state);
@@ -184,6 +186,52 @@ Status recover_session(Segment& segment, ThreadContext& me, SessionIndex dead) {
   }
 }
 
+namespace {
+
+// Whether the thread of that record may hold the lock: it has announced the word, or all locks of the object, or it has
+// more locks than it could announce. Of one that waits for the lock itself: it has announced the word once more.
+bool may_hold(const Segment& segment, const ThreadRecord& record, const LockWord& word, bool waits) {
+  if (record.overflow.load(std::memory_order_acquire) != 0) return true;
+  int announced_to_wait = waits ? 1 : 0;
+  const Offset at = segment.offset_of(&word);
+  const ChunkOwner guarded = chunk_owner(segment, at);
+  // From the end, see ThreadContext::make_room.
+  for (std::size_t i = kAnnouncements; i-- > 0;) {
+    const Word announced = record.announced[i].load(std::memory_order_acquire);
+    const auto kind = static_cast<Announced>(announced & 7);
+    if (kind == Announced::kWord && (announced & ~Word{7}) == at && announced_to_wait-- == 0) return true;
+    if (kind != Announced::kObject || !guarded || waits) continue;
+    if (chunk_owner(segment, announced & ~Word{7}).object() == guarded.object()) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+// A thread announces a lock before it takes it, until after it has freed it. So one that does not run, and whose
+// announcements do not speak of the lock that names it, does not hold it. That it did not run meanwhile is the kernel's
+// word. A thread that is awake all the time is left alone: looking at its announcements one by one would prove nothing.
+bool free_unheld_lock(ThreadContext& me, LockWord& word) {
+  const Segment& segment = me.segment();
+  const std::uint32_t owner = word.state.load(std::memory_order_acquire) & ~kLockWaiters;
+  const std::uint32_t thread = lock_owner_thread(owner);
+  if (owner == 0 || thread >= kMaxThreads) return false;
+  const bool own = thread == me.index();
+  const ThreadRecord& record = segment.thread(thread);
+  if (may_hold(segment, record, word, own)) return false;  // the usual case: no system call for it
+  const auto before = own ? std::optional<std::uint64_t>(0) : rests_of_thread(segment, thread);
+  if (!before || (word.state.load(std::memory_order_acquire) & ~kLockWaiters) != owner) return false;
+  if (may_hold(segment, record, word, own)) return false;
+  const std::uint32_t seen = word.state.load(std::memory_order_acquire);
+  if ((seen & ~kLockWaiters) != owner || (!own && rests_of_thread(segment, thread) != before)) return false;
+  try {
+    recover_word(me, word, owner);
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  return true;
+}
+
 bool recover_dead_holder(ThreadContext& me, LockWord& word) {
   Segment& segment = me.segment();
   segment.recover_ended_threads(me);
@@ -195,7 +243,8 @@ bool recover_dead_holder(ThreadContext& me, LockWord& word) {
     Word claim = segment.thread(thread).claim.load(std::memory_order_acquire);
     auto session = static_cast<std::uint32_t>(claim & 0xffff'ffff);
     if (session != 0 && session <= kMaxSessions &&
-        (claim >> 32 & kLockGenerationMask) == lock_owner_generation(owner)) {
+        (claim >> 32 & kLockGenerationMask) == lock_owner_generation(owner) &&
+        session_state(segment.session(session - 1).state.load(std::memory_order_acquire)) != SessionState::kFree) {
       return recover_session(segment, me, SessionIndex{session - 1}) == Status::kOk;
     }
   }
@@ -218,8 +267,8 @@ bool recover_dead_thread(ThreadContext& me, std::uint32_t thread) {
 
 int recover_all_dead(Segment& segment, ThreadContext& me) {
   int recovered = 0;
-  auto sessions = static_cast<std::uint32_t>(segment.header().sessions_used.load(std::memory_order_acquire));
-  for (std::uint32_t index = 0; index < sessions && index < kMaxSessions; ++index) {
+  const std::uint32_t sessions = segment.sessions_used();
+  for (std::uint32_t index = 0; index < sessions; ++index) {
     if (!session_is_dead(segment, SessionIndex{index})) continue;
     if (recover_session(segment, me, SessionIndex{index}) == Status::kOk) ++recovered;
   }

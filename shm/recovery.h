@@ -32,7 +32,12 @@ void recover_thread(Segment& segment, ThreadContext& me, std::uint32_t thread);
 // Called by a waiter: looks at the holder of `word` and recovers it if it is dead. True when it did.
 bool recover_dead_holder(ThreadContext& me, LockWord& word);
 
-// The same for whoever has a thread slot. True when its session was dead.
+// Called by a waiter as well: frees a lock that names a live thread as its owner which does not hold it, as only garbage
+// in the word can say, once what the lock guards was repaired. True when it did. REQUIRES: the caller announced the word
+// once for its wait, or all locks of the object, none of which it takes twice.
+bool free_unheld_lock(ThreadContext& me, LockWord& word);
+
+// As recover_dead_holder, for whoever has a thread slot. True when its session was dead.
 bool recover_dead_thread(ThreadContext& me, std::uint32_t thread);
 
 // Recovers every dead session; returns how many.

@@ -339,8 +339,11 @@ bool ThreadContext::make_room() {
     Word entry = record_->announced[i].load(std::memory_order_relaxed);
     bool stale = entry == 0;
     if ((entry & 7) == static_cast<Word>(Announced::kWord)) {
-      auto* word = reinterpret_cast<LockWord*>(base_ + (entry & ~Word{7}));
-      stale = (word->state.load(std::memory_order_relaxed) & ~kLockWaiters) != owner_ && !waits_for(*word);
+      const Offset at = entry & ~Word{7};
+      auto* word = reinterpret_cast<LockWord*>(base_ + at);
+      const bool is_word = segment().holds(at, sizeof(LockWord)) || word == &segment().header().extents_lock;
+      stale = !is_word ||
+              ((word->state.load(std::memory_order_relaxed) & ~kLockWaiters) != owner_ && !waits_for(*word));
     }
     // Written to its new place before its old place is reused: a death in between sees it twice, never not at all.
     if (!stale) record_->announced[kept++].store(entry, std::memory_order_release);
