@@ -19,7 +19,7 @@ void set_mark(AtomicWord& mark) {
 }
 
 void note_link(const Segment& segment, ObjectId id) {
-  if (id.index == 0 || id.index >= segment.header().objects_committed.load(std::memory_order_acquire)) return;
+  if (id.index == 0 || id.index >= segment.committed_objects()) return;
   set_mark(object_record(segment, id.index).stored);
 }
 
@@ -70,9 +70,9 @@ bool List::each_link(ThreadContext& me, const ObjectAddress& where, Deadline dea
     AtomicWord* cells;
     if (find_cells(segment, view, at, cells, count) != Status::kOk) return true;
     for (std::uint64_t i = 0; i < count; ++i) {
-      const AtomicWord* box = box_at(segment, cells[i].load(std::memory_order_relaxed));
+      Word header = 0;
+      const AtomicWord* box = box_at(segment, cells[i].load(std::memory_order_relaxed), header);
       if (box == nullptr) continue;
-      const Word header = box->load(std::memory_order_relaxed);
       visit_links(static_cast<ItemKind>(header & 0xff), reinterpret_cast<const std::byte*>(box + 1), header >> 8,
                   visit);
     }

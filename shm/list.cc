@@ -142,8 +142,8 @@ Status List::get_undisturbed(std::uint64_t index, Sink value, bool* large) const
         if (room != nullptr) std::memcpy(room, &cell, sizeof(Word));
         return Status::kOk;
       }
-      const AtomicWord* box = box_at(*segment_, cell);
-      Word header = box != nullptr ? box->load(std::memory_order_acquire) : 0;
+      Word header = 0;
+      const AtomicWord* box = box_at(*segment_, cell, header);
       if (!undisturbed()) return Status::kRetry;  // else the header is one that was written
       if (box == nullptr) return Status::kCorrupt;
       if (large != nullptr) *large = is_large_block(kBoxHeader + (header >> 8));
@@ -201,10 +201,9 @@ Status List::get_locked(std::uint64_t index, Sink value) const {
       if (status == Status::kOk) status = list.cell_at(index, cell);
       if (status != Status::kOk) return status;
       Word word = cell->load(std::memory_order_relaxed);
-      const AtomicWord* box = list.boxed() ? box_at(*segment_, word) : nullptr;
+      Word now = static_cast<Word>(ItemKind::kInt64) | sizeof(Word) << 8;
+      const AtomicWord* box = list.boxed() ? box_at(*segment_, word, now) : nullptr;
       if (list.boxed() && box == nullptr) return Status::kCorrupt;
-      Word now = box != nullptr ? box->load(std::memory_order_relaxed)
-                                : static_cast<Word>(ItemKind::kInt64) | sizeof(Word) << 8;
       if (asked && now == header) {
         if (room != nullptr && box != nullptr) read_words(room, box + 1, now >> 8);
         if (room != nullptr && box == nullptr) std::memcpy(room, &word, sizeof(Word));

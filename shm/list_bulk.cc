@@ -151,7 +151,7 @@ Status List::copy_undisturbed(std::uint64_t first, std::uint64_t count, Copy& co
   const std::uint64_t all = view.size();
   copy.elements = status == Status::kOk && first < all ? (all - first < count ? all - first : count) : 0;
   copy.need = 0;
-  const std::uint64_t most = segment_->header().total_bytes / sizeof(Word);
+  const std::uint64_t most = segment_->committed_extents() * (kExtent / sizeof(Word));
   if (status == Status::kOk) {
     status = visit_cells(*segment_, view, first, copy.elements, [&](Word cell) {
       if (!boxed) {
@@ -159,12 +159,11 @@ Status List::copy_undisturbed(std::uint64_t first, std::uint64_t count, Copy& co
         ++copy.need;
         return Status::kOk;
       }
-      const AtomicWord* box = box_at(*segment_, cell);
+      Word header = 0;
+      const AtomicWord* box = box_at(*segment_, cell, header);
       if (box == nullptr) return Status::kCorrupt;
-      const Word header = box->load(std::memory_order_acquire);
       if (!undisturbed()) return Status::kRetry;  // else the header is one that was written
       const std::uint64_t bytes = header >> 8, words = round_up(bytes, 8) / 8;
-      if (!segment_->holds(cell, kBoxHeader + words * sizeof(Word))) return Status::kCorrupt;
       if (copy.need + 1 + words <= copy.words.size()) {
         copy.words[copy.need] = header;
         read_words(copy.words.data() + copy.need + 1, box + 1, bytes);

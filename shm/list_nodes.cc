@@ -9,7 +9,7 @@ ListNode* list_node(const Segment& segment, Offset at) {
 }
 
 std::uint64_t most_list_nodes(const Segment& segment) {
-  return segment.header().committed_extents.load(std::memory_order_acquire) * (kExtent / sizeof(ListNode));
+  return segment.committed_extents() * (kExtent / sizeof(ListNode));
 }
 
 Status read_view(const Segment& segment, const ListControl& control, ListView& view) {
@@ -24,7 +24,11 @@ Status read_view(const Segment& segment, const ListControl& control, ListView& v
   view.tail = root.tail.load(std::memory_order_acquire);
   view.tail_count = root.tail_count.load(std::memory_order_acquire);  // SYNC POINT: list tail
   if (view.height > kMaxListHeight || view.tail_count > kLeafCells) return Status::kCorrupt;
-  if (view.tree_count > segment.header().total_bytes / sizeof(Word)) return Status::kCorrupt;
+  // What is sized by a count takes no more than the elements could: this process's look at the memory will do for most.
+  if (view.tree_count > segment.backed().bytes / sizeof(Word) &&
+      view.tree_count > segment.committed_extents() * (kExtent / sizeof(Word))) [[unlikely]] {
+    return Status::kCorrupt;
+  }
   if ((view.tail == 0 && view.tail_count != 0) || (view.tree == 0) != (view.tree_count == 0)) return Status::kCorrupt;
   return Status::kOk;
 }
@@ -74,8 +78,8 @@ Offset make_box(Segment& segment, Heap& heap, const Item& value) {
 }
 
 void retire_box(Segment& segment, Heap& heap, Offset at) {
-  const AtomicWord* box = box_at(segment, at);
-  if (box != nullptr) heap.retire(at, box_bytes(box->load(std::memory_order_relaxed)));
+  Word header = 0;
+  if (box_at(segment, at, header) != nullptr) heap.retire(at, box_bytes(header));
 }
 
 }  // namespace commonhold::shm

@@ -50,12 +50,12 @@ class ListWalk {
     if (count > kLeafCells) return fail(what, at, count);
     for (std::uint64_t i = 0; boxed_ && i < count; ++i) {
       Offset cell = node->words[i].load(std::memory_order_acquire);
-      const AtomicWord* box = box_at(segment_, cell);
-      if (box == nullptr) {
+      Word header = 0;
+      if (box_at(segment_, cell, header) == nullptr) {
         fail("a cell that names no box, index", at, i);
         continue;
       }
-      reachable_.push_back({cell, box_bytes(box->load(std::memory_order_acquire))});
+      reachable_.push_back({cell, box_bytes(header)});
     }
   }
 

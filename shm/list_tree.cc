@@ -90,9 +90,12 @@ struct ListEdit::Splice {
 };
 
 ListEdit::~ListEdit() {
-  while (made_ != 0) {
-    Offset at = made_;
-    made_ = relaxed(me_.segment().at<ListNode>(at)->link);
+  // As many as were made: garbage may have turned the chain into a ring, or led it elsewhere.
+  for (; made_ != 0 && nodes_made_ != 0; --nodes_made_) {
+    const ListNode* node = list_node(me_.segment(), made_);
+    if (node == nullptr) return;
+    const Offset at = made_;
+    made_ = relaxed(node->link);
     heap_.give(at, sizeof(ListNode));
   }
 }
@@ -103,6 +106,7 @@ Offset ListEdit::make_node(const WordRun& run, std::uint64_t from, std::uint64_t
   auto* node = me_.segment().at<ListNode>(at);
   node->link.store(made_, std::memory_order_release);
   made_ = at;
+  ++nodes_made_;
   node->used.store(count / 2, std::memory_order_release);
   run.copy(from, count, node->words);
   return at;

@@ -156,7 +156,8 @@ class ListEdit {
   ThreadContext& me_;
   ListControl& control_;
   Heap& heap_;
-  Offset made_ = 0;      // chain by link
+  Offset made_ = 0;  // chain by link
+  std::uint64_t nodes_made_ = 0;
   Offset replaced_ = 0;  // chain of inner nodes
   Offset replaced_leaves_ = 0;
   std::uint64_t chained_ = 0;  // nodes in the latter two: a damaged tree may name one twice, which makes a ring
@@ -178,12 +179,12 @@ Offset make_box(Segment& segment, Heap& heap, const Item& value);
 inline std::uint64_t box_bytes(Word header) {
   return kBoxHeader + (header >> 8);
 }
-// The header of a box whose bytes lie within the segment, nullptr else.
-inline const AtomicWord* box_at(const Segment& segment, Offset at) {
+// A box whose bytes lie within the segment, nullptr else. `header` is what was checked: another look may find another.
+inline const AtomicWord* box_at(const Segment& segment, Offset at, Word& header) {
   if (at % 8 != 0 || !segment.holds(at, kBoxHeader)) return nullptr;
-  auto* header = segment.at<AtomicWord>(at);
-  Word word = header->load(std::memory_order_acquire);
-  return segment.holds(at, round_up(box_bytes(word), 8)) ? header : nullptr;
+  auto* box = segment.at<AtomicWord>(at);
+  header = box->load(std::memory_order_acquire);
+  return segment.holds(at, round_up(box_bytes(header), 8)) ? box : nullptr;
 }
 void retire_box(Segment& segment, Heap& heap, Offset box);
 

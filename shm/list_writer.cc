@@ -9,9 +9,10 @@ Status ListWriter::copy_out(Word cell, std::string* out, std::size_t& need) cons
     out->assign(reinterpret_cast<const char*>(&cell), sizeof(Word));
     return Status::kOk;
   }
-  const AtomicWord* box = box_at(segment_, cell);
+  Word header = 0;
+  const AtomicWord* box = box_at(segment_, cell, header);
   if (box == nullptr) return Status::kCorrupt;
-  std::size_t size = box->load(std::memory_order_relaxed) >> 8;
+  const std::size_t size = header >> 8;
   if (out->capacity() < size) return need = size, Status::kRetry;
   out->resize(size);
   read_words(out->data(), box + 1, size);
@@ -25,9 +26,9 @@ bool ListWriter::equals(Word cell, const Item& value) const {
     if (value.size != 0) std::memcpy(&word, value.data, value.size);
     return cell == word;
   }
-  const AtomicWord* box = box_at(segment_, cell);
-  return box != nullptr &&
-         box->load(std::memory_order_relaxed) == (static_cast<Word>(value.kind) | static_cast<Word>(value.size) << 8) &&
+  Word header = 0;
+  const AtomicWord* box = box_at(segment_, cell, header);
+  return box != nullptr && header == (static_cast<Word>(value.kind) | static_cast<Word>(value.size) << 8) &&
          equal_words(box + 1, value.data, value.size);
 }
 

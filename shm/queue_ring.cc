@@ -98,7 +98,7 @@ Status QueueRing::next_chunk(ThreadContext& me, Offset& at) const {
     trailer(next).next.store(0, std::memory_order_relaxed);
     trailer(next).ordinal.store(trailer(now).ordinal.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     trailer(now).next.store(next, std::memory_order_release);
-  } else if (next_of(at) == 0) {
+  } else if ((next = next_of(at)) == 0) {
     return Status::kCorrupt;
   }
   at = next;
