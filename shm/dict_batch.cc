@@ -197,6 +197,7 @@ bool all_fit(std::span<const DictPair> pairs) {
 Status Dict::put_many(ThreadContext& me, std::span<const DictPair> pairs) {
   if (!all_fit(pairs)) return Status::kTooLarge;
   if (pairs.empty()) return Status::kOk;
+  if (dict_shards(*control_) == 0) return Status::kCorrupt;
   return with_idle_memory(*this, me, [&] { return try_put_many(me, pairs); });
 }
 
@@ -254,6 +255,7 @@ Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
 }
 
 Status Dict::clear(ThreadContext& me) {
+  if (dict_shards(*control_) == 0) return Status::kCorrupt;
   std::vector<DictShardOutcome> outcomes;
   outcomes.reserve(dict_shards(*control_));
   DictAllLocked held(me, where_, *control_);
@@ -267,6 +269,7 @@ Status Dict::clear(ThreadContext& me) {
 
 Status Dict::assign(ThreadContext& me, std::span<const DictPair> pairs) {
   if (!all_fit(pairs)) return Status::kTooLarge;
+  if (dict_shards(*control_) == 0) return Status::kCorrupt;
   return with_idle_memory(*this, me, [&] { return try_assign(me, pairs); });
 }
 

@@ -22,6 +22,8 @@
 // root and directory entry are what they were.
 #pragma once
 
+#include <bit>
+
 #include "shm/heap.h"
 #include "shm/item.h"
 #include "shm/layout.h"
@@ -87,8 +89,10 @@ inline constexpr std::uint64_t kDictHeaderBytes = round_up(sizeof(DictControl), 
 inline DictShard& dict_shard(DictControl& control, std::uint64_t index) {
   return reinterpret_cast<DictShard*>(reinterpret_cast<std::byte*>(&control) + kDictHeaderBytes)[index];
 }
+// 0: no number of shards, but garbage.
 inline std::uint64_t dict_shards(const DictControl& control) {
-  return control.shards < kMaxShards ? control.shards : kMaxShards;
+  const Word shards = load_word(&control.shards);
+  return std::has_single_bit(shards) && shards <= kMaxShards ? shards : 0;
 }
 // How many entries the redo block of a batch has that changes so many slots (and scalars) and shards: `batch` twice,
 // and of each shard count and root.

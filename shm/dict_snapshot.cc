@@ -163,6 +163,7 @@ DictShardSet all_shards(const DictControl& control) {
 }  // namespace
 
 Status Dict::snapshot(ThreadContext& me, std::vector<DictEntryCopy>& entries) const {
+  if (dict_shards(*control_) == 0) return Status::kCorrupt;
   EntryReader reader(*segment_, *control_, entries);
   const LargeRead announced(*segment_);
   const Status status = read_at_one_moment(&me, where_, *control_, all_shards(*control_), reader);
@@ -173,6 +174,7 @@ Status Dict::snapshot(ThreadContext& me, std::vector<DictEntryCopy>& entries) co
 
 Status Dict::get_many(ThreadContext& me, std::span<const Item> keys, std::vector<std::string>& values,
                       std::vector<bool>& found, std::vector<ItemKind>* kinds) const {
+  if (dict_shards(*control_) == 0) return Status::kCorrupt;
   std::vector<KeyReader::Wanted> wanted;
   wanted.reserve(keys.size());
   for (std::size_t i = 0; i < keys.size(); ++i) {

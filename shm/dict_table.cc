@@ -236,11 +236,14 @@ Word DictTable::build(std::span<const Word> slots) {
       if (memory) store_word(tables + i, table | depth);
     }
     for (std::size_t i = 0; i < slots.size() && memory && fits; ++i) {
-      fits = place(entry_table(tables[directory_index(slot_tag(slots[i]), depth)]), 64, slots[i]);
+      const Offset table = entry_table(load_word(tables + directory_index(slot_tag(slots[i]), depth)));
+      if (!segment_.holds(table, table_bytes(64))) return 0;  // damaged: blocks of the heap lie in one another
+      fits = place(table, 64, slots[i]);
     }
     if (memory && fits) return directory | kRootDirectory | depth;
     for (std::uint64_t i = 0; i < count; ++i) {
-      if (tables[i] != 0) heap_.give(entry_table(tables[i]), table_bytes(64));
+      const Offset table = entry_table(load_word(tables + i));
+      if (table != 0 && segment_.holds(table, table_bytes(64))) heap_.give(table, table_bytes(64));
     }
     heap_.give(directory, directory_bytes(depth));
     if (!memory) return 0;
