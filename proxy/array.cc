@@ -49,8 +49,9 @@ bool changed_inside(Status status, Object& object, const char* operation, std::u
 
 }  // namespace
 
-ArrayMemory array_memory(Object& array) {
+ArrayMemory array_memory(Object& array, std::size_t element_bytes) {
   const shm::Array& structure = of(array);
+  if (structure.element_bytes() != element_bytes) throw_status(Status::kCorrupt, array, "open");
   return {structure.data(), structure.count(), reinterpret_cast<const ArrayMarks*>(&structure.marks()),
           array.segment.get(), array.segment->offset_of(structure.data())};
 }

@@ -155,21 +155,35 @@ Object* make(const FoundObject& found, shm::Offset control) {
                                found.signature, found.id.index, found.id.generation, found.segment->folder()));
 }
 
+// An id names one object for ever. Where a damaged record has been given to another object, whoever uses the former one
+// would take one structure for another.
+[[noreturn]] void throw_two_objects(const FoundObject& found) {
+  throw CorruptSegment(fmt::format("the {} with the id {}.{} in {} is another object too: the segment is corrupt",
+                                   found.signature, found.id.index, found.id.generation, found.segment->folder()));
+}
+
 }  // namespace
 
 std::shared_ptr<Object> find_or_add_object(const FoundObject& found) {
   // What may wait for another process is done without the mutex.
   const bool is_owner = found.segment->here() != nullptr;
+  std::shared_ptr<Object> known;  // before the lock: its end takes it
   std::unique_lock hold(ForkGuard::instance().mutex);
   LiveObjects& live = LiveObjects::instance();
+  // The control block is looked up once more: a reply or token may be as old as it likes.
+  shm::ObjectKind kind = shm::ObjectKind::kNone;
+  const shm::Offset control = shm::object_control(*found.segment, found.id, &kind);
   auto present = live.entries.find({found.segment.get(), found.id.word()});
   if (present != live.entries.end()) {
-    if (auto object = present->second.owner.lock()) return object;
+    known = present->second.owner.lock();
+    if (known != nullptr) {
+      if (known->kind == found.kind && known->signature == found.signature && known->control == control) return known;
+      throw_two_objects(found);
+    }
   }
   if (!is_owner) throw_join_failure(*found.segment);
-  // The control block is looked up once more: a reply or token may be as old as it likes.
-  const shm::Offset control = shm::object_control(*found.segment, found.id);
   if (control == 0) throw_gone(found);
+  if (static_cast<ObjectKind>(kind) != found.kind) throw_two_objects(found);
   std::unique_ptr<Object> made(make(found, control));
   made->segment = found.segment;
   made->manager = found.manager;

@@ -28,7 +28,8 @@ void done(Status status, Object& object, const char* operation) {
 
 }  // namespace
 
-ValueCell* value_cell(Object& value) {
+ValueCell* value_cell(Object& value, std::size_t bytes) {
+  if (of(value).size() != bytes) throw_status(Status::kCorrupt, value, "open");
   return value.segment->at<ValueCell>(value.control);
 }
 

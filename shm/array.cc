@@ -42,13 +42,14 @@ void set_element_change_timeout_for_test(std::chrono::nanoseconds timeout) {
 Array::Array(const ObjectAddress& where)
     : where_(where),
       control_(where.segment->at<ArrayControl>(where.control)),
-      count_(control_->count),
-      element_bytes_(control_->element_bytes),
-      data_(where.segment->at<std::byte>(control_->data)) {
-  if (element_bytes_ == 0 || count_ > kMostBytes / element_bytes_ || control_->data % 64 != 0 ||
-      !where.segment->holds(control_->data, count_ * element_bytes_)) {
+      count_(load_word(&control_->count)),
+      element_bytes_(load_word(&control_->element_bytes)) {
+  const Offset data = load_word(&control_->data);
+  data_ = where.segment->at<std::byte>(data);
+  if (element_bytes_ == 0 || count_ > kMostBytes / element_bytes_ || data % 64 != 0 ||
+      !where.segment->holds(data, count_ * element_bytes_)) {
     count_ = 0;  // no memory of ours: nothing is in range
-    element_bytes_ = 1;
+    element_bytes_ = 0;
   }
   marks_ =
       take_part_in_barriers() ? where.segment->at<ArrayMarks>(where.segment->offset_of(&control_->redo)) : &kAlwaysSet;

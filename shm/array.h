@@ -73,7 +73,7 @@ class Array {
   explicit Array(const ObjectAddress& where);
 
   std::uint64_t count() const;
-  std::size_t element_bytes() const;
+  std::size_t element_bytes() const;  // 0: the segment is damaged
   std::byte* data() const;
 
   Status load(ThreadContext& me, std::uint64_t index, void* out) const;        // kOutOfRange

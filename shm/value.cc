@@ -25,8 +25,9 @@ Word word_of(const void* in, std::size_t size) {
 
 // The buffer that `version` names, nullptr when the control block does not name one.
 std::byte* buffer_of(const ObjectAddress& where, const ValueControl& control, std::size_t size, Word version) {
-  Offset at = control.buffers[version & 1];
-  return at % 8 == 0 && where.segment->holds(at, round_up(size, 8)) ? where.segment->at<std::byte>(at) : nullptr;
+  const Offset at = load_word(&control.buffers[version & 1]);
+  const bool sound = size != 0 && at % 8 == 0 && where.segment->holds(at, round_up(size, 8));
+  return sound ? where.segment->at<std::byte>(at) : nullptr;
 }
 
 // Calls read(buffer in force). kRetry: a writer came between.
@@ -71,7 +72,9 @@ Status commit_large(const ObjectAddress& where, ValueControl& control, std::size
 }  // namespace
 
 Value::Value(const ObjectAddress& where)
-    : where_(where), control_(where.segment->at<ValueControl>(where.control)), size_(control_->size) {}
+    : where_(where), control_(where.segment->at<ValueControl>(where.control)), size_(load_word(&control_->size)) {
+  if (size_ > kMaxBytes) size_ = 0;
+}
 
 std::size_t Value::size() const {
   return size_;

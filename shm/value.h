@@ -44,7 +44,7 @@ class Value {
  public:
   explicit Value(const ObjectAddress& where);
 
-  std::size_t size() const;
+  std::size_t size() const;  // 0: the segment is damaged
   // The word itself, for sizes up to 8: std::atomic operations on it are the value's operations, followed by changed().
   AtomicWord& word() const;
   // After a change of the word: wakes those who wait for one. A load when nobody does.

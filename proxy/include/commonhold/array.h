@@ -155,7 +155,7 @@ class Array {
   template <typename, typename, typename>
   friend class detail::ElementReference;
   explicit Array(detail::ObjectHandle handle) : handle_(std::move(handle)), lock_(&*handle_) {
-    memory_ = detail::array_memory(*handle_);
+    memory_ = detail::array_memory(*handle_, sizeof(T));
     count_ = memory_.count;
   }
 

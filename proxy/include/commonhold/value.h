@@ -130,7 +130,7 @@ class Value {
  private:
   friend struct detail::Access;
   explicit Value(detail::ObjectHandle handle)
-      : handle_(std::move(handle)), cell_(detail::value_cell(*handle_)), lock_(&*handle_) {}
+      : handle_(std::move(handle)), cell_(detail::value_cell(*handle_, sizeof(T))), lock_(&*handle_) {}
 
   std::atomic_ref<T> word() const {
     detail::check(*handle_);

@@ -34,7 +34,8 @@ struct ArrayMemory {
   const void* segment = nullptr;  // as ThreadMark names it
   std::uint64_t data_offset = 0;  // of `data` in the segment
 };
-COMMONHOLD_CALL ArrayMemory array_memory(Object& array);
+// Throws CorruptSegment when its elements have another size: callers size their memory by their type.
+COMMONHOLD_CALL ArrayMemory array_memory(Object& array, std::size_t element_bytes);
 
 // The beginning of a shm::ThreadContext: the calling thread as an owner in the segment that it used last.
 struct ThreadMark {

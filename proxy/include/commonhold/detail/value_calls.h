@@ -15,7 +15,8 @@ struct ValueCell {
   alignas(64) std::atomic<std::uint32_t> watched;  // 1: somebody sleeps until the value changes, or is about to
 };
 
-COMMONHOLD_CALL ValueCell* value_cell(Object& value);
+// Throws CorruptSegment when it has another size: callers size their memory by their type.
+COMMONHOLD_CALL ValueCell* value_cell(Object& value, std::size_t bytes);
 // After a change of the word that found `watched` set: wakes those who wait.
 COMMONHOLD_CALL void value_changed(Object& value);
 
