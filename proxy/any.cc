@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -40,6 +41,33 @@ std::weak_ordering compare(double a, double b) {
 }
 
 }  // namespace
+
+unsigned Any::levels() const {
+  if (is_list()) return static_cast<const Nested<List>&>(*std::get<std::shared_ptr<const List>>(value_)).levels;
+  if (is_map()) return static_cast<const Nested<Map>&>(*std::get<std::shared_ptr<const Map>>(value_)).levels;
+  return 0;
+}
+
+namespace {
+
+unsigned one_level_more(unsigned levels) {
+  if (levels < Any::kMaxLevels) return levels + 1;
+  throw LimitReached(fmt::format("an Any holds lists and maps in one another in at most {} levels", Any::kMaxLevels));
+}
+
+}  // namespace
+
+std::shared_ptr<const Any::List> Any::nested(List list) {
+  unsigned below = 0;
+  for (const Any& element : list) below = std::max(below, element.levels());
+  return std::make_shared<const Nested<List>>(std::move(list), one_level_more(below));
+}
+
+std::shared_ptr<const Any::Map> Any::nested(Map map) {
+  unsigned below = 0;
+  for (const auto& [key, mapped] : map) below = std::max({below, key.levels(), mapped.levels()});
+  return std::make_shared<const Nested<Map>>(std::move(map), one_level_more(below));
+}
 
 std::string Any::type_name() const {
   if (is_reference()) return detail::signature_of(*std::get<detail::ObjectHandle>(value_));
@@ -101,7 +129,7 @@ Any& Any::operator+=(const Any& other) {
     List all = *std::get<std::shared_ptr<const List>>(value_);
     const List& more = *std::get<std::shared_ptr<const List>>(other.value_);
     all.insert(all.end(), more.begin(), more.end());
-    value_ = std::make_shared<const List>(std::move(all));
+    value_ = nested(std::move(all));
   } else {
     throw TypeMismatch(fmt::format("cannot add {}, of type {}, to {}, of type {}", shown(other), other.type_name(),
                                    shown(*this), type_name()));
@@ -230,8 +258,17 @@ void Any::pack(detail::Packer& out) const {
 }
 
 Any Any::unpack(detail::Unpacker& in) {
+  return unpack(in, 0);
+}
+
+// `levels`: how many lists and maps it is in. What no Any can be is refused before it is walked into.
+Any Any::unpack(detail::Unpacker& in, unsigned levels) {
   using Next = detail::Unpacker::Next;
-  switch (in.next()) {
+  const Next next = in.next();
+  if (levels == kMaxLevels && (next == Next::kSequence || next == Next::kMapping)) {
+    throw CorruptSegment(fmt::format("a stored value is nested in more than {} levels", kMaxLevels));
+  }
+  switch (next) {
     case Next::kNull:
       in.null();
       return {};
@@ -250,14 +287,14 @@ Any Any::unpack(detail::Unpacker& in) {
     }
     case Next::kSequence: {
       List list;
-      for (std::size_t left = in.sequence(); left != 0; --left) list.push_back(unpack(in));
+      for (std::size_t left = in.sequence(); left != 0; --left) list.push_back(unpack(in, levels + 1));
       return list;
     }
     case Next::kMapping: {
       Map map;
       for (std::size_t left = in.mapping(); left != 0; --left) {
-        Any key = unpack(in);
-        map.insert_or_assign(std::move(key), unpack(in));
+        Any key = unpack(in, levels + 1);
+        map.insert_or_assign(std::move(key), unpack(in, levels + 1));
       }
       return map;
     }

@@ -41,6 +41,7 @@ class Any {
   using Bytes = std::vector<std::byte>;
   using List = std::vector<Any>;
   using Map = std::map<Any, Any>;
+  static constexpr unsigned kMaxLevels = 128;  // of lists and maps in one another
 
   // ---- from values
 
@@ -63,8 +64,9 @@ class Any {
   Any(std::string_view text) : value_(std::string(text)) {}
   Any(std::string text) : value_(std::move(text)) {}
   Any(Bytes bytes) : value_(std::move(bytes)) {}
-  Any(List list) : value_(std::make_shared<const List>(std::move(list))) {}
-  Any(Map map) : value_(std::make_shared<const Map>(std::move(map))) {}
+  // LimitReached when it would be nested in more than kMaxLevels levels: a list of numbers is one level.
+  Any(List list) : value_(nested(std::move(list))) {}
+  Any(Map map) : value_(nested(std::move(map))) {}
   // Containers, tuples and optionals of such values.
   template <typename T>
   requires(detail::kShape<T> >= detail::Shape::kSequence && detail::kShape<T> < detail::Shape::kNone &&
@@ -131,6 +133,17 @@ class Any {
   friend class detail::Encoded<Any>;
   using Value = std::variant<std::nullptr_t, bool, std::int64_t, double, std::string, Bytes,
                              std::shared_ptr<const List>, std::shared_ptr<const Map>, detail::ObjectHandle>;
+
+  // What every list and map is made as: each walk over a value goes as deep as it is nested.
+  template <typename Container>
+  struct Nested : Container {
+    Nested(Container values, unsigned levels) : Container(std::move(values)), levels(levels) {}
+    unsigned levels;
+  };
+  static std::shared_ptr<const List> nested(List list);
+  static std::shared_ptr<const Map> nested(Map map);
+  unsigned levels() const;  // 0 for what is no list or map
+  static Any unpack(detail::Unpacker& in, unsigned levels);
 
   template <typename T>
   static std::int64_t fitted(T value) {
