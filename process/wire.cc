@@ -187,6 +187,10 @@ void read_file(int file, std::uint64_t most, Message& message) {
     message.too_long = size;
     return;
   }
+  // A length alone costs its sender nothing: there must be as much memory behind it as is asked for here.
+  if (!S_ISREG(status.st_mode) || static_cast<std::uint64_t>(status.st_blocks) * 512 < size) {
+    throw SystemError(EBADMSG, fmt::format("a long message of {} bytes is a file that does not hold them", size));
+  }
   message.bytes.resize(size);
   std::size_t at = 0;
   while (at < size) {
