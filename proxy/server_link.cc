@@ -484,7 +484,8 @@ std::vector<std::string> ServerLink::methods(shm::ObjectId id) {
 }
 
 void ServerLink::shut_down() {
-  const auto refusal = call(false, [](Connection& connection, kj::WaitScope& scope) {
+  // Done twice it is done once: a manager that was started anew under the name has another nonce, and is refused.
+  const auto refusal = call(true, [](Connection& connection, kj::WaitScope& scope) {
     return to_refusal(connection.await(connection.session().shutdownRequest().send(), scope).getResult());
   });
   if (refusal && refusal->code != Code::SHUTTING_DOWN) throw_refusal(*refusal, {});
