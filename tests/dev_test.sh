@@ -22,7 +22,7 @@ expect() {
 expect 0 './dev demo'
 expect 0 './dev demo' help
 expect 0 './dev sanitize' --help
-for command in demo test bench format lint sanitize; do
+for command in demo test install bench format lint sanitize; do
   expect 0 "./dev $command" help $command
 done
 expect 0 '--repeat' test --help
@@ -33,6 +33,8 @@ expect 2 './dev test has no option "--nonsense"' test --nonsense
 expect 2 '--repeat needs a number, and got "many"' test --repeat many
 expect 2 '--seed needs a number, and got ""' test --seed
 expect 2 './dev sanitize has no option "-x"' sanitize -x
+expect 2 './dev install has no option "--nonsense"' install --nonsense
+expect 2 '--prefix needs a folder' install --prefix
 expect 2 './dev demo takes no arguments, and got "x"' demo x
 expect 2 './dev lint takes no arguments, and got "x"' lint x
 

@@ -2,6 +2,8 @@
 # Installs into an empty folder, then builds and runs a program of somebody else with what `pkg-config` says, and nothing
 # more: no header of a dependency, no path of this repository.
 #
+# And what `meson install` builds in a folder without options: neither tests nor examples nor benchmarks.
+#
 # usage: install_test.sh BUILD_FOLDER OUTSIDE_PROJECT_FOLDER
 set -euo pipefail
 
@@ -27,6 +29,9 @@ library_folder=$(pkg-config --variable=libdir commonhold)
 prefix=$(pkg-config --variable=prefix commonhold)
 [[ $(readlink -f "$library_folder") == "$work/root"/* ]] || fail "commonhold.pc points to $library_folder, outside its folder"
 
+# Where Debian's linker and pkg-config look when the prefix is /usr/local, with dpkg-dev and without.
+[ "$library_folder" -ef "$prefix/lib" ] || fail "the library is in $library_folder, not in $prefix/lib"
+
 # The outside project is copied, so that a relative path cannot reach back.
 cp -r "$project" "$work/project"
 cd "$work/project"
@@ -41,6 +46,16 @@ export LD_LIBRARY_PATH=$library_folder
 version=$("$prefix/bin/commonhold" --version)
 [ "$version" = "commonhold $(pkg-config --modversion commonhold)" ] || fail "the installed command says: $version"
 [ -f "$prefix/share/doc/commonhold/LICENSE" ] || fail "the license was not installed"
+
+source=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/..
+meson setup "$work/plain" "$source" >"$work/setup.log" || {
+  cat "$work/setup.log"
+  fail "a build folder without options could not be configured"
+}
+if unneeded=$(ninja -C "$work/plain" -n | grep -E '(tests|examples|bench)/'); then
+  fail "meson install would build $(head -3 <<<"$unneeded")"
+fi
+
 if internal=$(find "$prefix/include" -type f ! -path '*/include/commonhold/*.h' | grep .); then
   fail "only commonhold/*.h may be installed, not $internal"
 fi
