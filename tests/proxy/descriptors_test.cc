@@ -133,26 +133,3 @@ TEST_CASE("a child that was forked by a process that lost its descriptors joins 
   CHECK(wait_for(child) == 0);
   CHECK(value == 2);
 }
-
-TEST_CASE("an object whose manager's files cannot be opened again refuses in words") {
-  ManagerHome home;
-  Manager manager;
-  auto dict = manager.dict<int, std::string>();
-  const pid_t child = spawn([&] {
-    alarm(60);
-    dict[0] = "joined";
-    std::filesystem::rename(manager.folder() + "/segment", manager.folder() + "/moved");
-    const OwnFiles own;
-    std::string said;
-    try {
-      for (int i = 0; i < 40000; ++i) dict.put(i, std::string(3000, 'x'));
-    } catch (const SystemError& error) {
-      said = error.what();
-    }
-    own.require_untouched();
-    std::filesystem::rename(manager.folder() + "/moved", manager.folder() + "/segment");
-    require(said.find("closed by this program") != std::string::npos, "it was not refused");
-    dict.put(-1, std::string(3000, 'x'));  // and goes on when they can
-  });
-  CHECK(wait_for(child) == 0);
-}
