@@ -33,8 +33,9 @@ namespace {
 
 constexpr const char* kName = "damaged";
 constexpr std::uint64_t kMemoryLimit = 24u << 20;
-constexpr int kClients = 3;  // one more only looks, at the end
-constexpr std::uint64_t kPatienceNs = 15'000'000'000;
+constexpr int kClients = 3;                            // one more only looks, at the end
+constexpr std::uint64_t kPatienceNs = 15'000'000'000;  // with one call
+constexpr std::uint64_t kLifeNs = 60'000'000'000;      // of a process
 
 std::uint64_t now_ns() {
   timespec now{};
@@ -223,7 +224,7 @@ class Seed {
   }
   template <typename Done>
   void wait_until(Done&& done) {
-    for (const std::uint64_t end = now_ns() + kPatienceNs; !done() && now_ns() < end;) {
+    for (const std::uint64_t end = now_ns() + kLifeNs; !done() && now_ns() < end;) {
       std::this_thread::sleep_for(std::chrono::microseconds(300));
     }
   }
