@@ -102,11 +102,13 @@ TEST_CASE("a reference that moves to another session while the sweep is stopped 
     std::atomic<int> failures{0};
   };
   Shared<Order> order;
+  const pid_t test = getpid();
   const pid_t other = spawn([&] {
     segment.me();
     for (int seen = 0;;) {
       const int wanted = order->wanted;
       if (wanted == seen) {
+        if (getppid() != test) return;
         sched_yield();
         continue;
       }
@@ -129,8 +131,12 @@ TEST_CASE("a reference that moves to another session while the sweep is stopped 
     const ObjectId garbage = make_object(segment, ObjectKind::kLock);
     REQUIRE(add_reference(*segment, object) == Status::kOk);
     order->id = object;
-    SteppedChild server(
-        {}, [&] { segment.me(); }, [&] { (void)sweep_unreferred_objects(segment.me()); });
+    // The sweeping process does not keep what it inherited.
+    auto enter = [&] {
+      segment.me();
+      drop_reference(*segment, object);
+    };
+    SteppedChild server({}, enter, [&] { (void)sweep_unreferred_objects(segment.me()); });
     std::uint64_t at = 0;
     for (int moves = 0; instructions != 0 && moves < 4; ++moves) {
       at += 1 + random() % (instructions / 3);
