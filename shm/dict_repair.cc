@@ -9,8 +9,12 @@
 
 namespace commonhold::shm {
 
-void dict_derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& control,
-                       std::uint64_t index) noexcept {
+namespace {
+
+enum class WithoutMemory : std::uint8_t { kForgetFree, kThrow };
+
+void derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& control, std::uint64_t index,
+                  WithoutMemory without_memory) {
   DictShardParts shard(me, where, control, index);
   show_hidden_root(shard.shard);
   shard.table.complete_changes();
@@ -26,11 +30,19 @@ void dict_derive_shard(ThreadContext& me, const ObjectAddress& where, DictContro
       entries = static_cast<std::int64_t>(shard.entries());
     }
   } catch (const std::bad_alloc&) {
+    if (without_memory == WithoutMemory::kThrow) throw;
     shard.heap.forget_free();
     if (!whole) entries = static_cast<std::int64_t>(shard.entries());
   }
   shard.add_to_count(entries - static_cast<std::int64_t>(shard.entries()));
   shard.note_change();
+}
+
+}  // namespace
+
+void dict_derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& control,
+                       std::uint64_t index) noexcept {
+  derive_shard(me, where, control, index, WithoutMemory::kForgetFree);
 }
 
 void Dict::repair(ThreadContext& me, const ObjectAddress& where, LockWord& held) {
@@ -39,7 +51,8 @@ void Dict::repair(ThreadContext& me, const ObjectAddress& where, LockWord& held)
   for (std::uint64_t i = 0; i < dict_shards(*control); ++i) {
     if (&dict_shard(*control, i).writing != &held) continue;
     note_all_dict_changes(*control, dict_shard(*control, i));  // the dead one may have changed anything and told nobody
-    dict_derive_shard(me, where, *control, i);
+    // Without private memory a recovery gives up its claim, and is done again from the start: nothing is lost.
+    derive_shard(me, where, *control, i, WithoutMemory::kThrow);
   }
 }
 
