@@ -141,7 +141,7 @@ TEST_CASE("a pool that is closed while memory is full ends as soon as there is s
   (void)pool.apply(length, std::string(left() - overhead, 'x'));
   REQUIRE(left() < 24);
   std::vector<shm::Offset> all(1);
-  const shm::ChunkOwner nobody(shm::kSystemObject, 0);
+  const shm::ChunkOwner nobody(54'321, 0);  // an object that there is not
   while (shm::take_chunk(*segment->here(), nobody, tasks->chunk_bytes, all.back()) == shm::Status::kOk) {
     all.push_back(0);
   }

@@ -16,6 +16,9 @@ using shm::Deadline;
 using shm::QueueMode;
 using shm::Status;
 
+// The number of an object that there is not: what it owns nobody else can have.
+constexpr std::uint32_t kNobody = 54'321;
+
 TEST_CASE("an ordered queue gives first in first out, last in first out, or the lowest priority first") {
   for (QueueMode mode : {QueueMode::kFifo, QueueMode::kLifo, QueueMode::kPriority}) {
     TestSegment segment;
@@ -208,7 +211,7 @@ TEST_CASE("a full segment refuses an ordered put, and what was there comes out")
         std::uint64_t count = 0;
         while (put(segment, queue, std::string(size, 'x'), count % 7) == Status::kOk) ++count;
         shm::Offset rest = 0;
-        while (shm::take_chunk(segment.me(), shm::ChunkOwner(shm::kSystemObject, 0), 1024, rest) == Status::kOk) {
+        while (shm::take_chunk(segment.me(), shm::ChunkOwner(kNobody, 0), 1024, rest) == Status::kOk) {
         }
         while (put(segment, queue, std::string(size, 'x'), count % 7) == Status::kOk) ++count;
         REQUIRE(put(segment, queue, std::string(size, 'x')) == Status::kOutOfMemory);

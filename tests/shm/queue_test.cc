@@ -14,6 +14,9 @@ using shm::Deadline;
 using shm::Status;
 
 namespace {
+
+// The number of an object that there is not: it may own chunks, so that nobody else has them.
+constexpr std::uint32_t kNobody = 54'321;
 std::string got(const TestSegment& segment, const shm::Queue& queue, Deadline deadline = Deadline::already()) {
   std::string item;
   Status status = queue.get(segment.me(), item, deadline);
@@ -201,10 +204,10 @@ TEST_CASE("a bulk put that fails at a chunk's end gives back nothing but what it
   while (put(segment, other, large) == Status::kOk) {
   }
   shm::Offset rest = 0;
-  while (shm::take_chunk(segment.me(), shm::ChunkOwner(shm::kSystemObject, 0), 1024, rest) == Status::kOk) {
+  while (shm::take_chunk(segment.me(), shm::ChunkOwner(kNobody, 0), 1024, rest) == Status::kOk) {
   }
   auto owned = [&] {
-    return std::vector{shm::bytes_owned_by(*segment, where.object), shm::bytes_owned_by(*segment, shm::kSystemObject)};
+    return std::vector{shm::bytes_owned_by(*segment, where.object), shm::bytes_owned_by(*segment, kNobody)};
   };
   const auto before = owned();
   std::vector<shm::Item> items{text(large)};
