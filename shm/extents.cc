@@ -224,8 +224,7 @@ Status take_split(Segment& segment, ChunkOwner owner, std::uint64_t bytes, Offse
         granule_entry(segment, extent, g).store(0, std::memory_order_relaxed);
       }
       extent_entry(segment, extent)
-          .store(extent_word(ExtentKind::kSplit, granules, whose, kUnannouncedReaders),
-                 std::memory_order_release);
+          .store(extent_word(ExtentKind::kSplit, granules, whose, kUnannouncedReaders), std::memory_order_release);
       granule = 0;
     }
   }
@@ -242,7 +241,7 @@ Status take_whole(Segment& segment, ChunkOwner owner, std::uint64_t bytes, LateR
   if (status != Status::kOk) return status;
   for (std::uint64_t e = first; e < first + count; ++e) {
     AtomicWord& entry = extent_entry(segment, e);
-    const Word mark = late == LateReaders::kPossible                   ? kUnannouncedReaders
+    const Word mark = late == LateReaders::kPossible                  ? kUnannouncedReaders
                       : late == LateReaders::kFirstPage && e == first ? kUnannouncedFirstPage
                                                                       : 0;
     const Word readers = readers_of(entry.load(std::memory_order_relaxed)) | mark;

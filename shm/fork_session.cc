@@ -84,8 +84,7 @@ void Segment::prepare_child() {
   const int fd = ::open((folder_ + "/segment").c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (fd < 0) return;
   std::uint32_t index = 0;
-  if (!memory_identity().is(fd) || !claim_record_for_child(fd, index) ||
-      !back_references(*this, SessionIndex{index})) {
+  if (!memory_identity().is(fd) || !claim_record_for_child(fd, index) || !back_references(*this, SessionIndex{index})) {
     close(fd);
     return;
   }

@@ -128,7 +128,7 @@ struct ThreadRecord {
   AtomicWord storing;
   AtomicWord sleeps_at;  // offset of the futex that the thread sleeps on, or is about to; 0 none (see sleep_notice.h)
   Word unused_after[1];
-  AtomicWord took_items;  // 1: it may have items in flight, which are delivered again when it ends (queue_flights.h)
+  AtomicWord took_items;   // 1: it may have items in flight, which are delivered again when it ends (queue_flights.h)
   AtomicWord reads_large;  // 1 while it may be reading a large block without a lock (large_read.h)
 };
 static_assert(sizeof(ThreadRecord) == 256);

@@ -235,9 +235,9 @@ class Segment : public std::enable_shared_from_this<Segment> {
   std::mutex join_mutex_;
   std::mutex reserved_mutex_;  // one thread at a time recovers in the name of a reserved session
   std::atomic<unsigned> references_since_{0};
-  std::vector<Offset> spare_pages_;       // reference pages for a forked child; guarded by the registry's mutex
-  int child_fd_ = -1;                     // while a fork is under way
-  std::uint32_t child_index_ = 0;         // likewise
+  std::vector<Offset> spare_pages_;  // reference pages for a forked child; guarded by the registry's mutex
+  int child_fd_ = -1;                // while a fork is under way
+  std::uint32_t child_index_ = 0;    // likewise
   // Guarded by the registry's mutex: the contexts of this process's threads, and the slots of those that could not be
   // recovered. The second has room for all of the first.
   std::vector<ThreadContext*> contexts_;

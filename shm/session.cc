@@ -342,8 +342,8 @@ bool ThreadContext::make_room() {
       const Offset at = entry & ~Word{7};
       auto* word = reinterpret_cast<LockWord*>(base_ + at);
       const bool is_word = segment().holds(at, sizeof(LockWord)) || word == &segment().header().extents_lock;
-      stale = !is_word ||
-              ((word->state.load(std::memory_order_relaxed) & ~kLockWaiters) != owner_ && !waits_for(*word));
+      stale =
+          !is_word || ((word->state.load(std::memory_order_relaxed) & ~kLockWaiters) != owner_ && !waits_for(*word));
     }
     // Written to its new place before its old place is reused: a death in between sees it twice, never not at all.
     if (!stale) record_->announced[kept++].store(entry, std::memory_order_release);
