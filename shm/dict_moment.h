@@ -99,9 +99,9 @@ Status read_at_one_moment(ThreadContext* me, const ObjectAddress& where, DictCon
     }
     return true;
   };
-  // Another attempt only where one is short: what takes long is disturbed again.
+  // Another attempt only where one is short: what takes long is disturbed again. The first does not look at the clock.
   const std::uint64_t start = ticks();
-  for (int attempt = 0; attempt < kAttempts && ticks() - start < kLookFor; ++attempt) {
+  for (int attempt = 0; attempt == 0 || (attempt < kAttempts && ticks() - start < kLookFor); ++attempt) {
     const DictView view(segment, control);
     const bool free = each([&](std::uint64_t i) {
       for (int spin = 0; spin < kSpins; ++spin, relax()) {
