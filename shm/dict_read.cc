@@ -7,6 +7,7 @@
 #include "shm/dict_view.h"
 #include "shm/large_read.h"
 #include "shm/spin.h"
+#include "shm/timed_lock.h"
 
 namespace commonhold::shm {
 
@@ -17,24 +18,6 @@ constexpr int kAttempts = 32;
 constexpr auto kFirstTimeout = std::chrono::milliseconds(1), kLastTimeout = std::chrono::milliseconds(100);
 // How long a pin waits for the shard's lock before it is left to a copy.
 constexpr auto kPinTimeout = std::chrono::milliseconds(100);
-
-// The shard's lock for a scope, if it is free in time.
-class ShardInTime {
- public:
-  ShardInTime(ThreadContext& me, DictShard& shard, Deadline deadline)
-      : me_(me), shard_(shard), held_(lock(me, shard.writing, deadline) == Status::kOk) {}
-  ~ShardInTime() {
-    if (held_) (void)unlock(me_, shard_.writing);
-  }
-  ShardInTime(const ShardInTime&) = delete;
-  ShardInTime& operator=(const ShardInTime&) = delete;
-  explicit operator bool() const { return held_; }
-
- private:
-  ThreadContext& me_;
-  DictShard& shard_;
-  bool held_;
-};
 
 // Looks once, without the lock, in the state before or after the batch that hides the shard's root. kRetry: disturbed.
 template <typename Use>
@@ -89,7 +72,7 @@ Status read_entry(Segment& segment, const ObjectAddress&, DictControl& control, 
     // Writers keep coming in between. One that is stopped does not: then the next attempts succeed.
     ThreadContext* me = segment.here();
     if (me == nullptr) continue;
-    const ShardInTime held(*me, shard, Deadline::after(timeout));
+    const TimedLockGuard held(*me, shard.writing, Deadline::after(timeout));
     if (!held) continue;
     DictPlace place;
     Status status = find_in_table(segment, shard, wanted, place);
@@ -168,7 +151,7 @@ Status Dict::pin(ThreadContext& me, const Item& key, const void*& data, std::siz
   // Under the shard's lock no block is reused: what is pinned here is the entry of the key.
   DictKey wanted{&key, hash_key(key, control_->seed)};
   DictShard& shard = dict_shard(*control_, hash_shard(wanted.hash, control_->shards));
-  const ShardInTime held(me, shard, Deadline::after(kPinTimeout));
+  const TimedLockGuard held(me, shard.writing, Deadline::after(kPinTimeout));
   if (!held) return Status::kTooMany;
   DictPlace place;
   Status found = find_in_table(*segment_, shard, wanted, place);
