@@ -23,8 +23,8 @@ Offset DictShardParts::write_entry(Segment& segment, std::uint64_t sequence, con
   std::byte* entry = segment.at<std::byte>(at);
   store_word(entry, header.what);
   store_word(entry + 8, header.sizes);
-  write_words(entry + sizeof(EntryHeader), key.data, key.size);
-  write_words(entry + header.value_at(), value.data, value.size);
+  write_block(entry + sizeof(EntryHeader), key.data, key.size);
+  write_block(entry + header.value_at(), value.data, value.size);
   return at;
 }
 

@@ -48,7 +48,8 @@ std::uint64_t compact_shard(const Segment& segment, DictShardParts& shard) {
       refused_bytes = entry.bytes;
       continue;
     }
-    copy_shared_words(segment.at<std::byte>(to), segment.at<std::byte>(from), entry.bytes);
+    write_block(segment.at<std::byte>(to), segment.at<std::byte>(from),
+                entry.bytes);  // nobody writes what is reachable
     entry.slot->store((entry.word & ~kSlotEntry) | to >> 4, std::memory_order_release);
     shard.heap.retire(from, entry.bytes);
     shard.heap.recycle();  // what became free is the next one's hole

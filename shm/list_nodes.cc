@@ -73,7 +73,7 @@ Offset make_box(Segment& segment, Heap& heap, const Item& value) {
   if (at == 0) return 0;
   auto* box = segment.at<std::byte>(at);
   store_word(box, static_cast<Word>(value.kind) | static_cast<Word>(value.size) << 8);
-  write_words(box + kBoxHeader, value.data, value.size);
+  write_block(box + kBoxHeader, value.data, value.size);
   return at;
 }
 

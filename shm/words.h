@@ -108,13 +108,6 @@ inline void write_words(void* shared, const void* source, std::size_t size) {
   }
 }
 
-// Copies whole words from shared memory to shared memory, a piece at a time. REQUIRES: nobody writes the source.
-inline void copy_shared_words(void* target, const void* source, std::size_t size) {
-  auto* to = static_cast<std::byte*>(target);
-  auto* from = static_cast<const std::byte*>(source);
-  for (std::size_t at = 0; at < size; at += 8) store_word(to + at, load_word(from + at));
-}
-
 // copy_words from a block that is not changed until it is used again, which the caller finds out afterwards (heap.h).
 [[gnu::always_inline]] inline void copy_block(void* target, const void* shared, std::size_t size) {
   auto* to = static_cast<std::byte*>(target);

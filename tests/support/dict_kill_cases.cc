@@ -122,6 +122,15 @@ std::vector<DictCase> dict_large_values() {
   cases.push_back({"put over extents", 1, put("a", letters(140'000)), put("a", letters(70'000, 'w'))});
   cases.push_back({"erase extents", 1, both(put("a", letters(140'000)), filled(3)), erase("a")});
   cases.push_back({"erase extents, last entry", 1, put("a", letters(140'000)), erase("a")});
+  // "b" moves into the hole that "a" left.
+  auto hole = [](Dict& dict, ThreadContext& me) {
+    both(both(put("a", letters(33'000)), put("b", letters(34'000, 'w'))), erase("a"))(dict, me);
+    dict.give_idle_memory(me);
+  };
+  auto compact = [](Dict& dict, ThreadContext& me) {
+    if (!dict.compact(me)) throw std::runtime_error("nothing was moved");
+  };
+  cases.push_back({"compact", 1, hole, compact, false});
   DictCase more{"put that commits more extents", 1, filled(3), put("a", letters(70'000)), true, 40, 1};
   cases.push_back(more);
   return cases;
