@@ -1,8 +1,10 @@
 // A SIGKILL at every instruction of what is below the objects: joining and leaving, thread slots, chunks, object
 // records and references.
 #include <catch2/catch.hpp>
+#include <cstring>
 
 #include "shm/dict_layout.h"
+#include "shm/extents_release.h"
 #include "shm/lock_word.h"
 #include "shm/object_types.h"
 #include "shm/recovery.h"
@@ -139,6 +141,42 @@ TEST_CASE("a chunk that was being taken or given back is not lost") {
     });
   }
   stage.kill_everywhere("commit_ahead", [&](ThreadContext& me) { (void)shm::commit_ahead(me, 18); });
+}
+
+TEST_CASE("an extent that goes back to the system, or comes from there, is not lost") {
+  SystemStage stage;
+  auto locked = [&](ThreadContext& me) { (void)shm::lock(me, stage.word()); };
+  Offset chunk = 0;
+  REQUIRE(take_chunk(stage.me(), stage.shard_owner(), 6 * shm::kExtent, chunk, shm::LateReaders::kNone) == Status::kOk);
+  give_chunk(stage.me(), chunk, 6 * shm::kExtent);
+  stage.save();
+  const auto takeable = [&] {
+    const shm::SegmentHeader& header = stage.segment->header();
+    return header.free_extents.load() + header.unbacked_extents.load();
+  };
+  const std::uint64_t before = takeable();
+
+  // A server that dies while it releases: the next one finds what it had taken out of the table.
+  KillPlan release =
+      stage.plan("release", [](ThreadContext& me) { (void)shm::release_extents(me, 0, 16, /*alone=*/false); });
+  release.verify = [&](pid_t, std::size_t) -> std::string {
+    if (shm::recover_all_dead(*stage.segment, stage.me()) != 1) return "the dead one was not recovered";
+    shm::finish_release(stage.me());
+    if (std::string wrong = stage.leftovers(); !wrong.empty()) return wrong;
+    if (takeable() != before) return "an extent is lost";
+    if (take_chunk(stage.me(), stage.shard_owner(), 6 * shm::kExtent, chunk) != Status::kOk) return "none can be taken";
+    std::memset(stage.segment->at<std::byte>(chunk), 1, 6 * shm::kExtent);
+    give_chunk(stage.me(), chunk, 6 * shm::kExtent);
+    return stage.check();
+  };
+  expect_clean(run_kill_plan(release));
+
+  stage.restore();
+  REQUIRE(shm::release_extents(stage.me(), 0, 16, false) >= 6);
+  stage.save();
+  stage.kill_everywhere("take three released extents", take(stage, 180'000), locked);
+  stage.kill_everywhere("take a chunk of a released extent", take(stage, 1'000), locked);
+  stage.kill_everywhere("commit_ahead of released extents", [](ThreadContext& me) { (void)shm::commit_ahead(me, 4); });
 }
 
 TEST_CASE("an object that was being made is there or not, and what it took is found by the next server") {
