@@ -67,9 +67,9 @@ WatchState::~WatchState() {
   WatchHub::instance().kick();
 }
 
-bool WatchState::look(shm::Deadline patience) {
+bool WatchState::look(shm::Deadline deadline) {
   if (pending) return true;
-  const shm::Status status = watcher->look(here(*object), pending, patience);
+  const shm::Status status = watcher->look(here(*object), pending, deadline);
   settled = status != shm::Status::kTimedOut;
   if (settled && status != shm::Status::kOk) pending = true;  // wait() will say why
   return pending;

@@ -31,7 +31,7 @@ struct WatchState {
   bool settled = true;  // false: the last look could not tell, for who holds the object's lock keeps it
 
   // REQUIRES: mutex. Looks, unless a change is pending already; true when one is.
-  bool look(shm::Deadline patience = shm::Deadline::after(shm::kLookTimeout));
+  bool look(shm::Deadline deadline = shm::Deadline::after(shm::kLookTimeout));
   // REQUIRES: mutex. The descriptor, -1 where the program closed it.
   int descriptor() const;
   // Before the mutex is used: in a forked child, what the parent's threads were doing to it is forgotten.

@@ -4,7 +4,7 @@
 //   -----------------            ---------------------------          --------------------------------------
 //   redo is 0?                   record.storing = its offset          redo = closed
 //   store (load)                 redo is 0?                           a full barrier for all processes
-//   redo is 0?                   change it in one step                wait until no `storing` is in the range
+//   redo is 0?                   change it atomically                 wait until no `storing` is in the range
 //                                record.storing = 0                   redo = what to do: the commit point
 //                                                                     apply it
 //                                                                     redo = 0
@@ -20,8 +20,8 @@
 // the commit and has not returned; nobody sees it until `redo` is 0, so it may stay, or be overwritten as if it had come
 // before the change. Therefore a change may be applied again after a death, any number of times.
 //
-// A death between announcing and taking back leaves an announcement, which goes with the thread slot. Who is stopped there
-// is waited for, up to a time.
+// A death between announcing and taking back leaves an announcement, which goes with the thread slot. The writer waits for
+// a process that is stopped there, up to a time.
 #pragma once
 
 #include <cstddef>

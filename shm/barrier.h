@@ -72,8 +72,8 @@ class Barrier {
   // kOk; kBroken. With `has_action` the last party gets must_act, and the others wait until it has finished.
   //
   // The deadline counts until all have come. While the action runs time does not matter, unless the process that runs
-  // it is stopped: then who is inside breaks the barrier at its deadline (kStopped), and kTimedOut is for one who waits
-  // for the next round. kCorrupt: an action is said to run that nobody runs, or the state is none.
+  // it is stopped: then a party inside breaks the barrier at its deadline (kStopped), and a party that waits for the
+  // next round gets kTimedOut. kCorrupt: an action is said to run that nobody runs, or the state is none.
   Status wait(ThreadContext& me, Deadline deadline, bool has_action, Arrival& arrival) const;
   // Lets the others go, or breaks the barrier when the action failed. kBroken also when it was broken meanwhile.
   Status finish_action(ThreadContext& me, const Arrival& arrival, bool succeeded) const;

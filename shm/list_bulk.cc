@@ -187,7 +187,8 @@ Status List::copy_elements(ThreadContext& me, std::uint64_t first, std::uint64_t
       status = copy_undisturbed(first, count, copy);
     }
     if (status == Status::kRetry) {
-      // Who is about to change it all will need the lock, and nobody may be between raising `changes` and his commit.
+      // A caller that will change it all needs the lock anyway, and no writer may be between raising `changes` and its
+      // commit.
       const ListWriter list(me, where_, changes != nullptr ? Deadline::never() : Deadline::after(kReaderTriesLock));
       if (list.status() == Status::kTimedOut) continue;
       status = copy_undisturbed(first, count, copy);

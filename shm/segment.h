@@ -159,7 +159,7 @@ class Segment : public std::enable_shared_from_this<Segment> {
   // REQUIRES: no thread of this process uses the segment meanwhile.
   void leave();
 
-  // Gives back the slots of threads that ended while there was no memory for it. For who waits, and for new threads.
+  // Gives back the slots of threads that ended while there was no memory for it. Called by waiters and by new threads.
   void recover_ended_threads(ThreadContext& me) {
     if (has_ended_.load(std::memory_order_relaxed)) [[unlikely]]
       recover_each_ended(me);

@@ -101,7 +101,7 @@ Status Segment::join_failure() const {
 template <typename Attempt>
 auto Segment::retry_after_recovery(Attempt&& attempt) {
   auto got = attempt();
-  for (Deadline patience = Deadline::after(kRoomTimeout); !got && !patience.passed();) {
+  for (Deadline deadline = Deadline::after(kRoomTimeout); !got && !deadline.passed();) {
     bool hopeful = true;
     {
       std::lock_guard guard(reserved_mutex_);

@@ -147,7 +147,7 @@ void recover_announced(ThreadContext& me, Word announcement, std::uint32_t dead_
   }
 }
 
-// Wakes one who waits for an announced word, whoever owns it.
+// Wakes a waiter of an announced word, whoever owns the word.
 void wake_announced(Segment& segment, Word announcement) {
   const Offset at = announcement & ~Word{7};
   if (static_cast<Announced>(announcement & 7) != Announced::kWord || !segment.holds(at, sizeof(LockWord))) return;

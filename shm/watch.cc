@@ -30,8 +30,8 @@ class DictKeyWatch final : public Watcher {
         shard_(dict_shard(control, hash_shard(hash_, dict_shards(control)))) {
     futex_ = &control.notes_made;
   }
-  Status look(ThreadContext& me, bool& changed, Deadline patience) override {
-    TimedLockGuard held(me, shard_.writing, patience);
+  Status look(ThreadContext& me, bool& changed, Deadline deadline) override {
+    TimedLockGuard held(me, shard_.writing, deadline);
     if (!held) return Status::kTimedOut;
     Word notes = shard_.notes.load(std::memory_order_relaxed);
     changed = notes - seen_ > kNotesKept;
@@ -56,13 +56,13 @@ class DictKeyWatch final : public Watcher {
 class DictWatch final : public Watcher {
  public:
   explicit DictWatch(DictControl& control) : control_(control) { futex_ = &control.notes_made; }
-  Status look(ThreadContext& me, bool& changed, Deadline patience) override {
+  Status look(ThreadContext& me, bool& changed, Deadline deadline) override {
     std::uint32_t now = control_.notes_made.load(std::memory_order_seq_cst);  // SYNC POINT: dict noted
     for (std::uint64_t i = 0; i < dict_shards(control_); ++i) {
       DictShard& shard = dict_shard(control_, i);
       // Set already, so whoever changes the shard from now on finds it.
       if ((shard.watched.load(std::memory_order_seq_cst) & kWatchedWhole) != 0) continue;
-      TimedLockGuard held(me, shard.writing, patience);
+      TimedLockGuard held(me, shard.writing, deadline);
       if (!held) return Status::kTimedOut;
       shard.watched.store(shard.watched.load(std::memory_order_relaxed) | kWatchedWhole, std::memory_order_release);
     }
@@ -83,8 +83,8 @@ class DictWatch final : public Watcher {
 class ListWatch final : public Watcher {
  public:
   explicit ListWatch(ListControl& control) : control_(control) { futex_ = &control.notes; }
-  Status look(ThreadContext& me, bool& changed, Deadline patience) override {
-    TimedLockGuard held(me, control_.writing, patience);
+  Status look(ThreadContext& me, bool& changed, Deadline deadline) override {
+    TimedLockGuard held(me, control_.writing, deadline);
     if (!held) return Status::kTimedOut;
     std::uint32_t now = control_.notes.load(std::memory_order_relaxed);
     control_.watched.store(1, std::memory_order_release);

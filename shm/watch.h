@@ -76,8 +76,8 @@ class Watcher {
   virtual ~Watcher() = default;
   // Whether something changed since the last look, or since the watcher was made. Every change after the return raises
   // the futex above expected().
-  // kTimedOut: until `patience` somebody held what guards it, who may be stopped; nothing is known then.
-  virtual Status look(ThreadContext& me, bool& changed, Deadline patience = Deadline::after(kLookTimeout)) = 0;
+  // kTimedOut: until the deadline somebody held what guards it, who may be stopped; nothing is known then.
+  virtual Status look(ThreadContext& me, bool& changed, Deadline deadline = Deadline::after(kLookTimeout)) = 0;
   // Looks after dead owners that look() does not come by.
   virtual void look_for_dead(ThreadContext&) {}
 

@@ -33,9 +33,9 @@ namespace {
 
 constexpr const char* kName = "damaged";
 constexpr std::uint64_t kMemoryLimit = 24u << 20;
-constexpr int kClients = 3;                            // one more only looks, at the end
-constexpr std::uint64_t kPatienceNs = 15'000'000'000;  // with one call
-constexpr std::uint64_t kLifeNs = 60'000'000'000;      // of a process
+constexpr int kClients = 3;                               // one more only looks, at the end
+constexpr std::uint64_t kCallTimeoutNs = 15'000'000'000;  // with one call
+constexpr std::uint64_t kLifeNs = 60'000'000'000;         // of a process
 
 std::uint64_t now_ns() {
   timespec now{};
@@ -258,7 +258,7 @@ class Seed {
       return true;
     }
     const std::uint64_t began = watched.self->began_ns.load();
-    if (began != 0 && now_ns() > began + kPatienceNs) stuck(watched);
+    if (began != 0 && now_ns() > began + kCallTimeoutNs) stuck(watched);
     return false;
   }
   void stuck(Watched& watched) {

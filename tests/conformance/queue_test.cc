@@ -363,7 +363,7 @@ TEST_CASE("put_many and get_many are atomic: no process sees a part of what they
   CHECK(parts_seen(manager.queue<List<int>>(), std::vector<List<int>>(10, list)) == 0);
 }
 
-TEST_CASE("get_many takes all that is there, however much, in one step") {
+TEST_CASE("get_many takes all that is there, however much, atomically") {
   ManagerHome home;
   Manager manager;
   auto queue = manager.queue<int>();

@@ -191,7 +191,7 @@ class Array {
     if ((marks.redo.load(std::memory_order_relaxed) | marks.watched.load(std::memory_order_relaxed)) != 0) [[unlikely]]
       detail::array_stored(*handle_, at);
   }
-  // Calls fn(element) to change it in one step, which gives whether it did.
+  // Calls fn(element), which changes the element atomically and says whether it did.
   template <typename Fn>
   bool change(Index index, Fn&& fn) const {
     const std::uint64_t at = inside(index);

@@ -29,8 +29,8 @@ template <typename T>
 inline constexpr bool kHasNoPadding = std::has_unique_object_representations_v<T> ||
                                       (std::is_arithmetic_v<T> && kValueBytes<T> == sizeof(T));
 
-// Changed by the processor in one step. Of a T that is aligned to less than its size a compiler may call a library for that;
-// it is stored as bytes.
+// Changed atomically by the processor. For a T whose alignment is less than its size a compiler may call a library
+// function instead, so such a T is stored as bytes.
 template <typename T>
 inline constexpr bool kIsAtomic = (sizeof(T) == 1 || sizeof(T) == 2 || sizeof(T) == 4 || sizeof(T) == 8) &&
                                   alignof(T) == sizeof(T) && kHasNoPadding<T>;
