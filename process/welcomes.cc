@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include <commonhold/detail/authentication.h>
@@ -66,14 +67,22 @@ int Welcomes::descriptor() {
   return epoll_.fd;
 }
 
+// A forked child may still have the socket, and then closing it does not take it out of the set.
+Accepted Welcomes::let_go(Place guest) noexcept {
+  epoll_ctl(epoll_.fd, EPOLL_CTL_DEL, guest->accepted.socket.fd, nullptr);
+  Accepted accepted = std::move(guest->accepted);
+  guests_.erase(guest);
+  return accepted;
+}
+
 void Welcomes::take_in(Accepted accepted) {
-  if (guests_.size() >= kMostGuests) guests_.pop_front();
+  if (guests_.size() >= kMostGuests) let_go(guests_.begin());
   Guest& guest = guests_.emplace_back(Guest{std::move(accepted), make_challenge(), {}, Clock::now() + kAnswerWithin});
   try {
     send_now(guest.accepted.socket.fd, kChallengeWord, guest.challenge);
     watch(guest.accepted.socket.fd, &guest);
   } catch (...) {
-    guests_.pop_back();
+    let_go(std::prev(guests_.end()));
     throw;
   }
 }
@@ -85,7 +94,7 @@ void Welcomes::refuse_late() {
     return guest.until <= now && !is_readable(guest.accepted.socket.fd);
   });
   if (late == guests_.end()) return;
-  guests_.erase(late);
+  let_go(late);
   throw AuthenticationError("the other end said nothing for " + std::to_string(kAnswerWithin.count()) +
                             " seconds: do both ends use an authkey?");
 }
@@ -142,7 +151,7 @@ Accepted Welcomes::next(const std::function<std::optional<Accepted>()>& accept) 
       } catch (const SystemError& error) {
         // Descriptors for those who have said nothing are better used otherwise.
         if ((error.code() != EMFILE && error.code() != ENFILE) || guests_.empty()) throw;
-        guests_.pop_front();
+        let_go(guests_.begin());
       }
       if (accepted) take_in(std::move(*accepted));
       continue;
@@ -153,13 +162,10 @@ Accepted Welcomes::next(const std::function<std::optional<Accepted>()>& accept) 
     try {
       if (!go_on(*guest)) continue;
     } catch (...) {
-      guests_.erase(guest);
+      let_go(guest);
       throw;
     }
-    Accepted welcomed = std::move(guest->accepted);
-    guests_.erase(guest);
-    epoll_ctl(epoll_.fd, EPOLL_CTL_DEL, welcomed.socket.fd, nullptr);
-    return welcomed;
+    return let_go(guest);
   }
 }
 

@@ -47,6 +47,8 @@ class Welcomes {
   void renew_after_fork();
   void watch(int descriptor, Guest* guest);
   void take_in(Accepted accepted);
+  // Out of the set and of the list.
+  Accepted let_go(Place guest) noexcept;
   void refuse_late();
   // True when the guest has proved it.
   bool go_on(Guest& guest) const;

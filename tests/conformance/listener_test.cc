@@ -8,6 +8,7 @@
 #include <catch2/catch.hpp>
 #include <map>
 
+#include "support/children.h"
 #include "support/refusal.h"
 
 using namespace commonhold;
@@ -180,6 +181,35 @@ TEST_CASE("no client waits for the proof of another one that says nothing") {
   last.start();
   CHECK(listener.accept().recv<int>() == 3);
   last.join();
+}
+
+TEST_CASE("a silent client that dies is forgotten, though a forked child still has its socket") {
+  Listener listener({}, {.authkey = "secret"});
+  const PlainPipe connected;
+  Process silent([&] {
+    const Client client(listener.address());
+    connected.write(getpid());
+    stay();
+  });
+  const auto accept_honest = [&](int number) {
+    Process honest([&] { Client(listener.address(), {.authkey = "secret"}).send(number); });
+    honest.start();
+    CHECK(listener.accept().recv<int>() == number);
+    honest.join();
+  };
+  silent.start();
+  connected.read();
+  accept_honest(1);  // the silent one is a guest now
+  Process heir(stay);
+  heir.start();
+  silent.kill();
+  silent.join();
+  CHECK_THROWS_AS(listener.accept(), AuthenticationError);
+  CHECK(wait_for({listener}, 0s).empty());
+  accept_honest(2);
+  CHECK(wait_for({listener}, 0s).empty());
+  heir.kill();
+  heir.join();
 }
 
 TEST_CASE("a listener with an empty key asks nobody, and a client with a key insists") {
