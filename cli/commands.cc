@@ -146,6 +146,17 @@ int destroy(const std::string& name) {
   return 0;
 }
 
+namespace {
+
+// Prints what is wrong in a manager that no server serves; how much it is.
+int print_audit(const rpc::ManagerAddress& address) {
+  const auto faults = manager::audit_unserved(address);
+  for (const std::string& fault : faults) fmt::print("{}: unsound: {}\n", address.name, shm::printable(fault));
+  return static_cast<int>(faults.size());
+}
+
+}  // namespace
+
 int examine(bool clean) {
   int left = 0, unsound = 0;
   auto reports = manager::examine_folders();
@@ -159,16 +170,21 @@ int examine(bool clean) {
       case FolderState::kOrphaned:
         fmt::print("{}: its server died, {} clients go on without; `commonhold serve --name {}` adopts it\n", name,
                    report.sessions, name);
-        ++left;
+        continue;
+      case FolderState::kStopped:
+        fmt::print(
+            "{}: stopped; its objects wait for the next server ({} objects, {}); `commonhold destroy {}` removes "
+            "them\n",
+            name, report.objects, size_text(report.memory.used), name);
+        unsound += print_audit(report.address);
         continue;
       case FolderState::kAbandoned:
         fmt::print("{}: its server died and nobody uses it: {} objects, {}\n", name, report.objects,
                    size_text(report.memory.used));
-        for (const std::string& fault : manager::audit_abandoned(report.address)) {
-          fmt::print("{}: unsound: {}\n", name, shm::printable(fault));
-          ++unsound;
-        }
-        break;
+        unsound += print_audit(report.address);
+        if (report.is_of_no_use()) break;
+        fmt::print("{}: its objects wait for the next server; `commonhold destroy {}` removes them\n", name, name);
+        continue;
       case FolderState::kForeign:
       case FolderState::kUnfinished:
         fmt::print("{}: {}: {}\n", name, to_string(report.state), report.note);
@@ -187,7 +203,7 @@ int examine(bool clean) {
   }
   if (clean) manager::clean_ended_folders();
   if (reports.empty()) fmt::print("nothing in {}\n", rpc::runtime_root());
-  if (left != 0 && !clean) fmt::print("`commonhold doctor --clean` removes what nobody uses\n");
+  if (left != 0 && !clean) fmt::print("`commonhold doctor --clean` removes what no server can go on with\n");
   return unsound == 0 ? 0 : 1;
 }
 

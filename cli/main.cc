@@ -103,7 +103,9 @@ int main(int argc, char** argv) {
   auto* locks = app.add_subcommand("locks", "Show who holds which lock of a manager, and who waits for it");
   locks->add_option("manager", words.name, "A name or a folder")->required();
   auto* doctor = app.add_subcommand("doctor", "Find what dead servers left, and check it");
-  doctor->add_flag("--clean", words.clean, "Remove what nobody uses any more, objects included");
+  doctor->add_flag("--clean", words.clean,
+                   "Remove what no server can go on with: of managers without a name, of another version, unfinished; "
+                   "`commonhold destroy` removes the others");
 
   try {
     app.parse(argc, argv);

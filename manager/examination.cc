@@ -19,6 +19,8 @@ const char* to_string(FolderState state) {
       return "served";
     case FolderState::kOrphaned:
       return "server died, clients live";
+    case FolderState::kStopped:
+      return "stopped";
     case FolderState::kAbandoned:
       return "server died";
     case FolderState::kForeign:
@@ -29,6 +31,11 @@ const char* to_string(FolderState state) {
       return "no manager's folder";
   }
   return "unknown";
+}
+
+bool FolderReport::is_of_no_use() const {
+  return (state == FolderState::kAbandoned && address.is_anonymous()) || state == FolderState::kForeign ||
+         state == FolderState::kUnfinished;
 }
 
 FolderReport examine_folder(const rpc::ManagerAddress& address) {
@@ -51,6 +58,10 @@ FolderReport examine_folder(const rpc::ManagerAddress& address) {
     shm::for_each_object(*segment, [&](const shm::ObjectInfo&) { ++report.objects; });
     for (const SessionSummary& session : summarize_sessions(*segment)) report.sessions += session.is_server ? 0 : 1;
     report.memory = shm::memory_use(*segment);
+    const bool in_good_order = segment->header().server_session.load(std::memory_order_acquire) == 0;
+    if (report.state == FolderState::kAbandoned && !address.is_anonymous() && in_good_order) {
+      report.state = FolderState::kStopped;
+    }
   } catch (const shm::SegmentError& error) {
     report.note = error.what();
     bool nobody = report.state == FolderState::kAbandoned;
@@ -66,7 +77,7 @@ std::vector<FolderReport> examine_folders() {
   return reports;
 }
 
-std::vector<std::string> audit_abandoned(const rpc::ManagerAddress& address) {
+std::vector<std::string> audit_unserved(const rpc::ManagerAddress& address) {
   Tenure tenure(address, 0, [](const std::string&) {});
   shm::Segment& segment = *tenure.segment();
   shm::ThreadContext* me = segment.here();
@@ -88,6 +99,8 @@ std::vector<std::string> audit_abandoned(const rpc::ManagerAddress& address) {
 }
 
 std::optional<std::string> clean_folder(const rpc::ManagerAddress& address) {
+  // A server may have come and gone since somebody looked.
+  if (!examine_folder(address).is_of_no_use()) return "a server was there meanwhile";
   return rpc::remove_if_dead(address);
 }
 

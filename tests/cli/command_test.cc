@@ -388,11 +388,12 @@ TEST_CASE("destroying a manager with a key of its own needs the key") {
   REQUIRE(ground.leftovers() == "");
 }
 
-TEST_CASE("the doctor finds what a killed server left, audits it, and cleans only what nobody uses") {
+TEST_CASE("the doctor finds what servers left, audits it, and cleans only what no server can go on with") {
   test::ServerGround ground;
   {
     REQUIRE_THAT(run_command({"doctor"}).out, Contains("nothing in"));
-    for (const char* name : {"dead", "orphaned", "alive"}) REQUIRE(run_command({"serve", "--name", name}).status == 0);
+    for (const char* name : {"dead", "stopped", "orphaned", "alive"})
+      REQUIRE(run_command({"serve", "--name", name}).status == 0);
     auto make = [&](const char* name) {
       auto address = ground.address(name);
       auto loop = kj::setupAsyncIo();
@@ -400,7 +401,7 @@ TEST_CASE("the doctor finds what a killed server left, audits it, and cleans onl
       auto session = client.come_in(address);
       REQUIRE(test::create(client, session, Kind::DICT, "d", "dict<text,text>").created);
     };
-    make("dead");
+    for (const char* name : {"dead", "stopped"}) make(name);
     test::Shared<std::atomic<bool>> joined;
     pid_t client = test::spawn([&]() {
       auto segment = shm::Segment::open(ground.root() + "/orphaned");
@@ -412,6 +413,9 @@ TEST_CASE("the doctor finds what a killed server left, audits it, and cleans onl
     for (const char* name : {"dead", "orphaned"}) {
       test::kill_server(ground.address(name));
     }
+    REQUIRE(run_command({"stop", "stopped"}).status == 0);
+    const test::AnonymousServer nameless;
+    test::kill_server(nameless.address());
     // Its maker was killed before the segment had its name.
     std::filesystem::create_directory(ground.root() + "/unmade");
     std::filesystem::permissions(ground.root() + "/unmade", std::filesystem::perms::owner_all);
@@ -421,14 +425,27 @@ TEST_CASE("the doctor finds what a killed server left, audits it, and cleans onl
     REQUIRE(report.status == 0);
     REQUIRE_THAT(report.out, Contains("alive: served by process") &&
                                  Contains("dead: its server died and nobody uses it: 1 objects") &&
+                                 Contains("commonhold destroy dead") &&
+                                 Contains("stopped: stopped; its objects wait for the next server (1 objects") &&
+                                 Contains("commonhold destroy stopped") &&
+                                 Contains(nameless.address().name + ": its server died") &&
                                  Contains("orphaned: its server died, 1 clients go on") &&
                                  Contains("unmade: unfinished") && Contains("--clean"));
     REQUIRE_THAT(report.out, !Contains("unsound"));
     auto cleaned = run_command({"doctor", "--clean"});
     REQUIRE_THAT(cleaned.out,
-                 Contains("removed " + ground.root() + "/dead") && Contains("removed " + ground.root() + "/unmade"));
-    REQUIRE(std::filesystem::exists(ground.root() + "/orphaned"));
-    REQUIRE_FALSE(std::filesystem::exists(ground.root() + "/dead"));
+                 Contains("removed " + nameless.folder()) && Contains("removed " + ground.root() + "/unmade"));
+    REQUIRE_FALSE(std::filesystem::exists(nameless.folder()));
+    for (const char* name : {"dead", "stopped", "orphaned"})
+      REQUIRE(std::filesystem::exists(ground.root() + "/" + name));
+    // What was kept is what the next server of the name serves.
+    for (const char* name : {"dead", "stopped"}) {
+      REQUIRE(run_command({"serve", "--name", name}).status == 0);
+      REQUIRE_THAT(run_command({"list", name}).out, Contains("dict<text,text>"));
+      REQUIRE(run_command({"stop", name}).status == 0);
+      REQUIRE_THAT(run_command({"list"}).out, Catch::Matches(fmt::format("(.|\\n)*{} +stopped(.|\\n)*", name)));
+      REQUIRE(run_command({"destroy", name}).status == 0);
+    }
     kill(client, SIGKILL);
     test::wait_for(client);
     REQUIRE(run_command({"serve", "--name", "orphaned"}).status == 0);  // adopted

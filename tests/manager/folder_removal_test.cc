@@ -66,22 +66,22 @@ TEST_CASE("the doctor cleans no folder of which it is not proven that it is a de
   std::filesystem::remove_all(elsewhere);
   make_folder(elsewhere);
   make_dead(elsewhere + "/linked");
-  // Look-alikes:
+  // Look-alikes; those with a segment have no name for which a next server could come:
   make_folder(root + "/empty");
   write_file(make_folder(root + "/notes") + "/segment", "about the market segment");
   write_file(make_folder(root + "/letters") + "/letter.txt", "dear");
   make_folder(make_folder(root + "/projects") + "/segment");
-  make_dead(root + "/with-a-note");
-  write_file(root + "/with-a-note/note.txt", "mine");
-  make_dead(root + "/with-a-folder");
-  make_folder(root + "/with-a-folder/socket");
-  make_dead(root + "/with-a-link");
-  REQUIRE(unlink((root + "/with-a-link/locks").c_str()) == 0);
-  REQUIRE(symlink((elsewhere + "/linked/locks").c_str(), (root + "/with-a-link/locks").c_str()) == 0);
-  make_dead(root + "/open-to-others");
-  REQUIRE(chmod((root + "/open-to-others").c_str(), 0755) == 0);
-  make_dead(root + "/hard-linked");
-  REQUIRE(link((root + "/hard-linked/segment").c_str(), (elsewhere + "/second-name").c_str()) == 0);
+  make_dead(root + "/anonymous-with-a-note");
+  write_file(root + "/anonymous-with-a-note/note.txt", "mine");
+  make_dead(root + "/anonymous-with-a-folder");
+  make_folder(root + "/anonymous-with-a-folder/socket");
+  make_dead(root + "/anonymous-with-a-link");
+  REQUIRE(unlink((root + "/anonymous-with-a-link/locks").c_str()) == 0);
+  REQUIRE(symlink((elsewhere + "/linked/locks").c_str(), (root + "/anonymous-with-a-link/locks").c_str()) == 0);
+  make_dead(root + "/anonymous-open-to-others");
+  REQUIRE(chmod((root + "/anonymous-open-to-others").c_str(), 0755) == 0);
+  make_dead(root + "/anonymous-hard-linked");
+  REQUIRE(link((root + "/anonymous-hard-linked/segment").c_str(), (elsewhere + "/second-name").c_str()) == 0);
   REQUIRE(symlink((elsewhere + "/linked").c_str(), (root + "/symlink").c_str()) == 0);
   make_folder(root + "/anonymous-papers");
   write_file(make_folder(root + "/.ended-novel") + "/segment", "the end");
@@ -97,14 +97,14 @@ TEST_CASE("the doctor cleans no folder of which it is not proven that it is a de
     CHECK(result.status == 0);
     CHECK(picture_of(root) == before);
     CHECK(picture_of(elsewhere) == there);
-    CHECK_THAT(result.out, Contains("with-a-note: no manager's folder, left alone: \"note.txt\""));
+    CHECK_THAT(result.out, Contains("anonymous-with-a-note: no manager's folder, left alone: \"note.txt\""));
   }
   CHECK(test::run_command({"list"}).out.find("notes") == std::string::npos);
 
   // The same folder without the note is a dead manager's.
-  std::filesystem::remove(root + "/with-a-note/note.txt");
-  CHECK_THAT(test::run_command({"doctor", "--clean"}).out, Contains("removed " + root + "/with-a-note"));
-  CHECK_FALSE(std::filesystem::exists(root + "/with-a-note"));
+  std::filesystem::remove(root + "/anonymous-with-a-note/note.txt");
+  CHECK_THAT(test::run_command({"doctor", "--clean"}).out, Contains("removed " + root + "/anonymous-with-a-note"));
+  CHECK_FALSE(std::filesystem::exists(root + "/anonymous-with-a-note"));
   std::filesystem::remove_all(elsewhere);
 }
 
