@@ -168,8 +168,10 @@ void Tenure::take_segment(std::uint64_t memory_limit, const std::function<void(c
       continue;
     }
     if (take_server_byte()) return;
+    int holder = 0;
+    (void)shm::byte_is_locked(segment_->lock_fd(), shm::kServerByte, &holder);
     segment_.reset();
-    if (late()) throw already_running(address_, rpc::occupants_of(address_).server_pid);
+    if (late()) throw already_running(address_, holder);
     rpc::prepare_folder(address_);
   }
 }

@@ -19,6 +19,7 @@
 #include "shm/layout.h"
 #include "shm/lock_file.h"
 #include "shm/printable.h"
+#include "shm/segment_registry.h"
 
 namespace commonhold::rpc {
 
@@ -139,6 +140,12 @@ Contents look_into(int folder, std::string_view name) {
   return found;
 }
 
+bool is_mapped_here(int folder) {
+  struct stat status {};
+  return fstatat(folder, "segment", &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+         shm::SegmentRegistry::instance().has(status.st_dev, status.st_ino);
+}
+
 // The lock on the server's byte, for as long as the descriptor is open.
 std::optional<std::string> why_alive(int folder, const Contents& contents, FileDescriptor& locks) {
   locks = FileDescriptor(openat(folder, "locks", O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
@@ -230,6 +237,9 @@ std::optional<std::string> remove_if_dead(const ManagerAddress& address, std::ch
       std::chrono::seconds(time(nullptr) - status.st_ctime) < at_least_old) {
     return "it may be in the making";
   }
+  // Nobody in this process maps the segment meanwhile: to close `locks` gives up all locks that the process has on it.
+  std::lock_guard opening(shm::SegmentRegistry::instance().opening);
+  if (is_mapped_here(folder.get())) return "this process has its segment open";
   FileDescriptor locks;  // open until all is done: it keeps servers out
   if (auto alive = why_alive(folder.get(), contents, locks)) return alive;
   if (!remove_open_folder(address, folder.get())) return "something is left in it";

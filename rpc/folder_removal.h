@@ -27,9 +27,7 @@ bool remove_folder(const ManagerAddress& address);
 
 // Removes the folder if it is proven to be a manager's and the manager to be dead. What speaks against it otherwise, in
 // words for a person: then nothing was changed. A folder without a segment, which may be in the making, is removed only
-// when nothing in it has changed for `at_least_old`.
-// REQUIRES: this process has no segment of this folder open: closing a second descriptor of the lock file would give up
-// its locks.
+// when nothing in it has changed for `at_least_old`. One whose segment this process has open is not dead.
 std::optional<std::string> remove_if_dead(const ManagerAddress& address,
                                           std::chrono::seconds at_least_old = std::chrono::seconds(0));
 

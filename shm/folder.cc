@@ -68,12 +68,16 @@ void Folder::refuse(const char* name, unsigned mode, const char* expected) const
                                                 path_, name, kind_of_file(mode), expected));
 }
 
-FileDescriptor Folder::open_file(const char* name, int flags) const {
+void Folder::refuse_unless_plain(const char* name) const {
   struct stat found {};
-  // Looked at first: opening a device can have an effect of its own.
   if (fstatat(fd(), name, &found, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(found.st_mode)) {
     refuse(name, found.st_mode, "a plain file");
   }
+}
+
+FileDescriptor Folder::open_file(const char* name, int flags) const {
+  refuse_unless_plain(name);  // opening a device can have an effect of its own
+  struct stat found {};
   FileDescriptor file(openat(fd(), name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | flags, 0600));
   if (file.get() < 0 || fstat(file.get(), &found) != 0) {
     throw segment_system_error("open", fmt::format("{}/{}", path_, name), errno);

@@ -35,6 +35,9 @@ class Folder {
   // A plain file of the folder, with O_RDWR and `flags` (O_CREAT: mode 0600). kNotFound when it is missing.
   FileDescriptor open_file(const char* name, int flags = 0) const;
 
+  // Throws when there is something of that name which is no plain file. Opens nothing.
+  void refuse_unless_plain(const char* name) const;
+
   // The bell. With `make` it is made where it is missing: a server may have died before it made it.
   FileDescriptor open_bell(bool make) const;
   void make_bell() const;

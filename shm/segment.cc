@@ -161,6 +161,7 @@ std::shared_ptr<Segment> Segment::create(const CreateOptions& options) {
   if (options.memory_limit != 0) check_memory_limit(options.memory_limit);
   make_folder(options.folder);
   const Folder folder(options.folder);
+  folder.refuse_unless_plain("locks");
   const std::string path = options.folder + "/segment";
   const std::string temporary = fmt::format("segment.{}", getpid());
 
@@ -191,12 +192,9 @@ std::shared_ptr<Segment> Segment::create(const CreateOptions& options) {
   if (pwrite(fd.get(), static_cast<void*>(&header), sizeof header, 0) != sizeof header) error = errno;
   if (error == 0 && ftruncate(fd.get(), static_cast<off_t>(header.total_bytes)) != 0) error = errno;
   if (error == 0) error = posix_fallocate(fd.get(), 0, static_cast<off_t>(eagerly_backed(header)));
-  // The lock file and the bell before the segment has its name: who finds a segment finds all of it.
-  if (error == 0) {
-    const FileDescriptor locks(
-        openat(folder.fd(), "locks", O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
-    if (locks.get() < 0) error = errno;
-  }
+  // The lock file and the bell before the segment has its name: who finds a segment finds all of it. The lock file is not
+  // opened: to close it would drop the locks of a server of the same name in this process.
+  if (error == 0 && mknodat(folder.fd(), "locks", S_IFREG | 0600, 0) != 0 && errno != EEXIST) error = errno;
   if (error == 0 && mkfifoat(folder.fd(), "bell", 0600) != 0 && errno != EEXIST) error = errno;
   // link() and not rename(): it fails when somebody else was first.
   if (error == 0 && linkat(folder.fd(), temporary.c_str(), folder.fd(), "segment", 0) != 0) error = errno;

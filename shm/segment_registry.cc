@@ -46,6 +46,12 @@ void SegmentRegistry::remove(Segment* segment) {
   std::erase_if(entries_, [&](const Entry& entry) { return entry.segment == segment; });
 }
 
+bool SegmentRegistry::has(std::uint64_t device, std::uint64_t inode) {
+  std::lock_guard guard(mutex);
+  return std::any_of(entries_.begin(), entries_.end(),
+                     [&](const Entry& entry) { return entry.device == device && entry.inode == inode; });
+}
+
 bool SegmentRegistry::empty() {
   std::lock_guard guard(mutex);
   return entries_.empty();

@@ -21,6 +21,8 @@ class SegmentRegistry {
   std::shared_ptr<Segment> find(std::uint64_t device, std::uint64_t inode);
   void add(std::uint64_t device, std::uint64_t inode, const std::shared_ptr<Segment>& segment);
   void remove(Segment* segment);
+  // Whether a Segment of this process has it mapped, be it one that is being closed.
+  bool has(std::uint64_t device, std::uint64_t inode);
   // True when this process has no segment mapped.
   bool empty();
 
@@ -30,7 +32,8 @@ class SegmentRegistry {
   // Before a fork, and before anybody takes mutexes for it: what may have to wait for another process.
   void get_ready_for_fork();
 
-  // Held from the look for a mapping to the noting of a new one: two threads do not map one file twice.
+  // Held from the look for a mapping to the noting of a new one: two threads do not map one file twice. Also while the
+  // lock file of a folder that this process has not mapped is open (rpc/folder_removal.cc).
   std::mutex opening;
 
   // Guards every Segment's list of contexts, and this list. Held across fork.

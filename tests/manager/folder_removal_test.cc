@@ -16,6 +16,7 @@
 #include <map>
 
 #include "manager/adoption.h"
+#include "shm/lock_file.h"
 #include "shm/segment.h"
 #include "support/managers.h"
 #include "support/process_shared.h"
@@ -136,6 +137,18 @@ TEST_CASE("a folder whose segment a process has mapped is not removed, though no
   test::wait_for(reader);
   CHECK_FALSE(rpc::remove_if_dead(ground.address("mapped")));
   CHECK(ground.leftovers() == "");
+}
+
+TEST_CASE("a process that would remove the folder of a segment which it serves keeps its locks") {
+  test::ServerGround ground;
+  manager::Tenure tenure(rpc::existing_address(ground.root() + "/own"), 1 << 20, [](const std::string&) {});
+  CHECK_THAT(rpc::remove_if_dead(ground.address("own")).value_or(""), Contains("has its segment open"));
+  // Seen from another process, for a process's own locks do not show.
+  pid_t observer = test::spawn([&]() {
+    if (!shm::byte_is_locked(tenure.segment()->lock_fd(), shm::kServerByte)) throw std::runtime_error("it is free");
+  });
+  CHECK(test::wait_for(observer) == 0);
+  tenure.close();
 }
 
 TEST_CASE("a server and a segment's user refuse what is no file of a manager's in its folder") {

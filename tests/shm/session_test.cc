@@ -212,6 +212,20 @@ TEST_CASE("a segment that is let go and opened again at once keeps its session's
   std::filesystem::remove_all(folder);
 }
 
+TEST_CASE("a process that makes its segment a second time is refused and keeps its locks") {
+  TestSegment segment;
+  (void)segment.me();
+  REQUIRE(shm::try_lock_byte(segment->lock_fd(), shm::kServerByte));
+  CHECK_THROWS_AS(Segment::create({segment.folder(), "again", 8u << 20}), SegmentError);
+  const std::uint64_t session = shm::kSessionByte + shm::index_of(segment->session_index());
+  // Seen from another process, for a process's own locks do not show.
+  CHECK(wait_for(spawn([&] {
+          for (std::uint64_t byte : {std::uint64_t{shm::kServerByte}, session}) {
+            if (!shm::byte_is_locked(segment->lock_fd(), byte)) throw std::runtime_error("a byte is free");
+          }
+        })) == 0);
+}
+
 TEST_CASE("threads take slots and give them back, and leaving gives back all") {
   TestSegment segment;
   CHECK(live_sessions(segment) == 0);
