@@ -30,7 +30,7 @@ void close_kept(int fd, const FileIdentity& identity);
 class KeptFile {
  public:
   KeptFile() = default;
-  ~KeptFile() { close_kept(fd_.load(std::memory_order_relaxed), identity_); }
+  ~KeptFile() { close(); }
   KeptFile(const KeptFile&) = delete;
   KeptFile& operator=(const KeptFile&) = delete;
 
@@ -40,6 +40,8 @@ class KeptFile {
   // it was opened anew: what was tied to the former descriptor (locks) is lost.
   int get(bool* renewed = nullptr) const;
   const FileIdentity& identity() const { return identity_; }
+  // REQUIRES: nobody uses it any more.
+  void close() { close_kept(fd_.exchange(-1, std::memory_order_relaxed), identity_); }
 
  private:
   int renew(int closed, bool* renewed) const;

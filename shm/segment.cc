@@ -139,7 +139,10 @@ Segment::Segment() = default;
 
 Segment::~Segment() {
   if (base_ != nullptr) leave();
-  SegmentRegistry::instance().remove(this);  // last: who opens the file again waits for this
+  for (KeptFile* file : {&memory_, &locks_, &bell_}) file->close();
+  // Last: whoever opens the segment again waits for it, since to close the lock file drops the locks that were taken
+  // through any descriptor.
+  SegmentRegistry::instance().remove(this);
 }
 
 void Segment::check_memory_limit(std::uint64_t bytes) {
