@@ -3,6 +3,7 @@
 
 #include "shm/dict.h"
 #include "shm/dict_probe.h"
+#include "shm/large_read.h"
 
 namespace commonhold::shm {
 
@@ -28,6 +29,8 @@ template <typename Use>
 [[gnu::always_inline]] inline bool Dict::get_fixed_straight(const Item& key, void* value, std::size_t size) const {
   // As header.value_at() will say, but known without waiting for the header.
   const std::uint64_t value_at = sizeof(EntryHeader) + round_up(key.size, 8);
+  if (is_large_block(value_at + size)) [[unlikely]]
+    return false;  // a reader of a large block says so first (large_read.h)
   auto copy = [=](const Segment::Backed& memory, Offset at, const EntryHeader& header, auto&&) {
     if (header.value_size() != size || !memory.holds_unit(at + value_at + size - 1)) return false;
     copy_block(value, memory.at<std::byte>(at + value_at), size);

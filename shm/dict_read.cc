@@ -28,7 +28,7 @@ template <typename Use>
   const Word recycle = shard.recycle.load(std::memory_order_acquire);
   DictPlace place;
   const Status status = view.find(shard, key, place);
-  if (shard.recycle.load(std::memory_order_acquire) != recycle) return Status::kRetry;
+  if (shard.recycle.load(std::memory_order_acquire) != recycle || !view.stands()) return Status::kRetry;
   const bool used = status == Status::kOk && use(place, view.value(place.entry, place.header));
   if (shard.recycle.load(std::memory_order_acquire) != recycle || !view.stands()) return Status::kRetry;
   // Nothing is rearranged while the root is hidden; when it is hidden no more, or was shown in between, look again.
@@ -43,7 +43,7 @@ template <typename Use>
 // kOk.
 // use returns false to stop early with kMismatch.
 template <typename Use>
-Status read_entry(Segment& segment, const ObjectAddress&, DictControl& control, const Item& key, Use&& use) {
+Status read_entry(Segment& segment, DictControl& control, const Item& key, Use&& use) {
   DictKey wanted{&key, hash_key(key, control.seed)};
   DictShard& shard = dict_shard(control, hash_shard(wanted.hash, control.shards));
   for (auto timeout = kFirstTimeout;; timeout = std::min(timeout * 2, kLastTimeout)) {
@@ -84,10 +84,10 @@ Status read_entry(Segment& segment, const ObjectAddress&, DictControl& control, 
 // Copies the value to where `room` says, kMismatch when that is nowhere. A large value is looked up a second time, by
 // a reader who has said that it reads one.
 template <typename Room>
-Status copy_value(Segment& segment, const ObjectAddress& where, DictControl& control, const Item& key, Room&& room) {
+Status copy_value(Segment& segment, DictControl& control, const Item& key, Room&& room) {
   bool large = false;
   const auto copy = [&](bool announced) {
-    return read_entry(segment, where, control, key, [&, announced](const DictPlace& place, const std::byte* bytes) {
+    return read_entry(segment, control, key, [&, announced](const DictPlace& place, const std::byte* bytes) {
       large = !announced && is_large_block(place.header.bytes());
       if (large) return true;
       void* to = room(place.header);
@@ -102,9 +102,8 @@ Status copy_value(Segment& segment, const ObjectAddress& where, DictControl& con
   return copy(true);
 }
 
-[[gnu::noinline, gnu::cold]] Status get_slowly(Segment& segment, const ObjectAddress& where, DictControl& control,
-                                               const Item& key, Sink value) {
-  const Status status = copy_value(segment, where, control, key, [&](const EntryHeader& header) {
+[[gnu::noinline, gnu::cold]] Status get_slowly(Segment& segment, DictControl& control, const Item& key, Sink value) {
+  const Status status = copy_value(segment, control, key, [&](const EntryHeader& header) {
     return value.room(value.context, header.value_kind(), header.value_size());
   });
   return status == Status::kMismatch ? Status::kOk : status;  // no room was wanted
@@ -121,7 +120,7 @@ Status Dict::get(const Item& key, Sink value) const {
   };
   if (read_straight(*segment_, *control_, key, copy)) [[likely]]
     return Status::kOk;
-  return get_slowly(*segment_, where_, *control_, key, value);
+  return get_slowly(*segment_, *control_, key, value);
 }
 
 Status Dict::get_fixed(const Item& key, void* value, std::size_t size) const {
@@ -129,13 +128,13 @@ Status Dict::get_fixed(const Item& key, void* value, std::size_t size) const {
 }
 
 [[gnu::noinline]] Status Dict::get_fixed_at_length(const Item& key, void* value, std::size_t size) const {
-  return copy_value(*segment_, where_, *control_, key,
+  return copy_value(*segment_, *control_, key,
                     [&](const EntryHeader& header) { return header.value_size() == size ? value : nullptr; });
 }
 
 bool Dict::contains(const Item& key) const {
   if (read_straight(*segment_, *control_, Item(key), [](auto&&...) { return true; })) return true;
-  return read_entry(*segment_, where_, *control_, key, [](auto&&...) { return true; }) == Status::kOk;
+  return read_entry(*segment_, *control_, key, [](auto&&...) { return true; }) == Status::kOk;
 }
 
 Status Dict::pin(ThreadContext& me, const Item& key, const void*& data, std::size_t& size, ItemKind& kind,

@@ -9,6 +9,11 @@ namespace commonhold::shm {
 
 namespace {
 
+// Whether what was read is of no block that was used again: an entry's, or the batch's list, which `view` looks into.
+bool undisturbed(const DictView& view, const DictShardMoment& moment) {
+  return moment.undisturbed() && view.stands();
+}
+
 // Calls visit(slot's word) for each entry's slot in the shard; a half-done split shows each entry once.
 template <typename Visit>
 Status each_slot(const Segment& segment, const DictView& view, const DictShard& shard, const DictShardMoment& moment,
@@ -19,6 +24,10 @@ Status each_slot(const Segment& segment, const DictView& view, const DictShard& 
   Status status = Status::kOk;
   const bool whole = each_table_under(
       segment, root, [&](Offset table, std::uint32_t buckets, std::uint64_t first, std::uint32_t local) {
+        if (!moment.undisturbed()) {  // before the table is followed: it may be a word of something else
+          status = Status::kRetry;
+          return;
+        }
         if (words != nullptr) words->insert(words->end(), {table | local, first});
         const auto* slots = segment.at<AtomicWord>(table);
         for (std::uint32_t i = 0; i < buckets * kSlotsPerBucket && status == Status::kOk; ++i) {
@@ -48,9 +57,10 @@ class EntryReader {
     return each_slot(segment_, view, dict_shard(control_, index), moment, words, [&](Word slot) {
       const Offset at = slot_entry(slot);
       const std::byte* entry = segment_.at<std::byte>(at);
+      if (!undisturbed(view, moment)) return Status::kRetry;  // the slot may be a word of something else
       if (!segment_.holds(at, sizeof(EntryHeader))) return Status::kCorrupt;
       const EntryHeader header = load_entry(entry);
-      if (!moment.undisturbed()) return Status::kRetry;  // the sizes may be anything
+      if (!undisturbed(view, moment)) return Status::kRetry;  // the sizes may be anything
       if (!segment_.holds(at, header.bytes())) return Status::kCorrupt;
       const std::byte* value = view.value(entry, header);
       if (words != nullptr && is_scalar(header.value_kind())) words->push_back(load_word(value));
@@ -100,7 +110,7 @@ class KeyReader {
     for (; from != wanted_.end() && from->shard == index; ++from) {
       DictPlace place;
       const Status status = view.find(shard, from->key, place);
-      if (!moment.undisturbed()) return Status::kRetry;  // the sizes may be anything
+      if (!undisturbed(view, moment)) return Status::kRetry;  // the sizes may be anything
       if (status == Status::kCorrupt) return status;
       if (words != nullptr) words->insert(words->end(), {place.root, place.directory_entry, place.slot_value});
       if (status != Status::kOk) continue;

@@ -159,6 +159,7 @@ Status List::copy_undisturbed(std::uint64_t first, std::uint64_t count, Copy& co
         ++copy.need;
         return Status::kOk;
       }
+      if (!undisturbed()) return Status::kRetry;  // else the cell is one that was written
       Word header = 0;
       const AtomicWord* box = box_at(*segment_, cell, header);
       if (box == nullptr) return Status::kCorrupt;
