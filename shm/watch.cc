@@ -301,8 +301,12 @@ Status wait_for_change(ThreadContext& me, Watcher& watcher, Deadline deadline) {
   SleepNotice notice(me, watcher.futex());
   for (Deadline check = Deadline::after(std::chrono::nanoseconds(sleeper_check_ns()));;) {
     bool changed = false;
-    Status status = watcher.look(me, changed);
-    if (status == Status::kTimedOut && !deadline.passed()) continue;
+    const std::chrono::nanoseconds left(deadline.left_ns(std::chrono::nanoseconds(kLookTimeout).count()));
+    Status status = watcher.look(me, changed, Deadline::after(left));
+    if (status == Status::kTimedOut && !deadline.passed()) {
+      watcher.look_for_dead(me);  // who holds it may be
+      continue;
+    }
     if (status != Status::kOk || changed) return status;
     if (deadline.passed()) return Status::kTimedOut;
     (void)futex_wait(watcher.futex(), watcher.expected(), deadline.left_ns(check.left_ns(sleeper_check_ns())));
