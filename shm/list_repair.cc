@@ -70,11 +70,11 @@ class ListWalk {
 constexpr std::uint64_t kWorthTrimming = 1u << 20;
 
 // Without private memory for it, what is free is not found until the next time.
-void rebuild_heap(Heap& heap, ListControl& control, std::vector<BlockRange> reachable) {
+void rebuild_heap(Heap& heap, std::vector<BlockRange> reachable) {
   try {
     heap.rebuild(std::move(reachable));
   } catch (const std::bad_alloc&) {
-    zero_words(&control.heap, sizeof(HeapState));
+    heap.forget_free();
   }
 }
 
@@ -97,11 +97,14 @@ void ListWriter::clear() {
   raise_changes(control_);
   control_.root.store(0, std::memory_order_release);  // SYNC POINT: list root. The commit point
   view_ = ListView();
-  rebuild_heap(heap_, control_, {});
+  rebuild_heap(heap_, {});
 }
 
 void ListWriter::trim_if_empty() {
-  if (view_.size() == 0 && view_.root != 0 && load_word(&control_.heap.owned_bytes) >= kWorthTrimming) clear();
+  const auto is_worth = [&] { return load_word(&control_.heap.owned_bytes) >= kWorthTrimming; };
+  if (view_.size() != 0 || view_.root == 0 || !is_worth()) return;
+  heap_.recycle();  // large elements are chunks by themselves: this gives them back, without a look at all others
+  if (is_worth()) clear();
 }
 
 void ListWriter::give_idle_memory() {
@@ -111,7 +114,7 @@ void ListWriter::give_idle_memory() {
     std::uint64_t elements;
     list_reachable(segment_, control_, reachable, error, elements);
     if (!error.empty()) return;
-    rebuild_heap(heap_, control_, std::move(reachable));
+    rebuild_heap(heap_, std::move(reachable));
   } catch (const std::bad_alloc&) {
     return;  // of private memory: then what is idle stays
   }
@@ -146,14 +149,11 @@ void List::repair(ThreadContext& me, const ObjectAddress& where, LockWord&) {
     known = error.empty();
   } catch (const std::bad_alloc&) {
   }
-  if (!known) {
-    // Damaged by no writer of ours: what cannot be read must not be given to others. Or this process has no memory to
-    // look: then what is free waits for the next time that memory is short.
-    zero_words(&control.heap, sizeof(HeapState));
-    return;
-  }
   Heap heap(me, ChunkOwner(where.object, kListArena), control.heap, control.recycle);
-  rebuild_heap(heap, control, std::move(reachable));
+  // Damaged by no writer of ours: what cannot be read must not be given to others. Or this process has no memory to
+  // look: then what is free waits for the next time that memory is short.
+  if (!known) return heap.forget_free();
+  rebuild_heap(heap, std::move(reachable));
 }
 
 void List::each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word)) {
