@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "manager/blocked_signals.h"
+#include "rpc/custom_types.h"
 #include "shm/extents.h"
 #include "shm/extents_release.h"
 #include "shm/liveness.h"
@@ -61,8 +62,9 @@ std::string title_of(const shm::SessionRecord& record) {
 }  // namespace
 
 Housekeeper::Housekeeper(std::shared_ptr<shm::Segment> segment, Registry& registry, Log log, Lifeline lifeline,
-                         std::function<void()> first_look)
-    : segment_(std::move(segment)),
+                         bool serves_alone, std::function<void()> first_look)
+    : serves_alone_(serves_alone),
+      segment_(std::move(segment)),
       registry_(registry),
       log_(std::move(log)),
       lifeline_(std::move(lifeline)),
@@ -320,7 +322,8 @@ void Housekeeper::release_idle(Clock::time_point now) {
   shm::ThreadContext* me = segment_->here();
   if (me == nullptr) return;
   const std::uint64_t most = std::min(kReleaseAtOnce, least_free_ - keep);
-  const std::uint64_t released = shm::release_extents(*me, free - most, most, !others_live());
+  const std::uint64_t released =
+      shm::release_extents(*me, free - most, most, serves_alone_ && !rpc::has_custom_types());
   least_free_ -= released;
   releases_more_ = released != 0;
   if (released == 0) release_at_ = now + kFullLookEvery;  // all that is left may still be read by somebody

@@ -33,8 +33,8 @@ class Housekeeper {
   };
 
   // Throws std::system_error when the bell or the kernel's watches cannot be had. `first_look` does on its thread what
-  // may take its time at the start.
-  Housekeeper(std::shared_ptr<shm::Segment> segment, Registry& registry, Log log, Lifeline lifeline,
+  // may take its time at the start. `serves_alone`: the process does nothing but serve, so it reads no objects itself.
+  Housekeeper(std::shared_ptr<shm::Segment> segment, Registry& registry, Log log, Lifeline lifeline, bool serves_alone,
               std::function<void()> first_look = {});
   // Waits until the thread has finished what it is doing.
   ~Housekeeper();
@@ -70,6 +70,7 @@ class Housekeeper {
   void drain_bell() const;
   int milliseconds_to_sleep(Clock::time_point now) const;
 
+  const bool serves_alone_;
   std::shared_ptr<shm::Segment> segment_;
   Registry& registry_;
   Log log_;

@@ -129,7 +129,7 @@ int run_anonymous(const rpc::SpawnRequest& request) {
   CoreOptions options;
   options.memory_limit = request.memory_limit;
   options.lifeline_fd = request.lifeline_fd;
-  options.clean_up_others = true;
+  options.serves_alone = true;
   options.log = [](const std::string&) {};
   std::unique_ptr<ServerCore> core;
   try {
@@ -151,7 +151,7 @@ int run_anonymous(const rpc::SpawnRequest& request) {
 int run_named(const NamedServer& server, const Log& log, const std::function<void(const rpc::ReadyLine&)>& ready) {
   CoreOptions options;
   options.memory_limit = server.memory_limit;
-  options.clean_up_others = true;
+  options.serves_alone = true;
   options.log = log;
   std::unique_ptr<ServerCore> core;
   try {

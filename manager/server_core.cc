@@ -77,10 +77,11 @@ kj::Promise<void> ServerCore::serve_on(kj::LowLevelAsyncIoProvider& io, kj::Unix
       [this](rpc::Connection& connection) { return make_door(*this, connection); }, options_.log);
   Housekeeper::Lifeline lifeline{std::exchange(options_.lifeline_fd, -1), [this]() { ask_to_end(); }};
   auto first_look = [this]() {
-    if (options_.clean_up_others) remove_abandoned_folders(options_.address);
+    if (options_.serves_alone) remove_abandoned_folders(options_.address);
   };
   housekeeper_ = or_server_error([&]() {
-    return std::make_unique<Housekeeper>(tenure_->segment(), *registry_, options_.log, std::move(lifeline), first_look);
+    return std::make_unique<Housekeeper>(tenure_->segment(), *registry_, options_.log, std::move(lifeline),
+                                         options_.serves_alone, first_look);
   });
   return asked.promise.exclusiveJoin(accept_loop_->run());
 }

@@ -32,9 +32,10 @@ struct CoreOptions {
   std::uint64_t memory_limit = 0;
   std::optional<std::string> authkey;
   std::function<void(const std::string&)> log;
-  int lifeline_fd = -1;          // see rpc/spawn.h; owned by the core
-  bool clean_up_others = false;  // removes abandoned folders of other anonymous managers once it runs; for
-                                 // processes that have no other segment open
+  int lifeline_fd = -1;  // see rpc/spawn.h; owned by the core
+  // The process does nothing but serve: it has no other segment open, and reads no objects. Then the server removes
+  // abandoned folders of other anonymous managers, and more memory can go back to the system.
+  bool serves_alone = false;
 };
 
 // The place that the options' name asks for. Throws ServerError.

@@ -30,11 +30,20 @@ bool keeps_first_page(const Segment& segment, std::uint64_t extent) {
 // Whether a thread may be reading a large block. REQUIRES: the extents in question are out of the table of free ones.
 bool anybody_reads_large(Segment& segment) {
   std::atomic_thread_fence(std::memory_order_seq_cst);  // SYNC POINT: large read
-  SegmentHeader& header = segment.header();
-  if (header.unslotted_large_reads.load(std::memory_order_seq_cst) != 0) return true;
-  const Word threads = header.threads_used.load(std::memory_order_acquire);
-  for (std::uint32_t t = 0; t < threads && t < kMaxThreads; ++t) {
+  if (segment.header().unslotted_large_reads.load(std::memory_order_seq_cst) != 0) return true;
+  const std::uint32_t threads = segment.threads_used();
+  for (std::uint32_t t = 0; t < threads; ++t) {
     if (segment.thread(t).reads_large.load(std::memory_order_seq_cst) != 0) return true;
+  }
+  return false;
+}
+
+// REQUIRES: extents_lock: a session that freed memory before is seen.
+bool another_session_lives(const Segment& segment) {
+  const std::uint32_t sessions = segment.sessions_used();
+  for (std::uint32_t s = 0; s < sessions; ++s) {
+    const Word state = segment.session(s).state.load(std::memory_order_seq_cst);
+    if (static_cast<SessionState>(state & 0xff) != SessionState::kFree && !segment.is_own(SessionIndex{s})) return true;
   }
   return false;
 }
@@ -48,21 +57,20 @@ void take_idle(Segment& segment, std::uint64_t keep, bool alone, std::vector<std
     const Word word = entry.load(std::memory_order_relaxed);
     if (extent_kind(word) != ExtentKind::kFree) continue;
     if ((word & kUnannouncedReaders) != 0 && !alone) continue;
-    // The marks stay while others live: if the hole is not punched the extent is as free as it was.
-    const Word marks = alone ? 0 : word & kReaderMarks;
-    entry.store(extent_word(ExtentKind::kWhole, 0, kReleaser, marks), std::memory_order_release);
+    // The marks stay: if the hole is not punched the extent is as free as it was.
+    entry.store(extent_word(ExtentKind::kWhole, 0, kReleaser, word & kReaderMarks), std::memory_order_release);
     header.free_extents.store(--free, std::memory_order_relaxed);
     taken.push_back(e);
   }
 }
 
 // REQUIRES: extents_lock; the extents are the releaser's.
-void settle(Segment& segment, const std::vector<std::uint64_t>& extents, bool punched) {
+void settle(Segment& segment, const std::vector<std::uint64_t>& extents, bool punched, bool alone) {
   SegmentHeader& header = segment.header();
   AtomicWord& count = punched ? header.unbacked_extents : header.free_extents;
   for (std::uint64_t e : extents) {
     AtomicWord& entry = extent_entry(segment, e);
-    const Word marks = entry.load(std::memory_order_relaxed) & kReaderMarks;
+    const Word marks = punched && alone ? 0 : entry.load(std::memory_order_relaxed) & kReaderMarks;
     const ExtentKind kind = punched ? ExtentKind::kUnbacked : ExtentKind::kFree;
     entry.store(extent_word(kind, 0, ChunkOwner(), marks), std::memory_order_release);
     count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -74,33 +82,34 @@ void settle(Segment& segment, const std::vector<std::uint64_t>& extents, bool pu
 
 }  // namespace
 
-std::uint64_t release_extents(ThreadContext& me, std::uint64_t keep, std::uint64_t most, bool alone) {
+std::uint64_t release_extents(ThreadContext& me, std::uint64_t keep, std::uint64_t most, bool reads_nothing) {
   Segment& segment = me.segment();
   std::vector<std::uint64_t> extents;
   extents.reserve(most);  // nothing is allocated under the lock
+  bool alone = false;
   {
     HeldLock held(me, segment.header().extents_lock);
+    alone = reads_nothing && !another_session_lives(segment);
     take_idle(segment, keep, alone, extents);
   }
   if (extents.empty()) return 0;
-  if (alone) segment.header().unslotted_large_reads.store(0, std::memory_order_relaxed);  // left by the dead
-  bool any_hole = false, refused = !alone && anybody_reads_large(segment);
+  bool any_hole = false, refused = anybody_reads_large(segment);
   for (std::size_t i = 0; i < extents.size() && !refused;) {
     // A run of neighbours, which come in descending order, up to one that keeps its first page.
     std::size_t run = 1;
     while (i + run < extents.size() && extents[i + run] == extents[i] - run &&
-           !keeps_first_page(segment, extents[i + run - 1])) {
+           (alone || !keeps_first_page(segment, extents[i + run - 1]))) {
       ++run;
     }
     const std::uint64_t lowest = extents[i + run - 1];
-    const Offset from = extent_offset(segment, lowest) + (keeps_first_page(segment, lowest) ? kPage : 0);
+    const Offset from = extent_offset(segment, lowest) + (!alone && keeps_first_page(segment, lowest) ? kPage : 0);
     refused = !punch(segment, from, extent_offset(segment, extents[i] + 1));
     any_hole = any_hole || !refused;
     i += run;
   }
   HeldLock held(me, segment.header().extents_lock);
   // Where one is a hole all count as holes: to back one that is backed does no harm.
-  settle(segment, extents, any_hole);
+  settle(segment, extents, any_hole, alone);
   return any_hole ? extents.size() : 0;
 }
 

@@ -82,8 +82,8 @@ struct SegmentHeader {
   alignas(64) AtomicWord threads_used;
   AtomicWord sessions_used;
   AtomicWord pins_used;  // 1 once any thread pinned a block
-  // How many threads without a slot read a large block (large_read.h). A death leaves it too high; the server clears it
-  // while nobody else lives.
+  // How many threads without a slot read a large block (large_read.h). A death leaves it too high: then no memory goes
+  // back to the system any more. They are few: processes that found the tables full.
   AtomicWord unslotted_large_reads;
 };
 static_assert(sizeof(SegmentHeader) <= kPage);
