@@ -54,10 +54,10 @@ ObjectHandle open_link(Object& from, Word word, const ObjectRequest& request) {
 // ---- inside of compound values
 
 void Packer::link(const ObjectHandle& object) {
-  if (sends_) {
+  if (token_) {
     if (object.shared() == nullptr) throw UsageError("cannot send a proxy that was moved from");
     links_.push_back((*object).id.word());
-    return extension(kTokenExtension, token_in_flight(*object));
+    return extension(kTokenExtension, token_(object));
   }
   if (into_ == nullptr) {
     throw UsageError(fmt::format("{} cannot be stored in a key, or in a value that another type's codec encodes",

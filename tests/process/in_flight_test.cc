@@ -74,6 +74,32 @@ TEST_CASE("temporary proxies are a pool's arguments, of the pool's manager and o
   }
 }
 
+TEST_CASE("temporary proxies inside of a task's values and of its callable's state are there in each run of it") {
+  ManagerHome home;
+  Manager manager;
+  auto runs = manager.value(0);
+  // What a dead worker referred to is let go before the next one looks for it.
+  Pool pool({.processes = 1, .initializer = [] { std::this_thread::sleep_for(100ms); }, .retries = 1});
+  const auto temporary = [&](int i) { return manager.dict<std::string, int>({{"a", i}}); };
+  const auto sum = [](Value<int> count, const std::vector<Counts>& many, const Any& one, const Counts& alone) {
+    if (++count == 1) raise(SIGKILL);
+    int sum = one.at("one").as<Counts>().at("a") + alone.at("a");
+    for (const Counts& counts : many) sum += counts.at("a");
+    return sum;
+  };
+  const auto one = [&] { return Any::map({{"one", temporary(4)}}); };
+  auto applied = pool.apply_async(sum, runs, std::vector{temporary(1), temporary(2)}, one(), temporary(8));
+  CHECK(applied.get() == 15);
+  runs = 0;
+  auto mapped =
+      pool.map_async(with_state(sum, runs, std::vector{temporary(1), temporary(2)}, one()), std::vector{temporary(8)});
+  CHECK(mapped.get() == std::vector{15});
+  // They were kept for as long, no longer.
+  pool.close();
+  pool.join();
+  CHECK(eventually([&] { return manager.objects().size() == 1; }));
+}
+
 TEST_CASE("objects that a pool's worker made are results, read once, again, or one after the other") {
   ManagerHome home;
   Manager manager = Manager::start({.name = "results"});
@@ -92,8 +118,27 @@ TEST_CASE("objects that a pool's worker made are results, read once, again, or o
   const std::vector<int> items{0, 1, 2, 3, 4};
   for (const Counts& counts : pool.imap(make, items)) CHECK(counts.at("a") == next++);
   CHECK(next == 5);
+  const auto make_inside = [](int i) {
+    static Manager in_worker = Manager::connect("results");
+    return std::pair(std::vector{in_worker.dict<std::string, int>({{"a", i}})},
+                     Any::list(in_worker.dict<std::string, int>({{"a", i}})));
+  };
+  auto inside = pool.apply_async(make_inside, 7);
+  auto many = pool.map_async(make_inside, std::vector{8, 8});
+  for ([[maybe_unused]] const char* time : {"once", "again"}) {
+    auto all = many.get();
+    all.push_back(inside.get());
+    for (const auto& [counts, any] : all) CHECK(counts.at(0).at("a") == any.at(0).as<Counts>().at("a"));
+    CHECK(all.back().first.at(0).at("a") == 7);
+    all.clear();
+    manager.dict<int, int>();  // what nobody refers to goes now at the latest
+    std::this_thread::sleep_for(20ms);
+  }
+  inside = pool.apply_async(make_inside, 9);
+  many = pool.map_async(make_inside, std::vector<int>());
+  inside.wait();
   result = pool.apply_async(make, 6);
-  CHECK(eventually([&] { return manager.objects().size() <= 1; }));
+  CHECK(eventually([&] { return manager.objects().size() <= 3; }));
   CHECK(result.get().at("a") == 6);
   pool.close();
   pool.join();

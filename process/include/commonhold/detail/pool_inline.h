@@ -12,11 +12,13 @@ namespace detail {
 [[noreturn]] void refuse_chunk();
 void report_callback(std::exception_ptr error) noexcept;
 
+// `objects` are to be kept until the task is done.
 template <typename Function>
-std::string task_for(TaskFunction runner, const Function& function, std::size_t reserve = 0) {
+std::string task_for(TaskFunction runner, const Function& function, std::vector<ObjectHandle>& objects,
+                     std::size_t reserve = 0) {
   std::string task;
   task.reserve(sizeof(TaskHead) + reserve);
-  TaskWriter out(task);
+  TaskWriter out(task, objects);
   const TaskHead head{0, runner};
   out.raw(&head, sizeof head);
   Callable<Function>::write(out, function);
@@ -130,7 +132,7 @@ std::vector<std::string> chunks_of(const Function& function, Items& items, std::
   try {
     for (auto&& item : items) {
       if (in_last == chunk) {
-        tasks.push_back(task_for(runner, function, kCarriedAsIs<T> ? chunk * sizeof(T) : 0));
+        tasks.push_back(task_for(runner, function, objects, kCarriedAsIs<T> ? chunk * sizeof(T) : 0));
         in_last = 0;
       }
       const std::size_t before = tasks.back().size();
@@ -167,8 +169,8 @@ auto Pool::apply_async(const GivenPlan& plan, const Function& function, Argument
   using R = std::decay_t<std::invoke_result_t<detail::Callee<F>&, detail::Carried<Arguments>...>>;
   static_assert(detail::can_return<R>(), "the result needs a stored form (codec.h), or to be a shared object");
   using Packed = std::tuple<detail::Carried<Arguments>...>;
-  std::string task = detail::task_for<F>(&detail::run_once<F, Packed>, function);
   detail::JobPlan job;
+  std::string task = detail::task_for<F>(&detail::run_once<F, Packed>, function, job.objects);
   detail::TaskWriter out(task, job.objects);
   (out.value<detail::Carried<Arguments>>(arguments), ...);
   job.tasks.push_back(std::move(task));

@@ -70,13 +70,13 @@ class TaskWriter {
     if constexpr (std::is_same_v<T, Connection>) {
       sized(offer_connection(value));
     } else if constexpr (IsProxy<T>) {
-      object(Access::handle(value));
+      sized(token(Access::handle(value)));
     } else if constexpr (kIsTuple<T>) {
       std::apply([this](const auto&... each) { (this->value(each), ...); }, value);
     } else if constexpr (kCarriedAsIs<T>) {
       raw(&value, sizeof value);
     } else if constexpr (kMayLink<T>) {
-      sized(pack_to_send(value));
+      sized(pack_to_send(value, [this](const ObjectHandle& handle) { return token(handle); }));
     } else {
       const Encoded<T> encoded(value);
       const Item item = encoded.item();
@@ -91,11 +91,13 @@ class TaskWriter {
   }
 
  private:
-  void object(const ObjectHandle& handle) {
+  // Of an object that is written, alone or inside of another value.
+  std::string token(const ObjectHandle& handle) {
     if (objects_ != nullptr) objects_->push_back(handle);
-    const std::string token = sent_ != nullptr ? token_in_flight(*handle) : token_of(*handle);
-    sized(token);
-    if (sent_ != nullptr) TaskWriter(*sent_).sized(token);
+    if (sent_ == nullptr) return token_of(*handle);
+    std::string token = token_in_flight(*handle);
+    TaskWriter(*sent_).sized(token);
+    return token;
   }
 
   std::string& out_;

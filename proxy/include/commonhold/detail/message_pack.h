@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,15 +23,19 @@
 
 namespace commonhold::detail {
 
+// How an object that is sent becomes a token.
+using TokenFunction = std::function<std::string(const ObjectHandle&)>;
+
 class Packer {
  public:
   Packer() = default;
   // For values with references, which are stored in `into`.
   explicit Packer(Object& into) : into_(&into) {}
-  // For values that are sent to another process: references go as tokens.
-  static Packer to_send() {
+  // For values that are sent to another process: references go as tokens, by default of what nobody else keeps until it
+  // is received once.
+  static Packer to_send(TokenFunction token = [](const ObjectHandle& object) { return token_in_flight(*object); }) {
     Packer out;
-    out.sends_ = true;
+    out.token_ = std::move(token);
     return out;
   }
 
@@ -55,7 +60,7 @@ class Packer {
  private:
   void head(unsigned char tag, std::uint64_t value, int bytes);
   Object* into_ = nullptr;
-  bool sends_ = false;
+  TokenFunction token_;  // none: values are stored
   std::vector<Word> links_;
   std::string out_;
 };
@@ -222,9 +227,9 @@ T unpack(Unpacker& in) {
 }
 
 // A compound value, with references where it has some, as it is sent to another process.
-template <typename T>
-std::string pack_to_send(const T& value) {
-  Packer out = Packer::to_send();
+template <typename T, typename... Token>
+std::string pack_to_send(const T& value, Token&&... token) {
+  Packer out = Packer::to_send(std::forward<Token>(token)...);
   pack(out, value);
   return out.take();
 }
