@@ -186,7 +186,7 @@ std::vector<SessionSummary> summarize_sessions(const shm::Segment& segment) {
   for (std::uint32_t index = 0; index < used; ++index) {
     const shm::SessionRecord& record = segment.session(index);
     shm::Word state = record.state.load(std::memory_order_acquire);
-    if (static_cast<shm::SessionState>(state & 0xff) == shm::SessionState::kFree) continue;
+    if (shm::session_state(state) == shm::SessionState::kFree) continue;
     found.push_back({index, static_cast<std::uint32_t>(record.pid.load(std::memory_order_relaxed)), program_of(record),
                      server == index + 1});
   }

@@ -42,7 +42,7 @@ namespace {
 constexpr std::chrono::milliseconds kForkTimeout{20};
 
 bool is_free(const SessionRecord& record) {
-  return static_cast<SessionState>(record.state.load(std::memory_order_acquire) & 0xff) == SessionState::kFree;
+  return session_state(record.state.load(std::memory_order_acquire)) == SessionState::kFree;
 }
 
 }  // namespace
@@ -99,8 +99,7 @@ void Segment::prepare_child() {
   for (AtomicWord& noted : record.semaphores) noted.store(0, std::memory_order_relaxed);
   clear_references(*this, SessionIndex{index});
   raise_to(header().sessions_used, index + 1);
-  const Word generation = (record.state.load(std::memory_order_relaxed) >> 32) + 1;
-  record.state.store(generation << 32 | static_cast<Word>(SessionState::kLive), std::memory_order_seq_cst);
+  record.state.store(session_live_after(record.state.load(std::memory_order_relaxed)), std::memory_order_seq_cst);
   if (!copy_references(*this, session_index(), SessionIndex{index}, spare_pages_)) {
     close(fd);  // as if the child had died: recovery gives the record back
     ring_bell();

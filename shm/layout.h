@@ -95,7 +95,7 @@ static_assert(sizeof(SegmentHeader) <= kPage);
 // reserved record that the dead left may be taken over by whoever holds its byte: the generation rises, and what the
 // predecessor left is recovered under the new one (reserved_session.h).
 struct SessionRecord {
-  AtomicWord state;       // SessionState in bits 0-7, recoverer's index + 1 in 8-31, generation in 32-63
+  AtomicWord state;       // see session_state() and those below it
   AtomicWord pid;         // as the process saw itself; 0: its parent made the record, and it has not run yet
   AtomicWord pid_space;   // inode of its pid namespace: a pid means nothing in another
   AtomicWord joined_ns;   // CLOCK_BOOTTIME at joining: a process born later is another one
@@ -109,6 +109,37 @@ struct SessionRecord {
 static_assert(sizeof(SessionRecord) == 128);
 
 enum class SessionState : std::uint8_t { kFree = 0, kLive = 1, kRecovering = 2 };
+
+// SessionRecord::state: SessionState in bits 0-7; of one that is recovered, its recoverer: session index + 1 in bits
+// 8-19, the low bits of that session's generation in 20-31; generation in 32-63.
+//
+// The recoverer's generation tells it from the next user of its record, which may be reserved and so be the recoverer of
+// the same session again: whoever has the proof that the former one died fails to claim what the latter is at.
+constexpr SessionState session_state(Word state) {
+  return static_cast<SessionState>(state & 0xff);
+}
+constexpr std::uint32_t session_generation(Word state) {
+  return static_cast<std::uint32_t>(state >> 32);
+}
+constexpr Word session_free_after(Word state) {
+  return state >> 32 << 32 | static_cast<Word>(SessionState::kFree);
+}
+constexpr Word session_live_after(Word state) {
+  return ((state >> 32) + 1) << 32 | static_cast<Word>(SessionState::kLive);
+}
+// The session index + 1 of the recoverer, 0 for none. Garbage may say more than there are.
+constexpr std::uint32_t recoverer_of(Word state) {
+  return static_cast<std::uint32_t>(state >> 8 & 0xfff);
+}
+constexpr Word recovering_by(Word state, SessionIndex recoverer, Word recoverers_state) {
+  return state >> 32 << 32 | (recoverers_state >> 32 & 0xfff) << 20 | Word{index_of(recoverer) + 1} << 8 |
+         static_cast<Word>(SessionState::kRecovering);
+}
+// Whether the session with that state may be the one that `state` names, and not a later user of its record.
+constexpr bool is_recoverers_generation(Word state, Word recoverers_state) {
+  return (state >> 20 & 0xfff) == (recoverers_state >> 32 & 0xfff);
+}
+static_assert(kMaxSessions <= 0xfff);
 
 // A thread of a session: an owner of locks.
 //

@@ -55,7 +55,7 @@ bool joined_again(const Segment& segment, const SessionRecord& record) {
   for (std::uint32_t index = 0; index < sessions; ++index) {
     const SessionRecord& other = segment.session(index);
     if (&other == &record || other.pid.load(std::memory_order_relaxed) != pid) continue;
-    if (static_cast<SessionState>(other.state.load(std::memory_order_acquire) & 0xff) != SessionState::kLive) continue;
+    if (session_state(other.state.load(std::memory_order_acquire)) != SessionState::kLive) continue;
     if (other.joined_ns.load(std::memory_order_relaxed) <= record.joined_ns.load(std::memory_order_relaxed)) continue;
     if (segment.is_own(SessionIndex{index})) return true;  // our own byte looks free to us
     int holder = 0;
@@ -107,11 +107,19 @@ bool session_is_dead(const Segment& segment, SessionIndex session) {
   std::uint32_t index = index_of(session);
   const SessionRecord& record = segment.session(index);
   Word state = record.state.load(std::memory_order_acquire);
-  if (static_cast<SessionState>(state & 0xff) == SessionState::kFree) return false;
+  if (session_state(state) == SessionState::kFree) return false;
   if (is_held(segment, index)) return false;
   if (!process_is_gone(segment, record)) return false;
   // The same session still? Its record may have been recovered and taken anew meanwhile.
-  return record.state.load(std::memory_order_acquire) >> 32 == state >> 32 && !is_held(segment, index);
+  return session_generation(record.state.load(std::memory_order_acquire)) == session_generation(state) &&
+         !is_held(segment, index);
+}
+
+bool recoverer_is_dead(const Segment& segment, Word state) {
+  const SessionIndex recoverer{recoverer_of(state) - 1};
+  // Before the look at its life: a later user of the record is none.
+  const Word now = segment.session(index_of(recoverer)).state.load(std::memory_order_acquire);
+  return !is_recoverers_generation(state, now) || session_is_dead(segment, recoverer);
 }
 
 bool owner_is_dead(const Segment& segment, std::uint32_t owner) {
@@ -123,7 +131,7 @@ bool owner_is_dead(const Segment& segment, std::uint32_t owner) {
   if ((claim >> 32 & kLockGenerationMask) != lock_owner_generation(owner)) return true;
   // A record is free only before its session's threads claim slots, and after they gave them back.
   const Word state = segment.session(session - 1).state.load(std::memory_order_acquire);
-  if (static_cast<SessionState>(state & 0xff) == SessionState::kFree) {
+  if (session_state(state) == SessionState::kFree) {
     return !segment.is_own(SessionIndex{session - 1}) && !byte_is_locked(segment.lock_fd(), kSessionByte + session - 1);
   }
   return session_is_dead(segment, SessionIndex{session - 1});
@@ -207,8 +215,8 @@ std::uint32_t awaited_pid(const Segment& segment, std::uint32_t owner) {
   const std::uint32_t session = session_of_owner(segment, owner);
   if (session == 0) return 0;
   const Word state = segment.session(session - 1).state.load(std::memory_order_acquire);
-  const bool recovered = static_cast<SessionState>(state & 0xff) == SessionState::kRecovering;
-  return pid_of(segment, recovered ? static_cast<std::uint32_t>(state >> 8 & 0xff'ffff) : session);
+  const bool recovered = session_state(state) == SessionState::kRecovering;
+  return pid_of(segment, recovered ? recoverer_of(state) : session);
 }
 
 }  // namespace commonhold::shm

@@ -16,6 +16,9 @@ namespace commonhold::shm {
 // True only with proof. Two or three system calls.
 bool session_is_dead(const Segment& segment, SessionIndex session);
 
+// The same of the one that a session record's state names as its recoverer. REQUIRES: there is a record of its index.
+bool recoverer_is_dead(const Segment& segment, Word state);
+
 // The half of it that is not the byte: no process is left that could be the session's.
 bool session_process_is_gone(const Segment& segment, SessionIndex session);
 

@@ -17,14 +17,9 @@ namespace commonhold::shm {
 
 namespace {
 
-constexpr Word recovering_by(Word state, SessionIndex recoverer) {
-  return state >> 32 << 32 | Word{index_of(recoverer) + 1} << 8 | static_cast<Word>(SessionState::kRecovering);
-}
-constexpr SessionState session_state(Word state) {
-  return static_cast<SessionState>(state & 0xff);
-}
-constexpr std::uint32_t recoverer_of(Word state) {
-  return static_cast<std::uint32_t>(state >> 8 & 0xff'ffff);
+Word claimed_by(const ThreadContext& me, Word state) {
+  const Word own = me.segment().session(index_of(me.session())).state.load(std::memory_order_relaxed);
+  return recovering_by(state, me.session(), own);
 }
 
 // What a dead session may have changed without a lock, and not told.
@@ -57,8 +52,8 @@ void each_of(const Sessions& sessions, Visit&& visit) {
   }
 }
 
-// Adds those whom one of `ours` was recovering when it died: they are ours now, before its record can be used by
-// another.
+// Adds those whom one of `ours` was recovering when it died, or a former user of its record: they are ours now, before
+// the record can be used by another.
 void inherit(Segment& segment, const ThreadContext& me, Sessions& ours) {
   const std::uint32_t sessions = segment.sessions_used();
   for (bool found = true; found;) {
@@ -69,7 +64,7 @@ void inherit(Segment& segment, const ThreadContext& me, Sessions& ours) {
       std::uint32_t recoverer = recoverer_of(state);
       if (ours[index] || session_state(state) != SessionState::kRecovering) continue;
       if (recoverer == 0 || recoverer > kMaxSessions || !ours[recoverer - 1]) continue;
-      if (!other.compare_exchange_strong(state, recovering_by(state, me.session()))) continue;
+      if (!other.compare_exchange_strong(state, claimed_by(me, state))) continue;
       ours[index] = found = true;
     }
   }
@@ -159,18 +154,17 @@ Status recover_session(Segment& segment, ThreadContext& me, SessionIndex dead) {
   Word state = record_state.load(std::memory_order_acquire);
   if (session_state(state) == SessionState::kFree) return Status::kOk;
   if (session_state(state) == SessionState::kRecovering) {
-    std::uint32_t recoverer = recoverer_of(state);
     // One that there cannot be, as garbage may say, is at nothing.
+    const std::uint32_t recoverer = recoverer_of(state);
     const bool exists = recoverer != 0 && recoverer <= kMaxSessions;
-    if (exists && !session_is_dead(segment, SessionIndex{recoverer - 1})) {
+    if (exists && !recoverer_is_dead(segment, state)) {
       if (session_is_dead(segment, dead)) help_recovery(segment, me, dead, state);
       return Status::kRetry;
     }
   }
   // The proof, for the very session that is claimed: since the caller had his, another may have recovered that one, and
   // a new process have taken its record.
-  if (!session_is_dead(segment, dead) ||
-      !record_state.compare_exchange_strong(state, recovering_by(state, me.session()))) {
+  if (!session_is_dead(segment, dead) || !record_state.compare_exchange_strong(state, claimed_by(me, state))) {
     return Status::kRetry;
   }
   Sessions ours;

@@ -62,7 +62,7 @@ void visit_sessions(const Segment& segment, Visit&& visit) {
   const std::uint32_t used = segment.sessions_used();
   for (std::uint32_t index = 0; index < used; ++index) {
     Word state = segment.session(index).state.load(std::memory_order_acquire);
-    if (static_cast<SessionState>(state & 0xff) != SessionState::kFree) visit(SessionIndex{index});
+    if (session_state(state) != SessionState::kFree) visit(SessionIndex{index});
   }
 }
 

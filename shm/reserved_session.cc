@@ -16,21 +16,12 @@ namespace commonhold::shm {
 
 namespace {
 
-SessionState session_state(Word state) {
-  return static_cast<SessionState>(state & 0xff);
-}
-
-constexpr Word live_after(Word state) {
-  return ((state >> 32) + 1) << 32 | static_cast<Word>(SessionState::kLive);
-}
-
 // Whether nobody alive has to do with a record whose byte the caller holds.
 bool is_abandoned(const Segment& segment, std::uint32_t index, Word state) {
   if (session_state(state) == SessionState::kLive) return session_process_is_gone(segment, SessionIndex{index});
   if (session_state(state) != SessionState::kRecovering) return false;
-  auto recoverer = static_cast<std::uint32_t>(state >> 8 & 0xff'ffff);
-  return recoverer != 0 && recoverer <= kMaxSessions && recoverer != index + 1 &&
-         session_is_dead(segment, SessionIndex{recoverer - 1});
+  const std::uint32_t recoverer = recoverer_of(state);
+  return recoverer != 0 && recoverer <= kMaxSessions && recoverer != index + 1 && recoverer_is_dead(segment, state);
 }
 
 Word boot_clock_ns() {
@@ -114,12 +105,13 @@ bool ReservedSession::claim_record(std::uint32_t index, bool& was_used) {
   was_used = session_state(state) != SessionState::kFree;
   if (was_used) {
     // The generation differs, so whoever had the proof of the predecessor's death before we had the byte fails.
-    return is_abandoned(segment_, index, state) && record.state.compare_exchange_strong(state, live_after(state));
+    return is_abandoned(segment_, index, state) &&
+           record.state.compare_exchange_strong(state, session_live_after(state));
   }
   clear_references(segment_, SessionIndex{index});
   write_identity(record);
   raise_to(segment_.header().sessions_used, index + 1);
-  record.state.store(live_after(state), std::memory_order_release);
+  record.state.store(session_live_after(state), std::memory_order_release);
   return true;
 }
 
@@ -155,7 +147,7 @@ void ReservedSession::forget_slot() {
 
 void ReservedSession::free_record() {
   AtomicWord& state = segment_.session(index_).state;
-  state.store(state.load(std::memory_order_relaxed) >> 32 << 32, std::memory_order_release);
+  state.store(session_free_after(state.load(std::memory_order_relaxed)), std::memory_order_release);
 }
 
 void ReservedSession::let_go() {

@@ -294,7 +294,7 @@ void help_settle_permits(ThreadContext& me, SessionIndex session, std::uint32_t 
     // While we hold `switching`, its record cannot become another's to whom permits of this semaphore belong: whoever
     // recovers it settles this semaphore before, and the other has to switch after.
     const Word now = state.load(std::memory_order_acquire);
-    const bool is_dead_one = now >> 32 == generation && static_cast<SessionState>(now & 0xff) != SessionState::kFree;
+    const bool is_dead_one = session_generation(now) == generation && session_state(now) != SessionState::kFree;
     if (is_dead_one) semaphore.settle(me, index_of(session) + Word{1}, true);
     (void)unlock(me, switching);
   });

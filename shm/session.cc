@@ -41,7 +41,7 @@ bool any_under_recovery(const Segment& segment) {
   Word used = segment.header().sessions_used.load(std::memory_order_acquire);
   for (std::uint32_t index = 0; index < used && index < kMaxSessions; ++index) {
     Word state = segment.session(index).state.load(std::memory_order_acquire);
-    if (static_cast<SessionState>(state & 0xff) == SessionState::kRecovering) return true;
+    if (session_state(state) == SessionState::kRecovering) return true;
   }
   return false;
 }
@@ -137,13 +137,12 @@ bool Segment::join_free_record() {
   for (std::uint32_t index = kReservedSessions; index < kMaxSessions; ++index) {
     SessionRecord& record = session(index);
     Word state = record.state.load(std::memory_order_acquire);
-    if (static_cast<SessionState>(state & 0xff) != SessionState::kFree) continue;
+    if (session_state(state) != SessionState::kFree) continue;
     if (!try_lock_byte(lock_fd(), kSessionByte + index)) continue;
     // SYNC POINT: record taken: paired with claim_record_for_child().
     const bool for_a_child = byte_is_locked(memory_fd(), kSessionByte + index);
     state = record.state.load(std::memory_order_acquire);
-    if (for_a_child || static_cast<SessionState>(state & 0xff) != SessionState::kFree ||
-        !back_references(*this, SessionIndex{index})) {
+    if (for_a_child || session_state(state) != SessionState::kFree || !back_references(*this, SessionIndex{index})) {
       unlock_byte(lock_fd(), kSessionByte + index);
       continue;
     }
@@ -151,8 +150,7 @@ bool Segment::join_free_record() {
     clear_references(*this, SessionIndex{index});
     write_identity(record);
     raise_to(header().sessions_used, index + 1);
-    Word generation = (state >> 32) + 1;
-    record.state.store(generation << 32 | static_cast<Word>(SessionState::kLive), std::memory_order_release);
+    record.state.store(session_live_after(state), std::memory_order_release);
     session_.store(index + 1, std::memory_order_release);
     ring_bell();
     return true;
@@ -305,8 +303,7 @@ void Segment::leave() {
   ended_.clear();
   has_ended_.store(false, std::memory_order_relaxed);
   if (over) {
-    Word state = record.state.load(std::memory_order_relaxed);
-    record.state.store(state >> 32 << 32, std::memory_order_release);
+    record.state.store(session_free_after(record.state.load(std::memory_order_relaxed)), std::memory_order_release);
   }
   session_.store(0, std::memory_order_release);
   unlock_byte(lock_fd(), kSessionByte + index_of(own));

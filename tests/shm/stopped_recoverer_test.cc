@@ -1,6 +1,5 @@
 // A process that is stopped while it recovers another keeps the lock that it is at, and no other.
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include <atomic>
@@ -9,7 +8,6 @@
 #include <thread>
 
 #include "shm/barrier.h"
-#include "shm/dict_table.h"
 #include "shm/liveness.h"
 #include "shm/lock_word.h"
 #include "shm/recovery.h"
@@ -17,6 +15,7 @@
 #include "shm/semaphore.h"
 #include "shm/user_lock.h"
 #include "support/process_shared.h"
+#include "support/stopped_repair.h"
 #include "support/test_segment.h"
 
 using namespace commonhold;
@@ -27,42 +26,6 @@ using shm::ObjectKind;
 using shm::Status;
 
 namespace {
-
-shm::LockWord& shard_lock(const shm::ObjectAddress& where, std::uint64_t shard) {
-  return shm::dict_shard(*where.segment->at<shm::DictControl>(where.control), shard).writing;
-}
-
-std::byte* guarded_page = nullptr;
-
-// Runs recover() in a process that stops at its first store to the page. Gives its pid once it is stopped.
-template <typename Recover>
-pid_t stop_at_page(std::byte* page, Recover&& recover) {
-  pid_t child = spawn([&] {
-    guarded_page = page;
-    struct sigaction action {};
-    action.sa_handler = [](int) {
-      raise(SIGSTOP);
-      mprotect(guarded_page, shm::kPage, PROT_READ | PROT_WRITE);
-    };
-    sigaction(SIGSEGV, &action, nullptr);
-    if (mprotect(page, shm::kPage, PROT_READ) != 0) abort();
-    recover();
-  });
-  int status = 0;
-  REQUIRE(waitpid(child, &status, WUNTRACED) == child);
-  REQUIRE(WIFSTOPPED(status));
-  return child;
-}
-
-// A page to which the repair of a shard stores: in a large chunk of its heap.
-std::byte* page_of_heap(const shm::ObjectAddress& where, std::uint32_t shard) {
-  shm::Offset found = 0;
-  for_each_chunk(*where.segment, shm::ChunkOwner(where.object, shard), [&](shm::Offset chunk, std::uint64_t bytes) {
-    if (bytes >= shm::kPage && found == 0) found = chunk;
-  });
-  REQUIRE(found != 0);
-  return where.segment->base() + found;
-}
 
 struct Objects {
   explicit Objects(const TestSegment& segment)
@@ -205,6 +168,6 @@ TEST_CASE("many processes help a stopped recoverer at once, and it does no harm 
     REQUIRE(shm::Dict(objects.dict).audit(segment.me()).error == "");
     REQUIRE(shm::Semaphore(objects.semaphore).value() == 2);
     REQUIRE(used_sessions(segment) == 1);
-    shm::Barrier(objects.barrier).reset(segment.me());
+    (void)shm::Barrier(objects.barrier).reset(segment.me());
   }
 }
