@@ -45,6 +45,7 @@ class DictKeyWatch final : public Watcher {
     expected_ = control_.notes_made.load(std::memory_order_seq_cst);
     return Status::kOk;
   }
+  void look_for_dead(ThreadContext& me) override { (void)recover_dead_holder(me, shard_.writing); }
 
  private:
   DictControl& control_;
@@ -92,6 +93,7 @@ class ListWatch final : public Watcher {
     expected_ = now;
     return Status::kOk;
   }
+  void look_for_dead(ThreadContext& me) override { (void)recover_dead_holder(me, control_.writing); }
 
  private:
   ListControl& control_;

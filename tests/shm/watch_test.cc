@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "shm/dict.h"
+#include "shm/dict_table.h"
 #include "shm/list.h"
 #include "shm/recovery.h"
 #include "shm/sleep_notice.h"
@@ -192,6 +193,72 @@ TEST_CASE("a wait ends with a change, also one before it, and else when the time
   });
   require_ok(shm::wait_for_change(me, *watcher, Deadline::never()));
   writer.join();
+}
+
+TEST_CASE("a wait for a change looks no longer than until its deadline, and for the dead between its looks") {
+  // One whose looks are held up, as by a lock that is held.
+  struct HeldUp final : Watcher {
+    HeldUp() { futex_ = &word; }
+    Status look(shm::ThreadContext&, bool&, Deadline deadline) override {
+      if (deadline.left_ns(std::chrono::nanoseconds(1h).count()) > std::chrono::nanoseconds(longest).count())
+        ++too_long;
+      return deaths == 3 ? Status::kOk : Status::kTimedOut;
+    }
+    void look_for_dead(shm::ThreadContext&) override { ++deaths; }
+    std::atomic<std::uint32_t> word{0};
+    std::chrono::milliseconds longest{shm::kLookTimeout};
+    int deaths = 0, too_long = 0;
+  };
+  TestSegment segment;
+  HeldUp long_wait, short_wait;
+  short_wait.longest = 20ms;
+  short_wait.deaths = 10;
+  CHECK(shm::wait_for_change(segment.me(), short_wait, Deadline::after(20ms)) == Status::kTimedOut);
+  CHECK(short_wait.deaths > 10);
+  CHECK(shm::wait_for_change(segment.me(), long_wait, Deadline::after(100ms)) == Status::kTimedOut);
+  CHECK(long_wait.deaths >= 3);
+  CHECK(short_wait.too_long == 0);
+  CHECK(long_wait.too_long == 0);
+}
+
+TEST_CASE("a wait for a change ends while whoever holds the lock is stopped, and finds the change when it is dead") {
+  Stage stage;
+  auto& me = stage.segment.me();
+  auto& shard = shm::dict_shard(*stage.segment->at<shm::DictControl>(stage.dict_at.control), 0);
+  std::string key = "k";  // of that shard
+  for (auto seed = stage.segment->at<shm::DictControl>(stage.dict_at.control)->seed;
+       &shm::dict_shard(*stage.segment->at<shm::DictControl>(stage.dict_at.control),
+                        shm::hash_shard(shm::hash_key(text(key), seed), shm::kDefaultShards)) != &shard;) {
+    key += 'k';
+  }
+  struct Kind {
+    std::string name;
+    std::unique_ptr<Watcher> watcher;
+    shm::LockWord& lock;
+  };
+  std::vector<Kind> kinds;
+  kinds.push_back({"key", stage.watch_key(key), shard.writing});
+  kinds.push_back({"dict", shm::watch_dict(me, stage.dict_at, stage.status), shard.writing});
+  kinds.push_back({"list", shm::watch_list(me, stage.list_at, stage.status),
+                   stage.segment->at<shm::ListControl>(stage.list_at.control)->writing});
+  for (auto& [name, watcher, lock] : kinds) {
+    INFO(name);
+    require_ok(stage.dict.put(me, text(key), text("changed")));  // else a watcher of the whole dict needs no lock
+    require_ok(stage.list.push_back(me, text("changed")));
+    REQUIRE(changed(stage.segment, *watcher));
+    require_ok(stage.dict.put(me, text(key), text("again")));
+    require_ok(stage.list.push_back(me, text("again")));
+    REQUIRE(changed(stage.segment, *watcher));
+    const pid_t holder = spawn([&, &lock = lock] {
+      if (shm::lock(stage.segment.me(), lock) == Status::kOk) kill(getpid(), SIGSTOP);
+    });
+    while (lock.state == 0) usleep(100);
+    REQUIRE(shm::wait_for_change(me, *watcher, Deadline::after(20ms)) == Status::kTimedOut);
+    kill(holder, SIGKILL);
+    (void)wait_for(holder);
+    // There is no server, and nobody else who waits.
+    REQUIRE(shm::wait_for_change(me, *watcher, Deadline::after(10s)) == Status::kOk);
+  }
 }
 
 TEST_CASE("no change is lost between a watch, its waits and other watchers") {
