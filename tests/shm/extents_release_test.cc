@@ -11,6 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "shm/large_read.h"
+#include "shm/recovery.h"
+#include "support/children.h"
 #include "support/process_shared.h"
 #include "support/test_segment.h"
 
@@ -61,6 +64,24 @@ void fill(const shm::Segment& segment, Offset at, std::uint64_t extents, int byt
   std::memset(segment.at<std::byte>(at), byte, extents * kExtent);
 }
 
+// Whether the kernel has memory for the page of the file.
+bool is_backed(const shm::Segment& segment, Offset page) {
+  return lseek(segment.memory_fd(), static_cast<off_t>(page), SEEK_DATA) == static_cast<off_t>(page);
+}
+
+// A process that says that it reads a large block, and stops in the middle of it.
+pid_t spawn_large_reader(const TestSegment& segment) {
+  PlainPipe ready;
+  const pid_t reader = spawn([&] {
+    (void)segment.me();
+    const shm::LargeRead announced(*segment);
+    ready.write(getpid());
+    stay();
+  });
+  REQUIRE(ready.read() == reader);
+  return reader;
+}
+
 }  // namespace
 
 TEST_CASE("released extents give their memory back, count as neither committed nor free, and are backed when taken") {
@@ -109,6 +130,86 @@ TEST_CASE("extents that a reader without an announcement may still be reading st
   const Offset next = take(me, kMany, LateReaders::kNone);
   give_chunk(me, next, kMany * kExtent);
   CHECK(release_extents(me, 0, 10'000, false) >= kMany);
+}
+
+TEST_CASE("nothing is released while a thread says that it reads a large block, until its death is recovered") {
+  TestSegment segment;
+  auto& me = segment.me();
+  const Offset at = take(me, kMany, LateReaders::kNone);
+  fill(*segment, at, kMany, 1);
+  give_chunk(me, at, kMany * kExtent);
+  const pid_t reader = spawn_large_reader(segment);
+  const auto refuses = [&] {
+    const std::uint64_t free = count(*segment, ExtentKind::kFree);
+    for (const bool reads_nothing : {false, true}) {
+      if (release_extents(me, 0, 10'000, reads_nothing) != 0) return false;
+    }
+    check(*segment);
+    return count(*segment, ExtentKind::kFree) == free && is_backed(*segment, at);
+  };
+  CHECK(refuses());
+  kill(reader, SIGKILL);
+  wait_for(reader);
+  CHECK(refuses());  // the dead one may as well be slow
+  REQUIRE(shm::recover_all_dead(*segment, me) == 1);
+  CHECK(release_extents(me, 0, 10'000, false) >= kMany);
+  CHECK_FALSE(is_backed(*segment, at));
+  check(*segment);
+}
+
+TEST_CASE("a large read of a thread without a slot is never taken for one that ended") {
+  TestSegment segment;
+  auto& me = segment.me();
+  const Offset at = take(me, kMany, LateReaders::kNone);
+  give_chunk(me, at, kMany * kExtent);
+  segment->header().unslotted_large_reads = 1;
+  for (const bool reads_nothing : {true, false, true}) CHECK(release_extents(me, 0, 10'000, reads_nothing) == 0);
+  CHECK(segment->header().unslotted_large_reads == 1);
+  check(*segment);
+  segment->header().unslotted_large_reads = 0;
+  CHECK(release_extents(me, 0, 10'000, false) >= kMany);
+}
+
+TEST_CASE("the first page of a large block stays backed while others live") {
+  TestSegment segment;
+  auto& me = segment.me();
+  constexpr std::uint64_t kPages = kExtent / shm::kPage;
+  const auto pages = [&](Offset block, std::uint64_t extents) {
+    std::uint64_t backed = 0;
+    for (std::uint64_t p = 1; p < extents * kPages; ++p) backed += is_backed(*segment, block + p * shm::kPage);
+    return backed;
+  };
+  // Neighbours: a hole that ends where the next block begins.
+  const Offset first = take(me, 3, LateReaders::kFirstPage), second = take(me, 2, LateReaders::kFirstPage);
+  const Offset array = take(me, 2, LateReaders::kNone);
+  for (auto [at, extents] : {std::pair{first, 3u}, {second, 2u}, {array, 2u}}) {
+    fill(*segment, at, extents, 1);
+    give_chunk(me, at, extents * kExtent);
+  }
+  const pid_t other = spawn([&] {
+    (void)segment.me();
+    stay();
+  });
+  while (segment->header().sessions_used < 2 || !is_asleep(other)) usleep(100);
+  REQUIRE(release_extents(me, 0, 10'000, true) >= 7);
+  for (const Offset at : {first, second}) {
+    CHECK(is_backed(*segment, at));
+    CHECK(*segment->at<std::byte>(at) == std::byte{1});
+  }
+  CHECK(pages(first, 3) == 0);
+  CHECK(pages(second, 2) == 0);
+  CHECK(pages(array, 2) == 0);
+  CHECK_FALSE(is_backed(*segment, array));
+  kill(other, SIGKILL);
+  wait_for(other);
+  // Alone, the server releases the first pages of others as well.
+  REQUIRE(shm::recover_all_dead(*segment, me) == 1);
+  const Offset last = take(me, 3, LateReaders::kFirstPage);
+  fill(*segment, last, 3, 1);
+  give_chunk(me, last, 3 * kExtent);
+  REQUIRE(release_extents(me, 0, 10'000, true) >= 3);
+  CHECK_FALSE(is_backed(*segment, last));
+  check(*segment);
 }
 
 TEST_CASE("small chunks, whole extents and runs are taken from released extents before the segment grows") {

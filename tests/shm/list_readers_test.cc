@@ -123,6 +123,30 @@ TEST_CASE("a list gives the memory of large elements back, and nearly all when i
   }
 }
 
+TEST_CASE("what a list held that was popped empty is there for others") {
+  for (const std::size_t bytes : {60'000u, 100u}) {
+    for (const bool front : {false, true}) {
+      INFO(bytes << " bytes, from the " << (front ? "front" : "back"));
+      TestSegment segment(8u << 20);
+      auto& me = segment.me();
+      const auto where = make_list(segment, true);
+      shm::List list(where);
+      const auto dict_at = segment.make_dict(1);
+      shm::Dict dict(dict_at);
+      const std::string large(6u << 20, 'x');
+      const std::string element(bytes, 'y');
+      Status status = Status::kOk;
+      while (status == Status::kOk) status = list.push_back(me, text(element));
+      REQUIRE(status == Status::kOutOfMemory);
+      REQUIRE(dict.put(me, text("k"), text(large)) == Status::kOutOfMemory);
+      std::string popped;
+      while (list.size() != 0) REQUIRE((front ? list.pop_front(me, popped) : list.pop_back(me, popped)) == Status::kOk);
+      REQUIRE(dict.put(me, text("k"), text(large)) == Status::kOk);
+      REQUIRE(list.push_back(me, text("again")) == Status::kOk);
+    }
+  }
+}
+
 TEST_CASE("a wait for a change of a list ends at its time while a writer is stopped") {
   TestSegment segment;
   const auto where = make_list(segment, true);
