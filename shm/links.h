@@ -16,7 +16,7 @@
 
 namespace commonhold::shm {
 
-// Gets each ObjectId. It may be called under a lock, and must not take any.
+// Gets each ObjectId. It may be called under a lock, and must not take any. It may throw std::bad_alloc.
 struct LinkVisitor {
   void* context = nullptr;
   void (*visit)(void* context, ObjectId id) = nullptr;

@@ -4,6 +4,7 @@
 #include "shm/control_block.h"
 #include "shm/ordered_queue.h"
 #include "shm/queue_turn.h"
+#include "shm/timed_lock.h"
 
 namespace commonhold::shm {
 
@@ -123,7 +124,8 @@ void OrderedQueue::wake(const ObjectAddress& where) {
 bool OrderedQueue::each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline,
                              const LinkVisitor& visit) {
   OrderedQueue queue(where);
-  if (lock(me, queue.control_->changing, deadline) != Status::kOk) return false;
+  const TimedLockGuard held(me, queue.control_->changing, deadline);
+  if (!held) return false;
   auto visit_box = [&](Offset box) {
     ItemKind kind;
     Offset bytes;
@@ -135,7 +137,6 @@ bool OrderedQueue::each_link(ThreadContext& me, const ObjectAddress& where, Dead
   (void)OrderedHeap::each_node(*where.segment, own(queue.control_->root),
                                [&](Offset, const OrderedNode& node) { visit_box(node.box); });
   each_flight(*where.segment, queue.control_->flights, [&](Flight& flight) { visit_box(own(flight.box)); });
-  (void)unlock(me, queue.control_->changing);
   return true;
 }
 

@@ -1,6 +1,7 @@
 // A queue in the hands of those who recover, look at, or check it: repair, wake-ups, its locks and links, the audit.
 #include "shm/queue.h"
 #include "shm/queue_turn.h"
+#include "shm/timed_lock.h"
 #include "shm/words.h"
 
 namespace commonhold::shm {
@@ -30,16 +31,13 @@ bool Queue::each_link(ThreadContext& me, const ObjectAddress& where, Deadline de
   Queue queue(where);
   if (!queue.ring_.sound() || queue.item_bytes() != 0) return true;  // fixed items are words and structs
   QueueControl& control = queue.ring_.control();
-  if (lock(me, control.putting, deadline) != Status::kOk) return false;
-  bool held = lock(me, control.getting, deadline) == Status::kOk;
-  if (held) {
-    (void)queue.ring_.each_waiting([&](const ItemPlace& item) {
-      visit_links(item.kind, where.segment->at<std::byte>(item.at), item.size, visit);
-    });
-    (void)unlock(me, control.getting);
-  }
-  (void)unlock(me, control.putting);
-  return held;
+  const TimedLockGuard putting(me, control.putting, deadline);
+  if (!putting) return false;
+  const TimedLockGuard getting(me, control.getting, deadline);
+  if (!getting) return false;
+  (void)queue.ring_.each_waiting(
+      [&](const ItemPlace& item) { visit_links(item.kind, where.segment->at<std::byte>(item.at), item.size, visit); });
+  return true;
 }
 
 Queue::Audit Queue::audit(ThreadContext& me) const {

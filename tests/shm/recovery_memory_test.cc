@@ -1,4 +1,4 @@
-// Recovery in a process that has no memory, or no room for another announcement.
+// Recovery, and the sweep, in a process that has no memory, or no room for another announcement.
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <new>
@@ -6,7 +6,10 @@
 
 #include "shm/dict_table.h"
 #include "shm/lock_word.h"
+#include "shm/ordered_queue.h"
+#include "shm/queue.h"
 #include "shm/recovery.h"
+#include "support/link_ground.h"
 #include "support/process_shared.h"
 #include "support/test_segment.h"
 
@@ -59,7 +62,65 @@ void die_with_locks(const TestSegment& segment, const shm::ObjectAddress& where,
   REQUIRE(wait_for(child) == -SIGKILL);
 }
 
+// The objects that somebody holds a lock of.
+std::vector<std::string> locked_objects(const TestSegment& segment) {
+  std::vector<std::string> found;
+  shm::for_each_object(*segment, [&](const shm::ObjectInfo& info) {
+    const shm::ObjectType* type = shm::object_type(info.kind);
+    bool held = false;
+    if (type->each_lock != nullptr) {
+      type->each_lock({&*segment, info.id.index, info.control}, &held, [](void* context, shm::LockWord& word) {
+        if (word.state.load() != 0) *static_cast<bool*>(context) = true;
+      });
+    }
+    if (held) found.push_back(info.name);
+  });
+  return found;
+}
+
 }  // namespace
+
+TEST_CASE("a sweep that runs out of memory holds no lock, and the next one ends it") {
+  TestSegment segment;
+  auto& me = segment.me();
+  shm::Dict dict(segment.make({shm::ObjectKind::kDict, "dict", "dict"}));
+  shm::List list(segment.make({shm::ObjectKind::kList, "list", "list", {1}}));
+  const shm::Queue queue(segment.make({shm::ObjectKind::kQueue, "queue", "queue"}));
+  const shm::OrderedQueue ordered(segment.make({shm::ObjectKind::kPriorityQueue, "ordered", "queue", {0, 0, 3}}));
+  std::vector<shm::ObjectId> kept;
+  for (std::int64_t i = 0; i < 40; ++i) {
+    kept.push_back(make_object(segment, shm::ObjectKind::kLock));
+    const Link link(kept.back());
+    switch (i % 4) {
+      case 0:
+        REQUIRE(dict.put(me, integer(i), link.item()) == Status::kOk);
+        break;
+      case 1:
+        REQUIRE(list.push_back(me, link.item()) == Status::kOk);
+        break;
+      case 2:
+        REQUIRE(queue.put(me, link.item(), shm::Deadline::never()) == Status::kOk);
+        break;
+      default:
+        REQUIRE(ordered.put(me, link.item(), 0, shm::Deadline::never()) == Status::kOk);
+    }
+  }
+  int failed = 0;
+  for (int allowed = 0;; ++allowed) {
+    const shm::ObjectId lost = make_object(segment, shm::ObjectKind::kLock);
+    bool unfinished = false;
+    allocations_left = allowed;
+    (void)shm::sweep_unreferred_objects(me, {}, &unfinished);
+    allocations_left = -1;
+    REQUIRE(locked_objects(segment) == std::vector<std::string>{});
+    if (!unfinished) break;
+    ++failed;
+    REQUIRE(wrong_after_sweep(segment) == "");
+    REQUIRE_FALSE(is_alive(segment, lost));
+  }
+  CHECK(failed > 10);
+  for (shm::ObjectId id : kept) REQUIRE(is_alive(segment, id));
+}
 
 TEST_CASE("a recovery that runs out of memory is done again by the next who has some") {
   TestSegment segment;
