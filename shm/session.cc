@@ -46,6 +46,22 @@ bool any_under_recovery(const Segment& segment) {
   return false;
 }
 
+constinit thread_local bool recovers_under_registry = false;
+
+// The registry's mutex, for code that recovers slots of this process's threads under it. A repair there may wait for the
+// extents' lock, and then looks for its dead holder: that leaves alone what needs the mutex. No repair waits for a lock
+// that an ended thread still has, for the extents' lock is freed without memory.
+class RecoveryUnderRegistry {
+ public:
+  RecoveryUnderRegistry() : guard_(SegmentRegistry::instance().mutex) { recovers_under_registry = true; }
+  ~RecoveryUnderRegistry() { recovers_under_registry = false; }
+  RecoveryUnderRegistry(const RecoveryUnderRegistry&) = delete;
+  RecoveryUnderRegistry& operator=(const RecoveryUnderRegistry&) = delete;
+
+ private:
+  std::lock_guard<std::mutex> guard_;
+};
+
 }  // namespace
 
 // The list of the calling thread's contexts.
@@ -227,8 +243,7 @@ void ThreadContext::begin(Segment& segment, std::uint32_t slot, std::uint32_t ge
 }
 
 ThreadContext::~ThreadContext() {
-  auto& registry = SegmentRegistry::instance();
-  std::lock_guard guard(registry.mutex);
+  const RecoveryUnderRegistry guard;
   Segment* segment = segment_.load(std::memory_order_relaxed);
   if (segment == nullptr) return;  // the session ended before its thread
   std::erase(segment->contexts_, this);
@@ -241,6 +256,7 @@ ThreadContext::~ThreadContext() {
 }
 
 void Segment::recover_each_ended(ThreadContext& me) {
+  if (recovers_under_registry) return;
   auto& registry = SegmentRegistry::instance();
   for (;;) {
     std::uint32_t thread = 0;
@@ -262,7 +278,6 @@ void Segment::recover_each_ended(ThreadContext& me) {
 }
 
 void Segment::leave() {
-  auto& registry = SegmentRegistry::instance();
   std::lock_guard guard(join_mutex_);
   if (!joined()) return;
   SessionIndex own = session_index();
@@ -271,7 +286,7 @@ void Segment::leave() {
   bool over = true;
   {
     // Under the mutex as a whole: a thread that ends meanwhile finds its slot either its own or given back.
-    std::lock_guard registry_guard(registry.mutex);
+    const RecoveryUnderRegistry registry_guard;
     for (ThreadContext* context : contexts_) {
       try {
         recover_thread(*this, *context, context->index_);

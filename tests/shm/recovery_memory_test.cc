@@ -174,6 +174,36 @@ TEST_CASE("a thread that ends with locks while there is no memory is recovered l
   CHECK(shm::Dict(where).audit(segment.me()).error == "");
 }
 
+TEST_CASE("a thread that ends recovers a dead process though another thread's locks are left") {
+  TestSegment segment;
+  auto where = segment.make_dict(4);
+  for (int i = 0; i < 100; ++i) {
+    const std::string key = std::to_string(i);
+    REQUIRE(shm::Dict(where).put(segment.me(), text(key), text(std::string(50, 'v'))) == Status::kOk);
+  }
+  pid_t child = spawn([&] {
+    std::thread([&] {
+      shm::Offset chunk;
+      if (shm::lock(segment.me(), shard_lock(where, 1)) != Status::kOk) abort();
+      if (take_chunk(segment.me(), shm::ChunkOwner(where.object, 1), 3000, chunk) != Status::kOk) abort();
+      std::thread([&] {
+        lock_and_lose_chunks(segment, where, 1);
+        allocations_left = 0;
+      }).join();
+      const pid_t dead = spawn([&] {
+        if (shm::lock(segment.me(), segment->header().extents_lock) != Status::kOk) abort();
+        kill(getpid(), SIGKILL);
+      });
+      if (wait_for(dead) != -SIGKILL) abort();
+    }).join();  // the repair of what it leaves waits for the extents' lock
+    if (shard_lock(where, 1).state.load() != 0) throw std::runtime_error("a lock is left");
+  });
+  CHECK(wait_or_kill(child) == 0);
+  (void)shm::recover_all_dead(*segment, segment.me());
+  CHECK(shm::Dict(where).audit(segment.me()).error == "");
+  CHECK(shm::Dict(where).audit(segment.me()).lost_chunks == 0);
+}
+
 TEST_CASE("a lock that its thread waits for stays announced while the thread recovers the one who held it") {
   TestSegment segment;
   auto where = segment.make_dict(32);
