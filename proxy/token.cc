@@ -29,7 +29,7 @@ bool take_number(std::string_view& text, Number& number, char behind, int base) 
 }
 
 struct Token {
-  std::optional<shm::Flight> flight;
+  std::optional<shm::InFlight> flight;
   shm::ObjectId id;
   std::uint64_t nonce = 0;
   std::string folder;
@@ -42,7 +42,7 @@ Token parse(std::string_view text) {
   bool sound = flies || rest.starts_with(kPrefix);
   if (sound) rest.remove_prefix(kPrefix.size());
   if (flies) {
-    shm::Flight& flight = token.flight.emplace();
+    shm::InFlight& flight = token.flight.emplace();
     sound = take_number(rest, flight.cell, '.', 16) && take_number(rest, flight.expires, ':', 16);
   }
   sound = sound && take_number(rest, token.id.index, '.', 10) && take_number(rest, token.id.generation, ':', 10) &&
@@ -73,7 +73,7 @@ std::string token_of(Object& object) {
 
 std::string token_in_flight(Object& object) {
   check(object);
-  shm::Flight flight;
+  shm::InFlight flight;
   const shm::Status status = shm::begin_flight(*object.segment, object.id, flight);
   if (status == shm::Status::kGone) throw_join_failure(*object.segment);
   if (status != shm::Status::kOk) throw_status(status, object, "send");

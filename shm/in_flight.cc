@@ -28,8 +28,8 @@ bool is_flight_page(const Segment& segment, Offset page) {
           chunk_owner(segment, page) == kFlightOwner);
 }
 
-FlightCell* cells_of(const Segment& segment, Offset page) {
-  return segment.at<FlightCell>(page + sizeof(Word));
+InFlightCell* cells_of(const Segment& segment, Offset page) {
+  return segment.at<InFlightCell>(page + sizeof(Word));
 }
 
 // Calls visit(cell's offset, cell) until it returns true; true when it did.
@@ -37,8 +37,8 @@ template <typename Visit>
 bool visit_flights(const Segment& segment, Visit&& visit) {
   Offset page = flight_page(segment);
   for (std::uint64_t steps = 0; page != 0 && steps < kMaxObjects && is_flight_page(segment, page); ++steps) {
-    FlightCell* cells = cells_of(segment, page);
-    for (std::uint32_t i = 0; i < kFlightsPerPage; ++i) {
+    InFlightCell* cells = cells_of(segment, page);
+    for (std::uint32_t i = 0; i < kInFlightPerPage; ++i) {
       if (visit(segment.offset_of(cells + i), cells[i])) return true;
     }
     page = segment.at<ReferencePage>(page)->next.load(std::memory_order_acquire);
@@ -64,12 +64,12 @@ Status add_page(ThreadContext& me) {
 
 }  // namespace
 
-Status begin_flight(Segment& segment, ObjectId id, Flight& begun) {
+Status begin_flight(Segment& segment, ObjectId id, InFlight& begun) {
   ThreadContext* me = segment.here();
   if (me == nullptr) return segment.join_failure();
   for (;;) {
     const Word expires = boot_clock_ns() + kLifetime;
-    const bool found = visit_flights(segment, [&](Offset at, FlightCell& cell) {
+    const bool found = visit_flights(segment, [&](Offset at, InFlightCell& cell) {
       Word free = 0;
       if (cell.expires.load(std::memory_order_relaxed) != 0) return false;
       if (!cell.expires.compare_exchange_strong(free, expires)) return false;
@@ -87,8 +87,8 @@ Status begin_flight(Segment& segment, ObjectId id, Flight& begun) {
   return Status::kGone;
 }
 
-void end_flight(Segment& segment, ObjectId id, const Flight& flight) {
-  (void)visit_flights(segment, [&](Offset at, FlightCell& cell) {
+void end_flight(Segment& segment, ObjectId id, const InFlight& flight) {
+  (void)visit_flights(segment, [&](Offset at, InFlightCell& cell) {
     if (at != flight.cell) return false;
     if (cell.expires.load(std::memory_order_acquire) != flight.expires) return true;
     Word word = id.word(), expires = flight.expires;
@@ -98,7 +98,7 @@ void end_flight(Segment& segment, ObjectId id, const Flight& flight) {
 }
 
 void mark_in_flight(const Segment& segment, std::vector<bool>& referred) {
-  (void)visit_flights(segment, [&](Offset, FlightCell& cell) {
+  (void)visit_flights(segment, [&](Offset, InFlightCell& cell) {
     const ObjectId id = ObjectId::from_word(cell.id.load(std::memory_order_seq_cst));
     if (id.index == 0 || id.index >= referred.size()) return false;
     const Word state = object_record(segment, id.index).state.load(std::memory_order_relaxed);
@@ -109,7 +109,7 @@ void mark_in_flight(const Segment& segment, std::vector<bool>& referred) {
 
 void free_expired_flights(const Segment& segment) {
   const Word now = boot_clock_ns();
-  (void)visit_flights(segment, [&](Offset, FlightCell& cell) {
+  (void)visit_flights(segment, [&](Offset, InFlightCell& cell) {
     Word expires = cell.expires.load(std::memory_order_acquire);
     if (expires == 0 || (expires > now && expires - now <= 2 * kLifetime)) return false;
     Word id = cell.id.load(std::memory_order_acquire);

@@ -21,22 +21,22 @@
 
 namespace commonhold::shm {
 
-struct FlightCell {
+struct InFlightCell {
   AtomicWord expires;  // CLOCK_BOOTTIME in ns; 0: free. Written by the sender who took it, the receiver and the sweep
   AtomicWord id;       // ObjectId, 0: none yet, or none any more. Likewise; read by the sweep
 };
-inline constexpr std::uint32_t kFlightsPerPage = kCellsPerPage / 2;
+inline constexpr std::uint32_t kInFlightPerPage = kCellsPerPage / 2;
 
 // Which cell, and whose: as a message carries it.
-struct Flight {
+struct InFlight {
   Offset cell = 0;
   Word expires = 0;
 };
 
 // Keeps the object for an hour, or until end_flight(). REQUIRES: the caller refers to it. kOutOfMemory.
-Status begin_flight(Segment& segment, ObjectId id, Flight& begun);
+Status begin_flight(Segment& segment, ObjectId id, InFlight& begun);
 // Does nothing when it was ended or has expired. REQUIRES: the caller has noted its own reference.
-void end_flight(Segment& segment, ObjectId id, const Flight& flight);
+void end_flight(Segment& segment, ObjectId id, const InFlight& flight);
 
 // For the sweep: marks what is in flight. Frees what has expired.
 void mark_in_flight(const Segment& segment, std::vector<bool>& referred);

@@ -216,7 +216,7 @@ TEST_CASE("an object in flight lives without a session that refers to it, until 
   segment.me();
   struct Board {
     ObjectId id;
-    Flight flight;
+    InFlight flight;
   };
   test::Shared<Board> board;
   const pid_t sender = test::spawn([&] {
@@ -238,19 +238,19 @@ TEST_CASE("an object in flight lives without a session that refers to it, until 
 TEST_CASE("hundreds of objects are in flight at once, and what is never received goes after its time") {
   test::TestSegment segment;
   const std::vector<ObjectId> ids = make_referred(segment, 300);
-  std::vector<Flight> flights(ids.size());
+  std::vector<InFlight> flights(ids.size());
   for (std::size_t i = 0; i < ids.size(); ++i) REQUIRE(begin_flight(*segment, ids[i], flights[i]) == Status::kOk);
   for (ObjectId id : ids) drop_reference(*segment, id);
   REQUIRE(sweep_unreferred_objects(segment.me()) == 0);
   for (std::size_t i = 0; i < 100; ++i) end_flight(*segment, ids[i], flights[i]);
   REQUIRE(sweep_unreferred_objects(segment.me()) == 100);
   for (std::size_t i = 100; i < 200; ++i) {
-    auto& cell = *segment->at<FlightCell>(flights[i].cell);
+    auto& cell = *segment->at<InFlightCell>(flights[i].cell);
     REQUIRE(cell.expires == flights[i].expires);
     cell.expires = 1;  // long ago
   }
   REQUIRE(sweep_unreferred_objects(segment.me()) == 100);
-  Flight again;
+  InFlight again;
   const ObjectId id = make_referred(segment, 1).front();
   REQUIRE(begin_flight(*segment, id, again) == Status::kOk);
   end_flight(*segment, ids[0], flights[0]);  // somebody else's by now, or nobody's
