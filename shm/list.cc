@@ -102,7 +102,7 @@ Status List::read_cell(std::uint64_t index, Take&& take) const {
   if (status == Status::kOk) {
     AtomicWord* cells;
     std::uint64_t rest;
-    status = find_cells(*segment_, view, index, cells, rest);
+    status = find_cells(*segment_, view, index, cells, rest, {&control_->recycle, recycled});
     if (status == Status::kOk) cell = cells->load(std::memory_order_acquire);  // SYNC POINT: list cell
   }
   // The root record and nodes were those in force when the cell was read, unless one of these moved meanwhile.

@@ -20,11 +20,11 @@ const AtomicWord* words_of(const std::vector<Word>& cells) {
 // Calls visit(cell word) for each cell of the range until it returns another status than kOk.
 template <typename Visit>
 Status visit_cells(const Segment& segment, const ListView& view, std::uint64_t first, std::uint64_t count,
-                   Visit&& visit) {
+                   const Undisturbed& undisturbed, Visit&& visit) {
   while (count != 0) {
     AtomicWord* cells;
     std::uint64_t here;
-    Status status = find_cells(segment, view, first, cells, here);
+    Status status = find_cells(segment, view, first, cells, here, undisturbed);
     if (status != Status::kOk) return status;
     if (here > count) here = count;
     for (std::uint64_t i = 0; i < here; ++i) {
@@ -119,7 +119,7 @@ Status List::reverse(ThreadContext& me) {
     std::uint64_t count = list.view().size();
     if (count > cells.size()) continue;
     std::uint64_t at = count;
-    Status status = visit_cells(*segment_, list.view(), 0, count, [&](Word cell) {
+    Status status = visit_cells(*segment_, list.view(), 0, count, {}, [&](Word cell) {
       cells[--at] = cell;
       return Status::kOk;
     });
@@ -153,7 +153,7 @@ Status List::copy_undisturbed(std::uint64_t first, std::uint64_t count, Copy& co
   copy.need = 0;
   const std::uint64_t most = segment_->committed_extents() * (kExtent / sizeof(Word));
   if (status == Status::kOk) {
-    status = visit_cells(*segment_, view, first, copy.elements, [&](Word cell) {
+    status = visit_cells(*segment_, view, first, copy.elements, {&control_->recycle, recycled}, [&](Word cell) {
       if (!boxed) {
         if (copy.need < copy.words.size()) copy.words[copy.need] = cell;
         ++copy.need;

@@ -34,7 +34,8 @@ Status read_view(const Segment& segment, const ListControl& control, ListView& v
 }
 
 Status find_cells(const Segment& segment, const ListView& view, std::uint64_t index, AtomicWord*& cells,
-                  std::uint64_t& count) {
+                  std::uint64_t& count, const Undisturbed& undisturbed) {
+  if (!undisturbed()) return Status::kRetry;
   if (index >= view.tree_count) {
     index -= view.tree_count;
     ListNode* tail = list_node(segment, view.tail);
@@ -65,6 +66,7 @@ Status find_cells(const Segment& segment, const ListView& view, std::uint64_t in
       index -= elements;
     }
     at = pair[0].load(std::memory_order_acquire);
+    if (!undisturbed()) return Status::kRetry;
   }
 }
 

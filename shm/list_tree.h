@@ -59,13 +59,21 @@ constexpr std::uint64_t from_front(std::uint64_t index, std::uint64_t size) {
   return counts_from_end(index) ? index + size : index;
 }
 
+// What a reader without a lock asks before it follows a word that it read: whether no block was used again since, for
+// then the word may be of something else (extents_release.h). SYNC POINT: list blocks used again.
+struct Undisturbed {
+  const AtomicWord* recycle = nullptr;  // of the list; nullptr under its lock, where nobody disturbs
+  Word seen = 0;
+  bool operator()() const { return recycle == nullptr || recycle->load(std::memory_order_relaxed) == seen; }
+};
+
 // Reads the root record; every field is within bounds on kOk.
 Status read_view(const Segment& segment, const ListControl& control, ListView& view);
 
-// The cells from element `index` to the end of its leaf. REQUIRES: index < view.size(), both still in force or checked
-// against `recycle` afterwards.
+// The cells from element `index` to the end of its leaf; kRetry: disturbed. REQUIRES: index < view.size(); under the
+// lock, or what was read counts only if it is `undisturbed` afterwards.
 Status find_cells(const Segment& segment, const ListView& view, std::uint64_t index, AtomicWord*& cells,
-                  std::uint64_t& count);
+                  std::uint64_t& count, const Undisturbed& undisturbed = {});
 
 // More nodes than a segment holds: a walk that meets them goes in circles.
 std::uint64_t most_list_nodes(const Segment& segment);

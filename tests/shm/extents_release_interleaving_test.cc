@@ -1,6 +1,9 @@
 // Memory that goes back to the system, against those who join or read meanwhile: one side is stopped at its steps while
 // the other one goes on.
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -8,6 +11,8 @@
 #include "shm/extents_release.h"
 #include "shm/large_read.h"
 #include "shm/list.h"
+#include "shm/list_tree.h"
+#include "shm/recovery.h"
 #include "support/children.h"
 #include "support/stepped_child.h"
 #include "support/test_segment.h"
@@ -26,7 +31,100 @@ std::vector<const shm::AtomicWord*> announcements(const shm::Segment& segment) {
   return words;
 }
 
+// Memory that went back to the system; with a look at a page of it the page is there.
+class Hole {
+ public:
+  explicit Hole(const TestSegment& segment) : segment_(*segment) {
+    auto& me = segment.me();
+    REQUIRE(take_chunk(me, shm::ChunkOwner(7, 0), 4 * kExtent, at_, shm::LateReaders::kNone) == Status::kOk);
+    give_chunk(me, at_, 4 * kExtent);
+    REQUIRE(release_extents(me, 0, 64, false) >= 4);
+  }
+  shm::Offset at() const { return at_; }
+  bool is_one() const {
+    const off_t found = lseek(segment_.memory_fd(), static_cast<off_t>(at_), SEEK_DATA);
+    return found < 0 || found >= static_cast<off_t>(at_ + 4 * kExtent);
+  }
+
+ private:
+  shm::Segment& segment_;
+  shm::Offset at_ = 0;
+};
+
+// Blocks that are put back after somebody else has used them.
+struct Blocks {
+  void add(void* at, std::size_t bytes) {
+    const char* from = static_cast<char*>(at);
+    saved.emplace_back(at, std::string(from, from + bytes));
+  }
+  void restore() const {
+    for (const auto& [at, bytes] : saved) std::memcpy(at, bytes.data(), bytes.size());
+  }
+  std::vector<std::pair<void*, std::string>> saved;
+};
+
+// Stops a reader after each so many of its instructions, and lets overtake() use what it reads for something else, whose words lead into
+// the hole; then the reader goes on.
+template <typename Read, typename Overtake>
+void expect_no_look_into_hole(TestSegment& segment, const Hole& hole, const Blocks& blocks, std::uint64_t between,
+                              Read read, Overtake overtake) {
+  for (std::uint64_t k = 1;; k += between) {
+    SteppedChild reader(
+        {}, [&] { (void)segment.me(); }, read);
+    if (!reader.run_until(k)) {
+      CHECK(k > 100);
+      return;
+    }
+    overtake();
+    const int status = reader.finish();
+    blocks.restore();
+    (void)shm::recover_all_dead(*segment, segment.me());
+    INFO("stopped before instruction " << k);
+    REQUIRE(status == 0);
+    REQUIRE(hole.is_one());
+  }
+}
+
 }  // namespace
+
+TEST_CASE("a reader of a list that is overtaken does not follow words of something else") {
+  TestSegment segment;
+  auto& me = segment.me();
+  const auto where = segment.make({shm::ObjectKind::kList, "", "list<text>", {1}});
+  shm::List list(where);
+  std::vector<shm::Item> items(20'000, text("element"));
+  REQUIRE(list.extend(me, items) == Status::kOk);
+  const Hole hole(segment);
+  // The root record, and the nodes and cells on the way to the first element.
+  auto& control = *segment->at<shm::ListControl>(where.control);
+  shm::ListView view;
+  REQUIRE(read_view(*segment, control, view) == Status::kOk);
+  REQUIRE(view.height == 2);
+  auto& root = *segment->at<shm::ListRoot>(view.root);
+  auto* top = shm::list_node(*segment, view.tree);
+  auto* inner = shm::list_node(*segment, top->words[0]);
+  auto* leaf = shm::list_node(*segment, inner->words[0]);
+  Blocks blocks;
+  blocks.add(&control.recycle, 3 * sizeof(shm::Word));
+  blocks.add(&root, sizeof root);
+  for (auto* node : {top, inner, leaf}) blocks.add(node, sizeof *node);
+  const auto overtake = [&] {
+    control.recycle.fetch_add(1);
+    control.changes.fetch_add(1);
+    control.root = 0;
+    root.tree = root.tail = hole.at();
+    for (auto* node : {top, inner}) {
+      for (std::uint64_t i = 0; i < shm::kInnerPairs; ++i) node->words[2 * i] = hole.at();
+    }
+    for (std::uint64_t i = 0; i < shm::kLeafCells; ++i) leaf->words[i] = hole.at();
+  };
+  std::string copy(7, '\0');
+  expect_no_look_into_hole(
+      segment, hole, blocks, 2, [&] { (void)list.get_fixed(0, copy.data(), 7); }, overtake);
+  std::vector<std::string> values;
+  expect_no_look_into_hole(
+      segment, hole, blocks, 7, [&] { (void)list.snapshot(segment.me(), 0, 3, values); }, overtake);
+}
 
 TEST_CASE("whoever reads a large block announces it, by whichever call") {
   TestSegment segment;
