@@ -305,18 +305,22 @@ void PoolCore::collect() {
   for (bool ended = false; !ended;) {
     Finished finished;
     std::vector<std::string> messages;
+    std::vector<std::vector<ObjectHandle>> objects;  // of each message, up to one that is damaged
     bool sound = true;
     try {
       messages = results_.get_many(kBatch, kPatience);
+      objects.reserve(messages.size());
+      for (std::string& message : messages) objects.push_back(take_objects(message));
     } catch (const Error&) {
       sound = false;
     }
-    std::vector<std::vector<ObjectHandle>> objects;
-    objects.reserve(messages.size());
-    for (std::string& message : messages) objects.push_back(take_objects(message));
     {
       std::scoped_lock guard(mutex_);
-      for (std::size_t i = 0; i < messages.size(); ++i) take(messages[i], std::move(objects[i]), finished);
+      try {
+        for (std::size_t i = 0; i < objects.size(); ++i) take(messages[i], std::move(objects[i]), finished);
+      } catch (const Error&) {
+        sound = false;
+      }
       if (!sound) {
         // Its memory is corrupt or gone: nothing will ever come of any task.
         Outcome outcome;

@@ -1,5 +1,6 @@
 // Workers killed while a pool works: every task ends, with its result, with WorkerDied, or after another run.
 #include <commonhold/commonhold.h>
+#include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <set>
 #include <thread>
 
+#include "process/pool_worker.h"
 #include "shm/extents.h"
 #include "shm/object_table.h"
 #include "shm/queue.h"
@@ -151,6 +153,29 @@ TEST_CASE("a pool that is closed while memory is full ends as soon as there is s
   for (const shm::Offset chunk : all) shm::give_chunk(*segment->here(), chunk, tasks->chunk_bytes);
   pool.join();
   CHECK(pool.worker_pids().empty());
+}
+
+TEST_CASE("a pool among whose results there is garbage fails what it was given, and ends") {
+  using detail::ResultHead, detail::ResultKind, detail::message_of;
+  const std::string wrong(8, '\xff');
+  for (const std::string& garbage :
+       {std::string(), std::string("short"), message_of({0, 1, ResultKind::kDone, wrong.size()}) + wrong,
+        message_of({0, 1, ResultKind::kFailed}) + wrong, message_of({0, 0, ResultKind::kInitFailed})}) {
+    Manager manager;
+    Pool pool({.processes = 1, .manager = manager});
+    const auto segment = shm::Segment::open(manager.folder());
+    std::vector<std::string> tokens;
+    shm::for_each_object(*segment, [&](const shm::ObjectInfo& info) {
+      tokens.push_back(fmt::format("commonhold:1:{}.{}:{:016x}:{}", info.id.index, info.id.generation,
+                                   segment->header().nonce, manager.folder()));
+    });
+    auto task = pool.apply_async(pid_then_pause);
+    attach<Queue<std::string>>(tokens.at(0)).put(garbage);
+    CHECK_THROWS_AS(task.get(), TaskError);
+    CHECK_THROWS_AS(pool.apply(work, 1), TaskError);
+    pool.terminate();
+    pool.join();
+  }
 }
 
 TEST_CASE("a task that ends its worker fails with the status") {
