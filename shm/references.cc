@@ -329,9 +329,12 @@ void drop_all_references(ThreadContext& me, SessionIndex session) {
   for (auto& cell : segment.at<ReferencePage>(own_page(segment, session))->cells) {
     if (cell.load(std::memory_order_relaxed) != 0) cell.store(0, std::memory_order_release);
   }
-  if (references.load(std::memory_order_acquire) == 0) return;
+  const bool has_pages = references.load(std::memory_order_acquire) != 0;
   // Unlinked first, so that nobody walks pages that are being given back; the mark goes when all are back.
-  references.store(kMayOwnPages, std::memory_order_release);
+  if (has_pages) references.store(kMayOwnPages, std::memory_order_release);
+  // Whether it had any or not: who was at this before may have died here.
+  segment.header().garbage_noted.fetch_add(1, std::memory_order_release);
+  if (!has_pages) return;
   give_object(me, reference_owner(session).object());
   references.store(0, std::memory_order_release);
 }

@@ -183,6 +183,9 @@ class Segment : public std::enable_shared_from_this<Segment> {
   // may be its parent's.
   unsigned references_since() const { return references_since_.load(std::memory_order_relaxed); }
 
+  // The state of garbage that this process last awaited in vain (sweep.cc).
+  std::atomic<Word>& awaited_in_vain() const { return awaited_in_vain_; }
+
   // Says that something may be destroyed now. Otherwise as ring_bell().
   void note_garbage() const {
     header().garbage_noted.fetch_add(1, std::memory_order_relaxed);
@@ -231,6 +234,7 @@ class Segment : public std::enable_shared_from_this<Segment> {
   // index + 1 of a reserved session that a thread recovers in the name of (reserved_session.h)
   std::atomic<std::uint32_t> reserved_{0};
   std::atomic<bool> serves_{false};
+  mutable std::atomic<Word> awaited_in_vain_{~Word{0}};
   std::atomic<Status> join_failure_{Status::kOk};
   std::mutex join_mutex_;
   std::mutex reserved_mutex_;  // one thread at a time recovers in the name of a reserved session

@@ -278,7 +278,7 @@ bool await_sweep(ThreadContext& me, Deadline deadline) {
     return static_cast<std::int64_t>(header.garbage_swept.load(std::memory_order_acquire) - noted) >= 0;
   };
   // Once in vain is enough: the server is stopped or dead, or something keeps it from a decision.
-  static std::atomic<Word> in_vain{~Word{0}};
+  std::atomic<Word>& in_vain = segment.awaited_in_vain();
   if (is_swept() || in_vain.load(std::memory_order_relaxed) == noted) return false;
   if (header.server_session.load(std::memory_order_relaxed) == 0) return false;
   while (!is_swept()) {

@@ -264,3 +264,49 @@ TEST_CASE("a condemned object that a killed server left can be referred to, and 
   drop_all_references(segment.me(), segment->session_index());
   REQUIRE(used_extents(*segment) == 0);
 }
+
+TEST_CASE("who is short of memory waits for the sweep of what a client referred to that died or left") {
+  test::TestSegment segment;
+  segment->header().server_session = shm::index_of(segment.me().session()) + 1;
+  for (const bool dies : {true, false}) {
+    test::Shared<ObjectId> made;
+    const pid_t client = test::spawn([&] {
+      (void)segment.me();
+      *made = make_lock(segment);
+      if (add_reference(*segment, *made) != Status::kOk) abort();
+      while (sweep_unreferred_objects(segment.me()) != 0) {
+      }
+      if (dies) kill(getpid(), SIGKILL);
+      segment->leave();
+    });
+    REQUIRE(test::wait_for(client) == (dies ? -SIGKILL : 0));
+    REQUIRE(is_live(segment, *made));
+    (void)recover_all_dead(*segment, segment.me());
+    std::thread server([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      (void)sweep_unreferred_objects(segment.me());
+    });
+    CHECK(await_sweep(segment.me(), Deadline::after(std::chrono::seconds(20))));
+    CHECK_FALSE(is_live(segment, *made));
+    server.join();
+    while (sweep_unreferred_objects(segment.me()) != 0) {
+    }
+  }
+}
+
+TEST_CASE("a sweep that was awaited in vain in one segment is awaited in another") {
+  test::TestSegment stuck, other;
+  for (const test::TestSegment* segment : {&stuck, &other}) {
+    auto& header = (*segment)->header();
+    header.server_session = shm::index_of(segment->me().session()) + 1;
+    header.garbage_noted = 7;
+    header.garbage_swept = 6;
+  }
+  CHECK_FALSE(await_sweep(stuck.me(), Deadline::after(std::chrono::milliseconds(1))));
+  std::thread server([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    other->header().garbage_swept = 7;
+  });
+  CHECK(await_sweep(other.me(), Deadline::after(std::chrono::seconds(20))));
+  server.join();
+}
