@@ -208,7 +208,7 @@ void Tenure::announce() {
     throw ServerError(ServerError::Code::kSystem, fmt::format("the server cannot join its own segment in {}: {}",
                                                               address_.folder, shm::to_string(status)));
   }
-  header.server_starts.fetch_add(1, std::memory_order_relaxed);
+  header.server_starts.fetch_add(1, std::memory_order_release);  // SYNC POINT: a server is counted
   header.server_session.store(shm::index_of(segment_->session_index()) + 1, std::memory_order_release);
 }
 

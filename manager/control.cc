@@ -1,8 +1,10 @@
 #include "manager/control.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -116,6 +118,22 @@ void wait_until(Done&& done, const std::string& otherwise) {
   }
 }
 
+// Which file has a name, to tell whether it still has it when another server may have made a file of the same name.
+class NamedFile {
+ public:
+  // REQUIRES: a server has the file: an open descriptor keeps remove_if_dead() from removing it.
+  explicit NamedFile(std::string path) : path_(std::move(path)), file_(open(path_.c_str(), O_PATH | O_CLOEXEC)) {}
+  bool is_there() const {
+    struct stat mine, now;
+    return file_ >= 0 && fstat(file_, &mine) == 0 && stat(path_.c_str(), &now) == 0 && mine.st_dev == now.st_dev &&
+           mine.st_ino == now.st_ino;
+  }
+
+ private:
+  std::string path_;
+  kj::AutoCloseFd file_;  // the file's number is not used again meanwhile
+};
+
 // Of one whose server is dead. Clients that live keep what they have mapped, as at a shutdown.
 void destroy_unserved(const rpc::ManagerAddress& address) {
   if (!rpc::remove_if_dead(address)) return;
@@ -135,10 +153,11 @@ void destroy(const rpc::ManagerAddress& address) {
   const int error = errno;
   if (socket < 0 && rpc::occupants_of(address).server_pid == 0) return destroy_unserved(address);
   if (socket < 0) throw does_not_answer(address, error);
+  const NamedFile segment(address.segment_file()), locks(address.locks_file());
   without_kj(address, [&]() { ask_server(address, socket, Ending::kDestroy); });
   // The connection ends with the service, the folder a moment later.
   wait_until(
-      [&]() { return !exists(address.segment_file()) && !exists(address.locks_file()); },
+      [&]() { return !segment.is_there() && !locks.is_there(); },
       fmt::format("the server of \"{}\" ended, but its folder {} is still there; look at it with `commonhold doctor`",
                   address.name, address.folder));
 }
@@ -154,9 +173,13 @@ void stop(const rpc::ManagerAddress& address) {
                     address.name, word_for(address), word_for(address)));
   }
   if (socket < 0) throw does_not_answer(address, error);
+  const int server = rpc::occupants_of(address).server_pid;
   without_kj(address, [&]() { ask_server(address, socket, Ending::kStop); });
-  wait_until([&]() { return rpc::occupants_of(address).server_pid == 0; },
-             fmt::format("the server of \"{}\" said that it ends and has not done so", address.name));
+  const auto ended = [&]() {
+    const int now = rpc::occupants_of(address).server_pid;
+    return now == 0 || now != server;  // the next one may be there at once
+  };
+  wait_until(ended, fmt::format("the server of \"{}\" said that it ends and has not done so", address.name));
 }
 
 }  // namespace commonhold::manager

@@ -116,7 +116,11 @@ bool name_is_free(const ManagerState& manager) {
          !is_file(manager.address.locks_file(), manager.segment->lock_fd());
 }
 
-bool has_server(const ManagerState& manager) {
+// Whether the segment's server is still the one that was there when it had had so many. Its successor counts itself when
+// it has the server's byte.
+bool has_server(const ManagerState& manager, std::uint64_t starts) {
+  // SYNC POINT: a server is counted.
+  if (manager.segment->header().server_starts.load(std::memory_order_acquire) != starts) return false;
   // A server inside this process: its lock is not seen from here, but what it wrote is.
   const shm::Word session = manager.segment->header().server_session.load(std::memory_order_acquire);
   if (session != 0 && session <= shm::kMaxSessions &&
@@ -291,8 +295,8 @@ void detach(ManagerState& manager) {
                     "last owner, or by shutdown()",
                     manager.address.name));
   }
-  link_of(manager).detach();
-  wait_for_end(manager, [](const ManagerState& state) { return !has_server(state); });
+  const std::uint64_t asked = link_of(manager).detach();
+  wait_for_end(manager, [asked](const ManagerState& state) { return !has_server(state, asked); });
 }
 
 std::string manager_name(const ManagerState& manager) {

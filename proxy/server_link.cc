@@ -297,7 +297,7 @@ std::shared_ptr<ServerLink::Connection> ServerLink::knock(int socket) {
       return;
     }
     auto& admitted = std::get<rpc::Admitted>(*said);
-    made->facts = {admitted.name, admitted.folder, admitted.nonce, admitted.anonymous};
+    made->facts = {admitted.name, admitted.folder, admitted.nonce, admitted.anonymous, admitted.starts};
     made->parts->session = kj::mv(admitted.session);
   });
   if (refusal) throw_refusal(*refusal, options_.address.name);
@@ -491,11 +491,14 @@ void ServerLink::shut_down() {
   if (refusal && refusal->code != Code::SHUTTING_DOWN) throw_refusal(*refusal, {});
 }
 
-void ServerLink::detach() {
-  const auto refusal = call(false, [](Connection& connection, kj::WaitScope& scope) {
+std::uint64_t ServerLink::detach() {
+  std::uint64_t asked = 0;
+  const auto refusal = call(false, [&](Connection& connection, kj::WaitScope& scope) {
+    asked = connection.facts.starts;
     return to_refusal(connection.await(connection.session().detachRequest().send(), scope).getResult());
   });
   if (refusal && refusal->code != Code::SHUTTING_DOWN) throw_refusal(*refusal, {});
+  return asked;
 }
 
 }  // namespace commonhold::detail

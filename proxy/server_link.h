@@ -29,6 +29,7 @@ struct ServerFacts {
   std::string name, folder;
   std::uint64_t nonce = 0;
   bool anonymous = false;
+  std::uint64_t starts = 0;  // how many servers the segment had, this one included
 };
 
 struct OpenedObject {
@@ -77,7 +78,8 @@ class ServerLink {
   std::vector<std::string> methods(shm::ObjectId id);
   // Ends the manager, objects and all; or its server alone. Returns when the server has said that it will.
   void shut_down();
-  void detach();
+  // Which one that is (ServerFacts::starts).
+  std::uint64_t detach();
 
  private:
   struct Connection;

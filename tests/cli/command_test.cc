@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -10,8 +11,10 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "cli/size.h"
+#include "shm/lock_file.h"
 #include "shm/references.h"
 #include "shm/rw_lock.h"
 #include "shm/semaphore.h"
@@ -345,6 +348,44 @@ TEST_CASE("stop leaves a manager's objects to the next server of the name, destr
     require_sentence(refused, 1);
     REQUIRE_THAT(refused.err, Contains("ends with its last owner"));
     REQUIRE(run_command({"destroy", anonymous.address().name}).status == 0);
+  }
+  REQUIRE(ground.leftovers() == "");
+}
+
+TEST_CASE("stop and destroy return also where somebody starts the next server at once") {
+  test::ServerGround ground;
+  {
+    REQUIRE(run_command({"serve", "--name", "stock"}).status == 0);
+    auto address = ground.address("stock");
+    test::Shared<std::atomic<bool>> looks;
+    // Has the server's byte the moment that it is free.
+    const pid_t next = test::spawn([&]() {
+      auto segment = shm::Segment::open(address.folder);
+      *looks = true;
+      while (!shm::try_lock_byte(segment->lock_fd(), shm::kServerByte)) {
+      }
+      for (;;) pause();
+    });
+    while (!*looks) std::this_thread::yield();
+    CHECK(run_command({"stop", "stock"}).status == 0);
+    CHECK(test::server_pid(address) == next);
+    kill(next, SIGKILL);
+    test::wait_for(next);
+
+    REQUIRE(run_command({"serve", "--name", "stock"}).status == 0);
+    *looks = false;
+    // Makes files of the same names the moment that they are free.
+    const pid_t maker = test::spawn([&]() {
+      *looks = true;
+      while (mkdir(address.folder.c_str(), 0700) != 0) {
+      }
+      for (const auto& file : {address.segment_file(), address.locks_file()}) std::ofstream(file) << "another's";
+    });
+    while (!*looks) std::this_thread::yield();
+    REQUIRE(run_command({"destroy", "stock"}).status == 0);
+    REQUIRE(test::wait_for(maker) == 0);
+    REQUIRE(std::filesystem::file_size(address.segment_file()) == 9);
+    std::filesystem::remove_all(address.folder);
   }
   REQUIRE(ground.leftovers() == "");
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "proxy/server_link.h"
+#include "shm/lock_file.h"
 #include "shm/object_table.h"
 #include "shm/references.h"
 #include "shm/segment.h"
@@ -74,6 +75,31 @@ TEST_CASE("detach() ends a named manager's server and leaves its objects to the 
   }
   CHECK_THROWS_AS(Manager().detach(), UsageError);
   Manager::start({.name = "stock"}).shutdown();
+  CHECK(ground.leftovers() == "");
+}
+
+TEST_CASE("detach() returns also where somebody starts the next server at once") {
+  ServerGround ground;
+  auto manager = Manager::start({.name = "stock"});
+  manager.list<int>(named("numbers"), {1});
+  test::Shared<std::atomic<bool>> looks;
+  // A server that has the byte the moment that it is free.
+  const pid_t next = test::spawn([&] {
+    const auto segment = shm::Segment::open(manager.folder());
+    *looks = true;
+    while (!shm::try_lock_byte(segment->lock_fd(), shm::kServerByte)) {
+    }
+    segment->header().server_starts.fetch_add(1);
+    for (;;) pause();
+  });
+  REQUIRE(test::eventually([&] { return looks->load(); }));
+  manager.detach();
+  CHECK(server_of(manager) == next);
+  kill(next, SIGKILL);
+  test::wait_for(next);
+  auto again = Manager::start({.name = "stock"});
+  CHECK(again.open<List<int>>("numbers").size() == 1);
+  again.shutdown();
   CHECK(ground.leftovers() == "");
 }
 
