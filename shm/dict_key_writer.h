@@ -23,7 +23,7 @@ struct DictForesight {
     // SYNC POINT: recycle
     recycle = shard.recycle.load(std::memory_order_acquire);
     const Segment::Backed memory = segment.backed();
-    seen = probe_home(memory, shard, hash, ShortKey(item), home, header) &&
+    seen = probe_home(memory, shard, hash, ShortKey(item), recycle, home, header) &&
            memory.holds_unit(home.entry + header.bytes() - 1);
   }
 

@@ -22,8 +22,8 @@ template <typename Use>
   DictHome home;
   EntryHeader header;
   auto undisturbed = [&] { return shard.recycle.load(std::memory_order_acquire) == recycle; };
-  return probe_home(memory, shard, hash, ShortKey(key), home, header) && use(memory, home.entry, header, undisturbed) &&
-         undisturbed();
+  return probe_home(memory, shard, hash, ShortKey(key), recycle, home, header) &&
+         use(memory, home.entry, header, undisturbed) && undisturbed();
 }
 
 [[gnu::always_inline]] inline bool Dict::get_fixed_straight(const Item& key, void* value, std::size_t size) const {

@@ -70,6 +70,7 @@ class DictShardMoment {
         free_(shard.writing.state.load(std::memory_order_acquire) == 0) {}
 
   bool was_free() const { return free_; }
+  Undisturbed reuse() const { return {&shard_->recycle, recycle_}; }
   // False: what was copied may be of a block that was used again.
   bool undisturbed() const { return shard_->recycle.load(std::memory_order_acquire) == recycle_; }
   bool unchanged() const { return undisturbed() && shard_->changes.load(std::memory_order_acquire) == changes_; }

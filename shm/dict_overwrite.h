@@ -69,7 +69,7 @@ template <typename Change>
   // SYNC POINT: recycle
   const Word recycle = shard.recycle.load(std::memory_order_acquire);
   DictHome home;
-  if (!probe_bucket(memory, shard, hash, home)) {
+  if (!probe_bucket(memory, shard, hash, recycle, home)) {
     absent = hash;
     return false;
   }

@@ -95,9 +95,10 @@ struct DictHome {
 };
 
 // Finds the first entry with the key's tag in its home bucket, and has it fetched without waiting for it. False: look
-// again, with find_in_table. kLargestClass bytes of the entry, or all of it, are in backed memory.
+// again, with find_in_table. `recycle` was read first: a word is followed only where it is the same (undisturbed.h); the
+// entry is the caller's to follow. kLargestClass bytes of the entry, or all of it, are in backed memory.
 [[gnu::always_inline]] inline bool probe_bucket(const Segment::Backed& memory, const DictShard& shard,
-                                                std::uint64_t hash, DictHome& home) {
+                                                std::uint64_t hash, Word recycle, DictHome& home) {
   home.root = shard.root.load(std::memory_order_acquire);
   const std::uint32_t tag = hash_tag(hash);
   Offset bucket;
@@ -107,6 +108,8 @@ struct DictHome {
     Offset entry = root_offset(home.root) + directory_index(tag, depth) * 8;
     if (!memory.holds_unit(entry)) return false;
     bucket = entry_table(memory.at<AtomicWord>(entry)->load(std::memory_order_acquire)) + Offset{tag & 63} * 64;
+    if (shard.recycle.load(std::memory_order_relaxed) != recycle) [[unlikely]]
+      return false;
   } else {
     // Root 0 leads to offset 0, which is not backed.
     bucket = root_offset(home.root) + Offset{tag & (buckets_of_code(home.root & 63) - 1)} * 64;
@@ -127,8 +130,10 @@ struct DictHome {
 
 // The same, and whether that entry is the key's. The caller checks the end of its value.
 [[gnu::always_inline]] inline bool probe_home(const Segment::Backed& memory, const DictShard& shard, std::uint64_t hash,
-                                              const ShortKey& key, DictHome& home, EntryHeader& header) {
-  if (!probe_bucket(memory, shard, hash, home)) return false;
+                                              const ShortKey& key, Word recycle, DictHome& home, EntryHeader& header) {
+  if (!probe_bucket(memory, shard, hash, recycle, home)) return false;
+  if (shard.recycle.load(std::memory_order_relaxed) != recycle) [[unlikely]]
+    return false;
   const std::byte* entry = memory.at<std::byte>(home.entry);
   header = load_entry(entry);
   return key.is(entry, header);

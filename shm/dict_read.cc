@@ -26,7 +26,7 @@ template <typename Use>
   const DictView view(segment, control);
   const Word changes = shard.changes.load(std::memory_order_acquire);
   const Word recycle = shard.recycle.load(std::memory_order_acquire);
-  DictPlace place;
+  DictPlace place{.undisturbed = {&shard.recycle, recycle}};
   const Status status = view.find(shard, key, place);
   if (shard.recycle.load(std::memory_order_acquire) != recycle || !view.stands()) return Status::kRetry;
   const bool used = status == Status::kOk && use(place, view.value(place.entry, place.header));
@@ -60,7 +60,7 @@ Status read_entry(Segment& segment, DictControl& control, const Item& key, Use&&
       }
       // SYNC POINT: recycle
       Word recycle = shard.recycle.load(std::memory_order_acquire);
-      DictPlace place;
+      DictPlace place{.undisturbed = {&shard.recycle, recycle}};
       Status status = find_in_table(segment, shard, wanted, place);
       if (place.root == kRootHidden) continue;
       if (shard.recycle.load(std::memory_order_acquire) != recycle) continue;  // sizes may be anything

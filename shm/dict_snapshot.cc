@@ -108,7 +108,7 @@ class KeyReader {
     const DictShard& shard = dict_shard(control_, index);
     auto from = std::partition_point(wanted_.begin(), wanted_.end(), [&](auto& w) { return w.shard < index; });
     for (; from != wanted_.end() && from->shard == index; ++from) {
-      DictPlace place;
+      DictPlace place{.undisturbed = moment.reuse()};
       const Status status = view.find(shard, from->key, place);
       if (!undisturbed(view, moment)) return Status::kRetry;  // the sizes may be anything
       if (status == Status::kCorrupt) return status;

@@ -7,6 +7,7 @@
 
 #include "shm/dict_layout.h"
 #include "shm/segment.h"
+#include "shm/undisturbed.h"
 
 namespace commonhold::shm {
 
@@ -18,6 +19,7 @@ struct DictPlace {
   Word slot_value = 0;
   const std::byte* entry = nullptr;
   EntryHeader header{};
+  Undisturbed undisturbed = {};  // of a reader without the shard's lock, who sets it before it looks
 };
 
 struct DictKey {
@@ -46,7 +48,7 @@ inline bool find_table(const Segment& segment, Word root, std::uint32_t tag, Wor
   return segment.holds(table, table_bytes(buckets));
 }
 
-// Looks a key up under `root` (not 0). `slot_of` gives the word in force for a slot: itself, or what a batch puts
+// Looks a key up under `root` (not 0). kRetry: not undisturbed. `slot_of` gives the word in force for a slot: itself, or what a batch puts
 // there.
 template <typename SlotOf>
 [[gnu::always_inline]] inline Status find_under(const Segment& segment, Word root, const DictKey& key, DictPlace& place,
@@ -160,6 +162,7 @@ inline Status find_under(const Segment& segment, Word root, const DictKey& key, 
   std::uint32_t tag = hash_tag(key.hash), buckets;
   Offset table;
   if (!find_table(segment, root, tag, place.directory_entry, table, buckets)) return Status::kCorrupt;
+  if (!place.undisturbed()) return Status::kRetry;
   for (std::uint32_t i = 0; i < probed(buckets); ++i) {
     AtomicWord* slots = bucket_slots(segment, table, buckets, tag, i);
     // SYNC POINT: slot: the entry was written before the slot's release store.
@@ -177,6 +180,7 @@ inline Status find_under(const Segment& segment, Word root, const DictKey& key, 
       if (at == 0) continue;  // an empty slot with tag 0
       const std::byte* entry = segment.at<std::byte>(at);
       __builtin_prefetch(entry + 64);  // never faults, so it may precede the check
+      if (!place.undisturbed()) return Status::kRetry;
       if (!segment.holds(at, sizeof(EntryHeader))) return Status::kCorrupt;
       EntryHeader header = load_entry(entry);
       if (header.key_size() != key.item->size || header.key_kind() != key.item->kind) continue;

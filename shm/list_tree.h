@@ -16,6 +16,7 @@
 
 #include "shm/heap.h"
 #include "shm/list.h"
+#include "shm/undisturbed.h"
 #include "shm/watch.h"
 
 namespace commonhold::shm {
@@ -58,14 +59,6 @@ constexpr bool counts_from_end(std::uint64_t index) {
 constexpr std::uint64_t from_front(std::uint64_t index, std::uint64_t size) {
   return counts_from_end(index) ? index + size : index;
 }
-
-// What a reader without a lock asks before it follows a word that it read: whether no block was used again since, for
-// then the word may be of something else (extents_release.h). SYNC POINT: list blocks used again.
-struct Undisturbed {
-  const AtomicWord* recycle = nullptr;  // of the list; nullptr under its lock, where nobody disturbs
-  Word seen = 0;
-  bool operator()() const { return recycle == nullptr || recycle->load(std::memory_order_relaxed) == seen; }
-};
 
 // Reads the root record; every field is within bounds on kOk.
 Status read_view(const Segment& segment, const ListControl& control, ListView& view);

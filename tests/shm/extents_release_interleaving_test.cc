@@ -7,6 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "shm/dict.h"
+#include "shm/dict_probe.h"
+#include "shm/dict_table.h"
 #include "shm/extents.h"
 #include "shm/extents_release.h"
 #include "shm/large_read.h"
@@ -39,6 +42,7 @@ class Hole {
     REQUIRE(take_chunk(me, shm::ChunkOwner(7, 0), 4 * kExtent, at_, shm::LateReaders::kNone) == Status::kOk);
     give_chunk(me, at_, 4 * kExtent);
     REQUIRE(release_extents(me, 0, 64, false) >= 4);
+    REQUIRE(segment->holds(at_, 4 * kExtent));  // which children know, too
   }
   shm::Offset at() const { return at_; }
   bool is_one() const {
@@ -72,7 +76,7 @@ void expect_no_look_into_hole(TestSegment& segment, const Hole& hole, const Bloc
     SteppedChild reader(
         {}, [&] { (void)segment.me(); }, read);
     if (!reader.run_until(k)) {
-      CHECK(k > 100);
+      CHECK(k > 50);
       return;
     }
     overtake();
@@ -120,10 +124,53 @@ TEST_CASE("a reader of a list that is overtaken does not follow words of somethi
   };
   std::string copy(7, '\0');
   expect_no_look_into_hole(
-      segment, hole, blocks, 2, [&] { (void)list.get_fixed(0, copy.data(), 7); }, overtake);
+      segment, hole, blocks, 3, [&] { (void)list.get_fixed(0, copy.data(), 7); }, overtake);
   std::vector<std::string> values;
   expect_no_look_into_hole(
-      segment, hole, blocks, 7, [&] { (void)list.snapshot(segment.me(), 0, 3, values); }, overtake);
+      segment, hole, blocks, 11, [&] { (void)list.snapshot(segment.me(), 0, 3, values); }, overtake);
+}
+
+TEST_CASE("a reader of a dict that is overtaken does not follow words of something else") {
+  for (const std::string& wanted : {std::string("short key"), std::string("a key that is not looked up straight")}) {
+    TestSegment segment;
+    auto& me = segment.me();
+    const auto where = segment.make_dict(1);
+    shm::Dict dict(where);
+    for (int i = 0; i < 3'000; ++i) REQUIRE(dict.put(me, text(std::to_string(i)), text("a value")) == Status::kOk);
+    REQUIRE(dict.put(me, text(wanted), text("a value")) == Status::kOk);
+    const Hole hole(segment);
+    // The directory, the table and the entry.
+    auto& control = *segment->at<shm::DictControl>(where.control);
+    shm::DictShard& shard = dict_shard(control, 0);
+    const shm::Item key = text(wanted);
+    const std::uint64_t hash = shm::hash_key(key, control.seed);
+    shm::DictPlace place;
+    REQUIRE(find_in_table(*segment, shard, {&key, hash}, place) == Status::kOk);
+    REQUIRE(shm::root_is_directory(place.root));
+    auto* directory = segment->at<shm::AtomicWord>(shm::root_offset(place.root));
+    auto* table = segment->at<shm::AtomicWord>(shm::entry_table(place.directory_entry));
+    auto* entry = segment->at<shm::AtomicWord>(shm::slot_entry(place.slot_value));
+    const std::uint64_t entries = std::uint64_t{1} << shm::root_depth(place.root);
+    const std::uint64_t slots = 64 * shm::kSlotsPerBucket;
+    const std::uint64_t words = place.header.bytes() / sizeof(shm::Word);
+    Blocks blocks;
+    for (shm::AtomicWord* word : {&shard.recycle, &shard.changes, &shard.root}) blocks.add(word, sizeof *word);
+    blocks.add(directory, entries * sizeof(shm::Word));
+    blocks.add(table, slots * sizeof(shm::Word));
+    blocks.add(entry, words * sizeof(shm::Word));
+    const auto overtake = [&] {
+      shard.recycle.fetch_add(1);
+      shard.changes.fetch_add(1);
+      shard.root = 0;
+      for (std::uint64_t i = 0; i < entries; ++i) directory[i] = hole.at();
+      for (std::uint64_t i = 0; i < slots; ++i) table[i] = shm::slot_word(shm::hash_tag(hash), hole.at());
+      for (std::uint64_t i = 0; i < words; ++i) entry[i] = hole.at();
+    };
+    std::string copy(7, '\0');
+    const std::uint64_t between = wanted.size() <= shm::kShortKey ? 2 : 5;
+    const auto read = [&] { (void)dict.get_fixed(key, copy.data(), 7); };
+    expect_no_look_into_hole(segment, hole, blocks, between, read, overtake);
+  }
 }
 
 TEST_CASE("whoever reads a large block announces it, by whichever call") {
