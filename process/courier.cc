@@ -1,12 +1,18 @@
-#include "process/courier.h"
-
+// Connections that travel where no descriptor can: inside of a pool's tasks and results, as tickets.
+//
+// The sender keeps a descriptor of its own for each ticket, and a thread that hands it, once, to a process of the same
+// program that comes with the ticket. When the sender dies, its tickets are void: redeem_connection() throws.
+//
+// Thread safety: any thread. A forked child has tickets of its own; its parent's are redeemed at the parent.
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <chrono>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -44,10 +50,14 @@ class Courier {
     return *courier;
   }
 
-  std::string offer(Connection connection) {
-    std::lock_guard guard(mutex_);
-    const std::uint64_t number = ++last_;
-    offered_.emplace(number, std::move(connection));
+  std::string offer(Connection connection, std::shared_ptr<void>* kept) {
+    std::uint64_t number = 0;
+    {
+      std::lock_guard guard(mutex_);
+      number = ++last_;
+      offered_.emplace(number, std::move(connection));
+    }
+    if (kept != nullptr) kept->reset(this, [number](Courier* courier) { courier->withdraw(number); });
     return std::string(kPrefix) + std::to_string(number) + ":" + listener_.address().path();
   }
 
@@ -66,18 +76,34 @@ class Courier {
     if (error != 0) throw_wire_error("starting a thread that hands connections on", error);
   }
 
+  // In a forked child an offer is its parent's, and so is the mutex.
+  void withdraw(std::uint64_t number) noexcept {
+    if (made_by_ != getpid()) return;
+    std::lock_guard guard(mutex_);
+    offered_.erase(number);
+  }
+
+  void hand_over(Connection client) noexcept try {
+    // It says at once what it came for.
+    if (!client.poll_for(5s)) return;
+    const auto number = client.recv<std::uint64_t>();
+    std::lock_guard guard(mutex_);
+    const auto found = offered_.find(number);
+    if (found == offered_.end()) return;  // it sees the end of the connection
+    client.send(found->second);
+    offered_.erase(found);
+  } catch (...) {
+    // That client's fault, or its death.
+  }
+
   void serve() noexcept {
     for (;;) {
       try {
-        Connection client = listener_.accept();
-        // It says at once what it came for.
-        if (!client.poll_for(5s)) continue;
-        const auto number = client.recv<std::uint64_t>();
-        std::lock_guard guard(mutex_);
-        const auto found = offered_.find(number);
-        if (found == offered_.end()) continue;  // it sees the end of the connection
-        client.send(found->second);
-        offered_.erase(found);
+        // A thread for each: none waits for another one that says nothing.
+        auto client = std::make_shared<Connection>(listener_.accept());
+        std::thread([this, client] { hand_over(std::move(*client)); }).detach();
+      } catch (const std::system_error&) {
+        std::this_thread::sleep_for(10ms);  // no thread to be had: that client sees the end of the connection
       } catch (const SystemError& error) {
         if (error.code() == EMFILE || error.code() == ENFILE || error.code() == ENOMEM) {
           std::this_thread::sleep_for(10ms);
@@ -88,6 +114,7 @@ class Courier {
     }
   }
 
+  const pid_t made_by_ = getpid();
   Listener listener_;
   std::mutex mutex_;
   // Guarded by the mutex.
@@ -97,21 +124,20 @@ class Courier {
 
 }  // namespace
 
-std::string offer_connection(const Connection& connection) {
-  return Courier::instance().offer(connection.duplicate());
+std::string offer_connection(const Connection& connection, std::shared_ptr<void>* kept) {
+  return Courier::instance().offer(connection.duplicate(), kept);
 }
 
 Connection redeem_connection(std::string_view ticket) {
-  const std::size_t colon = ticket.find(':', kPrefix.size());
-  if (!ticket.starts_with(kPrefix) || colon == std::string_view::npos) {
+  std::uint64_t number = 0;
+  const std::string_view rest = ticket.substr(ticket.starts_with(kPrefix) ? kPrefix.size() : ticket.size());
+  const auto [colon, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
+  const auto digits = static_cast<std::size_t>(colon - rest.data());
+  if (error != std::errc() || digits == rest.size() || *colon != ':') {
     throw ValueError("what was to be a connection is no ticket for one");
   }
-  std::uint64_t number = 0;
-  for (const char digit : ticket.substr(kPrefix.size(), colon - kPrefix.size())) {
-    number = number * 10 + static_cast<std::uint64_t>(digit - '0');
-  }
   try {
-    Client sender(Address(std::string(ticket.substr(colon + 1))), {.authkey = identity().authkey});
+    Client sender(Address(std::string(rest.substr(digits + 1))), {.authkey = identity().authkey});
     sender.send(number);
     return sender.recv<Connection>();
   } catch (const EndOfFile&) {

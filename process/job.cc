@@ -12,7 +12,7 @@ Job::Job(JobPlan plan, std::size_t chunks)
       chunks_(chunks),
       left_(chunks),
       kept_(std::move(plan.kept)),
-      arguments_(std::move(plan.objects)),
+      belongings_(std::move(plan.belongings)),
       objects_(chunks),
       // NOLINTNEXTLINE(bugprone-throw-keyword-missing): kept until the results are asked for
       input_error_(std::move(plan.input_error)),
@@ -35,9 +35,9 @@ bool Job::put(std::size_t chunk, Outcome outcome) {
 
 void Job::finish() {
   if (when_done_) when_done_(*this);
-  std::vector<ObjectHandle> arguments;  // end without the mutex
+  Belongings belongings;  // end without the mutex
   std::scoped_lock guard(mutex_);
-  arguments.swap(arguments_);
+  std::swap(belongings, belongings_);
   when_done_ = nullptr;
   kept_ = nullptr;
   done_ = true;

@@ -52,7 +52,7 @@ class Job {
   std::size_t chunks_, left_;
   bool done_ = false;
   std::shared_ptr<void> kept_;
-  std::vector<ObjectHandle> arguments_;             // until it is done
+  Belongings belongings_;                           // of the tasks, until all are done
   std::vector<std::vector<ObjectHandle>> objects_;  // of the results, by chunk
   std::vector<ObjectHandle> objects_given_;         // of those that next() gave last, which are being read
   std::exception_ptr input_error_;

@@ -1,4 +1,4 @@
-// Shared objects on their way: nobody but the message keeps them.
+// Shared objects and connections on their way: nobody but the message keeps them.
 #include <commonhold/commonhold.h>
 #include <signal.h>
 #include <unistd.h>
@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 #include <thread>
 
+#include "process/identity.h"
 #include "support/manager_home.h"
 #include "support/process_shared.h"
 
@@ -143,4 +144,37 @@ TEST_CASE("objects that a pool's worker made are results, read once, again, or o
   pool.close();
   pool.join();
   manager.shutdown();
+}
+
+TEST_CASE("a connection that was a task's argument ends with the task, also when nobody took it") {
+  Pool pool(1);
+  (void)pool.apply_async([] {
+    for (;;) pause();
+  });
+  Pipe pipe;
+  auto result = pool.apply_async([](Connection connection) { connection.send(1); }, pipe.first);
+  pipe.first.close();
+  CHECK_FALSE(pipe.second.poll());
+  pool.terminate();
+  pool.join();
+  CHECK_THROWS_AS(result.get(), PoolTerminated);
+  REQUIRE(pipe.second.poll_for(10s));
+  CHECK_THROWS_AS(pipe.second.recv<int>(), EndOfFile);
+}
+
+TEST_CASE("a connection that is offered is taken while another client of its sender says nothing") {
+  Pipe pipe;
+  const std::string ticket = detail::offer_connection(pipe.first);
+  pipe.first.close();
+  Client silent(Address(ticket.substr(ticket.find(':', ticket.find(':') + 1) + 1)),
+                {.authkey = detail::identity().authkey});
+  Connection taken = detail::redeem_connection(ticket);
+  CHECK_FALSE(silent.poll());  // the sender waits for its word still
+  taken.send(7);
+  CHECK(pipe.second.recv<int>() == 7);
+  CHECK_THROWS_AS(detail::redeem_connection(ticket), SystemError);
+  for (const char* wrong : {"", "connection:", "connection::x", "connection:1", "connection:-1:x", "connection:1x:y",
+                            "connection:99999999999999999999:x", "parcel:1:x"}) {
+    CHECK_THROWS_AS(detail::redeem_connection(wrong), ValueError);
+  }
 }

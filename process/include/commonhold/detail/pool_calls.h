@@ -31,10 +31,10 @@ struct TaskHead {
 
 // What is asked of a pool at once.
 struct JobPlan {
-  std::vector<std::string> tasks;     // each begins with a TaskHead that is filled in except for its id
-  std::shared_ptr<void> kept;         // until the job is done
-  std::vector<ObjectHandle> objects;  // likewise: the arguments that are shared objects
-  std::exception_ptr input_error;     // after the tasks, in place of more of them
+  std::vector<std::string> tasks;  // each begins with a TaskHead that is filled in except for its id
+  std::shared_ptr<void> kept;      // until the job is done
+  Belongings belongings;           // likewise
+  std::exception_ptr input_error;  // after the tasks, in place of more of them
   std::optional<int> retries;
   // In the pool's own thread, when all tasks are done and before anybody learns of it.
   std::function<void(const Job&)> when_done;

@@ -12,13 +12,12 @@ namespace detail {
 [[noreturn]] void refuse_chunk();
 void report_callback(std::exception_ptr error) noexcept;
 
-// `objects` are to be kept until the task is done.
+// What `kept` gets is to be kept until the task is done.
 template <typename Function>
-std::string task_for(TaskFunction runner, const Function& function, std::vector<ObjectHandle>& objects,
-                     std::size_t reserve = 0) {
+std::string task_for(TaskFunction runner, const Function& function, Belongings& kept, std::size_t reserve = 0) {
   std::string task;
   task.reserve(sizeof(TaskHead) + reserve);
-  TaskWriter out(task, objects);
+  TaskWriter out(task, kept);
   const TaskHead head{0, runner};
   out.raw(&head, sizeof head);
   Callable<Function>::write(out, function);
@@ -112,7 +111,7 @@ std::function<void(const Job&)> callbacks_of(const Plan<V, E>& plan) {
 // The tasks of a map: chunks of `chunk` items, or about four for each worker.
 template <bool kStar, typename Function, typename Items>
 std::vector<std::string> chunks_of(const Function& function, Items& items, std::size_t chunk, std::size_t workers,
-                                   std::exception_ptr* input_error, std::vector<ObjectHandle>& objects) {
+                                   std::exception_ptr* input_error, Belongings& kept) {
   using T = Carried<std::ranges::range_value_t<Items>>;
   static_assert(kCanCarry<T>, "the items need a stored form (codec.h), or to be shared objects");
   std::vector<std::string> tasks;
@@ -120,7 +119,7 @@ std::vector<std::string> chunks_of(const Function& function, Items& items, std::
     if (chunk == 0) {
       std::vector<T> all;
       for (auto&& item : items) all.emplace_back(std::forward<decltype(item)>(item));
-      return chunks_of<kStar>(function, all, chunk, workers, input_error, objects);
+      return chunks_of<kStar>(function, all, chunk, workers, input_error, kept);
     }
   } else {
     const std::size_t size = std::ranges::size(items);
@@ -132,15 +131,15 @@ std::vector<std::string> chunks_of(const Function& function, Items& items, std::
   try {
     for (auto&& item : items) {
       if (in_last == chunk) {
-        tasks.push_back(task_for(runner, function, objects, kCarriedAsIs<T> ? chunk * sizeof(T) : 0));
+        tasks.push_back(task_for(runner, function, kept, kCarriedAsIs<T> ? chunk * sizeof(T) : 0));
         in_last = 0;
       }
       const std::size_t before = tasks.back().size();
       try {
         if constexpr (std::is_same_v<std::remove_cvref_t<decltype(item)>, T>) {
-          TaskWriter(tasks.back(), objects).template value<T>(item);
+          TaskWriter(tasks.back(), kept).template value<T>(item);
         } else {
-          TaskWriter(tasks.back(), objects).template value<T>(T(item));
+          TaskWriter(tasks.back(), kept).template value<T>(T(item));
         }
       } catch (...) {
         tasks.back().resize(before);
@@ -170,8 +169,8 @@ auto Pool::apply_async(const GivenPlan& plan, const Function& function, Argument
   static_assert(detail::can_return<R>(), "the result needs a stored form (codec.h), or to be a shared object");
   using Packed = std::tuple<detail::Carried<Arguments>...>;
   detail::JobPlan job;
-  std::string task = detail::task_for<F>(&detail::run_once<F, Packed>, function, job.objects);
-  detail::TaskWriter out(task, job.objects);
+  std::string task = detail::task_for<F>(&detail::run_once<F, Packed>, function, job.belongings);
+  detail::TaskWriter out(task, job.belongings);
   (out.value<detail::Carried<Arguments>>(arguments), ...);
   job.tasks.push_back(std::move(task));
   job.kept = detail::Callable<F>::keep(function);
@@ -188,7 +187,7 @@ auto Pool::map_as(const GivenPlan& plan, const Function& function, Items& items,
   static_assert(detail::can_return<R>(), "the results need a stored form (codec.h), or to be shared objects");
   using Result = MapResult<R>;
   detail::JobPlan job;
-  job.tasks = detail::chunks_of<kStar, F>(function, items, chunk, processes(), nullptr, job.objects);
+  job.tasks = detail::chunks_of<kStar, F>(function, items, chunk, processes(), nullptr, job.belongings);
   job.kept = detail::Callable<F>::keep(function);
   job.retries = plan.retries;
   using Value = std::conditional_t<std::is_void_v<R>, void, decltype(std::declval<Result>().get())>;
@@ -204,7 +203,7 @@ auto Pool::imap_as(const Function& function, Items& items, std::size_t chunk) {
   static_assert(detail::can_return<R>(), "the results need a stored form (codec.h), or to be shared objects");
   if (chunk == 0) detail::refuse_chunk();
   detail::JobPlan job;
-  job.tasks = detail::chunks_of<false, F>(function, items, chunk, processes(), &job.input_error, job.objects);
+  job.tasks = detail::chunks_of<false, F>(function, items, chunk, processes(), &job.input_error, job.belongings);
   job.kept = detail::Callable<F>::keep(function);
   return ResultIterator<R>(detail::submit(core(), std::move(job)), kAnyOrder);
 }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -27,9 +28,17 @@ inline constexpr bool kIsTuple<std::tuple<T...>> = true;
 template <typename A, typename B>
 inline constexpr bool kIsTuple<std::pair<A, B>> = true;
 
-// process/courier.h: a connection as a ticket, for a process of the same program.
-std::string offer_connection(const Connection& connection);
+// A ticket for a process of the same program, which gets the connection with it, once; the caller's stays as it is. The
+// offer lasts until then, while this process lives; where `kept` is given, no longer than that.
+std::string offer_connection(const Connection& connection, std::shared_ptr<void>* kept = nullptr);
+// SystemError when its sender is gone, or somebody else was faster; ValueError for what is no ticket.
 Connection redeem_connection(std::string_view ticket);
+
+// What a task's bytes name, kept for as long as a worker may read them.
+struct Belongings {
+  std::vector<ObjectHandle> objects;
+  std::vector<std::shared_ptr<void>> offers;  // of connections
+};
 
 template <typename T>
 constexpr bool can_carry() {
@@ -60,15 +69,15 @@ using Carried =
 class TaskWriter {
  public:
   explicit TaskWriter(std::string& out) : out_(out) {}
-  // Whoever keeps `objects` keeps every object that is written.
-  TaskWriter(std::string& out, std::vector<ObjectHandle>& objects) : out_(out), objects_(&objects) {}
+  // Whoever keeps `kept` keeps every object and every connection that is written.
+  TaskWriter(std::string& out, Belongings& kept) : out_(out), kept_(&kept) {}
   // Every object that is written is on its way: its token is appended to `sent`, too, for who receives the bytes.
   TaskWriter(std::string& out, std::string& sent) : out_(out), sent_(&sent) {}
 
   template <typename T>
   void value(const T& value) {
     if constexpr (std::is_same_v<T, Connection>) {
-      sized(offer_connection(value));
+      sized(offer_connection(value, kept_ != nullptr ? &kept_->offers.emplace_back() : nullptr));
     } else if constexpr (IsProxy<T>) {
       sized(token(Access::handle(value)));
     } else if constexpr (kIsTuple<T>) {
@@ -93,7 +102,7 @@ class TaskWriter {
  private:
   // Of an object that is written, alone or inside of another value.
   std::string token(const ObjectHandle& handle) {
-    if (objects_ != nullptr) objects_->push_back(handle);
+    if (kept_ != nullptr) kept_->objects.push_back(handle);
     if (sent_ == nullptr) return token_of(*handle);
     std::string token = token_in_flight(*handle);
     TaskWriter(*sent_).sized(token);
@@ -101,7 +110,7 @@ class TaskWriter {
   }
 
   std::string& out_;
-  std::vector<ObjectHandle>* objects_ = nullptr;
+  Belongings* kept_ = nullptr;
   std::string* sent_ = nullptr;
 };
 
