@@ -95,15 +95,22 @@ Word sum_of_changes(DictControl& control) {
 
 }  // namespace
 
+// One more since then is the attempt that has just failed; none where another process noted that since.
 bool Dict::may_have_idle_memory() const {
-  const Word changes = sum_of_changes(*control_), trimmed_at = control_->trimmed_at.load(std::memory_order_relaxed);
-  if (trimmed_at == 0 || changes != trimmed_at + 1) return true;
-  control_->trimmed_at.store(changes, std::memory_order_relaxed);
+  const Word changes = sum_of_changes(*control_), mark = control_->trimmed_at.load(std::memory_order_relaxed);
+  if (mark == 0 || ((changes - mark) & kTrimChanges) > 1) return true;
+  control_->trimmed_at.store(trim_mark(changes, mark >> kTrimFreeShift), std::memory_order_relaxed);
   return false;
 }
 
+bool Dict::may_move_together() const {
+  const Word mark = control_->trimmed_at.load(std::memory_order_relaxed);
+  return segment_->header().free_extents.load(std::memory_order_relaxed) > mark >> kTrimFreeShift;
+}
+
 void Dict::found_no_idle_memory() {
-  control_->trimmed_at.store(sum_of_changes(*control_), std::memory_order_relaxed);
+  const Word free = segment_->header().free_extents.load(std::memory_order_relaxed);
+  control_->trimmed_at.store(trim_mark(sum_of_changes(*control_), free), std::memory_order_relaxed);
 }
 
 [[gnu::noinline]] bool make_room_in_park(ThreadContext& me, const ObjectAddress& where, DictShard& shard,

@@ -78,11 +78,19 @@ struct DictControl {
   AtomicWord batch;  // odd: a batch is committed and being applied; rises by 2 with each. Changed by its redo alone
   AtomicWord batch_redo;   // the redo block of the batch; means something while `batch` is odd
   AtomicWord batch_slots;  // how many of its entries, from the second on, lie in tables and entries, in rising order
-  // The sum of all shards' `changes` when all idle memory was given back and was not enough, not 0: a hint. Written by
-  // whoever runs out of memory.
+  // When all idle memory was given back and was not enough, not 0 (trim_mark): a hint. Written by whoever runs out of
+  // memory.
   AtomicWord trimmed_at;
 };
 static_assert(sizeof(DictControl) == 448);
+
+// The sum of all shards' `changes` in bits 0-39, the segment's free extents, as far as they fit, in 40-63.
+inline constexpr std::uint32_t kTrimFreeShift = 40;
+inline constexpr Word kTrimChanges = (Word{1} << kTrimFreeShift) - 1;
+constexpr Word trim_mark(Word changes, Word free_extents) {
+  constexpr Word kMost = ~Word{0} >> kTrimFreeShift;
+  return (changes & kTrimChanges) | (free_extents < kMost ? free_extents : kMost) << kTrimFreeShift;
+}
 
 inline constexpr std::uint64_t kDictHeaderBytes = round_up(sizeof(DictControl), 64);
 

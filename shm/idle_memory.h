@@ -34,7 +34,11 @@ Status with_idle_memory(Structure& structure, ThreadContext& me, Attempt&& attem
   const Deadline deadline = Deadline::after(kMemoryTimeout);
   while (status == Status::kOutOfMemory && await_sweep(me, deadline)) status = attempt();
   if constexpr (requires { structure.compact(me); }) {
-    if (status == Status::kOutOfMemory && hopeful && structure.compact(me)) status = attempt();
+    // Also for what others gave back, which the sweeps may have done.
+    if (status == Status::kOutOfMemory && (hopeful = hopeful || structure.may_move_together()) &&
+        structure.compact(me)) {
+      status = attempt();
+    }
   }
   if constexpr (requires { structure.found_no_idle_memory(); }) {
     if (status == Status::kOutOfMemory && hopeful) structure.found_no_idle_memory();

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "shm/dict.h"
+#include "shm/dict_layout.h"
 #include "support/test_segment.h"
 
 using namespace commonhold;
@@ -81,4 +82,51 @@ TEST_CASE("a dict in which nothing is free moves nothing") {
   CHECK(!filled.dict.compact(filled.me()));
   CHECK(filled.put(1000, kMiB) == Status::kOutOfMemory);
   for (int i = 0; i < filled.values; ++i) REQUIRE(get(filled.dict, i) == value_of(i, kMiB));
+}
+
+TEST_CASE(
+    "values move together for what others gave back, also when the dict itself has not changed since it was full") {
+  TestSegment segment(48 * kMiB);
+  auto& me = segment.me();
+  const auto where = segment.make_dict(4);
+  shm::Dict dict(where);
+  std::vector<shm::Offset> others;
+  const auto full = [&](shm::Offset& chunk) {
+    return take_chunk(me, shm::ChunkOwner(7, 0), 2 * kMiB, chunk) != Status::kOk;
+  };
+  int values = 0;
+  for (shm::Offset chunk = 0; dict.put(me, text(key_of(values)), text(value_of(values, kMiB))) == Status::kOk;
+       ++values) {
+    if (!full(chunk)) others.push_back(chunk);
+  }
+  const auto put_large = [&] { return dict.put(me, text("large"), text(std::string(8 * kMiB, 'x'))); };
+  REQUIRE(put_large() == Status::kOutOfMemory);
+  REQUIRE(put_large() == Status::kOutOfMemory);
+  for (const shm::Offset chunk : others) give_chunk(me, chunk, 2 * kMiB);
+  CHECK(put_large() == Status::kOk);
+  for (int i = 0; i < values; ++i) REQUIRE(get(dict, i) == value_of(i, kMiB));
+  CHECK(dict.audit(me).error.empty());
+}
+
+TEST_CASE("a dict that was searched in vain is not searched again before it changes, whoever noted that") {
+  TestSegment segment(8 * kMiB);
+  auto& me = segment.me();
+  const auto where = segment.make_dict(1);
+  shm::Dict dict(where);
+  for (int i = 0; dict.put(me, text(key_of(i)), text(value_of(i, 100'000))) == Status::kOk;) ++i;
+  auto& control = *segment->at<shm::DictControl>(where.control);
+  const shm::DictShard& shard = dict_shard(control, 0);
+  const auto searches = [&] {  // a search makes the free lists anew, and so raises the counter of reuse
+    const shm::Word before = shard.recycle;
+    REQUIRE(dict.put(me, text("another"), text(value_of(0, kMiB))) == Status::kOutOfMemory);
+    return shard.recycle != before;
+  };
+  CHECK_FALSE(searches());
+  CHECK_FALSE(searches());
+  // Two attempts at once, one of which has noted the other as well.
+  control.trimmed_at = control.trimmed_at + 1;
+  CHECK_FALSE(searches());
+  REQUIRE(dict.erase(me, text(key_of(0))) == Status::kOk);
+  CHECK(searches());
+  CHECK_FALSE(searches());
 }
