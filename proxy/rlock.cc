@@ -1,3 +1,4 @@
+#include <commonhold/errors.h>
 #include <commonhold/rlock.h>
 
 #include <fmt/format.h>
@@ -97,6 +98,10 @@ std::uint64_t rlock_fencing_token(Object& lock) {
   const std::uint64_t token = structure.fencing_token(here(lock));
   if (token == 0) throw_not_held(lock, structure, "give a fencing token of");
   return token;
+}
+
+void refuse_handover() {
+  throw ValueError("an RLock is not handed over: its owner alone may release it; a Lock can be made with handover");
 }
 
 }  // namespace detail

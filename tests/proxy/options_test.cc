@@ -98,6 +98,15 @@ TEST_CASE("an object tells the options that it was made with") {
   CHECK(semaphore.initial_value() == 3);
 }
 
+TEST_CASE("a lock that its owner may take again is not made for a handover") {
+  ManagerHome home;
+  Manager manager;
+  CHECK_THAT(refusal<ValueError>([&] { (void)manager.rlock({.handover = true}); }), Contains("RLock"));
+  CHECK_THAT(refusal<ValueError>([&] { (void)manager.rlock(named("r"), {.poison = true, .handover = true}); }),
+             Contains("handed over"));
+  CHECK(manager.objects().empty());
+}
+
 TEST_CASE("sizes and counts that no object can have are refused and named") {
   ManagerHome home;
   Manager manager;

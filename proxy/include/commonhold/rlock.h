@@ -12,7 +12,8 @@
 //
 // When the owner's process or thread dies, however deep it held the lock: the lock is free within milliseconds, and the
 // next owner can see it with owner_died(). {.poison = true} as for Lock: acquiring then throws Poisoned until somebody
-// has called mark_consistent(). A stopped owner (SIGSTOP, a debugger) keeps its lock.
+// has called mark_consistent(). A stopped owner (SIGSTOP, a debugger) keeps its lock. {.handover = true} is a ValueError:
+// nobody else may release it.
 //
 // Thread safety: any thread of any process. Uncontended or repeated locking and unlocking make no system call.
 #pragma once
@@ -90,7 +91,9 @@ class RLock {
   // What it was made with.
   LockOptions options() const { return {.poison = detail::argument_of(*handle_, 0) != 0}; }
   static detail::ObjectRequest request() { return {detail::ObjectKind::kRLock, "rlock"}; }
+  // ValueError with handover: its owner alone may release it.
   static detail::ObjectRequest request(const LockOptions& options) {
+    if (options.handover) detail::refuse_handover();
     return {.kind = detail::ObjectKind::kRLock, .signature = "rlock", .arguments = {options.poison}, .compared = 1};
   }
 

@@ -17,6 +17,7 @@ COMMONHOLD_CALL int rlock_holder(Object& lock);
 COMMONHOLD_CALL int rlock_take_died(Object& lock);
 COMMONHOLD_CALL bool rlock_mark_consistent(Object& lock);
 COMMONHOLD_CALL std::uint64_t rlock_fencing_token(Object& lock);
+[[noreturn]] void refuse_handover();
 
 // The lock of a condition, likewise.
 COMMONHOLD_CALL bool condition_acquire(Object& condition, std::int64_t wait);
