@@ -5,11 +5,13 @@
 #include <map>
 #include <ranges>
 #include <sstream>
+#include <thread>
 
 #include "support/manager_home.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -97,4 +99,32 @@ TEST_CASE("a proxy that was moved from goes on to name its object") {
   auto same = std::move(list);
   list.append(2);  // NOLINT(bugprone-use-after-move): what is tested
   CHECK(same == std::vector<int>{1, 2});
+}
+
+TEST_CASE("an element of a temporary proxy keeps the object") {
+  ManagerHome home;
+  Manager manager;
+  auto count = manager.dict<std::string, int>({{"a", 1}})["a"];
+  auto text = manager.dict<std::string, std::string>({{"a", "b"}})[std::string("a")];
+  auto first = manager.list<int>({1})[0];
+  auto cell = manager.array<int>({1})[0];
+  const auto space = [&] {
+    auto made = manager.ns();
+    made["n"] = 1;
+    return made;
+  };
+  auto attribute = space()["n"];
+  (void)manager.dict<int, int>();  // what nobody refers to goes now at the latest
+  std::this_thread::sleep_for(20ms);
+  count += 1;
+  first += 1;
+  cell += 1;
+  attribute += 1;
+  CHECK(count == 2);
+  CHECK(first == 2);
+  CHECK(cell == 2);
+  CHECK(Any(attribute) == Any(2));
+  const auto named_dict = manager.dict<std::string, std::string>({{"a", "b"}});
+  CHECK(named_dict["a"] == text);
+  CHECK(manager.objects().size() == 6);
 }

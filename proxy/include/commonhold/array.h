@@ -54,11 +54,6 @@ namespace commonhold {
 template <detail::Plain T>
 class Array;
 
-namespace detail {
-template <typename T>
-inline constexpr bool kCheapToHold<Array<T>> = false;
-}  // namespace detail
-
 template <detail::Plain T>
 class Array {
  public:
@@ -66,6 +61,7 @@ class Array {
   using size_type = std::size_t;
   using Index = std::ptrdiff_t;
   using reference = detail::ElementReference<Array, Index, T>;
+  using element_of_temporary = detail::ElementReference<Array, Index, T, const Array>;
   static constexpr Index kEnd = PTRDIFF_MAX;
   class const_iterator;
 
@@ -77,7 +73,8 @@ class Array {
   T at(Index index) const { return load(inside(index)); }
   void set(Index index, const T& value) const;
   // A place to read, assign and count on: a[i], a[i] = v, a[i] += n, ++a[i]. The arithmetic is one step.
-  reference operator[](size_type index) const { return reference(*this, static_cast<Index>(index)); }
+  reference operator[](size_type index) const& { return {*this, static_cast<Index>(index)}; }
+  element_of_temporary operator[](size_type index) const&& { return {*this, static_cast<Index>(index)}; }
   T fetch_add(Index index, T operand) const requires detail::kIsNumber<T> {
     return change_element<detail::Change::kAdd>(index, operand);
   }
@@ -152,7 +149,7 @@ class Array {
 
  private:
   friend struct detail::Access;
-  template <typename, typename, typename>
+  template <typename, typename, typename, typename>
   friend class detail::ElementReference;
   explicit Array(detail::ObjectHandle handle) : handle_(std::move(handle)), lock_(&*handle_) {
     memory_ = detail::array_memory(*handle_, sizeof(T));

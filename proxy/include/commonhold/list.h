@@ -55,6 +55,7 @@ class List {
   using ValueArg = detail::Argument<T>;
   using const_iterator = detail::SnapshotIterator<T>;
   using reference = detail::ElementReference<List, Index, T>;
+  using element_of_temporary = detail::ElementReference<List, Index, T, const List>;
   static constexpr Index kEnd = PTRDIFF_MAX;
 
   // ---- one element
@@ -65,7 +66,8 @@ class List {
       outside(index);
   }
   // A place to read, assign and count on: l[i], l[i] = v, l[i] += n, ++l[i]. The arithmetic is one step.
-  reference operator[](size_type index) const { return reference(*this, static_cast<Index>(index)); }
+  reference operator[](size_type index) const& { return {*this, static_cast<Index>(index)}; }
+  element_of_temporary operator[](size_type index) const&& { return {*this, static_cast<Index>(index)}; }
   T front() const { return at(0); }
   T back() const { return at(-1); }
   T fetch_add(Index index, T operand) const requires detail::kIsNumber<T> {
@@ -190,7 +192,7 @@ class List {
 
  private:
   friend struct detail::Access;
-  template <typename, typename, typename>
+  template <typename, typename, typename, typename>
   friend class detail::ElementReference;
   explicit List(detail::ObjectHandle handle) : handle_(std::move(handle)) {}
 

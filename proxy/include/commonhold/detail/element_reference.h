@@ -1,8 +1,8 @@
 // What `dict[key]` and `list[index]` give: a place to read, assign and count on, like std::vector<bool>::reference.
 //
-// It keeps its object alive, so it may outlive the proxy it came from; an element of an Array, which costs no more than
-// an element in memory, must not. `auto x = dict[key]` is such a place, no copy of the value: write the type, or call
-// at().
+// The proxy that it came from must outlive it: to count a reference to the object for each use of an element would slow
+// all threads that use the same proxy. Where the proxy is a temporary, `manager.open<Counts>("c")["x"]`, it has one of
+// its own. `auto x = dict[key]` is such a place, no copy of the value: write the type, or call at().
 #pragma once
 
 #include <ostream>
@@ -14,13 +14,9 @@
 
 namespace commonhold::detail {
 
-// A copy of the proxy counts a reference, which is little beside a look-up and much beside a load of an element.
-template <typename Container>
-inline constexpr bool kCheapToHold = true;
-
 // Container has at(key), put_element(key, value), change_element<change>(key, operand) -> value before, and
-// update_element(key, fn) -> new value.
-template <typename Container, typename Key, typename V>
+// update_element(key, fn) -> new value. Holder: const Container&, or const Container for elements of temporaries.
+template <typename Container, typename Key, typename V, typename Holder = const Container&>
 class ElementReference {
  public:
   ElementReference(const Container& container, Key key) : container_(container), key_(std::move(key)) {}
@@ -97,7 +93,7 @@ class ElementReference {
     return changed_number<V, change>(container_.template change_element<change>(key_, operand), operand);
   }
 
-  std::conditional_t<kCheapToHold<Container>, const Container, const Container&> container_;
+  Holder container_;
   Key key_;
 };
 
