@@ -100,31 +100,54 @@ std::uint64_t free_at_end(const Segment& segment) {
   return free;
 }
 
-// Backs those of a run of free extents that are not backed, and makes them free ones. A death in between leaves extents
-// that are backed and not known to be, which does no harm. REQUIRES: extents_lock.
-Status back_run(Segment& segment, std::uint64_t first, std::uint64_t count) {
+// Extents that were given back to the system, from `first` on, at most `most`. REQUIRES: extents_lock.
+std::uint64_t unbacked_from(const Segment& segment, std::uint64_t first, std::uint64_t most) {
+  std::uint64_t count = 0;
+  while (count < most &&
+         extent_kind(extent_entry(segment, first + count).load(std::memory_order_relaxed)) == ExtentKind::kUnbacked) {
+    ++count;
+  }
+  return count;
+}
+
+// The lowest of them, at most kCommitStep in a row. REQUIRES: extents_lock.
+std::uint64_t lowest_unbacked(const Segment& segment, std::uint64_t& first) {
+  const std::uint64_t committed = segment.committed_extents();
+  for (first = 0; first < committed; ++first) {
+    const std::uint64_t count = unbacked_from(segment, first, std::min(kCommitStep, committed - first));
+    if (count != 0) return count;
+  }
+  return 0;
+}
+
+// Makes those of [first, first + count) free ones that are known as unbacked. REQUIRES: extents_lock; they are backed.
+void note_backed(Segment& segment, std::uint64_t first, std::uint64_t count) {
   SegmentHeader& header = segment.header();
   for (std::uint64_t e = first; e < first + count; ++e) {
-    std::uint64_t end = e;
-    while (end < first + count &&
-           extent_kind(extent_entry(segment, end).load(std::memory_order_relaxed)) == ExtentKind::kUnbacked) {
-      ++end;
-    }
-    if (end == e) continue;
-    Status status = back(segment, extent_offset(segment, e), extent_offset(segment, end));
-    if (status != Status::kOk) return status;
-    for (std::uint64_t backed = e; backed < end; ++backed) {
-      AtomicWord& entry = extent_entry(segment, backed);
-      entry.store(readers_of(entry.load(std::memory_order_relaxed)), std::memory_order_release);
-    }
-    header.unbacked_extents.store(header.unbacked_extents.load(std::memory_order_relaxed) - (end - e),
+    AtomicWord& entry = extent_entry(segment, e);
+    const Word word = entry.load(std::memory_order_relaxed);
+    if (extent_kind(word) != ExtentKind::kUnbacked) continue;
+    entry.store(readers_of(word), std::memory_order_release);
+    header.unbacked_extents.store(header.unbacked_extents.load(std::memory_order_relaxed) - 1,
                                   std::memory_order_relaxed);
-    header.free_extents.store(header.free_extents.load(std::memory_order_relaxed) + (end - e),
-                              std::memory_order_relaxed);
+    header.free_extents.store(header.free_extents.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     if (e < header.lowest_free.load(std::memory_order_relaxed)) {
       header.lowest_free.store(e, std::memory_order_relaxed);
     }
-    e = end - 1;
+  }
+}
+
+// Backs those of a run of free extents that are not backed, and makes them free ones. A death in between leaves extents
+// that are backed and not known to be, which does no harm. REQUIRES: extents_lock.
+Status back_run(Segment& segment, std::uint64_t first, std::uint64_t count) {
+  const std::uint64_t end = first + count;
+  for (std::uint64_t e = first; e < end; ++e) {
+    const std::uint64_t run = unbacked_from(segment, e, end - e);
+    if (run == 0) continue;
+    Status status = back(segment, extent_offset(segment, e), extent_offset(segment, e + run));
+    if (status != Status::kOk) return status;
+    note_backed(segment, e, run);
+    e += run;
   }
   return Status::kOk;
 }
@@ -185,15 +208,6 @@ std::uint32_t free_chunk_in(const Segment& segment, std::uint64_t extent, std::u
     if (granule_entry(segment, extent, g).load(std::memory_order_relaxed) == 0) return g;
   }
   return kGranulesPerExtent;
-}
-
-// The lowest extent that was given back to the system. REQUIRES: extents_lock.
-bool find_unbacked(const Segment& segment, std::uint64_t& first) {
-  const std::uint64_t committed = segment.committed_extents();
-  for (first = 0; first < committed; ++first) {
-    if (extent_kind(extent_entry(segment, first).load(std::memory_order_relaxed)) == ExtentKind::kUnbacked) return true;
-  }
-  return false;
 }
 
 // REQUIRES: extents_lock.
@@ -367,18 +381,23 @@ Status commit_ahead(ThreadContext& me, std::uint64_t free_extents) {
   Segment& segment = me.segment();
   SegmentHeader& header = segment.header();
   while (header.free_extents.load(std::memory_order_relaxed) < free_extents) {
+    // The slow part is done without the lock: to back what is backed, or what somebody has taken meanwhile, does no harm.
     if (header.unbacked_extents.load(std::memory_order_relaxed) != 0) {
-      HeldLock held(me, header.extents_lock);
-      std::uint64_t first = 0;
-      if (find_unbacked(segment, first)) {
-        Status status = back_run(segment, first, std::min(kCommitStep, segment.committed_extents() - first));
+      std::uint64_t first = 0, count = 0;
+      {
+        HeldLock held(me, header.extents_lock);
+        count = lowest_unbacked(segment, first);
+      }
+      if (count != 0) {
+        Status status = back(segment, extent_offset(segment, first), extent_offset(segment, first + count));
         if (status != Status::kOk) return status;
+        HeldLock held(me, header.extents_lock);
+        note_backed(segment, first, count);
         continue;
       }
     }
     std::uint64_t committed = segment.committed_extents();
     if (committed >= segment.tables().max_extents) return Status::kOutOfMemory;
-    // The slow part without the lock: backing twice does no harm.
     Status status = back_extents(segment, committed, std::min(kCommitStep, segment.tables().max_extents - committed));
     if (status != Status::kOk) return status;
     HeldLock held(me, header.extents_lock);

@@ -67,7 +67,9 @@ ChunkOwner chunk_owner(const Segment& segment, Offset offset);
 template <typename Visit>
 void for_each_chunk(const Segment& segment, ChunkOwner owner, Visit&& visit);
 
-// Commits until `free_extents` are free, as far as the limit and the file system go. For the server, ahead of need.
+// Commits until `free_extents` are free, as far as the limit and the file system go, ahead of need. What was given back
+// to the system comes first. REQUIRES: only the server calls, and does not release extents meanwhile: what it backs
+// without the lock must not become a hole again before it is known as backed.
 Status commit_ahead(ThreadContext& me, std::uint64_t free_extents);
 
 // Derives free_extents and the hints from the tables. REQUIRES: the caller owns extents_lock or its dead owner's.

@@ -256,3 +256,48 @@ TEST_CASE("a client that joins while the server, alone until then, releases memo
   CHECK(before > 0);
   CHECK(after > 0);
 }
+
+TEST_CASE(
+    "what the server backs ahead of need can be taken meanwhile, and the lock is free while the kernel is at it") {
+  std::uint64_t instructions = 1;
+  int taken_between = 0;
+  for (std::uint64_t k = 0; k < instructions; k += k == 0 ? 1 : 9) {
+    TestSegment segment(16u << 20);
+    auto& me = segment.me();
+    const Hole hole(segment);
+    const auto& header = segment->header();
+    const std::uint64_t free = header.free_extents, unbacked = header.unbacked_extents;
+    SteppedChild server(
+        {}, [&] { (void)segment.me(); }, [&] { (void)commit_ahead(segment.me(), free + 3); });
+    if (k == 0) {
+      REQUIRE(server.finish() == 0);
+      instructions = server.instructions();
+      REQUIRE(header.free_extents >= free + 3);
+      continue;
+    }
+    REQUIRE(server.run_until(k));
+    INFO("stopped before instruction " << k << " of " << instructions);
+    shm::Offset chunk = 0;
+    const auto deadline = shm::Deadline::already();
+    const Status status = take_chunk_in_time(me, shm::ChunkOwner(7, 0), (free + 2) * kExtent, deadline, chunk);
+    if (status == Status::kOk) std::memset(segment->at<std::byte>(chunk), 7, (free + 2) * kExtent);
+    taken_between += status == Status::kOk;
+    REQUIRE(server.finish() == 0);
+    if (status == Status::kOk) {
+      for (std::uint64_t byte = 0; byte < (free + 2) * kExtent; byte += 4096) {
+        REQUIRE(*segment->at<std::byte>(chunk + byte) == std::byte{7});
+      }
+      give_chunk(me, chunk, (free + 2) * kExtent);
+    }
+    std::uint64_t now_free = 0, now_unbacked = 0;
+    for (std::uint64_t e = 0; e < segment->committed_extents(); ++e) {
+      const ExtentKind kind = shm::extent_kind(extent_entry(*segment, e).load());
+      now_free += kind == ExtentKind::kFree;
+      now_unbacked += kind == ExtentKind::kUnbacked;
+    }
+    REQUIRE(header.free_extents == now_free);
+    REQUIRE(header.unbacked_extents == now_unbacked);
+    REQUIRE(now_unbacked <= unbacked);
+  }
+  CHECK(taken_between > 20);
+}
