@@ -143,6 +143,10 @@ bool queue_take_if_equal(Object& queue, const Item& expected, Word* priority) {
   return true;
 }
 
+void queue_leave(Object& queue) {
+  queue_of(queue).visit([](auto& structure) { structure.pass_on_items(); });
+}
+
 std::vector<std::string> queue_get_many(Object& queue, std::uint64_t most, std::int64_t wait) {
   shm::CopiedItems copied;
   const Status status = open_queue(queue).visit(
@@ -171,9 +175,14 @@ SeenItems queue_peek_many(Object& queue, std::uint64_t most, std::int64_t wait) 
       [&](auto& found) { return found.peek_many(here(queue), most, copied, open_until(queue, wait)); });
   SeenItems seen;
   if (!in_time(status, queue, "take from")) return seen;
-  seen.items.reserve(copied.count());
-  for (std::uint64_t i = 0; i < copied.count(); ++i) {
-    seen.items.push_back({static_cast<ItemKind>(copied.kind(i)), copied.bytes(i)});
+  try {
+    seen.items.reserve(copied.count());
+    for (std::uint64_t i = 0; i < copied.count(); ++i) {
+      seen.items.push_back({static_cast<ItemKind>(copied.kind(i)), copied.bytes(i)});
+    }
+  } catch (...) {
+    queue_leave(queue);
+    throw;
   }
   seen.numbers = std::move(copied.numbers);
   return seen;

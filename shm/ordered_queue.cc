@@ -49,6 +49,7 @@ Status OrderedQueue::put(ThreadContext& me, const Item& item, Word priority, Dea
     status = own(control.ended) != 0 ? Status::kClosed : room ? put_locked(me, item, priority) : Status::kTimedOut;
     end_turn(me, control.changing, [&] {
       if (status == Status::kOk) open_gate(control.items, 1, &control.changes);
+      if (ends_in_vain(status)) pass_on(control.room, has_room);
     });
     if (status != Status::kTimedOut) return status;
     if (!wait_at(me, control.room, deadline, has_room)) return Status::kTimedOut;
@@ -172,6 +173,10 @@ bool OrderedQueue::has_items() const {
          own(control_->ended) != 0;
 }
 
+void OrderedQueue::pass_on_items() const {
+  pass_on(control_->items, [&] { return has_items(); });
+}
+
 template <typename Copy>
 Status OrderedQueue::get_with(ThreadContext& me, Deadline deadline, Word* priority, Copy&& copy) const {
   OrderedControl& control = *control_;
@@ -185,6 +190,7 @@ Status OrderedQueue::get_with(ThreadContext& me, Deadline deadline, Word* priori
     if (status == Status::kTimedOut && end != 0) status = Status::kClosed;
     end_turn(me, control.changing, [&] {
       if (status == Status::kOk) open_gate(control.room, 1, &control.changes);
+      if (ends_in_vain(status)) pass_on_items();
     });
     if (status != Status::kTimedOut) return status;
     if (!wait_at(me, control.items, deadline, [&] { return has_items(); })) return status;
@@ -201,7 +207,7 @@ Status OrderedQueue::get(ThreadContext& me, std::string& taken, Word* priority, 
       return Status::kOk;
     });
     if (status != Status::kRetry) return status;
-    taken.reserve(need);
+    allocate_between_turns(*this, [&] { taken.reserve(need); });
   }
 }
 
@@ -225,7 +231,7 @@ Status OrderedQueue::peek(ThreadContext& me, ItemKind& kind, std::string& item, 
       return Status::kExists;  // seen, and not taken
     });
     if (status != Status::kRetry) return status == Status::kExists ? Status::kOk : status;
-    item.reserve(need);
+    allocate_between_turns(*this, [&] { item.reserve(need); });
   }
 }
 

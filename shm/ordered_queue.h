@@ -78,6 +78,7 @@ class OrderedQueue {
 
   Status peek(ThreadContext& me, ItemKind& kind, std::string& item, Deadline deadline) const;
   Status take_if_equal(ThreadContext& me, const Item& expected, Word* priority) const;
+  void pass_on_items() const;
 
   std::uint64_t size() const;  // returned ones too
   std::uint64_t limit() const { return control_->limit; }

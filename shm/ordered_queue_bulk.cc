@@ -92,6 +92,7 @@ Status OrderedQueue::put_many(ThreadContext& me, std::span<const Item> items, De
     const bool put = status == Status::kOk && now != 0;
     end_turn(me, control.changing, [&] {
       if (put) open_gate(control.items, static_cast<int>(std::min<Word>(now, 1 << 20)), &control.changes);
+      if (ends_in_vain(status)) pass_on(control.room, has_room);
     });
     if (status != Status::kOk) return status;
     if (put) done += now;
@@ -231,10 +232,13 @@ Status OrderedQueue::take_many(ThreadContext& me, std::uint64_t most, Deadline d
     end_turn(me, control.changing, [&] {
       if (status == Status::kOk)
         open_gate(control.room, static_cast<int>(std::min<Word>(room, 1 << 20)), &control.changes);
+      if (ends_in_vain(status)) pass_on_items();
     });
     if (status == Status::kRetry) {
-      bulk.make_room(std::min(most, own(control.count)));
-      make_room();
+      allocate_between_turns(*this, [&] {
+        bulk.make_room(std::min(most, own(control.count)));
+        make_room();
+      });
     } else if (status != Status::kTimedOut) {
       return status;
     } else if (!wait_at(me, control.items, deadline, [&] { return has_items(); })) {
@@ -293,6 +297,7 @@ Status OrderedQueue::get_many_fixed(ThreadContext& me, void* items, std::uint64_
       },
       [] {});
   if (status != Status::kOk && !too_many) got = 0;
+  if (status == Status::kExists) pass_on_items();  // the caller may not come again
   return too_many && status == Status::kExists ? Status::kRetry : status;
 }
 

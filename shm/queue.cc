@@ -40,7 +40,10 @@ Status Queue::put_with(ThreadContext& me, std::uint64_t count, Deadline deadline
       }
     }
     end_turn(me, control.putting, [&] {
-      if (status != Status::kOk || now == 0) return;
+      if (status != Status::kOk || now == 0) {
+        if (ends_in_vain(status)) pass_on(control.room, [&] { return has_room(); });
+        return;
+      }
       open_gate(control.items, static_cast<int>(std::min<Word>(now, 1 << 20)), &control.changes);
     });
     if (status != Status::kOk || done == count) return status;
@@ -133,7 +136,11 @@ Status Queue::get_with(ThreadContext& me, std::uint64_t wanted, Deadline deadlin
       }
     }
     end_turn(me, control.getting, [&] {
-      if (taken != 0) open_gate(control.room, static_cast<int>(std::min<Word>(taken, 1 << 20)), &control.changes);
+      if (taken != 0) {
+        open_gate(control.room, static_cast<int>(std::min<Word>(taken, 1 << 20)), &control.changes);
+      } else if (ends_in_vain(status)) {
+        pass_on_items();
+      }
     });
     if (left_chunk && ring_.has_left_much()) help_reclaim(me);
     if (status != Status::kOk || taken != 0) return status;
@@ -177,7 +184,7 @@ Status Queue::get(ThreadContext& me, std::string& item, Deadline deadline) const
     });
     if (large) help_reclaim(me);
     if (status != Status::kRetry) return status;
-    item.reserve(need);
+    allocate_between_turns(*this, [&] { item.reserve(need); });
   }
 }
 
@@ -187,7 +194,7 @@ Status Queue::copy_many(ThreadContext& me, std::uint64_t most, CopiedItems& item
   items.clear();
   if (most == 0) return Status::kOk;
   for (;;) {
-    items.make_room();
+    allocate_between_turns(*this, [&] { items.make_room(); });
     bool large = false;
     Status status = get_with(me, most, deadline, [&](Offset& at, std::uint64_t available, std::uint64_t& taken) {
       const std::uint64_t count = std::min({available, most, kMostInOneStep});
@@ -281,7 +288,7 @@ Status Queue::peek(ThreadContext& me, ItemKind& kind, std::string& item, Deadlin
       return Status::kExists;  // seen, and not taken
     });
     if (status != Status::kRetry) return status == Status::kExists ? Status::kOk : status;
-    item.reserve(need);
+    allocate_between_turns(*this, [&] { item.reserve(need); });
   }
 }
 
@@ -328,7 +335,7 @@ Status Queue::get_many_fixed(ThreadContext& me, void* items, std::uint64_t size,
   if (most == 0) return Status::kOk;
   if (ring_.item_bytes() != size) return Status::kMismatch;
   all = std::max(all, most);
-  return get_with(me, all, deadline, [&](Offset& at, std::uint64_t available, std::uint64_t& taken) {
+  const Status result = get_with(me, all, deadline, [&](Offset& at, std::uint64_t available, std::uint64_t& taken) {
     std::uint64_t count = std::min({available, all, kMostInOneStep});
     if (count > most) {
       got = count;
@@ -338,6 +345,8 @@ Status Queue::get_many_fixed(ThreadContext& me, void* items, std::uint64_t size,
     if (status == Status::kOk) taken = got = count;
     return status;
   });
+  if (result == Status::kRetry) pass_on_items();  // the caller may not come again
+  return result;
 }
 
 // A consumer's favour to producers, who may not come by for long: memory goes back while it costs nobody anything.
@@ -354,6 +363,10 @@ bool Queue::has_items() const {
   QueueControl& control = ring_.control();
   return control.tail.load(std::memory_order_seq_cst) != control.head.load(std::memory_order_relaxed) ||
          control.ended.load(std::memory_order_relaxed) != 0;
+}
+
+void Queue::pass_on_items() const {
+  pass_on(ring_.control().items, [&] { return has_items(); });
 }
 
 bool Queue::wait_for_items(ThreadContext& me, Deadline deadline) const {

@@ -49,6 +49,8 @@ class Queue {
   Status take_seen(ThreadContext& me, std::span<const Word> numbers, std::uint64_t& count) const;
   Status peek(ThreadContext& me, ItemKind& kind, std::string& item, Deadline deadline) const;
   Status take_if_equal(ThreadContext& me, const Item& expected) const;
+  // For who has seen items and will not take them: another who waits is woken.
+  void pass_on_items() const;
 
   std::uint64_t size() const;
   std::uint64_t limit() const { return ring_.limit(); }  // ~0 for none

@@ -15,6 +15,31 @@ namespace commonhold::shm {
 // What one attempt grants a lock's holder: far more than any turn takes, unless its process is stopped.
 inline constexpr std::chrono::milliseconds kPatience{1000};
 
+// Who may have been woken at `gate` and ends without having done anything leaves the wake-up to another, as long as
+// ready() holds.
+template <typename Ready>
+void pass_on(Gate& gate, Ready&& ready) {
+  if (ready()) open_gate(gate, 1);
+}
+
+// Whether a turn that ended so is the end of a call that did nothing, beside others who sleep for the same. Not so of
+// kRetry and kExists, after which the caller goes on, nor of kClosed, which all who sleep were woken for.
+inline bool ends_in_vain(Status status) {
+  return status != Status::kOk && status != Status::kRetry && status != Status::kExists && status != Status::kClosed &&
+         status != Status::kTimedOut;
+}
+
+// allocate(), between two turns at a queue. A wake-up is another's when there is no memory.
+template <typename Queue, typename Allocate>
+void allocate_between_turns(const Queue& queue, Allocate&& allocate) {
+  try {
+    allocate();
+  } catch (...) {
+    queue.pass_on_items();
+    throw;
+  }
+}
+
 // As lock(), but one attempt waits for a lock that is about to be freed.
 inline Status take_turn(ThreadContext& me, LockWord& word, Deadline deadline) {
   if (try_lock(me, word)) [[likely]]
@@ -27,7 +52,7 @@ inline Status take_turn(ThreadContext& me, LockWord& word, Deadline deadline) {
 template <typename Ready>
 Status take_turn(ThreadContext& me, LockWord& word, Deadline deadline, Gate& gate, Ready&& ready) {
   Status status = take_turn(me, word, deadline);
-  if (status != Status::kOk && ready()) open_gate(gate, 1);
+  if (status != Status::kOk) pass_on(gate, ready);
   return status;
 }
 

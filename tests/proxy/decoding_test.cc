@@ -76,3 +76,17 @@ TEST_CASE("a value or element whose decoding fails stays in its dict or set, and
   CHECK(set.pop() == Brittle{1});
   CHECK(set.empty());
 }
+
+TEST_CASE("an item whose decoding fails stays in its queue, for others who wait") {
+  ManagerHome home;
+  Manager manager;
+  for (auto& queue : {manager.queue<Brittle>(), manager.queue<Brittle>(QueueOptions{.redeliver = true})}) {
+    queue.put({2});
+    breaks = true;
+    CHECK_THROWS_AS(queue.get(), std::domain_error);
+    CHECK_THROWS_AS(queue.get_many(5), std::domain_error);
+    breaks = false;
+    CHECK(queue.size() == 1);
+    CHECK(queue.get() == Brittle{2});
+  }
+}

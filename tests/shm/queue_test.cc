@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "shm/recovery.h"
+#include "support/ordered_queue_fixture.h"
 #include "support/process_shared.h"
 #include "support/queue_fixture.h"
 
@@ -267,6 +268,60 @@ TEST_CASE("one whose time passes between his wake-up and his turn wakes the next
       REQUIRE(wait_for(first) == 1);
     }
     REQUIRE(wait_or_kill(second) == 7);
+  }
+}
+
+TEST_CASE("one that is woken and takes nothing, or puts nothing, leaves the wake-up to the next") {
+  const NoLookingByItself none;
+  for (const bool ring : {true, false}) {
+    TestSegment segment;
+    auto& me = segment.me();
+    const shm::AnyQueue queue(ring ? make_queue(segment, 0, 1)
+                                   : make_ordered_queue(segment, shm::QueueMode::kPriority, false, 1));
+    // Makes a process sleep at the queue that ends with the number of its status. The first to sleep is woken first.
+    const auto sleep_in = [&](auto call) {
+      pid_t child = spawn([&] { _exit(static_cast<int>(call())); });
+      while (!is_asleep(child)) std::this_thread::yield();
+      return child;
+    };
+    const auto put = [&](std::uint64_t size) {
+      const std::string bytes(8, 'b');
+      const shm::Item item{shm::ItemKind::kText, bytes.data(), size};
+      return queue.is_ring() ? queue.ring().put(segment.me(), item, Deadline::never())
+                             : queue.ordered().put(segment.me(), item, 0, Deadline::never());
+    };
+    const auto get = [&] {
+      std::string item;
+      return queue.is_ring() ? queue.ring().get(segment.me(), item, Deadline::never())
+                             : queue.ordered().get(segment.me(), item, nullptr, Deadline::never());
+    };
+    const auto get_other_size = [&] {
+      char item[4];
+      return queue.is_ring() ? queue.ring().get_fixed(segment.me(), item, 4, Deadline::never())
+                             : queue.ordered().get_fixed(segment.me(), item, 4, nullptr, Deadline::never());
+    };
+    const auto peek_and_leave = [&] {
+      std::string item;
+      shm::ItemKind kind;
+      const Status status =
+          queue.visit([&](auto& found) { return found.peek(segment.me(), kind, item, Deadline::never()); });
+      queue.visit([](auto& found) { found.pass_on_items(); });
+      return status;
+    };
+    INFO((ring ? "a ring" : "an ordered queue"));
+    std::vector<pid_t> takers{sleep_in(get_other_size), sleep_in(peek_and_leave), sleep_in(get)};
+    REQUIRE(put(8) == Status::kOk);
+    CHECK(wait_or_kill(takers[0]) == static_cast<int>(Status::kMismatch));
+    CHECK(wait_or_kill(takers[1]) == static_cast<int>(Status::kOk));
+    CHECK(wait_or_kill(takers[2]) == static_cast<int>(Status::kOk));
+
+    REQUIRE(put(8) == Status::kOk);
+    std::vector<pid_t> putters{sleep_in([&] { return put(shm::kMaxItemBytes + 1); }), sleep_in([&] { return put(8); })};
+    REQUIRE(get() == Status::kOk);
+    CHECK(wait_or_kill(putters[0]) == static_cast<int>(Status::kTooLarge));
+    CHECK(wait_or_kill(putters[1]) == static_cast<int>(Status::kOk));
+    CHECK(shm::recover_all_dead(*segment, me) == 5);
+    CHECK(queue.audit(me).error == "");
   }
 }
 

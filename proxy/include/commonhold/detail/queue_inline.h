@@ -28,12 +28,23 @@ class WaitLeft {
   std::chrono::steady_clock::time_point start_{};
 };
 
+// An item that was seen: who does not get it decoded leaves it to others.
+template <typename T>
+T decode_seen(Object& queue, const StoredItem& item) {
+  try {
+    return decode<T>(queue, item);
+  } catch (...) {
+    queue_leave(queue);
+    throw;
+  }
+}
+
 template <typename T>
 std::optional<T> take_decoded(Object& queue, std::int64_t wait, Word* priority) {
   const WaitLeft left(wait);
   return reading_links<T>([&]() -> std::optional<T> {
     for (StoredItem seen; queue_peek(queue, seen, left());) {
-      T value = decode<T>(queue, seen);
+      T value = decode_seen<T>(queue, seen);
       if (queue_take_if_equal(queue, seen.item(), priority)) return value;
     }
     return std::nullopt;
@@ -51,6 +62,7 @@ std::vector<T> take_many_decoded(Object& queue, std::size_t most, std::int64_t w
         try {
           values.push_back(decode<T>(queue, item));
         } catch (...) {
+          if (values.empty()) queue_leave(queue);
           if (values.empty()) throw;
           break;
         }
