@@ -32,6 +32,17 @@ InFlightCell* cells_of(const Segment& segment, Offset page) {
   return segment.at<InFlightCell>(page + sizeof(Word));
 }
 
+// The cell that a message names, which may be anything: none unless it is one.
+InFlightCell* named_cell(const Segment& segment, Offset cell) {
+  const Offset first = flight_page(segment);
+  const bool in_first = cell >= first && cell - first < sizeof(ReferencePage);
+  const Offset page = in_first ? first : cell - cell % sizeof(ReferencePage);
+  if (!is_flight_page(segment, page) || cell < page + sizeof(Word)) return nullptr;
+  const Offset at = cell - page - sizeof(Word);
+  const bool is_one = at % sizeof(InFlightCell) == 0 && at / sizeof(InFlightCell) < kInFlightPerPage;
+  return is_one ? segment.at<InFlightCell>(cell) : nullptr;
+}
+
 // Calls visit(cell's offset, cell) until it returns true; true when it did.
 template <typename Visit>
 bool visit_flights(const Segment& segment, Visit&& visit) {
@@ -88,13 +99,10 @@ Status begin_flight(Segment& segment, ObjectId id, InFlight& begun) {
 }
 
 void end_flight(Segment& segment, ObjectId id, const InFlight& flight) {
-  (void)visit_flights(segment, [&](Offset at, InFlightCell& cell) {
-    if (at != flight.cell) return false;
-    if (cell.expires.load(std::memory_order_acquire) != flight.expires) return true;
-    Word word = id.word(), expires = flight.expires;
-    if (cell.id.compare_exchange_strong(word, 0)) (void)cell.expires.compare_exchange_strong(expires, 0);
-    return true;
-  });
+  InFlightCell* cell = named_cell(segment, flight.cell);
+  if (cell == nullptr || cell->expires.load(std::memory_order_acquire) != flight.expires) return;
+  Word word = id.word(), expires = flight.expires;
+  if (cell->id.compare_exchange_strong(word, 0)) (void)cell->expires.compare_exchange_strong(expires, 0);
 }
 
 void mark_in_flight(const Segment& segment, std::vector<bool>& referred) {

@@ -255,5 +255,14 @@ TEST_CASE("hundreds of objects are in flight at once, and what is never received
   REQUIRE(begin_flight(*segment, id, again) == Status::kOk);
   end_flight(*segment, ids[0], flights[0]);  // somebody else's by now, or nobody's
   drop_reference(*segment, id);
+  // What is no cell, as a message may say it.
+  const InFlight& last = flights.back();
+  const Offset page = last.cell - last.cell % sizeof(ReferencePage);
+  for (const Offset cell : {Offset{0}, Offset{8}, last.cell + 1, last.cell + sizeof(Word), page, page - sizeof(Word),
+                            flight_page(*segment), ~Offset{0}}) {
+    end_flight(*segment, ids.back(), {cell, last.expires});
+  }
   REQUIRE(sweep_unreferred_objects(segment.me()) == 0);
+  for (std::size_t i = 200; i < ids.size(); ++i) end_flight(*segment, ids[i], flights[i]);
+  REQUIRE(sweep_unreferred_objects(segment.me()) == 100);
 }
