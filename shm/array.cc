@@ -7,6 +7,7 @@
 #include "shm/barrier_everywhere.h"
 #include "shm/control_block.h"
 #include "shm/lock_word.h"
+#include "shm/read_undisturbed.h"
 #include "shm/thread_context.h"
 #include "shm/watch.h"
 
@@ -18,7 +19,6 @@ constexpr std::uint32_t kScratchArena = 1;
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 47;
 
 constexpr int kUndisturbedTries = 16;
-constexpr std::chrono::milliseconds kReaderTriesLock{1};
 
 std::atomic<std::int64_t> element_change_timeout_ns{10'000'000'000};
 
@@ -144,7 +144,7 @@ void Array::changed() const {
 }
 
 // kRetry: a change came between.
-Status Array::read_undisturbed(std::uint64_t at, std::uint64_t bytes, void* out) const {
+Status Array::read_once(std::uint64_t at, std::uint64_t bytes, void* out) const {
   const Word version = control_->version.load(std::memory_order_acquire);
   const Word word = control_->redo.load(std::memory_order_acquire);  // SYNC POINT: array redo
   get_bytes(out, data_ + at, bytes);
@@ -163,16 +163,7 @@ Status Array::read_undisturbed(std::uint64_t at, std::uint64_t bytes, void* out)
 Status Array::read(ThreadContext& me, std::uint64_t first, std::uint64_t count, void* out) const {
   if (first > count_ || count > count_ - first) return Status::kOutOfRange;
   const std::uint64_t at = first * element_bytes_, bytes = count * element_bytes_;
-  for (;;) {
-    for (int i = 0; i < kUndisturbedTries; ++i) {
-      Status status = read_undisturbed(at, bytes, out);
-      if (status != Status::kRetry) return status;
-    }
-    if (lock(me, control_->writing, Deadline::after(kReaderTriesLock)) != Status::kOk) continue;
-    Status status = read_undisturbed(at, bytes, out);
-    (void)unlock(me, control_->writing);
-    return status;
-  }
+  return read_undisturbed(me, control_->writing, kUndisturbedTries, [&] { return read_once(at, bytes, out); });
 }
 
 // REQUIRES: `writing` is held, as for commit.

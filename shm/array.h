@@ -115,7 +115,7 @@ class Array {
                      std::uint32_t* thread) const;
   Status take_scratch(ThreadContext& me, std::uint64_t bytes, Offset& scratch) const;
   Status commit(ThreadContext& me, Word redo, std::uint64_t at, std::uint64_t bytes, std::uint32_t* thread) const;
-  Status read_undisturbed(std::uint64_t at, std::uint64_t bytes, void* out) const;
+  Status read_once(std::uint64_t at, std::uint64_t bytes, void* out) const;
   bool may_store(Offset at) const;
 
   ObjectAddress where_;

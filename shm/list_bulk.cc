@@ -1,16 +1,14 @@
 // The operations on many elements of a list: memory is got first, then everything happens in one turn.
-#include <chrono>
-
 #include "shm/idle_memory.h"
 #include "shm/large_read.h"
 #include "shm/list_writer.h"
+#include "shm/read_undisturbed.h"
 
 namespace commonhold::shm {
 namespace {
 
 constexpr std::uint64_t kEnd = ~std::uint64_t{0};
 constexpr int kUndisturbedTries = 4;
-constexpr std::chrono::milliseconds kReaderTriesLock{1};
 constexpr std::uint64_t kFreedOneByOne = 1000;  // longer lists free their memory as a whole
 
 const AtomicWord* words_of(const std::vector<Word>& cells) {
@@ -183,17 +181,16 @@ Status List::copy_elements(ThreadContext& me, std::uint64_t first, std::uint64_t
   copy.need = first < now ? (now - first < count ? now - first : count) : 0;
   for (;;) {
     if (copy.need > copy.words.size() || copy.words.empty()) copy.words.resize(copy.need + copy.need / 8 + 16);
-    Status status = Status::kRetry;
-    for (int i = 0; i < kUndisturbedTries && changes == nullptr && status == Status::kRetry; ++i) {
-      status = copy_undisturbed(first, count, copy);
-    }
-    if (status == Status::kRetry) {
+    Status status;
+    if (changes == nullptr) {
+      status = read_undisturbed(me, control_->writing, kUndisturbedTries,
+                                [&] { return copy_undisturbed(first, count, copy); });
+    } else {
       // A caller that will change it all needs the lock anyway, and no writer may be between raising `changes` and its
       // commit.
-      const ListWriter list(me, where_, changes != nullptr ? Deadline::never() : Deadline::after(kReaderTriesLock));
-      if (list.status() == Status::kTimedOut) continue;
+      HeldLock held(me, control_->writing);
       status = copy_undisturbed(first, count, copy);
-      if (changes != nullptr) *changes = list.changes();
+      *changes = control_->changes.load(std::memory_order_relaxed);
     }
     if (status != Status::kOk || copy.need <= copy.words.size()) return status;
   }

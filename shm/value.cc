@@ -1,11 +1,11 @@
 #include "shm/value.h"
 
-#include <chrono>
 #include <cstring>
 
 #include "shm/control_block.h"
 #include "shm/futex.h"
 #include "shm/lock_word.h"
+#include "shm/read_undisturbed.h"
 #include "shm/segment.h"
 #include "shm/watch.h"
 
@@ -14,7 +14,6 @@ namespace {
 
 constexpr std::int64_t kSliceNs = 1'000'000'000;  // a writer that died before its wake-up costs a waiter this much
 constexpr int kUndisturbedTries = 8;
-constexpr std::chrono::milliseconds kReaderTriesLock{1};
 constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 32;
 
 Word word_of(const void* in, std::size_t size) {
@@ -41,21 +40,11 @@ Status read_once(const ObjectAddress& where, ValueControl& control, std::size_t 
   return control.version.load(std::memory_order_relaxed) == version ? Status::kOk : Status::kRetry;
 }
 
-// Calls read(buffer in force) until no writer came between. A reader that is disturbed all the time tries for the lock, for
-// a moment at a time: either it gets it, or its holder may be stopped, and then disturbs nobody.
+// Calls read(buffer in force) until no writer came between.
 template <typename Read>
-Status read_undisturbed(ThreadContext& me, const ObjectAddress& where, ValueControl& control, std::size_t size,
-                        Read&& read) {
-  for (;;) {
-    for (int i = 0; i < kUndisturbedTries; ++i) {
-      Status status = read_once(where, control, size, read);
-      if (status != Status::kRetry) return status;
-    }
-    if (lock(me, control.writing, Deadline::after(kReaderTriesLock)) != Status::kOk) continue;
-    Status status = read_once(where, control, size, read);
-    (void)unlock(me, control.writing);
-    return status;
-  }
+Status read_large(ThreadContext& me, const ObjectAddress& where, ValueControl& control, std::size_t size, Read&& read) {
+  return read_undisturbed(me, control.writing, kUndisturbedTries,
+                          [&] { return read_once(where, control, size, read); });
 }
 
 // REQUIRES: `writing` is held.
@@ -98,8 +87,7 @@ Status Value::load(ThreadContext& me, void* out) const {
     std::memcpy(out, &word, size_);
     return Status::kOk;
   }
-  return read_undisturbed(me, where_, *control_, size_,
-                          [&](const std::byte* buffer) { read_words(out, buffer, size_); });
+  return read_large(me, where_, *control_, size_, [&](const std::byte* buffer) { read_words(out, buffer, size_); });
 }
 
 Status Value::store(ThreadContext& me, const void* in) const {
@@ -160,8 +148,8 @@ Status Value::wait_change(ThreadContext& me, const void* seen, Deadline deadline
     if (size_ <= 8) {
       same = control_->word.load(std::memory_order_seq_cst) == word_of(seen, size_);
     } else {
-      Status status = read_undisturbed(me, where_, *control_, size_,
-                                       [&](const std::byte* buffer) { same = equal_words(buffer, seen, size_); });
+      Status status = read_large(me, where_, *control_, size_,
+                                 [&](const std::byte* buffer) { same = equal_words(buffer, seen, size_); });
       if (status != Status::kOk) return status;
     }
     if (!same) return Status::kOk;
