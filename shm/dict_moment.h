@@ -6,6 +6,8 @@
 // and after, nobody but that holder can have changed the shard, and one holder makes no more than one store that
 // readers can see (several keys: DictView), and never puts a word back that it changed. So when both readings saw the
 // same words, these were there at the moment between the two readings, and all other shards were as they were read.
+// Dict::compact() makes many such stores, but each gives an entry another place, downwards only, and changes nothing else:
+// whichever of them a reading saw, it saw the same entries.
 //
 // SYNC POINT: dict changes: what a holder stored comes before `changes`, that before the lock is free.
 #pragma once
