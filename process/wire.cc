@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
+#include <span>
 
 #include <commonhold/errors.h>
 
@@ -100,13 +101,12 @@ struct Received {
   Descriptor descriptor;
   bool lost_descriptor = false;  // one came along, and this process has no room for it
 };
-Received receive_some(int socket, char* to, std::size_t size, int flags = 0) {
-  iovec place{to, size};
+Received receive_some(int socket, std::span<iovec> places, int flags = 0) {
   Control control;
   for (;;) {
     msghdr message{};
-    message.msg_iov = &place;
-    message.msg_iovlen = 1;
+    message.msg_iov = places.data();
+    message.msg_iovlen = places.size();
     message.msg_control = control.bytes;
     message.msg_controllen = sizeof control.bytes;
     const ssize_t got = receive_awake(socket, message, flags);
@@ -128,18 +128,19 @@ Received receive_some(int socket, char* to, std::size_t size, int flags = 0) {
 // Looks at the next message's first bytes. A descriptor that comes with it is taken in now, while the message is where it
 // was: without room for it this throws, and the next call finds the message again.
 Received look_ahead(int socket, char* to, std::size_t size) {
-  Received seen = receive_some(socket, to, size, MSG_PEEK);
+  iovec place{to, size};
+  Received seen = receive_some(socket, {&place, 1}, MSG_PEEK);
   if (seen.lost_descriptor) throw_wire_error("receiving a descriptor", EMFILE);
   return seen;
 }
 
 // Takes the message that was seen. Several processes may receive from one end: it may be another one that comes, with
-// another descriptor. The one that was seen serves only where there is no room for a second.
-Received take_seen(int socket, char* to, std::size_t size, Descriptor seen) {
-  Received taken = receive_some(socket, to, size);
-  if (!taken.lost_descriptor) return taken;
-  if (seen.fd < 0) throw_wire_error("receiving a descriptor", EMFILE);
-  taken.descriptor = std::move(seen);
+// another descriptor. So the one that was seen makes room for the one that comes; it never stands in for it. The message
+// is lost where another thread takes the room in that moment.
+Received take_seen(int socket, std::span<iovec> places, Received seen) {
+  seen.descriptor = Descriptor();
+  Received taken = receive_some(socket, places);
+  if (taken.lost_descriptor) throw_wire_error("receiving a descriptor", EMFILE);
   return taken;
 }
 
@@ -161,6 +162,12 @@ Number big_endian(Number number) {
     std::reverse(bytes, bytes + sizeof number);
   }
   return number;
+}
+
+std::int32_t length_in(const char (&header)[4]) {
+  std::int32_t word = 0;
+  memcpy(&word, header, sizeof word);
+  return big_endian(word);
 }
 
 void send_in_file(int socket, std::string_view first, std::string_view second) {
@@ -254,9 +261,9 @@ void send_descriptor(int socket, bool packets, int descriptor, char flags) {
 
 Message receive_packet(int socket, std::uint64_t most, char* buffer) {
   Message message;
+  iovec place{buffer, kPacketBytes};
   Received seen = look_ahead(socket, buffer, 1);
-  auto [size, descriptor, lost] =
-      seen.size == 0 ? std::move(seen) : take_seen(socket, buffer, kPacketBytes, std::move(seen.descriptor));
+  auto [size, descriptor, lost] = seen.size == 0 ? std::move(seen) : take_seen(socket, {&place, 1}, std::move(seen));
   if (size == 0) throw EndOfFile("the other end of the pipe is closed, and all its messages were received");
   if (buffer[0] == kInFile && descriptor.fd >= 0) {
     read_file(descriptor.fd, most, message);
@@ -276,24 +283,33 @@ Message receive_packet(int socket, std::uint64_t most, char* buffer) {
 
 Message receive_stream(int socket, std::uint64_t most) {
   Message message;
-  std::int32_t word = 0;
   char header[4];
   // The header of a descriptor is one piece with it.
   Received got = look_ahead(socket, header, sizeof header);
-  if (got.size != 0) got = take_seen(socket, header, sizeof header, std::move(got.descriptor));
+  const std::int32_t seen = got.size == sizeof header ? length_in(header) : 0;
+  // With the header comes what follows it, as far as that is known to be the message's.
+  const auto follows = static_cast<std::uint64_t>(seen == kDescriptorFollows ? 1 : std::max(seen, 0));
+  std::string& bytes = message.bytes;
+  bytes.resize(follows <= most || seen == kDescriptorFollows ? std::min<std::uint64_t>(follows, kStep) : 0);
+  iovec places[] = {{header, sizeof header}, {bytes.data(), bytes.size()}};
+  if (got.size != 0) got = take_seen(socket, places, std::move(got));
   if (got.size == 0) throw EndOfFile("the other end of the connection is closed, and all its messages were received");
   message.descriptor = std::move(got.descriptor);
-  receive_all(socket, header + got.size, sizeof header - got.size);
-  memcpy(&word, header, sizeof word);
-  word = big_endian(word);
-  std::uint64_t size = static_cast<std::uint32_t>(word);
+  if (got.size < sizeof header) receive_all(socket, header + got.size, sizeof header - got.size);
+  std::uint64_t came = got.size - std::min(got.size, sizeof header);  // of `bytes`
+  const std::int32_t word = length_in(header);
+  if (word != seen) {
+    if (came != 0) throw SystemError(EBADMSG, "somebody else receives from this end of a connection");
+    bytes.clear();
+  }
   if (word == kDescriptorFollows) {
     message.is_descriptor = true;
-    message.bytes.resize(1);
-    receive_all(socket, message.bytes.data(), 1);
+    bytes.resize(1);
+    receive_all(socket, bytes.data() + came, 1 - came);
     if (message.descriptor.fd < 0) throw SystemError(EBADMSG, "a descriptor was announced and did not come");
     return message;
   }
+  std::uint64_t size = static_cast<std::uint32_t>(word);
   if (word == kLong) {
     receive_all(socket, reinterpret_cast<char*>(&size), sizeof size);
     size = big_endian(size);
@@ -304,11 +320,11 @@ Message receive_stream(int socket, std::uint64_t most) {
     message.too_long = size;
     return message;
   }
-  for (std::uint64_t at = 0; at < size;) {
-    const auto step = static_cast<std::size_t>(std::min<std::uint64_t>(size - at, kStep));
-    message.bytes.resize(at + step);
-    receive_all(socket, message.bytes.data() + at, step);
-    at += step;
+  for (std::uint64_t expected = 0; expected < size;) {
+    expected = std::min<std::uint64_t>(size, expected + kStep);
+    bytes.resize(expected);
+    receive_all(socket, bytes.data() + came, expected - came);
+    came = expected;
   }
   return message;
 }

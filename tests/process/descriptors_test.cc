@@ -1,14 +1,18 @@
 // Descriptors on their way, and who has none left; pools and results that were moved from.
 #include <commonhold/commonhold.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <map>
 #include <vector>
 
 #include "support/children.h"
 #include "support/manager_home.h"
+#include "support/process_shared.h"
 #include "support/refusal.h"
 
 using namespace commonhold;
@@ -81,6 +85,54 @@ TEST_CASE("a descriptor that there is no place for stays in a listener's connect
   CHECK(received > 2);
   close(received);
   CHECK(accepted.recv<int>() == 2);
+}
+
+TEST_CASE("processes that receive from one end with room for one descriptor each get each descriptor once") {
+  constexpr int kFiles = 50, kRounds = 400;
+  Pipe pipe, answers;
+  const auto inode_of = [](int file) {
+    struct stat status {};
+    fstat(file, &status);
+    return static_cast<std::uint64_t>(status.st_ino);
+  };
+  std::vector<pid_t> receivers;
+  for (int i = 0; i < 2; ++i) {
+    receivers.push_back(spawn([&] {
+      pipe.second.close();
+      answers.first.close();
+      std::map<std::uint64_t, int> got;
+      {
+        const int room = open("/dev/null", O_RDONLY);
+        const NoDescriptors none;
+        close(room);
+        try {
+          for (;;) {
+            const int file = pipe.first.recv_descriptor();
+            ++got[inode_of(file)];
+            close(file);
+          }
+        } catch (const EndOfFile&) {
+        }
+      }
+      answers.second.send(got);
+    }));
+  }
+  pipe.first.close();
+  answers.second.close();
+  std::map<std::uint64_t, int> sent, got;
+  std::vector<int> files;
+  for (int i = 0; i < kFiles; ++i) files.push_back(memfd_create("test", MFD_CLOEXEC));
+  for (int i = 0; i < kFiles * kRounds; ++i) pipe.second.send_descriptor(files[static_cast<std::size_t>(i % kFiles)]);
+  pipe.second.close();
+  for (const int file : files) {
+    sent[inode_of(file)] = kRounds;
+    close(file);
+  }
+  for (const pid_t receiver : receivers) {
+    for (const auto& [inode, times] : answers.first.recv<std::map<std::uint64_t, int>>()) got[inode] += times;
+    CHECK(wait_for(receiver) == 0);
+  }
+  CHECK(got == sent);
 }
 
 TEST_CASE("a pool, a result or its iterator that was moved from is a usage error") {
