@@ -16,6 +16,7 @@
 #include "manager/blocked_signals.h"
 #include "rpc/custom_types.h"
 #include "shm/extents.h"
+#include "shm/extents_commit.h"
 #include "shm/extents_release.h"
 #include "shm/liveness.h"
 #include "shm/recovery.h"

@@ -11,8 +11,8 @@
 // taken or given back by one store of its owner. A death between a chunk's taking and its use leaves a chunk owned by
 // an arena that does not reach it: the arena's repair gives it back (heap.h).
 //
-// Whoever runs out commits more, under extents_lock; the server runs ahead so that clients rarely do. Committing is
-// fallocate, then one store of committed_extents: a full file system is kOutOfMemory, never SIGBUS.
+// Whoever runs out commits more, under extents_lock; the server runs ahead so that clients rarely do
+// (extents_commit.h).
 //
 // Reference pages lie in extents of their own (kPagesOwner in the word of a split extent), so that they keep no extent
 // from being whole again; and kReservedExtents are for them alone, so that references can be taken in a full segment.
@@ -67,11 +67,6 @@ ChunkOwner chunk_owner(const Segment& segment, Offset offset);
 template <typename Visit>
 void for_each_chunk(const Segment& segment, ChunkOwner owner, Visit&& visit);
 
-// Commits until `free_extents` are free, as far as the limit and the file system go, ahead of need. What was given back
-// to the system comes first. REQUIRES: only the server calls, and does not release extents meanwhile: what it backs
-// without the lock must not become a hole again before it is known as backed.
-Status commit_ahead(ThreadContext& me, std::uint64_t free_extents);
-
 // Derives free_extents and the hints from the tables. REQUIRES: the caller owns extents_lock or its dead owner's.
 void repair_extents(Segment& segment);
 
@@ -96,6 +91,9 @@ enum class ExtentKind : std::uint8_t { kFree = 0, kWhole = 1, kSplit = 2, kUnbac
 inline constexpr Word kUnannouncedReaders = 4;
 inline constexpr Word kUnannouncedFirstPage = 8;  // the same of its first page alone
 inline constexpr Word kReaderMarks = kUnannouncedReaders | kUnannouncedFirstPage;
+constexpr Word readers_of(Word extent) {
+  return extent & kReaderMarks;
+}
 
 constexpr Word extent_word(ExtentKind kind, std::uint32_t granules, ChunkOwner owner, Word readers = 0) {
   return static_cast<Word>(kind) | readers | Word{granules} << 8 | Word{owner.value} << 32;

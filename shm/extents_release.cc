@@ -58,7 +58,7 @@ void take_idle(Segment& segment, std::uint64_t keep, bool alone, std::vector<std
     if (extent_kind(word) != ExtentKind::kFree) continue;
     if ((word & kUnannouncedReaders) != 0 && !alone) continue;
     // The marks stay: if the hole is not punched the extent is as free as it was.
-    entry.store(extent_word(ExtentKind::kWhole, 0, kReleaser, word & kReaderMarks), std::memory_order_release);
+    entry.store(extent_word(ExtentKind::kWhole, 0, kReleaser, readers_of(word)), std::memory_order_release);
     header.free_extents.store(--free, std::memory_order_relaxed);
     taken.push_back(e);
   }
@@ -70,7 +70,7 @@ void settle(Segment& segment, const std::vector<std::uint64_t>& extents, bool pu
   AtomicWord& count = punched ? header.unbacked_extents : header.free_extents;
   for (std::uint64_t e : extents) {
     AtomicWord& entry = extent_entry(segment, e);
-    const Word marks = punched && alone ? 0 : entry.load(std::memory_order_relaxed) & kReaderMarks;
+    const Word marks = punched && alone ? 0 : readers_of(entry.load(std::memory_order_relaxed));
     const ExtentKind kind = punched ? ExtentKind::kUnbacked : ExtentKind::kFree;
     entry.store(extent_word(kind, 0, ChunkOwner(), marks), std::memory_order_release);
     count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -122,7 +122,7 @@ void finish_release(ThreadContext& me) {
     const Word word = entry.load(std::memory_order_relaxed);
     if (extent_kind(word) != ExtentKind::kWhole || extent_owner(word) != kReleaser) continue;
     // Punched or not: it is backed before it is taken.
-    entry.store(extent_word(ExtentKind::kUnbacked, 0, ChunkOwner(), word & kReaderMarks), std::memory_order_release);
+    entry.store(extent_word(ExtentKind::kUnbacked, 0, ChunkOwner(), readers_of(word)), std::memory_order_release);
     AtomicWord& unbacked = segment.header().unbacked_extents;
     unbacked.store(unbacked.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }

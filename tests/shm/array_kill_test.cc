@@ -1,7 +1,8 @@
 // Every mutating operation of an array, killed at every instruction.
 #include "shm/array.h"
 
-#include "support/structure_kill.h"
+#include "shm/extents_commit.h"
+#include "support//structure_kill.h"
 
 using namespace commonhold;
 using namespace commonhold::test;

@@ -11,6 +11,7 @@
 #include "shm/dict_probe.h"
 #include "shm/dict_table.h"
 #include "shm/extents.h"
+#include "shm/extents_commit.h"
 #include "shm/extents_release.h"
 #include "shm/large_read.h"
 #include "shm/list.h"

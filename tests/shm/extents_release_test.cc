@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "shm/extents_commit.h"
 #include "shm/large_read.h"
 #include "shm/recovery.h"
 #include "support/children.h"

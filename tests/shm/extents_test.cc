@@ -11,6 +11,7 @@
 #include <random>
 #include <thread>
 
+#include "shm/extents_commit.h"
 #include "shm/references.h"
 #include "support/process_shared.h"
 #include "support/test_segment.h"

@@ -4,6 +4,7 @@
 
 #include "shm/any_queue.h"
 #include "shm/dict_layout.h"
+#include "shm/extents_commit.h"
 #include "support/link_ground.h"
 #include "support/structure_kill.h"
 

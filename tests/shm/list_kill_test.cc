@@ -1,5 +1,6 @@
 // Every mutating operation of the list, killed at every instruction.
-#include "support/list_fixture.h"
+#include "shm/extents_commit.h"
+#include "support//list_fixture.h"
 #include "support/structure_kill.h"
 
 using namespace commonhold;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "shm/dict_layout.h"
+#include "shm/extents_commit.h"
 #include "shm/extents_release.h"
 #include "shm/lock_word.h"
 #include "shm/object_types.h"

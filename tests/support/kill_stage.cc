@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "shm/extents_commit.h"
 #include "shm/lock_word.h"
 #include "shm/recovery.h"
 #include "shm/references.h"
