@@ -103,12 +103,14 @@ rpc::ReadyLine failure(const ServerError& error) {
   return {false, {}, word_for(error.code()), error.what()};
 }
 
-// Runs the core on this thread until it is ended, or one of the signals ends it in the given way.
-void serve_until_signal(ServerCore& core, std::initializer_list<int> signals, ServerCore::End on_signal,
-                        const Log& log) try {
+// Runs the core on this thread until it is ended, or one of the signals ends it in the given way. The exit status: 1 when
+// an error ended it.
+int serve_until_signal(ServerCore& core, std::initializer_list<int> signals, ServerCore::End on_signal,
+                       const Log& log) try {
   const char* objects = on_signal == ServerCore::End::kKeep ? "stay for the next server of the name" : "go";
   for (int number : signals) kj::UnixEventPort::captureSignal(number);
   auto io = kj::setupAsyncIo();
+  const UseOfLoop use(core);
   kj::Promise<void> ended = core.serve_on(*io.lowLevelProvider, io.unixEventPort);
   for (int number : signals) {
     ended = ended.exclusiveJoin(io.unixEventPort.onSignal(number).then([&log, number, objects](siginfo_t&& info) {
@@ -118,11 +120,14 @@ void serve_until_signal(ServerCore& core, std::initializer_list<int> signals, Se
   ended.wait(io.waitScope);
   core.ask_to_end(on_signal);
   core.finish();
+  return 0;
 } catch (const kj::Exception& exception) {
   // What KJ throws carries a stack trace, which is for nobody. The objects are for the next server.
   log(fmt::format("the server ends: {}", exception.getDescription().cStr()));
+  return 1;
 } catch (const std::exception& exception) {
   log(fmt::format("the server ends: {}", exception.what()));
+  return 1;
 }
 
 int run_anonymous(const rpc::SpawnRequest& request) {
@@ -143,8 +148,7 @@ int run_anonymous(const rpc::SpawnRequest& request) {
     return 1;
   }
   report(request.ready_fd, {true, core->address().folder, {}, {}});
-  serve_until_signal(*core, {SIGTERM}, ServerCore::End::kRemove, options.log);
-  return 0;
+  return serve_until_signal(*core, {SIGTERM}, ServerCore::End::kRemove, options.log);
 }
 
 // Makes the core and serves. `ready` is told once: with a ready line or a failure.
@@ -163,9 +167,9 @@ int run_named(const NamedServer& server, const Log& log, const std::function<voi
   }
   ready({true, core->address().folder, {}, {}});
   // Its objects are for those who know the name: they stay until somebody asks for their end in so many words.
-  serve_until_signal(*core, {SIGTERM, SIGINT}, ServerCore::End::kKeep, log);
+  const int status = serve_until_signal(*core, {SIGTERM, SIGINT}, ServerCore::End::kKeep, log);
   log("ended");
-  return 0;
+  return status;
 }
 
 int tell(const NamedServer& server, const rpc::ReadyLine& line) {

@@ -20,7 +20,8 @@ struct NamedServer {
 };
 
 // Serves a named manager until a client ends it, or SIGTERM or SIGINT, which leave its objects to the next server of the
-// name: in a process of its own once it is ready, or here with what happens written to standard error. Returns the exit status, having said in a sentence what went wrong.
+// name: in a process of its own once it is ready, or here with what happens written to standard error. Returns the exit
+// status, having said in a sentence what went wrong: 1 too when the server, once it was ready, ended by an error.
 // REQUIRES: one thread.
 int serve_named(const NamedServer& server);
 

@@ -1,5 +1,6 @@
 #include "manager/server_core.h"
 
+#include <fmt/format.h>
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
@@ -77,7 +78,11 @@ kj::Promise<void> ServerCore::serve_on(kj::LowLevelAsyncIoProvider& io, kj::Unix
       [this](rpc::Connection& connection) { return make_door(*this, connection); }, options_.log);
   Housekeeper::Lifeline lifeline{std::exchange(options_.lifeline_fd, -1), [this]() { ask_to_end(); }};
   auto first_look = [this]() {
-    if (options_.serves_alone) remove_abandoned_folders(options_.address);
+    try {
+      if (options_.serves_alone) remove_abandoned_folders(options_.address);
+    } catch (const std::exception& error) {
+      options_.log(fmt::format("what dead servers left stays: {}", error.what()));
+    }
   };
   housekeeper_ = or_server_error([&]() {
     return std::make_unique<Housekeeper>(tenure_->segment(), *registry_, options_.log, std::move(lifeline),
@@ -126,6 +131,7 @@ void serve_on_this_thread(ServerCore& core) {
   auto io = kj::setupAsyncIo();
   sigaction(SIGPIPE, &pipe_action, nullptr);
   pthread_setname_np(pthread_self(), "commonhold");
+  const UseOfLoop use(core);
   core.serve_on(*io.lowLevelProvider, io.unixEventPort).wait(io.waitScope);
   core.finish();
 }

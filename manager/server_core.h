@@ -91,4 +91,19 @@ class ServerCore {
 // the thread.
 void serve_on_this_thread(ServerCore& core);
 
+// Ends what the core has on a loop before the loop goes, also where an error ends both: the objects stay then.
+class UseOfLoop {
+ public:
+  explicit UseOfLoop(ServerCore& core) : core_(core) {}
+  ~UseOfLoop() {
+    core_.ask_to_end(ServerCore::End::kKeep);
+    core_.finish();
+  }
+  UseOfLoop(const UseOfLoop&) = delete;
+  UseOfLoop& operator=(const UseOfLoop&) = delete;
+
+ private:
+  ServerCore& core_;
+};
+
 }  // namespace commonhold::manager

@@ -1,11 +1,16 @@
 // Servers that are killed, and what their successors find.
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <thread>
 
 #include "manager/adoption.h"
 #include "shm/dict.h"
@@ -17,6 +22,48 @@
 using namespace commonhold;
 using Kind = rpc::schema::ObjectKind;
 using test::AnonymousServer;
+using namespace std::chrono_literals;
+
+TEST_CASE("a server with few descriptors ends in words, with status 1, or serves") {
+  test::ServerGround ground;
+  const std::string said = ground.root() + ".said";
+  int ended = 0, served = 0;
+  for (rlim_t descriptors = 6; served < 2; ++descriptors) {
+    REQUIRE(descriptors < 100);
+    const pid_t server = test::spawn([&] {
+      const int out = open(said.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+      dup2(out, 1);
+      dup2(out, 2);
+      closefrom(3);
+      const rlimit few{descriptors, descriptors};
+      setrlimit(RLIMIT_NOFILE, &few);
+      const char* command = getenv("COMMONHOLD_COMMAND");
+      execl(command, command, "serve", "--foreground", "--name", "few", nullptr);
+    });
+    const auto words = [&] {
+      std::ifstream file(said);
+      return std::string(std::istreambuf_iterator<char>(file), {});
+    };
+    // It ends by itself, or serves as far as it can.
+    int status = 0;
+    bool gone = false;
+    const auto ends = [&] { return gone = gone || waitpid(server, &status, WNOHANG) == server; };
+    REQUIRE(test::eventually([&] { return ends() || words().find("ready; ") != std::string::npos; }));
+    std::this_thread::sleep_for(50ms);
+    if (!ends()) kill(server, SIGTERM);
+    if (!test::eventually(ends)) kill(server, SIGKILL);
+    INFO(descriptors << " descriptors: " << words());
+    REQUIRE(gone);
+    REQUIRE(WIFEXITED(status));
+    const bool has_ended = words().find("the server ends: ") != std::string::npos;
+    if (has_ended) CHECK(WEXITSTATUS(status) == 1);
+    ended += has_ended ? 1 : 0;
+    served += words().find("ending on signal") != std::string::npos ? 1 : 0;
+  }
+  CHECK(ended > 0);
+  unlink(said.c_str());
+  (void)test::run_command({"destroy", "few"});
+}
 
 TEST_CASE("a server that is killed is replaced, and clients never stop working") {
   test::ServerGround ground;
