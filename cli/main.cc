@@ -48,8 +48,7 @@ CLI::App* add_serve(CLI::App& app, Words& words) {
                   "Stay in the terminal and say what happens; otherwise the server leaves it once it is ready");
   serve->footer(
       "A server that was stopped or killed, by SIGTERM, SIGINT or SIGKILL, leaves its objects: start one of the same "
-      "name "
-      "and everything goes on. `commonhold destroy` removes them.");
+      "name and everything goes on. `commonhold destroy` removes them.");
   // For programs that start a server of themselves (rpc/spawn.h).
   serve->add_flag("--anonymous", words.anonymous)->group("");
   serve->add_option("--lifeline-fd", words.request.lifeline_fd)->group("");

@@ -221,7 +221,9 @@ struct ObjectPlan {
   #   list    [0] 1: elements are boxes of any size, 0: words of one scalar kind
   #   value   [0] bytes, [1] the initial word when there are at most 8 of them
   #   array   [0] elements, [1] bytes of one
-  #   lock, rlock  [0] 1: when an owner dies, acquiring fails until the lock is marked consistent
+  #   lock    [0] 1, poison: when an owner dies, acquiring fails until the lock is marked consistent; [1] 1, handover:
+  #           others release it, so an owner that acquires it again waits
+  #   rlock   [0] as a lock's
   #   condition    [0] the ObjectId of its lock or rlock as generation << 32 | index, and [1] the segment's
   #                nonce; 0: an rlock of its own
   #   barrier      [0] parties, [1] nanoseconds that those wait who say nothing else; 2^63 - 1: for ever

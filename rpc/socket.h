@@ -10,7 +10,8 @@ namespace commonhold::rpc {
 int listen_in_folder(const std::string& folder);
 
 // A non-blocking, close-on-exec socket connected to FOLDER/socket; -1 with errno when nobody listens there
-// (ENOENT, ECONNREFUSED; ENOTSOCK for anything but a socket there) or the connection failed otherwise. Blocks while the server's backlog is full.
+// (ENOENT, ECONNREFUSED; ENOTSOCK for anything but a socket there) or the connection failed otherwise. Blocks while the
+// server's backlog is full.
 int connect_to_folder(const std::string& folder);
 
 // True when the other end of `socket` is a process of this process's effective user, as the kernel says.

@@ -3,13 +3,13 @@
 //
 //   auto grid = manager.array<double>(1000);       // zeros
 //   grid[3] = 1.5;
-//   grid[3] += 2;                                  // one step
+//   grid[3] += 2;                                  // atomically
 //   for (double& x : grid.span()) x *= 2;          // in place, at memory's speed: keep others out yourself
 //
 // An Array is a reference: copies mean the same shared array, and const ones change it as well.
 //
-// Elements of 1, 2, 4 or 8 bytes without padding are loaded, stored and changed atomically, each by one access; larger
-// ones are copied whole. Fills and slices are atomic too: everybody sees all of one or nothing, also when a process
+// Elements of 1, 2, 4 or 8 bytes without padding and aligned to their size are loaded, stored and changed atomically, each
+// by one access; others are copied whole. Fills and slices are atomic too: everybody sees all of one or nothing, also when a process
 // dies in the middle, and what others store to an element while one is under way comes before it or after it and is not
 // lost. Only a slice that is read while others store single elements may have one store and not an earlier one.
 //
@@ -72,14 +72,19 @@ class Array {
 
   T at(Index index) const { return load(inside(index)); }
   void set(Index index, const T& value) const;
-  // A place to read, assign and count on: a[i], a[i] = v, a[i] += n, ++a[i]. The arithmetic is one step.
+  // A place to read, assign and count on: a[i], a[i] = v, a[i] += n, ++a[i]. The arithmetic is atomic.
   reference operator[](size_type index) const& { return {*this, static_cast<Index>(index)}; }
   element_of_temporary operator[](size_type index) const&& { return {*this, static_cast<Index>(index)}; }
   T fetch_add(Index index, T operand) const requires detail::kIsNumber<T> {
     return change_element<detail::Change::kAdd>(index, operand);
   }
-  bool compare_exchange(Index index, T& expected, T desired) const requires detail::kIsAtomic<T> {
-    return change(index, [&](std::atomic_ref<T> at) { return at.compare_exchange_strong(expected, desired); });
+  bool compare_exchange(Index index, T& expected, T desired) const {
+    static_assert(detail::kIsAtomic<T>,
+                  "compare_exchange() of an Array is for elements of 1, 2, 4 or 8 bytes without padding and aligned to "
+                  "their size; compare and set others while you hold the array's lock()");
+    if constexpr (detail::kIsAtomic<T>) {
+      return change(index, [&](std::atomic_ref<T> at) { return at.compare_exchange_strong(expected, desired); });
+    }
   }
 
   // ---- many: as a whole or not at all

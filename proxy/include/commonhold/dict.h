@@ -1,7 +1,7 @@
 // Dict<K, V>: a hash map that all processes of a manager share, in insertion order.
 //
 //   auto scores = manager.dict<std::string, std::int64_t>({{"anna", 3}});
-//   scores["anna"] += 1;                           // one step: no other process comes in between
+//   scores["anna"] += 1;                           // atomically: no other process comes in between
 //   for (auto [name, score] : scores) ...          // a copy of one moment
 //   if (auto score = scores.find("bert")) ...
 //
@@ -98,7 +98,7 @@ class Dict {
   Pinned<V> pin(KeyArg key) const requires(!detail::kMayLink<V>);
 
   // A place to read (KeyError when absent), assign and count on: d[k], d[k] = v, d[k] += n, ++d[k]. The
-  // arithmetic is one step; an absent key starts from zero (from V{} where V is no number).
+  // arithmetic is atomic; an absent key starts from zero (from V{} where V is no number).
   reference operator[](KeyArg key) const& { return {*this, key}; }
   element_of_temporary operator[](KeyArg key) const&& { return {*this, key}; }
   template <std::same_as<std::string> Key>
@@ -142,7 +142,7 @@ class Dict {
   // The value that was there, if any.
   std::optional<V> exchange(KeyArg key, ValueArg value) const;
 
-  // Several entries in one step; others of the dict stay. A later one of an equal key wins.
+  // Several entries atomically; others of the dict stay. A later one of an equal key wins.
   template <std::ranges::input_range Entries = std::initializer_list<value_type>>
   void update(Entries&& entries) const {
     detail::dict_put_many(*handle_, detail::PairBatch<K, V>(entries, *handle_).items());
@@ -151,13 +151,13 @@ class Dict {
   void put_many(Entries&& entries) const {
     update(entries);
   }
-  // These entries in the place of all that is there, in one step.
+  // These entries in the place of all that is there, atomically.
   template <std::ranges::input_range Entries = std::initializer_list<value_type>>
   void assign(Entries&& entries) const {
     detail::dict_assign(*handle_, detail::PairBatch<K, V>(entries, *handle_).items());
   }
 
-  // ---- changing in one step
+  // ---- changing atomically
 
   // Adds, and gives the value before; an absent key starts from zero.
   V fetch_add(KeyArg key, V operand) const requires detail::kIsNumber<V> {

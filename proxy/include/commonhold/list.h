@@ -12,7 +12,7 @@
 // negative ones too, counted from the end as it is at the moment of the call. An index outside is an
 // IndexError; slices are clipped, as in Python.
 //
-// Thread safety: any thread of any process, without a lock of yours. Each call is one step for everybody
+// Thread safety: any thread of any process, without a lock of yours. Each call is atomic for everybody
 // else, slices and extend() too; only `l[i] = l[i] + 1` is two. Push, pop, reading and storing at the back
 // are the fast ones: anything else at the front or in the middle copies a leaf of about a hundred elements.
 //
@@ -65,7 +65,7 @@ class List {
     if (!detail::list_set(*handle_, position(index), detail::Encoded<T>(*handle_, value).item(), nullptr))
       outside(index);
   }
-  // A place to read, assign and count on: l[i], l[i] = v, l[i] += n, ++l[i]. The arithmetic is one step.
+  // A place to read, assign and count on: l[i], l[i] = v, l[i] += n, ++l[i]. The arithmetic is atomic.
   reference operator[](size_type index) const& { return {*this, static_cast<Index>(index)}; }
   element_of_temporary operator[](size_type index) const&& { return {*this, static_cast<Index>(index)}; }
   T front() const { return at(0); }

@@ -27,8 +27,8 @@
 // are freed and its references dropped.
 //
 // Thread safety: any thread. A Manager that was moved from is good for assignment and destruction, else UsageError. In a
-// program with threads the server is the `commonhold` command, or this program's own
-// image executed again; a small program with one thread forks it off.
+// program with threads the server is the `commonhold` command, or this program's own image executed again; a small
+// program with one thread forks it off.
 #pragma once
 
 #include <algorithm>

@@ -3,13 +3,13 @@
 //   auto global = manager.ns({{"x", 10}});
 //   global["y"] = "hello";
 //   int x = global.get<int>("x");
-//   global["x"] += 1;                              // one step
+//   global["x"] += 1;                              // atomically
 //   std::cout << global;                           // Namespace(x=11, y="hello")
 //
 // A Namespace is a reference: copies mean the same shared object, and const ones change it as well. any.h says what an
 // attribute can be. Names that begin with an underscore are stored as all others and left out where it is printed.
 //
-// Thread safety: any thread of any process; each call is one step. When a process dies: each call it made has happened
+// Thread safety: any thread of any process; each call is atomic. When a process dies: each call it made has happened
 // as a whole or not at all, and nobody is held up.
 #pragma once
 
@@ -55,7 +55,7 @@ class Namespace {
   Any update(std::string_view name, Fn&& fn) const {
     return update_element(name, fn);
   }
-  // Several attributes in one step.
+  // Several attributes atomically.
   void update(const std::map<std::string, Any>& attributes) const;
 
   // All of them at one moment, by name; those that begin with an underscore too.

@@ -1,8 +1,8 @@
 // Set<T>: a set that all processes of a manager share, in insertion order.
 //
 //   auto seen = manager.set<std::string>({"a"});
-//   if (seen.add("b")) ...                         // one step: of several that add it exactly one gets true
-//   seen.update(others);                           // all of them in one step
+//   if (seen.add("b")) ...                         // atomically: of several that add it exactly one gets true
+//   seen.update(others);                           // all of them atomically
 //   for (const auto& name : seen - others) ...     // what is in seen alone, as a std::vector
 //
 // A Set is a reference: copies mean the same shared set, and const ones change it as well. Elements are equal when
@@ -13,8 +13,8 @@
 // update() go element by element.
 //
 // Thread safety: any thread of any process, without a lock of yours. Reading takes no lock, unless writers change the
-// same shards all the time; a writer that is stopped never holds up a reader. When a process dies: each call that is
-// one step has happened as a whole or not at all, and nobody is held up.
+// same shards all the time; a writer that is stopped never holds up a reader. When a process dies: each atomic
+// call has happened as a whole or not at all, and nobody is held up.
 //
 // Every call may throw OutOfMemory where it stores, LimitReached, ObjectGone and CorruptSegment (errors.h).
 #pragma once
@@ -51,7 +51,7 @@ class Set {
   using const_iterator = detail::SnapshotIterator<T>;
   using Argument = detail::Argument<T>;
 
-  // ---- one element, one step
+  // ---- one element, atomically
 
   bool contains(Argument element) const {
     return detail::dict_contains(*handle_, detail::EncodedKey<T>(element).item());
@@ -95,7 +95,7 @@ class Set {
     }
   }
 
-  // ---- several elements, one step
+  // ---- several elements, atomically
 
   template <std::ranges::input_range Other = std::initializer_list<T>>
   void update(Other&& other) const {

@@ -1,19 +1,19 @@
 // Value<T>: one trivially copyable value that all processes of a manager share.
 //
 //   auto hits = manager.value<std::int64_t>(0);
-//   ++hits;                                        // one step, one instruction
+//   ++hits;                                        // atomically, by one instruction
 //   hits.wait(0);                                  // sleeps until it is another value
 //
 // A Value is a reference: copies mean the same shared value, and const ones change it as well. `v = 5`
 // stores; `v = w` of two Values makes v refer to what w refers to.
 //
-// A T of 1, 2, 4 or 8 bytes without padding is changed by the processor itself; larger ones are swapped in
-// whole, never torn. Integers wrap around. Orders are sequentially consistent.
+// A T of 1, 2, 4 or 8 bytes without padding and aligned to its size is changed by the processor itself; others are swapped
+// in whole, never torn. Integers wrap around. Orders are sequentially consistent.
 //
 // Thread safety: any thread of any process, without a lock of yours. When a process dies: each store has
 // happened as a whole or not at all; nobody is held up.
 //
-// Every Value carries a lock for changes that are more than one step: with_lock(fn), or std::scoped_lock
+// Every Value carries a lock for changes that are not atomic by themselves: with_lock(fn), or std::scoped_lock
 // guard(v.lock()).
 #pragma once
 
@@ -57,7 +57,7 @@ class Value {
     return desired;
   }
 
-  // ---- numbers: one step; fetch_ gives the value before, the operators the value after
+  // ---- numbers: atomic; fetch_ gives the value before, the operators the value after
 
   T fetch_add(T operand) const requires detail::kIsNumber<T> { return fetch<detail::Change::kAdd>(operand); }
   T fetch_sub(T operand) const requires detail::kIsNumber<T> { return fetch<detail::Change::kSubtract>(operand); }

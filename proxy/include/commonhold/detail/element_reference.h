@@ -43,7 +43,7 @@ class ElementReference {
     return Held{V(*this)};
   }
 
-  // One step each; the value after it. Of numbers in place; of other types as update(), which may compute it again.
+  // Each is atomic, and gives the value after it. Of numbers in place; of other types as update(), which may compute it again.
   V operator+=(Argument<V> operand) const {
     if constexpr (kIsNumber<V>) {
       return number<Change::kAdd>(operand);
