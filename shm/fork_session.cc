@@ -3,8 +3,8 @@
 //
 //   parent, before the fork                       parent, after it        child, after it
 //   ------------------------                      ----------------        ---------------
-//   locks byte i of the memory file with an       closes its              locks byte i of the lock file
-//   open-file-description lock, through a         descriptor              writes who it is, its pid last
+//   locks byte i of the memory file with an       closes its              writes who it is, its pid last
+//   open-file-description lock, through a         descriptor              locks byte i of the lock file
 //   descriptor of its own                                                 closes its descriptor
 //   record i: live, pid 0; copies its references
 //
@@ -12,7 +12,8 @@
 // still come into being: the first lock belongs to the open file, which parent and child share. So a record with pid 0
 // and both bytes free has no process: the fork failed, or parent or child were killed in between. Recovery frees it
 // (liveness.h). The memory file and not the lock file: closing a descriptor drops all fcntl locks that the process has
-// on that file.
+// on that file. A child that does not get its byte of the lock file, because somebody looks at it who joins, keeps the
+// descriptor until it does, or leaves: as long as it is open nobody takes the record.
 //
 // A process that joins locks its byte of the lock file, then looks at that of the memory file; who prepares a fork locks
 // in the memory file, then looks at the lock file. So no record is taken by both.
@@ -25,6 +26,7 @@
 
 #include <chrono>
 #include <string>
+#include <utility>
 
 #include "shm/extents.h"
 #include "shm/liveness.h"
@@ -122,17 +124,23 @@ void Segment::after_fork_in_parent() {
 bool Segment::after_fork_in_child() {
   spare_pages_.clear();  // the parent's
   session_.store(0, std::memory_order_relaxed);
+  // Its lock is the parent's, and would outlive it here.
+  close_kept(inherited_fd_.exchange(-1, std::memory_order_relaxed), memory_identity());
   if (child_fd_ < 0) return false;
   SessionRecord& record = session(child_index_);
-  // Who joins may look at the byte this moment; then the open file's lock stays, which says the same until this process
-  // and its own children end.
-  const bool locked = try_lock_byte(lock_fd(), kSessionByte + child_index_);
+  inherited_fd_.store(std::exchange(child_fd_, -1), std::memory_order_relaxed);
   write_process(record);
   session_.store(child_index_ + 1, std::memory_order_release);
-  if (locked) close(child_fd_);
-  child_fd_ = -1;
+  lock_own_byte_of_child();
   ring_bell();
   return true;
+}
+
+// Who joins may look at the byte this moment: then the open file's lock says the same, until the next attempt.
+void Segment::lock_own_byte_of_child() {
+  int fd = inherited_fd_.load(std::memory_order_relaxed);
+  if (fd < 0 || !try_lock_byte(lock_fd(), kSessionByte + index_of(session_index()))) return;
+  if (inherited_fd_.compare_exchange_strong(fd, -1)) close_kept(fd, memory_identity());
 }
 
 }  // namespace commonhold::shm

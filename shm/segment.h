@@ -221,6 +221,7 @@ class Segment : public std::enable_shared_from_this<Segment> {
   template <typename Attempt>
   auto retry_after_recovery(Attempt&& attempt);
   bool claim_record_for_child(int fd, std::uint32_t& index) const;
+  void lock_own_byte_of_child();
 
   struct Mapping;  // Boost.Interprocess stays in segment.cc
   std::unique_ptr<Mapping> mapping_;
@@ -241,7 +242,9 @@ class Segment : public std::enable_shared_from_this<Segment> {
   std::atomic<unsigned> references_since_{0};
   std::vector<Offset> spare_pages_;  // reference pages for a forked child; guarded by the registry's mutex
   int child_fd_ = -1;                // while a fork is under way
-  std::uint32_t child_index_ = 0;    // likewise
+  // Of a child that did not get its byte of the lock file: it lives by this one (fork_session.cc).
+  std::atomic<int> inherited_fd_{-1};
+  std::uint32_t child_index_ = 0;  // likewise
   // Guarded by the registry's mutex: the contexts of this process's threads, and the slots of those that could not be
   // recovered. The second has room for all of the first.
   std::vector<ThreadContext*> contexts_;

@@ -97,7 +97,9 @@ void SegmentRegistry::after_fork_in_child() {
   // Those that a thread was closing, which is not in the child, will never be closed here.
   std::erase_if(registry.entries_, [](const Entry& entry) {
     if (!entry.owner.expired()) return false;
-    if (entry.segment->child_fd_ >= 0) close(entry.segment->child_fd_);
+    for (int fd : {entry.segment->child_fd_, entry.segment->inherited_fd_.load()}) {
+      close_kept(fd, entry.segment->memory_identity());
+    }
     return true;
   });
   for (auto& entry : registry.entries_) {

@@ -177,6 +177,7 @@ bool Segment::join_free_record() {
 ThreadContext* Segment::here_slowly() {
   if (ThreadContext* context = ContextsOfThread::find(this)) return current_context = context;
   ContextsOfThread::drop_ended();
+  if (inherited_fd_.load(std::memory_order_relaxed) >= 0) lock_own_byte_of_child();
   Status joined_status = joined() ? Status::kOk : join();
   if (joined_status != Status::kOk) {
     join_failure_.store(joined_status, std::memory_order_relaxed);
@@ -323,6 +324,7 @@ void Segment::leave() {
   }
   session_.store(0, std::memory_order_release);
   unlock_byte(lock_fd(), kSessionByte + index_of(own));
+  close_kept(inherited_fd_.exchange(-1, std::memory_order_relaxed), memory_identity());
   ring_bell();
 }
 

@@ -1,4 +1,5 @@
 // A forked child refers to what it inherited from the fork on, whoever is killed when.
+#include <pthread.h>
 #include <signal.h>
 
 #include <atomic>
@@ -7,6 +8,7 @@
 
 #include "shm/in_flight.h"
 #include "shm/liveness.h"
+#include "shm/lock_file.h"
 #include "shm/object_table.h"
 #include "shm/recovery.h"
 #include "shm/references.h"
@@ -46,7 +48,81 @@ void after_fork(Segment& segment) {
   SegmentRegistry::instance().mutex.unlock();
 }
 
+// Runs `hook` in the parent of each fork, after the library has prepared the child: what is registered first is done
+// last.
+void (*hook)() = nullptr;
+const int registered = pthread_atfork(
+    [] {
+      if (hook != nullptr) hook();
+    },
+    nullptr, nullptr);
+
+// Somebody who looks at the byte of a session's record as long as it is told to.
+struct Looker {
+  std::atomic<std::uint32_t> number{0};  // of the session that is being prepared: its index + 1
+  std::atomic<bool> looks{false}, ends{false};
+};
+const Segment* forked_segment = nullptr;
+Looker* looker = nullptr;
+
 }  // namespace
+
+TEST_CASE("a child that cannot lock its byte at once does it later, and its record is free again when it leaves") {
+  REQUIRE(registered == 0);
+  for (const bool works : {false, true}) {
+    test::TestSegment segment;
+    make_referred(segment, 1);
+    test::Shared<Looker> shared;
+    test::Shared<std::atomic<int>> step;
+    const auto is_locked = [&](int fd) { return byte_is_locked(fd, kSessionByte + shared->number - 1); };
+    const pid_t looks = test::spawn([&] {
+      while (shared->number == 0) usleep(100);
+      shared->looks = try_lock_byte(segment->lock_fd(), kSessionByte + shared->number - 1);
+      while (!shared->ends) usleep(100);
+    });
+    forked_segment = &*segment;
+    looker = &*shared;
+    hook = [] {
+      for (std::uint32_t i = 0; i < kMaxSessions; ++i) {
+        const SessionRecord& record = forked_segment->session(i);
+        if (session_state(record.state) == SessionState::kLive && record.pid == 0) looker->number = i + 1;
+      }
+      while (!looker->looks) usleep(100);
+    };
+    const pid_t child = test::spawn([&] {
+      *step = 1;
+      while (*step == 1) usleep(100);
+      if (works) (void)segment.me();
+      *step = 3;
+      while (*step == 3) usleep(100);
+      segment->leave();
+      *step = 5;
+      while (*step == 5) usleep(100);
+    });
+    hook = nullptr;
+    const auto wait_until = [&](int wanted) {
+      while (*step != wanted) usleep(100);
+    };
+    wait_until(1);
+    const SessionIndex session{shared->number - 1};
+    CHECK(is_locked(segment->memory_fd()));
+    shared->ends = true;
+    test::wait_for(looks);
+    CHECK_FALSE(session_is_dead(*segment, session));
+    *step = 2;
+    wait_until(3);
+    CHECK(is_locked(segment->lock_fd()) == works);
+    CHECK(is_locked(segment->memory_fd()) != works);
+    CHECK_FALSE(session_is_dead(*segment, session));
+    *step = 4;
+    wait_until(5);
+    CHECK(session_state(segment->session(index_of(session)).state) == SessionState::kFree);
+    CHECK_FALSE(is_locked(segment->memory_fd()));
+    CHECK_FALSE(is_locked(segment->lock_fd()));
+    *step = 6;
+    CHECK(test::wait_for(child) == 0);
+  }
+}
 
 TEST_CASE("a child that never used an object refers to all that its parent referred to") {
   test::TestSegment segment;
