@@ -65,7 +65,7 @@ void ArrayRedo::apply(std::byte* data) const {
 Status wait_for_element_changes(ThreadContext& me, Offset from, Offset to, Deadline deadline, std::uint32_t& thread) {
   if (!barrier_everywhere()) std::this_thread::sleep_for(kStoresArrive);  // SYNC POINT: element stores
   Segment& segment = me.segment();
-  const Word threads = std::min<Word>(segment.header().threads_used.load(std::memory_order_seq_cst), kMaxThreads);
+  const std::uint32_t threads = segment.threads_used();
   for (std::uint32_t i = 0; i < threads; ++i) {
     const ThreadRecord& record = segment.thread(i);
     const auto busy = [&] {

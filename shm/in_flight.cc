@@ -1,9 +1,8 @@
 #include "shm/in_flight.h"
 
-#include <time.h>
-
 #include <cstddef>
 
+#include "shm/boot_clock.h"
 #include "shm/extents.h"
 #include "shm/object_table.h"
 #include "shm/thread_context.h"
@@ -13,12 +12,6 @@ namespace commonhold::shm {
 namespace {
 
 constexpr Word kLifetime = Word{3600} * 1'000'000'000;
-
-Word boot_clock_ns() {
-  timespec now{};
-  clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<Word>(now.tv_sec) * 1'000'000'000 + static_cast<Word>(now.tv_nsec);
-}
 
 constexpr ChunkOwner kFlightOwner(kSystemObject, 0);
 

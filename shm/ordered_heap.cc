@@ -107,4 +107,11 @@ bool OrderedHeap::find_box(const Segment& segment, Offset box, ItemKind& kind, O
   return size <= kMaxItemBytes && segment.holds(bytes, round_up(size, 8));
 }
 
+void OrderedHeap::free_box(const Segment& segment, Heap& memory, Offset box) {
+  ItemKind kind;
+  Offset bytes;
+  std::uint64_t size;
+  if (find_box(segment, box, kind, bytes, size)) memory.give(box, box_bytes_for(size));
+}
+
 }  // namespace commonhold::shm

@@ -57,6 +57,8 @@ class OrderedHeap {
   static Offset make_box(Segment& segment, Heap& memory, const Item& item);  // 0: out of memory
   // The item in a box; false when it makes no sense.
   static bool find_box(const Segment& segment, Offset box, ItemKind& kind, Offset& bytes, std::uint64_t& size);
+  // Gives a box back, unless it makes no sense.
+  static void free_box(const Segment& segment, Heap& memory, Offset box);
   // Calls visit(offset, node) for each node; false when the heap is damaged.
   template <typename Visit>
   static bool each_node(const Segment& segment, Offset root, Visit&& visit);

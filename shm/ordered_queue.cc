@@ -39,20 +39,18 @@ Status OrderedQueue::put_locked(ThreadContext& me, const Item& item, Word priori
 
 Status OrderedQueue::put(ThreadContext& me, const Item& item, Word priority, Deadline deadline) const {
   OrderedControl& control = *control_;
-  auto has_room = [&] {
-    return control.count.load(std::memory_order_seq_cst) < control.limit || own(control.ended) != 0;
-  };
+  const auto room_for_one = [&] { return has_room(); };
   for (;;) {
-    Status status = take_turn(me, control.changing, deadline, control.room, has_room);
+    Status status = take_turn(me, control.changing, deadline, control.room, room_for_one);
     if (status != Status::kOk) return status;
     bool room = own(control.count) < control.limit;
     status = own(control.ended) != 0 ? Status::kClosed : room ? put_locked(me, item, priority) : Status::kTimedOut;
     end_turn(me, control.changing, [&] {
       if (status == Status::kOk) open_gate(control.items, 1, &control.changes);
-      if (ends_in_vain(status)) pass_on(control.room, has_room);
+      if (ends_in_vain(status)) pass_on(control.room, room_for_one);
     });
     if (status != Status::kTimedOut) return status;
-    if (!wait_at(me, control.room, deadline, has_room)) return Status::kTimedOut;
+    if (!wait_at(me, control.room, deadline, room_for_one)) return Status::kTimedOut;
   }
 }
 
@@ -158,12 +156,7 @@ Status OrderedQueue::take_locked(ThreadContext& me, Word* priority, Copy&& copy)
   control_->count.store(own(control_->count) - 1, std::memory_order_release);
   control_->gets.store(own(control_->gets) + 1, std::memory_order_release);
   items.free_replaced();
-  if (flight == nullptr) {
-    ItemKind kind;
-    Offset bytes;
-    std::uint64_t size;
-    if (OrderedHeap::find_box(segment(), first.box, kind, bytes, size)) memory.give(first.box, box_bytes_for(size));
-  }
+  if (flight == nullptr) OrderedHeap::free_box(segment(), memory, first.box);
   return Status::kOk;
 }
 
@@ -171,6 +164,10 @@ bool OrderedQueue::has_items() const {
   return control_->count.load(std::memory_order_seq_cst) != 0 ||
          (control_->redeliver != 0 && control_->returned.load(std::memory_order_seq_cst) != 0) ||
          own(control_->ended) != 0;
+}
+
+bool OrderedQueue::has_room() const {
+  return control_->count.load(std::memory_order_seq_cst) < control_->limit || own(control_->ended) != 0;
 }
 
 void OrderedQueue::pass_on_items() const {
@@ -268,10 +265,8 @@ Status OrderedQueue::finish_flight(ThreadContext& me) const {
   // The commit point. Another thread's flight may be returned at this very moment, because that thread ends.
   Word owner = done->owner.load(std::memory_order_acquire);
   if (owner == kReturned || !done->owner.compare_exchange_strong(owner, 0)) return Status::kNotHeld;
-  ItemKind kind;
-  Offset bytes;
-  std::uint64_t size;
-  if (OrderedHeap::find_box(segment(), box, kind, bytes, size)) heap(me).give(box, box_bytes_for(size));
+  Heap memory = heap(me);
+  OrderedHeap::free_box(segment(), memory, box);
   return Status::kOk;
 }
 

@@ -142,7 +142,8 @@ class OrderedQueue {
   Status copy_out(Offset box, Copy&& copy) const;
   Status finish_flight(ThreadContext& me) const;
   bool collect(std::vector<BlockRange>& reached, std::vector<Offset>& boxes, Word& count, Word& next) const;
-  bool has_items() const;
+  bool has_items() const;  // or was shut down
+  bool has_room() const;   // or was shut down
 
   ObjectAddress where_;
   OrderedControl* control_;

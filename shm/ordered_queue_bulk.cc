@@ -18,11 +18,8 @@ namespace {
 void free_chain(Segment& segment, Heap& memory, Offset top) {
   while (top != 0) {
     const auto* node = segment.at<OrderedNode>(top);
-    ItemKind kind;
-    Offset bytes;
-    std::uint64_t size;
     const Offset box = node->box, next = node->left;
-    if (OrderedHeap::find_box(segment, box, kind, bytes, size)) memory.give(box, box_bytes_for(size));
+    OrderedHeap::free_box(segment, memory, box);
     memory.give(top, sizeof(OrderedNode));
     top = next;
   }
@@ -76,11 +73,9 @@ Status OrderedQueue::put_many(ThreadContext& me, std::span<const Item> items, De
                               std::uint64_t& done) const {
   done = 0;
   OrderedControl& control = *control_;
-  auto has_room = [&] {
-    return control.count.load(std::memory_order_seq_cst) < control.limit || own(control.ended) != 0;
-  };
+  const auto room_for_one = [&] { return has_room(); };
   while (done != items.size()) {
-    Status status = take_turn(me, control.changing, deadline, control.room, has_room);
+    Status status = take_turn(me, control.changing, deadline, control.room, room_for_one);
     if (status != Status::kOk) return status;
     const Word count = own(control.count), room = control.limit - std::min<Word>(count, control.limit);
     const std::uint64_t now = std::min<std::uint64_t>({items.size() - done, room, kMostInOneStep});
@@ -92,12 +87,12 @@ Status OrderedQueue::put_many(ThreadContext& me, std::span<const Item> items, De
     const bool put = status == Status::kOk && now != 0;
     end_turn(me, control.changing, [&] {
       if (put) open_gate(control.items, static_cast<int>(std::min<Word>(now, 1 << 20)), &control.changes);
-      if (ends_in_vain(status)) pass_on(control.room, has_room);
+      if (ends_in_vain(status)) pass_on(control.room, room_for_one);
     });
     if (status != Status::kOk) return status;
     if (put) done += now;
     if (done == items.size()) break;
-    if (put ? now != kMostInOneStep && deadline.passed() : !wait_at(me, control.room, deadline, has_room)) {
+    if (put ? now != kMostInOneStep && deadline.passed() : !wait_at(me, control.room, deadline, room_for_one)) {
       return Status::kTimedOut;
     }
   }
@@ -178,11 +173,7 @@ void OrderedQueue::commit_picks(ThreadContext& me, OrderedBulk& bulk, Offset now
   }
   control_->gets.store(own(control_->gets) + bulk.picks().size(), std::memory_order_release);
   for (const OrderedBulk::Pick& pick : bulk.picks()) {
-    ItemKind kind;
-    Offset bytes;
-    std::uint64_t size;
-    if (redeliver || !OrderedHeap::find_box(segment(), pick.box, kind, bytes, size)) continue;
-    memory.give(pick.box, box_bytes_for(size));
+    if (!redeliver) OrderedHeap::free_box(segment(), memory, pick.box);
   }
   bulk.free_replaced(memory);
 }

@@ -1,12 +1,12 @@
 #include "shm/reserved_session.h"
 
 #include <errno.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <new>
 #include <string>
 
+#include "shm/boot_clock.h"
 #include "shm/liveness.h"
 #include "shm/lock_file.h"
 #include "shm/recovery.h"
@@ -22,12 +22,6 @@ bool is_abandoned(const Segment& segment, std::uint32_t index, Word state) {
   if (session_state(state) != SessionState::kRecovering) return false;
   const std::uint32_t recoverer = recoverer_of(state);
   return recoverer != 0 && recoverer <= kMaxSessions && recoverer != index + 1 && recoverer_is_dead(segment, state);
-}
-
-Word boot_clock_ns() {
-  timespec now{};
-  clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<Word>(now.tv_sec) * 1'000'000'000 + static_cast<Word>(now.tv_nsec);
 }
 
 }  // namespace

@@ -131,10 +131,6 @@ std::uint32_t layout_hash() {
   return static_cast<std::uint32_t>(hash ^ hash >> 32);
 }
 
-struct Segment::Mapping : FileMapping {
-  using FileMapping::FileMapping;
-};
-
 Segment::Segment() = default;
 
 Segment::~Segment() {
@@ -259,7 +255,7 @@ std::shared_ptr<Segment> Segment::open(const std::string& folder_path, bool make
 }
 
 void Segment::map_file(const std::string& path) {
-  mapping_ = std::make_unique<Mapping>(memory_.get(), path);
+  mapping_ = std::make_unique<FileMapping>(memory_.get(), path);
   base_ = mapping_->base();
   (void)holds_after_growth(0, 0);
 }

@@ -25,6 +25,8 @@
 
 namespace commonhold::shm {
 
+class FileMapping;
+
 class Segment : public std::enable_shared_from_this<Segment> {
  public:
   struct CreateOptions {
@@ -223,8 +225,7 @@ class Segment : public std::enable_shared_from_this<Segment> {
   bool claim_record_for_child(int fd, std::uint32_t& index) const;
   void lock_own_byte_of_child();
 
-  struct Mapping;  // Boost.Interprocess stays in segment.cc
-  std::unique_ptr<Mapping> mapping_;
+  std::unique_ptr<FileMapping> mapping_;
   std::byte* base_ = nullptr;
   Tables tables_;
   mutable std::atomic<std::uint64_t> backed_bytes_{0};    // of data, as last seen

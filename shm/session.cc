@@ -38,8 +38,8 @@ constinit thread_local ThreadContext* thread_contexts = nullptr;
 constinit thread_local bool ends_with_thread = false;
 
 bool any_under_recovery(const Segment& segment) {
-  Word used = segment.header().sessions_used.load(std::memory_order_acquire);
-  for (std::uint32_t index = 0; index < used && index < kMaxSessions; ++index) {
+  const std::uint32_t used = segment.sessions_used();
+  for (std::uint32_t index = 0; index < used; ++index) {
     Word state = segment.session(index).state.load(std::memory_order_acquire);
     if (session_state(state) == SessionState::kRecovering) return true;
   }
