@@ -73,8 +73,8 @@ struct SegmentHeader {
   AtomicWord server_starts;               // how often a server adopted this segment
   AtomicWord shutting_down;               // 1 once the server was asked to end; new sessions are refused
   // Raised by whoever dropped a reference, a link or a name, so that something may be destroyed; what of it the sweep had
-  // seen when it last came to its end; 1 when somebody waits for that, short of memory. A death leaves them behind what is
-  // so, which costs a sweep or a wait.
+  // seen when it last came to its end; 1 when somebody waits for that, short of memory. Whoever finds the first two equal
+  // rings the bell. A death leaves them behind what is so, which costs a sweep or a wait.
   AtomicWord garbage_noted, garbage_swept, memory_wanted;
   AtomicWord sweep;  // the sweep's epoch and phase; who refers to a condemned object may change it (sweep_word.h)
 

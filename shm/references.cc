@@ -333,7 +333,7 @@ void drop_all_references(ThreadContext& me, SessionIndex session) {
   // Unlinked first, so that nobody walks pages that are being given back; the mark goes when all are back.
   if (has_pages) references.store(kMayOwnPages, std::memory_order_release);
   // Whether it had any or not: who was at this before may have died here.
-  segment.header().garbage_noted.fetch_add(1, std::memory_order_release);
+  segment.note_garbage();
   if (!has_pages) return;
   give_object(me, reference_owner(session).object());
   references.store(0, std::memory_order_release);

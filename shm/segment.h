@@ -188,13 +188,16 @@ class Segment : public std::enable_shared_from_this<Segment> {
   // The state of garbage that this process last awaited in vain (sweep.cc).
   std::atomic<Word>& awaited_in_vain() const { return awaited_in_vain_; }
 
-  // Says that something may be destroyed now. Otherwise as ring_bell().
+  // Says that something may be destroyed now, and rings the bell, unless it was rung for what the sweep has not seen
+  // yet. Then again from time to time: whoever was to ring may be stopped.
   void note_garbage() const {
-    header().garbage_noted.fetch_add(1, std::memory_order_relaxed);
-    ring_bell();
+    constexpr Word kRingEach = 64;
+    // SYNC POINT: garbage: paired with the end of the sweep, which looks once more.
+    const Word noted = header().garbage_noted.fetch_add(1, std::memory_order_seq_cst);
+    if ((noted - header().garbage_swept.load(std::memory_order_seq_cst)) % kRingEach == 0) ring_bell();
   }
 
-  // Wakes the server's housekeeper. Never blocks; one system call.
+  // Wakes the server's housekeeper. Never blocks; two system calls.
   void ring_bell() const;
 
  private:

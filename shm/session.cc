@@ -320,7 +320,7 @@ void Segment::leave() {
   has_ended_.store(false, std::memory_order_relaxed);
   if (over) {
     record.state.store(session_free_after(record.state.load(std::memory_order_relaxed)), std::memory_order_release);
-    header().garbage_noted.fetch_add(1, std::memory_order_release);  // the cells of a free record refer to nothing
+    note_garbage();  // the cells of a free record refer to nothing
   }
   session_.store(0, std::memory_order_release);
   unlock_byte(lock_fd(), kSessionByte + index_of(own));

@@ -243,8 +243,13 @@ int sweep_unreferred_objects(ThreadContext& me, std::span<const ObjectId> held, 
     gave_up = true;  // its epoch is ended by the next one
   }
   // What the destroyed ones kept may be destroyed next.
-  if (destroyed != 0) header.garbage_noted.fetch_add(1, std::memory_order_relaxed);
-  if (!gave_up) header.garbage_swept.store(noted, std::memory_order_release);
+  const Word own = destroyed != 0 ? 1 : 0;
+  if (own != 0) header.garbage_noted.fetch_add(own, std::memory_order_relaxed);
+  if (!gave_up) {
+    // SYNC POINT: garbage: whoever noted more before this store did not ring.
+    header.garbage_swept.store(noted, std::memory_order_seq_cst);
+    if (header.garbage_noted.load(std::memory_order_seq_cst) != noted + own) me.segment().ring_bell();
+  }
   if (unfinished != nullptr) *unfinished = gave_up;
   return destroyed;
 }

@@ -30,6 +30,13 @@ std::uint64_t used_extents(const Segment& segment) {
   return segment.header().committed_extents - segment.header().free_extents;
 }
 
+// How often the bell was rung since the last look.
+int rings_of(const Segment& segment) {
+  char bytes[256];
+  const ssize_t rung = read(segment.bell_fd(), bytes, sizeof bytes);
+  return rung < 0 ? 0 : static_cast<int>(rung);
+}
+
 }  // namespace
 
 TEST_CASE("an object lives while a session refers to it, has a name, is contained or held, and goes with the last") {
@@ -309,4 +316,37 @@ TEST_CASE("a sweep that was awaited in vain in one segment is awaited in another
   });
   CHECK(await_sweep(other.me(), Deadline::after(std::chrono::seconds(20))));
   server.join();
+}
+
+TEST_CASE("the bell is rung for garbage once, until the sweep has seen it, whoever notes it") {
+  test::TestSegment segment;
+  std::vector<ObjectId> ids;
+  for (int i = 0; i < 4; ++i) {
+    ids.push_back(make_lock(segment));
+    REQUIRE(add_reference(*segment, ids.back()) == Status::kOk);
+  }
+  const auto sweep = [&] {
+    while (sweep_unreferred_objects(segment.me()) != 0) {
+    }
+  };
+  sweep();
+  (void)rings_of(*segment);
+  drop_reference(*segment, ids[0]);
+  CHECK(rings_of(*segment) == 1);
+  drop_reference(*segment, ids[1]);
+  CHECK(rings_of(*segment) == 0);
+  sweep();
+  CHECK_FALSE(is_live(segment, ids[1]));
+  CHECK(rings_of(*segment) == 0);
+  drop_reference(*segment, ids[2]);
+  CHECK(rings_of(*segment) == 1);
+  sweep();
+  const pid_t client = test::spawn([&] {
+    (void)segment.me();
+    kill(getpid(), SIGKILL);
+  });
+  REQUIRE(test::wait_for(client) == -SIGKILL);
+  (void)rings_of(*segment);
+  REQUIRE(recover_all_dead(*segment, segment.me()) == 1);
+  CHECK(rings_of(*segment) == 1);
 }

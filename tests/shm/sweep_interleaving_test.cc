@@ -91,6 +91,43 @@ TEST_CASE("a sweep that runs while somebody is about to take a reference leaves 
   CHECK(refused > 0);
 }
 
+TEST_CASE("what becomes garbage while a sweep is stopped anywhere rings the bell, or is swept by it") {
+  TestSegment segment(8u << 20);
+  segment.me();
+  const auto rung = [&] {
+    char bytes[256];
+    return read(segment->bell_fd(), bytes, sizeof bytes) > 0;
+  };
+  std::uint64_t instructions = 1;
+  int by_the_sweep = 0;
+  for (std::uint64_t k = 0; k <= instructions; k += k == 0 ? 1 : std::max<std::uint64_t>(1, instructions / 20)) {
+    SteppedChild server(
+        {}, [&] { segment.me(); }, [&] { (void)sweep_unreferred_objects(segment.me()); });
+    // After the fork, which the child's own references would come from.
+    const ObjectId object = make_object(segment, ObjectKind::kLock), later = make_object(segment, ObjectKind::kLock);
+    for (ObjectId id : {object, later}) REQUIRE(add_reference(*segment, id) == Status::kOk);
+    (void)wrong_after_sweep(segment);
+    drop_reference(*segment, object);
+    (void)rung();
+    if (k == 0) {
+      REQUIRE(server.finish() == 0);
+      instructions = server.instructions();
+    } else if (server.run_until(k)) {
+      drop_reference(*segment, later);
+      const bool at_once = rung();
+      REQUIRE(server.finish() == 0);
+      const bool at_its_end = rung();
+      INFO("stopped before instruction " << k << " of " << instructions);
+      CHECK((at_once || at_its_end || !is_alive(segment, later)));
+      if (at_its_end) ++by_the_sweep;
+    }
+    recover_all_dead(*segment, segment.me());
+    drop_reference(*segment, later);
+    REQUIRE(wrong_after_sweep(segment) == "");
+  }
+  CHECK(by_the_sweep > 0);
+}
+
 TEST_CASE("a reference that moves to another session while the sweep is stopped anywhere is not missed") {
   TestSegment segment(8u << 20);
   segment.me();
