@@ -2,9 +2,9 @@
 // when their consumer dies before it called task_done.
 //
 // A put of one or many items swaps the root of the items' heap (ordered_heap.h), a take swaps it back (of many:
-// ordered_bulk.h) or claims a returned flight (queue_flights.h): one store each. `count` and `puts` follow under the lock and are derived after a death. A put
-// keeps as many nodes free as a take needs, so that a full segment can be drained; only a page for more than 25 items
-// in flight has to be found then.
+// ordered_bulk.h) or claims a returned flight (queue_flights.h): one store each. `count` and `puts` follow under the
+// lock and are derived after a death. A put keeps as many nodes free as a take needs, so that a full segment can be
+// drained; only a page for more than 25 items in flight has to be found then.
 //
 // With redelivery an item that was taken is in flight until the thread that took it, or another one of its process,
 // calls task_done; when that thread ends before, the item is returned and goes to the next consumer, before all others.

@@ -9,8 +9,7 @@
 // How: the extents' lock is freed first, since repairs need it; then for each thread slot of the dead session, (1) a
 // committed multi-word change is completed (redo.h), (2) every announced lock word that the dead one owns gets its
 // structure repaired, then freed, (3) every announced word is woken, (4) what it waited in is told (waiting.h), (5) the
-// slot is freed; then the session's
-// references are dropped and its record is freed.
+// slot is freed; then the session's references are dropped and its record is freed.
 #pragma once
 
 #include "shm/ids.h"

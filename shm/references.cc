@@ -27,8 +27,8 @@ bool is_page_of(const Segment& segment, SessionIndex session, Offset page) {
          chunk_owner(segment, page) == reference_owner(session);
 }
 
-// Calls visit(page offset, page) for a session's own page and along its chain until it returns true; true when it did. Ends at a
-// page that is no longer the session's (it ended meanwhile) and cannot be caught in a circle.
+// Calls visit(page offset, page) for a session's own page and along its chain until it returns true; true when it did.
+// Ends at a page that is no longer the session's (it ended meanwhile), and where a cycle would have led it round.
 template <typename Visit>
 bool visit_pages(const Segment& segment, SessionIndex session, Visit&& visit) {
   const Offset own = own_page(segment, session);

@@ -2,7 +2,7 @@
 // once per process, never remapped, never moved.
 //
 //   FOLDER/segment   the memory: sparse, `total_bytes` long, backed extent by extent
-//   FOLDER/locks     fcntl byte locks: who is alive (see session.h)
+//   FOLDER/locks     fcntl byte locks: who is alive (liveness.h)
 //   FOLDER/bell      a FIFO: a byte wakes the server's housekeeper
 //   FOLDER/socket    the server's address (rpc/)
 //
@@ -45,7 +45,7 @@ class Segment : public std::enable_shared_from_this<Segment> {
   // Maps an existing segment; gives the same object for the same folder. Throws SegmentError: kNotFound,
   // kForeignLayout (magic, version, layout, boot: the message says which), kPermission.
   static std::shared_ptr<Segment> open(const std::string& folder) { return open(folder, false); }
-  // The same for its next server: makes the lock file and the bell where their maker died before it made them.
+  // The same for a server, which makes the lock file and the bell where somebody removed them.
   static std::shared_ptr<Segment> adopt(const std::string& folder) { return open(folder, true); }
 
   ~Segment();

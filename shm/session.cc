@@ -29,7 +29,8 @@ using detail::current_context;
 
 namespace {
 
-// For how long a process that found a table full tries to make room in it while others are at the same.
+// For how long a process that found a table full tries to make room in it while others are at the same. One attempt, the
+// recovery of all dead, is not cut short: it may wait longer for a lock whose holder is stopped.
 constexpr std::chrono::seconds kRoomTimeout{5};
 
 // A thread's contexts, one per segment that it worked on. Without a destructor: other destructors of the thread, and

@@ -1,8 +1,8 @@
 // Destroying what nobody can reach: the one garbage collection of a segment, by the server alone.
 //
-// An object is kept by its name, by a session's reference (references.h) or one in flight (in_flight.h), by a hold of the
-// server, or by a link in an item of an object that is kept. Nothing is counted: what is kept is found by looking, so no death can leave a count
-// that is wrong, and objects that refer to each other in a cycle go like all others.
+// An object is kept by its name, by a session's reference (references.h) or one in flight (in_flight.h), by a hold of
+// the server, or by a link in an item of an object that is kept. Nothing is counted: what is kept is found by looking,
+// so no death can leave a count that is wrong, and objects that refer to each other in a cycle go like all others.
 //
 //   mark      sessions, holds and names, and from them along the links of containers
 //   open      the sweep's word (sweep_word.h) names a new epoch
