@@ -300,6 +300,10 @@ TEST_CASE("a value with padding is compared by its value alone") {
   std::memset(static_cast<void*>(&same), 0x5a, sizeof same);
   same.a = 'a', same.b = 1;
   CHECK(padded.compare_exchange(same, {'b', 2}));
+  std::memset(static_cast<void*>(&same), 0x5a, sizeof same);
+  same.a = 'c', same.b = 3;
+  auto filled = manager.value<Padded>(same);
+  CHECK(filled.compare_exchange(same, {'d', 4}));
 }
 
 TEST_CASE("bools are kept in arrays, lists and sets, and iterated there") {

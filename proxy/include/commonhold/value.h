@@ -115,7 +115,7 @@ class Value {
   bool same_as(const Value& other) const { return handle_ == other.handle_; }
   static detail::ObjectRequest request(const T& initial = T()) {
     detail::Word word = 0;
-    if constexpr (sizeof(T) <= sizeof word) std::memcpy(&word, &initial, sizeof(T));
+    if constexpr (sizeof(T) <= sizeof word) std::memcpy(&word, detail::PlainBytes<T>(initial).data(), sizeof(T));
     return {detail::ObjectKind::kValue,
             detail::fitted_signature(detail::joined({"value<", detail::type_name<T>(), ">"})),
             {sizeof(T), word}};
