@@ -63,11 +63,6 @@ bool is_same_file(const std::string& path, int fd) {
          by_path.st_ino == by_fd.st_ino;
 }
 
-bool exists(const std::string& path) {
-  struct stat found;
-  return lstat(path.c_str(), &found) == 0;
-}
-
 // Whether `pid`, which has the server's byte, serves the segment for others to see: one that is starting or ending, or
 // looks whether the folder can go, does not.
 bool is_announced(shm::Segment& segment, int pid) {
@@ -94,7 +89,7 @@ class UndoneFolder {
  public:
   explicit UndoneFolder(const rpc::ManagerAddress& address) : address_(address), made_(rpc::prepare_folder(address)) {}
   ~UndoneFolder() {
-    if (!made_ || exists(address_.segment_file())) return;
+    if (!made_ || address_.exists()) return;
     unlink(address_.bell_file().c_str());
     rmdir(address_.folder.c_str());
   }
@@ -152,7 +147,7 @@ void Tenure::take_segment(std::uint64_t memory_limit, const std::function<void(c
   const auto late = [&] { return std::chrono::steady_clock::now() > end; };
   for (;; std::this_thread::sleep_for(kRacePause)) {
     try {
-      adopted_ = exists(address_.segment_file());
+      adopted_ = address_.exists();
       segment_ = adopted_ ? shm::Segment::adopt(address_.folder)
                           : shm::Segment::create({address_.folder, address_.name, memory_limit});
     } catch (const shm::SegmentError& error) {

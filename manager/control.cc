@@ -24,13 +24,9 @@ namespace {
 
 constexpr auto kEndedWithin = std::chrono::seconds(10);
 
-bool exists(const std::string& path) {
-  return access(path.c_str(), F_OK) == 0;
-}
-
 void require_manager(const rpc::ManagerAddress& address) {
   rpc::require_own(address);
-  if (exists(address.segment_file())) return;
+  if (address.exists()) return;
   throw ControlError(
       fmt::format("there is no manager \"{}\" ({} has no segment); `commonhold list` names those that are",
                   address.name, address.folder));

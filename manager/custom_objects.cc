@@ -7,7 +7,7 @@
 #include <thread>
 #include <typeinfo>
 
-#include "manager/blocked_signals.h"
+#include "shm/blocked_signals.h"
 #include "shm/object_table.h"
 #include "shm/printable.h"
 
@@ -42,7 +42,7 @@ kj::Promise<kj::Own<T>> on_a_thread(Make&& make) {
   auto paf = kj::newPromiseAndCrossThreadFulfiller<kj::Own<T>>();
   // std::thread copies what it calls with, and a fulfiller cannot be copied.
   auto fulfiller = std::make_shared<kj::Own<kj::CrossThreadPromiseFulfiller<kj::Own<T>>>>(kj::mv(paf.fulfiller));
-  BlockedSignals blocked;
+  const shm::BlockedSignals blocked;
   std::thread([fulfiller = std::move(fulfiller), make = std::forward<Make>(make)]() mutable {
     auto made = kj::heap<T>();
     make(*made);
@@ -163,7 +163,7 @@ void CustomObjects::collect() {
     });
   }
   if (ended.empty()) return;
-  BlockedSignals blocked;
+  const shm::BlockedSignals blocked;
   std::thread([ended = std::move(ended)]() mutable { (void)caught([&]() { ended.clear(); }); }).detach();
 }
 

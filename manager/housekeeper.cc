@@ -13,8 +13,8 @@
 #include <algorithm>
 #include <system_error>
 
-#include "manager/blocked_signals.h"
 #include "rpc/custom_types.h"
+#include "shm/blocked_signals.h"
 #include "shm/extents.h"
 #include "shm/extents_commit.h"
 #include "shm/extents_release.h"
@@ -90,7 +90,7 @@ Housekeeper::Housekeeper(std::shared_ptr<shm::Segment> segment, Registry& regist
   }
   const auto identity = [](int fd) { return shm::FileIdentity::of(fd); };
   identities_ = {identity(bell_), identity(epoll_), identity(wake_), identity(lifeline_.fd)};
-  BlockedSignals blocked;
+  const shm::BlockedSignals blocked;
   thread_ = std::thread([this]() { run(); });
 }
 

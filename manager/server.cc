@@ -9,15 +9,15 @@
 #include <thread>
 #include <utility>
 
-#include "manager/blocked_signals.h"
 #include "manager/server_core.h"
+#include "shm/blocked_signals.h"
 
 namespace commonhold {
 
 class Server::Running {
  public:
   explicit Running(manager::CoreOptions options) : log_(options.log), core_(std::move(options)) {
-    manager::BlockedSignals blocked;
+    const shm::BlockedSignals blocked;
     try {
       thread_ = std::thread([this]() { run(); });
     } catch (const std::system_error& error) {

@@ -6,7 +6,6 @@
 // Thread safety: any thread. A forked child has tickets of its own; its parent's are redeemed at the parent.
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <charconv>
@@ -14,7 +13,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
 #include <commonhold/current_process.h>
@@ -24,6 +22,7 @@
 
 #include "process/identity.h"
 #include "process/wire.h"
+#include "shm/blocked_signals.h"
 
 namespace commonhold::detail {
 
@@ -63,16 +62,7 @@ class Courier {
 
  private:
   Courier() : listener_(Address(), {.authkey = identity().authkey}) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = 0;
-    try {
-      std::thread([this] { serve(); }).detach();
-    } catch (const std::system_error& refusal) {
-      error = refusal.code().value();
-    }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    const int error = shm::start_quiet_thread([this] { serve(); });
     if (error != 0) throw_wire_error("starting a thread that hands connections on", error);
   }
 
@@ -101,9 +91,9 @@ class Courier {
       try {
         // A thread for each: none waits for another one that says nothing.
         auto client = std::make_shared<Connection>(listener_.accept());
-        std::thread([this, client] { hand_over(std::move(*client)); }).detach();
-      } catch (const std::system_error&) {
-        std::this_thread::sleep_for(10ms);  // no thread to be had: that client sees the end of the connection
+        const int error = shm::start_quiet_thread([this, client] { hand_over(std::move(*client)); });
+        // No thread to be had: that client sees the end of the connection.
+        if (error != 0) std::this_thread::sleep_for(10ms);
       } catch (const SystemError& error) {
         if (error.code() == EMFILE || error.code() == ENFILE || error.code() == ENOMEM) {
           std::this_thread::sleep_for(10ms);

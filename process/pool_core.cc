@@ -13,6 +13,7 @@
 
 #include "process/child.h"
 #include "process/wire.h"
+#include "shm/blocked_signals.h"
 
 namespace commonhold::detail {
 
@@ -57,22 +58,6 @@ std::optional<std::string> next_left(const Queue<std::string>& tasks) {
   return std::nullopt;
 }
 
-class AllSignalsBlocked {
- public:
-  AllSignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~AllSignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  AllSignalsBlocked(const AllSignalsBlocked&) = delete;
-  AllSignalsBlocked& operator=(const AllSignalsBlocked&) = delete;
-  const sigset_t& before() const { return before_; }
-
- private:
-  sigset_t before_;
-};
-
 }  // namespace
 
 PoolCore::PoolCore(PoolOptions options)
@@ -91,7 +76,7 @@ PoolCore::PoolCore(PoolOptions options)
   event.events = EPOLLIN;
   if (epoll_ctl(epoll_, EPOLL_CTL_ADD, stop_watching_, &event) != 0) throw_wire_error("making a pool", errno);
 
-  const AllSignalsBlocked blocked;
+  const shm::BlockedSignals blocked;
   signals_ = blocked.before();
   workers_.reserve(size_);
   // When one cannot be started, those before it end with their Process: they are daemons.

@@ -56,15 +56,10 @@ void check_object_name(std::string_view name) {
   refuse_null_bytes(name);
 }
 
-bool exists(const std::string& path) {
-  struct stat found;
-  return stat(path.c_str(), &found) == 0;
-}
-
 // Starts the killed server of an anonymous manager again. Another process of the program may do so at the same time:
 // one of the two servers finds the other and ends.
 void revive(ManagerState& manager) {
-  if (manager.ended || !exists(manager.address.segment_file())) return;
+  if (manager.ended || !manager.address.exists()) return;
   // One thread at a time; in a forked child the parent's thread is not at it.
   const unsigned generation = ForkGuard::instance().generation();
   unsigned other = manager.reviving.load();
@@ -204,7 +199,7 @@ std::shared_ptr<ManagerState> start_manager(const StartOptions& options) {
 std::shared_ptr<ManagerState> connect_manager(std::string_view name_or_folder, const ConnectOptions& options) {
   auto manager = std::make_shared<ManagerState>();
   manager->address = resolve(name_or_folder);
-  if (!exists(manager->address.folder)) {
+  if (std::error_code error; !std::filesystem::exists(manager->address.folder, error)) {
     throw ServerGone(
         fmt::format("no manager \"{}\" is there: {} does not exist. Start it with `commonhold serve --name "
                     "{}`, or with Manager::start",

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <linux/futex.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -15,12 +14,12 @@
 #include <chrono>
 #include <cstring>
 #include <limits>
-#include <system_error>
 #include <thread>
 
 #include <commonhold/errors.h>
 
 #include "proxy/fork_guard.h"
+#include "shm/blocked_signals.h"
 #include "shm/futex.h"
 
 namespace commonhold::detail {
@@ -108,16 +107,7 @@ void WatchHub::add(const std::shared_ptr<WatchState>& watch) {
   std::lock_guard guard(mutex_);
   watches_.push_back(watch);
   if (!running_ && !stopped_) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = 0;
-    try {
-      std::thread([this] { run(); }).detach();
-    } catch (const std::system_error& refusal) {
-      error = refusal.code().value();
-    }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    const int error = shm::start_quiet_thread([this] { run(); });
     if (error != 0) {
       watches_.pop_back();
       throw SystemError(error,
