@@ -85,11 +85,8 @@ class Manager {
   Dict<K, V> dict() const {
     return anonymous<Dict<K, V>>();
   }
-  template <detail::StorableKey K, detail::Storable V>
-  Dict<K, V> dict(std::initializer_list<std::pair<K, V>> entries) const {
-    return filled(anonymous<Dict<K, V>>(), entries);
-  }
-  template <detail::StorableKey K, detail::Storable V, std::ranges::input_range Entries>
+  template <detail::StorableKey K, detail::Storable V,
+            std::ranges::input_range Entries = std::initializer_list<std::pair<K, V>>>
   Dict<K, V> dict(const Entries& entries) const {
     return filled(anonymous<Dict<K, V>>(), entries);
   }
@@ -104,11 +101,8 @@ class Manager {
     return open_or_create<Dict<K, V>>(name.name());
   }
   // The entries are for the one who makes it, and are in it when it gets its name: the same for all below.
-  template <detail::StorableKey K, detail::Storable V>
-  Dict<K, V> dict(const Named& name, std::initializer_list<std::pair<K, V>> entries) const {
-    return named_with<Dict<K, V>>(name, entries);
-  }
-  template <detail::StorableKey K, detail::Storable V, std::ranges::input_range Entries>
+  template <detail::StorableKey K, detail::Storable V,
+            std::ranges::input_range Entries = std::initializer_list<std::pair<K, V>>>
   Dict<K, V> dict(const Named& name, const Entries& entries) const {
     return named_with<Dict<K, V>>(name, entries);
   }
@@ -117,11 +111,7 @@ class Manager {
   List<T> list() const {
     return anonymous<List<T>>();
   }
-  template <detail::Storable T>
-  List<T> list(std::initializer_list<T> values) const {
-    return filled(anonymous<List<T>>(), values);
-  }
-  template <detail::Storable T, std::ranges::input_range Values>
+  template <detail::Storable T, std::ranges::input_range Values = std::initializer_list<T>>
   List<T> list(const Values& values) const {
     return filled(anonymous<List<T>>(), values);
   }
@@ -129,11 +119,7 @@ class Manager {
   List<T> list(const Named& name) const {
     return open_or_create<List<T>>(name.name());
   }
-  template <detail::Storable T>
-  List<T> list(const Named& name, std::initializer_list<T> values) const {
-    return named_with<List<T>>(name, values);
-  }
-  template <detail::Storable T, std::ranges::input_range Values>
+  template <detail::Storable T, std::ranges::input_range Values = std::initializer_list<T>>
   List<T> list(const Named& name, const Values& values) const {
     return named_with<List<T>>(name, values);
   }
@@ -142,11 +128,7 @@ class Manager {
   Set<T> set() const {
     return anonymous<Set<T>>();
   }
-  template <detail::StorableKey T>
-  Set<T> set(std::initializer_list<T> elements) const {
-    return filled(anonymous<Set<T>>(), elements);
-  }
-  template <detail::StorableKey T, std::ranges::input_range Elements>
+  template <detail::StorableKey T, std::ranges::input_range Elements = std::initializer_list<T>>
   Set<T> set(const Elements& elements) const {
     return filled(anonymous<Set<T>>(), elements);
   }
@@ -154,11 +136,7 @@ class Manager {
   Set<T> set(const Named& name) const {
     return open_or_create<Set<T>>(name.name());
   }
-  template <detail::StorableKey T>
-  Set<T> set(const Named& name, std::initializer_list<T> elements) const {
-    return named_with<Set<T>>(name, elements);
-  }
-  template <detail::StorableKey T, std::ranges::input_range Elements>
+  template <detail::StorableKey T, std::ranges::input_range Elements = std::initializer_list<T>>
   Set<T> set(const Named& name, const Elements& elements) const {
     return named_with<Set<T>>(name, elements);
   }
@@ -190,11 +168,7 @@ class Manager {
   Array<T> array(std::uint64_t count) const {
     return anonymous<Array<T>>(count);
   }
-  template <detail::Plain T>
-  Array<T> array(std::initializer_list<T> values) const {
-    return array<T, std::initializer_list<T>>(values);
-  }
-  template <detail::Plain T, std::ranges::input_range Values>
+  template <detail::Plain T, std::ranges::input_range Values = std::initializer_list<T>>
   Array<T> array(const Values& values) const {
     const std::vector<T> all(std::ranges::begin(values), std::ranges::end(values));
     auto made = anonymous<Array<T>>(all.size());
@@ -205,11 +179,7 @@ class Manager {
   Array<T> array(const Named& name, std::uint64_t count) const {
     return open_or_create<Array<T>>(name.name(), count);
   }
-  template <detail::Plain T>
-  Array<T> array(const Named& name, std::initializer_list<T> values) const {
-    return array<T, std::initializer_list<T>>(name, values);
-  }
-  template <detail::Plain T, std::ranges::input_range Values>
+  template <detail::Plain T, std::ranges::input_range Values = std::initializer_list<T>>
   Array<T> array(const Named& name, const Values& values) const {
     const std::vector<T> all(std::ranges::begin(values), std::ranges::end(values));
     return filled_then_named<Array<T>>(detail::Opening::kOpenOrCreate, name.name(), Array<T>::request(all.size()),
@@ -391,64 +361,26 @@ class Manager {
     return state_;
   }
 
+  // manager_inline.h
   template <typename Proxy, typename... Arguments>
-  Proxy anonymous(const Arguments&... arguments) const {
-    return made<Proxy>(detail::Opening::kAnonymous, {}, arguments...);
-  }
+  Proxy anonymous(const Arguments&... arguments) const;
   template <typename Proxy, typename... Arguments>
-  Proxy made(detail::Opening opening, std::string_view name, const Arguments&... arguments) const {
-    if constexpr (requires { Proxy::needs_filling(arguments...); }) {
-      if (opening != detail::Opening::kOpen && Proxy::needs_filling(arguments...)) {
-        return filled_then_named<Proxy>(opening, name, Proxy::request(arguments...),
-                                        [&](const Proxy& made) { Proxy::fill(made, arguments...); });
-      }
-    }
-    return detail::Access::make<Proxy>(
-        detail::open_object(shared_state(), opening, name, Proxy::request(arguments...)));
-  }
-  // Nobody sees an object of that name before it is filled, and nobody one without its contents when this process dies.
+  Proxy made(detail::Opening opening, std::string_view name, const Arguments&... arguments) const;
   template <typename Proxy, typename Fill>
   Proxy filled_then_named(detail::Opening opening, std::string_view name, const detail::ObjectRequest& request,
-                          const Fill& fill) const {
-    const bool or_open = opening == detail::Opening::kOpenOrCreate;
-    if (or_open) {
-      const detail::ObjectHandle present = detail::find_object(shared_state(), name, request);
-      if (present) return detail::Access::make<Proxy>(present);
-    }
-    auto made =
-        detail::Access::make<Proxy>(detail::open_object(shared_state(), detail::Opening::kAnonymous, {}, request));
-    fill(made);
-    if (opening == detail::Opening::kAnonymous) return made;
-    return detail::Access::make<Proxy>(
-        detail::name_object(shared_state(), *detail::Access::handle(made), name, or_open));
-  }
+                          const Fill& fill) const;
+  template <typename Proxy, typename Contents>
+  Proxy named_with(const Named& name, const Contents& contents) const;
+  template <typename Proxy, typename Contents>
+  static Proxy filled(Proxy proxy, const Contents& contents);
   template <typename T>
-  static void write_all(const Array<T>& array, const std::vector<T>& values) {
-    if constexpr (std::is_same_v<T, bool>) {  // std::vector<bool> has no bools in a row
-      const auto bools = std::make_unique<bool[]>(values.size());
-      std::ranges::copy(values, bools.get());
-      array.write(0, std::span<const bool>(bools.get(), values.size()));
-    } else {
-      array.write(0, values);
-    }
-  }
-  template <typename Proxy, typename Contents>
-  Proxy named_with(const Named& name, const Contents& contents) const {
-    return filled_then_named<Proxy>(detail::Opening::kOpenOrCreate, name.name(), Proxy::request(),
-                                    [&](const Proxy& made) { made.assign(contents); });
-  }
+  static void write_all(const Array<T>& array, const std::vector<T>& values);
   template <typename AnyLock>
-  const AnyLock& own(const AnyLock& lock) const {
-    detail::require_own(state(), *detail::Access::handle(lock), "a condition");
-    return lock;
-  }
-  template <typename Proxy, typename Contents>
-  static Proxy filled(Proxy proxy, const Contents& contents) {
-    proxy.assign(contents);
-    return proxy;
-  }
+  const AnyLock& own(const AnyLock& lock) const;
 
   std::shared_ptr<detail::ManagerState> state_;
 };
 
 }  // namespace commonhold
+
+#include <commonhold/detail/manager_inline.h>

@@ -130,13 +130,7 @@ class PriorityQueue {
   std::string name() const { return detail::name_of(*handle_); }
   std::string token() const { return detail::token_of(*handle_); }
   QueueOptions options() const { return detail::queue_options(*handle_); }
-  static detail::ObjectRequest request(const QueueOptions& options) {
-    detail::ObjectRequest chosen = request();
-    chosen.arguments[1] = options.maxsize > 0 ? static_cast<std::uint64_t>(options.maxsize) : 0;
-    chosen.arguments[3] = options.redeliver;
-    chosen.compared = detail::kQueueOptions;
-    return chosen;
-  }
+  static detail::ObjectRequest request(const QueueOptions& options) { return detail::with_options(request(), options); }
   static detail::ObjectRequest request() {
     return {detail::ObjectKind::kPriorityQueue,
             detail::fitted_signature(

@@ -66,6 +66,12 @@ constexpr std::uint32_t kQueueOptions = 1u << 1 | 1u << 3;
 inline QueueOptions queue_options(Object& queue) {
   return {.maxsize = static_cast<std::int64_t>(argument_of(queue, 1)), .redeliver = argument_of(queue, 3) != 0};
 }
+inline ObjectRequest with_options(ObjectRequest request, const QueueOptions& options) {
+  request.arguments[1] = options.maxsize > 0 ? static_cast<std::uint64_t>(options.maxsize) : 0;
+  request.arguments[3] = options.redeliver;
+  request.compared = kQueueOptions;
+  return request;
+}
 // queue_inline.h
 template <typename T>
 std::optional<T> take_value(Object& queue, std::int64_t wait, Word* priority = nullptr);
@@ -186,13 +192,7 @@ class BasicQueue {
   std::string token() const { return detail::token_of(*handle_); }
   // What it was made with.
   QueueOptions options() const { return detail::queue_options(*handle_); }
-  static detail::ObjectRequest request(const QueueOptions& options) {
-    detail::ObjectRequest chosen = request();
-    chosen.arguments[1] = options.maxsize > 0 ? static_cast<std::uint64_t>(options.maxsize) : 0;
-    chosen.arguments[3] = options.redeliver;
-    chosen.compared = detail::kQueueOptions;
-    return chosen;
-  }
+  static detail::ObjectRequest request(const QueueOptions& options) { return detail::with_options(request(), options); }
   static detail::ObjectRequest request() {
     constexpr const char* kPrefix = kSimple                               ? "simple_queue<"
                                     : kOrder == detail::QueueOrder::kLifo ? "lifo_queue<"
