@@ -2,7 +2,6 @@
 #include <commonhold/commonhold.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 
 #include "support/children.h"
 #include "support/manager_home.h"
+#include "support/no_descriptors.h"
 #include "support/process_shared.h"
 #include "support/refusal.h"
 
@@ -19,29 +19,6 @@ using namespace commonhold;
 using namespace commonhold::test;
 using namespace std::chrono_literals;
 using Catch::Contains;
-
-namespace {
-
-// Takes all descriptors that this process may still open, while it lives.
-class NoDescriptors {
- public:
-  NoDescriptors() {
-    getrlimit(RLIMIT_NOFILE, &before_);
-    rlimit few{64, before_.rlim_max};
-    setrlimit(RLIMIT_NOFILE, &few);
-    for (int fd = open("/dev/null", O_RDONLY); fd >= 0; fd = open("/dev/null", O_RDONLY)) held_.push_back(fd);
-  }
-  ~NoDescriptors() {
-    for (const int fd : held_) close(fd);
-    setrlimit(RLIMIT_NOFILE, &before_);
-  }
-
- private:
-  rlimit before_{};
-  std::vector<int> held_;
-};
-
-}  // namespace
 
 TEST_CASE("a long message that there is no descriptor for stays in the pipe and comes next") {
   Pipe pipe;

@@ -206,32 +206,22 @@ TEST_CASE("a handful of slow peers neither block nor outstay their welcome") {
 
 namespace {
 
-// The protocol's Bootstrap message, as the two-party transport frames it.
-std::vector<std::uint32_t> bootstrap_message(std::uint32_t question) {
-  return {0, 5, 0, 0x10001, 8, 0, 0, 0x10001, question, 0, 0, 0};
-}
-
-}  // namespace
-
-TEST_CASE("a stranger that sends without reading is closed before it fills the memory") {
+// Calls hostile(address) while a server in a child serves "stock", limited to so many descriptors if any, and then looks
+// whether that serves still.
+template <typename Hostile>
+void require_served_after(Hostile&& hostile, rlim_t descriptors = 0) {
   test::ServerGround ground;
   {
     pid_t child = test::spawn([&]() {
+      const rlimit few{descriptors, descriptors};
+      if (descriptors != 0) setrlimit(RLIMIT_NOFILE, &few);
       Server server({.name = "stock"});
       server.start();
       server.wait();
     });
     auto address = ground.address("stock");
     REQUIRE(test::eventually([&]() { return access(address.socket_file().c_str(), F_OK) == 0; }));
-    {
-      RawConnection flood(address.folder);
-      std::uint32_t sent = 0;
-      for (constexpr std::uint32_t kMost = 200'000; sent < kMost; ++sent) {
-        auto message = bootstrap_message(sent);
-        if (!flood.send(message.data(), message.size() * 4)) break;
-      }
-      CHECK(sent < 200'000);
-    }
+    hostile(address);
     REQUIRE(waitpid(child, nullptr, WNOHANG) == 0);
     auto loop = kj::setupAsyncIo();
     test::RpcClient client(loop, address.folder);
@@ -240,6 +230,25 @@ TEST_CASE("a stranger that sends without reading is closed before it fills the m
     REQUIRE(test::wait_for(child) == 0);
   }
   REQUIRE(ground.leftovers() == "");
+}
+
+// The protocol's Bootstrap message, as the two-party transport frames it.
+std::vector<std::uint32_t> bootstrap_message(std::uint32_t question) {
+  return {0, 5, 0, 0x10001, 8, 0, 0, 0x10001, question, 0, 0, 0};
+}
+
+}  // namespace
+
+TEST_CASE("a stranger that sends without reading is closed before it fills the memory") {
+  require_served_after([](const rpc::ManagerAddress& address) {
+    RawConnection flood(address.folder);
+    std::uint32_t sent = 0;
+    for (constexpr std::uint32_t kMost = 200'000; sent < kMost; ++sent) {
+      auto message = bootstrap_message(sent);
+      if (!flood.send(message.data(), message.size() * 4)) break;
+    }
+    CHECK(sent < 200'000);
+  });
 }
 
 TEST_CASE("nothing is read from a client that does not read its replies, and others are served meanwhile") {
@@ -289,28 +298,12 @@ TEST_CASE("nothing is read from a client that does not read its replies, and oth
 }
 
 TEST_CASE("when descriptors run out the server waits, and serves again when there are some") {
-  test::ServerGround ground;
-  {
-    pid_t child = test::spawn([&]() {
-      rlimit few{40, 40};
-      setrlimit(RLIMIT_NOFILE, &few);
-      Server server({.name = "stock"});
-      server.start();
-      server.wait();
-    });
-    auto address = ground.address("stock");
-    REQUIRE(test::eventually([&]() { return access(address.socket_file().c_str(), F_OK) == 0; }));
-    {
-      std::vector<RawConnection> many;
-      for (int i = 0; i < 100; ++i) many.emplace_back(address.folder);
-      usleep(100'000);
-      REQUIRE(waitpid(child, nullptr, WNOHANG) == 0);
-    }
-    auto loop = kj::setupAsyncIo();
-    test::RpcClient client(loop, address.folder);
-    auto session = client.come_in(address);
-    (void)session.shutdownRequest().send().wait(loop.waitScope);
-    REQUIRE(test::wait_for(child) == 0);
-  }
-  REQUIRE(ground.leftovers() == "");
+  const auto crowd = [](const rpc::ManagerAddress& address) {
+    const int server = test::server_pid(address);
+    std::vector<RawConnection> many;
+    for (int i = 0; i < 100; ++i) many.emplace_back(address.folder);
+    usleep(100'000);
+    REQUIRE(test::server_pid(address) == server);
+  };
+  require_served_after(crowd, 40);
 }

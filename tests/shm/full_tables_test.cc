@@ -21,35 +21,32 @@ shm::LockWord& shard_lock(const shm::ObjectAddress& where) {
   return shm::dict_shard(*where.segment->at<shm::DictControl>(where.control), 0).writing;
 }
 
+// Held, and reached by nothing, when the process that calls this is killed.
+[[noreturn]] void die_with_lock_and_chunk(shm::ThreadContext& me, const shm::ObjectAddress& where) {
+  shm::Offset chunk;
+  if (shm::lock(me, shard_lock(where)) != Status::kOk) abort();
+  if (take_chunk(me, shm::ChunkOwner(where.object, 0), 3000, chunk) != Status::kOk) abort();
+  kill(getpid(), SIGKILL);
+  abort();
+}
+
 // A process that was killed while it held a lock, a reference and a chunk that nothing reaches.
 void die_with_locks(const TestSegment& segment, const shm::ObjectAddress& where) {
   pid_t child = spawn([&] {
-    shm::Offset chunk;
     if (shm::add_reference(*segment, {where.object, 1}) != Status::kOk) abort();
-    if (shm::lock(segment.me(), shard_lock(where)) != Status::kOk) abort();
-    if (take_chunk(segment.me(), shm::ChunkOwner(where.object, 0), 3000, chunk) != Status::kOk) abort();
-    kill(getpid(), SIGKILL);
+    die_with_lock_and_chunk(segment.me(), where);
   });
   REQUIRE(wait_for(child) == -SIGKILL);
 }
 
-// As die_with_locks(), in the name of a reserved session.
+// The same, but for the reference, in the name of a reserved session.
 void die_in_reserved_session(const TestSegment& segment, const shm::ObjectAddress& where, bool as_server) {
   pid_t child = spawn([&] {
     shm::ReservedSession reserved(*segment, as_server);
-    shm::Offset chunk;
-    if (!reserved || shm::lock(reserved.me(), shard_lock(where)) != Status::kOk) abort();
-    if (take_chunk(reserved.me(), shm::ChunkOwner(where.object, 0), 3000, chunk) != Status::kOk) abort();
-    kill(getpid(), SIGKILL);
+    if (!reserved) abort();
+    die_with_lock_and_chunk(reserved.me(), where);
   });
   REQUIRE(wait_for(child) == -SIGKILL);
-}
-
-void leave_and_work(const TestSegment& segment, const shm::ObjectAddress& where) {
-  CHECK(shm::Dict(where).put(segment.me(), text("b"), text("2")) == Status::kOk);
-  CHECK(shm::recover_all_dead(*segment, segment.me()) == 0);
-  CHECK(shm::Dict(where).audit(segment.me()).error == "");
-  CHECK(shard_lock(where).state.load() == 0);
 }
 
 int used_sessions(const TestSegment& segment) {
@@ -63,6 +60,16 @@ int used_threads(const TestSegment& segment) {
   return used;
 }
 
+// This process is the only one that is left, and the dict is as good as new.
+void require_alone_and_sound(const TestSegment& segment, const shm::ObjectAddress& where) {
+  CHECK(used_sessions(segment) == 1);
+  CHECK(used_threads(segment) == 1);
+  CHECK(shm::Dict(where).put(segment.me(), text("b"), text("2")) == Status::kOk);
+  CHECK(shm::recover_all_dead(*segment, segment.me()) == 0);
+  CHECK(shm::Dict(where).audit(segment.me()).error == "");
+  CHECK(shard_lock(where).state.load() == 0);
+}
+
 }  // namespace
 
 TEST_CASE("a process joins although the session table is full of the dead, and what they held is free") {
@@ -72,9 +79,7 @@ TEST_CASE("a process joins although the session table is full of the dead, and w
   die_with_locks(segment, where);
   fill_sessions(*segment, shm::kReservedSessions, shm::kMaxSessions, ended_process());
   REQUIRE(segment->here() != nullptr);
-  CHECK(used_sessions(segment) == 1);
-  CHECK(used_threads(segment) == 1);
-  leave_and_work(segment, where);
+  require_alone_and_sound(segment, where);
 }
 
 TEST_CASE("a thread gets a slot although all are claimed by the dead") {
@@ -103,9 +108,7 @@ TEST_CASE("reserved records that the dead hold are taken over with all that they
     fill_sessions(*segment, 0, shm::kMaxSessions, ended_process());
   }
   REQUIRE(segment->here() != nullptr);
-  CHECK(used_sessions(segment) == 1);
-  CHECK(used_threads(segment) == 1);
-  leave_and_work(segment, where);
+  require_alone_and_sound(segment, where);
 }
 
 TEST_CASE("a server joins although every session and slot is the dead's, those of its predecessor too") {
@@ -122,9 +125,7 @@ TEST_CASE("a server joins although every session and slot is the dead's, those o
   CHECK(segment->session_index() == shm::SessionIndex{0});
   CHECK(segment->here()->index() < shm::kServerThreads);
   CHECK(shm::recover_all_dead(*segment, segment.me()) > 0);
-  CHECK(used_sessions(segment) == 1);
-  CHECK(used_threads(segment) == 1);
-  leave_and_work(segment, where);
+  require_alone_and_sound(segment, where);
 }
 
 TEST_CASE("a server joins while all other records are in use by the living") {
