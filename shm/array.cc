@@ -6,6 +6,7 @@
 #include "shm/array_redo.h"
 #include "shm/barrier_everywhere.h"
 #include "shm/control_block.h"
+#include "shm/idle_memory.h"
 #include "shm/lock_word.h"
 #include "shm/read_undisturbed.h"
 #include "shm/thread_context.h"
@@ -204,8 +205,8 @@ Status Array::commit(ThreadContext& me, Word redo, std::uint64_t at, std::uint64
   return status;
 }
 
-Status Array::change_many(ThreadContext& me, Word kind, std::uint64_t first, std::uint64_t count, const void* in,
-                          std::uint32_t* thread) const {
+Status Array::try_change_many(ThreadContext& me, Word kind, std::uint64_t first, std::uint64_t count, const void* in,
+                              std::uint32_t* thread) const {
   if (first > count_ || count > count_ - first) return Status::kOutOfRange;
   if (count == 0) return Status::kOk;
   if (count == 1 && is_small_element(element_bytes_)) return store(me, first, in);
@@ -222,6 +223,16 @@ Status Array::change_many(ThreadContext& me, Word kind, std::uint64_t first, std
   store_word(&control_->redo_element, element_bytes_);
   status = commit(me, scratch | kind, at, bytes, thread);
   if (scratch != load_word(&control_->scratch)) give_chunk(me, scratch, scratch_bytes);
+  return status;
+}
+
+Status Array::change_many(ThreadContext& me, Word kind, std::uint64_t first, std::uint64_t count, const void* in,
+                          std::uint32_t* thread) const {
+  SweepWaits waits(me);
+  Status status;
+  do {
+    status = try_change_many(me, kind, first, count, in, thread);
+  } while (waits.worth_another(status));
   return status;
 }
 

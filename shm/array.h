@@ -111,6 +111,8 @@ class Array {
   static void user_died(const ObjectAddress& where) { Array(where).changed(); }
 
  private:
+  Status try_change_many(ThreadContext& me, Word kind, std::uint64_t first, std::uint64_t count, const void* in,
+                         std::uint32_t* thread) const;
   Status change_many(ThreadContext& me, Word kind, std::uint64_t first, std::uint64_t count, const void* in,
                      std::uint32_t* thread) const;
   Status take_scratch(ThreadContext& me, std::uint64_t bytes, Offset& scratch) const;

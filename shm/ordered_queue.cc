@@ -2,6 +2,7 @@
 
 #include "shm/control_block.h"
 #include "shm/extents.h"
+#include "shm/idle_memory.h"
 #include "shm/liveness.h"
 #include "shm/lock_word.h"
 #include "shm/queue_turn.h"
@@ -40,6 +41,7 @@ Status OrderedQueue::put_locked(ThreadContext& me, const Item& item, Word priori
 Status OrderedQueue::put(ThreadContext& me, const Item& item, Word priority, Deadline deadline) const {
   OrderedControl& control = *control_;
   const auto room_for_one = [&] { return has_room(); };
+  SweepWaits waits(me, deadline);
   for (;;) {
     Status status = take_turn(me, control.changing, deadline, control.room, room_for_one);
     if (status != Status::kOk) return status;
@@ -49,6 +51,7 @@ Status OrderedQueue::put(ThreadContext& me, const Item& item, Word priority, Dea
       if (status == Status::kOk) open_gate(control.items, 1, &control.changes);
       if (ends_in_vain(status)) pass_on(control.room, room_for_one);
     });
+    if (waits.worth_another(status)) continue;
     if (status != Status::kTimedOut) return status;
     if (!wait_at(me, control.room, deadline, room_for_one)) return Status::kTimedOut;
   }
@@ -179,6 +182,7 @@ Status OrderedQueue::get_with(ThreadContext& me, Deadline deadline, Word* priori
   OrderedControl& control = *control_;
   // Whom recovery looks for when this thread ends.
   if (control.redeliver != 0) me.record().took_items.store(1, std::memory_order_release);
+  SweepWaits waits(me, deadline);
   for (;;) {
     Status status = take_turn(me, control.changing, deadline, control.items, [&] { return has_items(); });
     if (status != Status::kOk) return status;
@@ -189,6 +193,7 @@ Status OrderedQueue::get_with(ThreadContext& me, Deadline deadline, Word* priori
       if (status == Status::kOk) open_gate(control.room, 1, &control.changes);
       if (ends_in_vain(status)) pass_on_items();
     });
+    if (waits.worth_another(status)) continue;
     if (status != Status::kTimedOut) return status;
     if (!wait_at(me, control.items, deadline, [&] { return has_items(); })) return status;
   }

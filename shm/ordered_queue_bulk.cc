@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "shm/extents.h"
+#include "shm/idle_memory.h"
 #include "shm/ordered_bulk.h"
 #include "shm/ordered_queue.h"
 #include "shm/queue_bulk.h"
@@ -74,6 +75,7 @@ Status OrderedQueue::put_many(ThreadContext& me, std::span<const Item> items, De
   done = 0;
   OrderedControl& control = *control_;
   const auto room_for_one = [&] { return has_room(); };
+  SweepWaits waits(me, deadline);
   while (done != items.size()) {
     Status status = take_turn(me, control.changing, deadline, control.room, room_for_one);
     if (status != Status::kOk) return status;
@@ -89,6 +91,7 @@ Status OrderedQueue::put_many(ThreadContext& me, std::span<const Item> items, De
       if (put) open_gate(control.items, static_cast<int>(std::min<Word>(now, 1 << 20)), &control.changes);
       if (ends_in_vain(status)) pass_on(control.room, room_for_one);
     });
+    if (waits.worth_another(status)) continue;
     if (status != Status::kOk) return status;
     if (put) done += now;
     if (done == items.size()) break;
@@ -211,6 +214,7 @@ Status OrderedQueue::take_many(ThreadContext& me, std::uint64_t most, Deadline d
   most = std::min(most, kMostInOneStep);
   OrderedBulk bulk;
   bulk.make_room(std::min(most, own(control.count)));
+  SweepWaits waits(me, deadline);
   for (;;) {
     Status status = take_turn(me, control.changing, deadline, control.items, [&] { return has_items(); });
     if (status != Status::kOk) return status;
@@ -230,6 +234,8 @@ Status OrderedQueue::take_many(ThreadContext& me, std::uint64_t most, Deadline d
         bulk.make_room(std::min(most, own(control.count)));
         make_room();
       });
+    } else if (waits.worth_another(status)) {
+      continue;
     } else if (status != Status::kTimedOut) {
       return status;
     } else if (!wait_at(me, control.items, deadline, [&] { return has_items(); })) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "shm/idle_memory.h"
 #include "shm/liveness.h"
 #include "shm/queue_turn.h"
 #include "shm/words.h"
@@ -17,6 +18,7 @@ Status Queue::put_with(ThreadContext& me, std::uint64_t count, Deadline deadline
   done = 0;
   if (!ring_.sound()) return Status::kCorrupt;
   QueueControl& control = ring_.control();
+  SweepWaits waits(me, deadline);
   for (;;) {
     Status status = take_turn(me, control.putting, deadline, control.room, [&] { return has_room(); });
     if (status != Status::kOk) return status;
@@ -46,6 +48,8 @@ Status Queue::put_with(ThreadContext& me, std::uint64_t count, Deadline deadline
       }
       open_gate(control.items, static_cast<int>(std::min<Word>(now, 1 << 20)), &control.changes);
     });
+    if (waits.worth_another(status)) [[unlikely]]
+      continue;
     if (status != Status::kOk || done == count) return status;
     // Also where consumers make room all the time; a step that took as many as it may is not out of room.
     if (now == 0 ? !wait_for_room(me, deadline) : now != kMostInOneStep && deadline.passed()) return Status::kTimedOut;

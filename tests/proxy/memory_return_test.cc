@@ -2,6 +2,10 @@
 #include <commonhold/commonhold.h>
 
 #include <catch2/catch.hpp>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "support/manager_home.h"
 
@@ -27,6 +31,61 @@ TEST_CASE("what a dropped object had can be written by the next call in a full m
     }
     list.clear();
     counts.clear();
+  }
+  manager.shutdown();
+}
+
+TEST_CASE("what a dropped object had can be put into queues, and into slices of arrays, by the next call") {
+  ManagerHome home;
+  Manager manager = Manager::start({.name = "returns", .memory_limit = 16u << 20});
+  const std::string large(60'000, 'x');
+  const std::vector<std::string> many(20, large);
+  auto ring = manager.queue<std::string>();
+  auto redelivering = manager.queue<std::string>({.redeliver = true});
+  auto lifo = manager.lifo_queue<std::string>();
+  auto priorities = manager.priority_queue<std::string, int>();
+  auto array = manager.array<char>(2u << 20);
+  const std::vector<char> slice(2u << 20, 'y');
+  const auto empty = [](auto& queue) {
+    while (queue.try_get()) queue.task_done();
+  };
+  const std::vector<std::pair<std::string, std::function<void()>>> calls{
+      {"put",
+       [&] {
+         for (auto& item : many) ring.put(item);
+       }},
+      {"put_many", [&] { ring.put_many(many); }},
+      {"redelivering put",
+       [&] {
+         for (auto& item : many) redelivering.put(item);
+       }},
+      {"lifo put",
+       [&] {
+         for (auto& item : many) lifo.put(item);
+       }},
+      {"lifo put_many", [&] { lifo.put_many(many); }},
+      {"priority put",
+       [&] {
+         for (auto& item : many) priorities.put(1, item);
+       }},
+      {"slice", [&] { array.write(0, slice); }},
+  };
+  for (int round = 0; round < 3; ++round) {
+    for (auto& [name, call] : calls) {
+      {
+        auto filler = manager.dict<int, std::string>();
+        try {
+          for (int i = 0;; ++i) filler.put(i, large);
+        } catch (const OutOfMemory&) {
+        }
+      }
+      INFO(name);
+      CHECK_NOTHROW(call());
+      empty(ring);
+      empty(lifo);
+    }
+    empty(redelivering);
+    empty(priorities);
   }
   manager.shutdown();
 }
