@@ -22,6 +22,9 @@ using shm::Status;
 
 namespace {
 
+// A client's hold lasts from the server's answer until the client refers to the object; longer where it is stopped.
+constexpr std::chrono::seconds kHoldEnds{1};
+
 // "dict<text,int64>", or "dict" where there is no signature.
 std::string type_text(ObjectKind kind, std::string_view signature) {
   return signature.empty() ? shm::to_string(kind) : shm::printable(signature, shm::kMaxSignatureBytes);
@@ -143,7 +146,7 @@ Result<Opened> Registry::create_locked(const shm::ObjectPlan& plan) {
   }
   if (status != Status::kOk) return refuse(status, plan);
   if (!plan.name.empty()) names_.emplace(plan.name, id);
-  ++holds_[id.word()];
+  hold_locked(id);
   return Opened{id, plan.kind, plan.signature, shm::object_control(*segment_, id), true};
 }
 
@@ -171,7 +174,7 @@ Result<Opened> Registry::open_locked(ObjectId id, const std::string& called, con
                     "it is, or choose another name",
                     called, type_text(info.kind, info.signature), has, wants)};
   }
-  ++holds_[id.word()];
+  hold_locked(id);
   return Opened{id, info.kind, info.signature, info.control, false};
 }
 
@@ -233,7 +236,10 @@ Result<Opened> Registry::name(ObjectId id, std::string_view name, bool or_open) 
 void Registry::release(ObjectId id) {
   std::lock_guard guard(mutex_);
   auto found = holds_.find(id.word());
-  if (found != holds_.end() && --found->second == 0) holds_.erase(found);
+  if (found == holds_.end() || --found->second.count != 0) return;
+  const bool was_swept_over = found->second.was_swept_over;
+  holds_.erase(found);
+  if (was_swept_over) segment_->note_garbage();
 }
 
 Result<Done> Registry::remove(std::string_view name) {
@@ -251,11 +257,20 @@ Result<Done> Registry::remove(std::string_view name) {
   return Done{};
 }
 
+void Registry::hold_locked(ObjectId id) {
+  Hold& hold = holds_[id.word()];
+  ++hold.count;
+  hold.since = std::chrono::steady_clock::now();
+}
+
 int Registry::sweep_locked(shm::ThreadContext& me, bool* unfinished) {
-  std::vector<ObjectId> held;
-  held.reserve(holds_.size());
-  for (auto& [word, count] : holds_) held.push_back(ObjectId::from_word(word));
-  return shm::sweep_unreferred_objects(me, held, unfinished);
+  std::vector<ObjectId> recent, others;
+  const auto now = std::chrono::steady_clock::now();
+  for (auto& [word, hold] : holds_) {
+    hold.was_swept_over = true;
+    (now - hold.since < kHoldEnds ? recent : others).push_back(ObjectId::from_word(word));
+  }
+  return shm::sweep_unreferred_objects(me, {recent, others}, unfinished);
 }
 
 int Registry::sweep(bool* unfinished) {

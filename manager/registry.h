@@ -7,6 +7,7 @@
 // Thread safety: any thread of the server's process.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -51,7 +52,7 @@ class Registry {
   // Names an anonymous object. With `or_open`, the object that has the name already where there is one.
   Result<Opened> name(shm::ObjectId id, std::string_view name, bool or_open);
 
-  // Ends one hold. What nobody else keeps goes at the next sweep.
+  // Ends one hold. What nobody else keeps goes at the next sweep, which is asked for where the last one came too early.
   void release(shm::ObjectId id);
 
   Result<Done> remove(std::string_view name);
@@ -71,6 +72,7 @@ class Registry {
  private:
   Result<Opened> create_locked(const shm::ObjectPlan& plan);
   Result<Opened> open_locked(shm::ObjectId id, const std::string& called, const Wanted& wanted);
+  void hold_locked(shm::ObjectId id);
   int sweep_locked(shm::ThreadContext& me, bool* unfinished = nullptr);
   Refusal taken(const std::string& name, shm::ObjectId by) const;
   Refusal refuse(shm::Status status, const shm::ObjectPlan& plan) const;
@@ -80,7 +82,12 @@ class Registry {
   mutable std::mutex mutex_;
   // Guarded by mutex_.
   std::unordered_map<std::string, shm::ObjectId> names_;
-  std::unordered_map<std::uint64_t, std::uint32_t> holds_;  // by ObjectId::word(): how many
+  struct Hold {
+    std::uint32_t count = 0;
+    std::chrono::steady_clock::time_point since{};  // the last of them
+    bool was_swept_over = false;                    // a sweep may have left the object for its sake
+  };
+  std::unordered_map<std::uint64_t, Hold> holds_;  // by ObjectId::word()
   shm::ObjectIndexHint hint_;
 };
 

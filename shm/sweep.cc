@@ -38,7 +38,7 @@ void end_epoch(const Segment& segment) {
 
 class Sweep {
  public:
-  Sweep(ThreadContext& me, std::span<const ObjectId> held)
+  Sweep(ThreadContext& me, const SweepHolds& held)
       : me_(me), segment_(me.segment()), held_(held), count_(segment_.committed_objects()) {}
 
   int run(bool& unfinished) {
@@ -53,6 +53,7 @@ class Sweep {
     }
     const int destroyed = destroy_condemned();
     end_epoch(segment_);
+    unfinished = unfinished || (destroyed == 0 && waits_for_hold_);
     return destroyed;
   }
 
@@ -95,10 +96,15 @@ class Sweep {
   // Sessions and holds, then names: in a mark for each object.
   std::vector<bool> roots() {
     std::vector<bool> marks(count_, false);
-    for (ObjectId id : held_) {
-      if (id.index < count_) marks[id.index] = true;
-    }
     mark_referred(segment_, marks);
+    for (ObjectId id : held_.recent) {
+      waits_for_hold_ = waits_for_hold_ || (id.index < count_ && !marks[id.index] && !is_named(id.index));
+    }
+    for (const auto ids : {held_.recent, held_.others}) {
+      for (ObjectId id : ids) {
+        if (id.index < count_) marks[id.index] = true;
+      }
+    }
     // What is read from here on (names, links) is read after all sessions.
     std::atomic_thread_fence(std::memory_order_seq_cst);
     for (std::uint32_t index = 1; index < count_; ++index) {
@@ -218,7 +224,8 @@ class Sweep {
 
   ThreadContext& me_;
   Segment& segment_;
-  std::span<const ObjectId> held_;
+  const SweepHolds held_;
+  bool waits_for_hold_ = false;  // something is kept by a hold alone that is about to end
   const std::uint32_t count_;
   std::uint32_t epoch_ = 0;
   std::vector<bool> marks_, is_condemned_;
@@ -227,7 +234,7 @@ class Sweep {
 
 }  // namespace
 
-int sweep_unreferred_objects(ThreadContext& me, std::span<const ObjectId> held, bool* unfinished) {
+int sweep_unreferred_objects(ThreadContext& me, const SweepHolds& held, bool* unfinished) {
   bool gave_up = false;
   int destroyed = 0;
   SegmentHeader& header = me.segment().header();

@@ -44,11 +44,17 @@
 
 namespace commonhold::shm {
 
+// What is kept though nothing may refer to it: somebody was told of it, and may be about to refer to it.
+struct SweepHolds {
+  std::span<const ObjectId> recent;  // these holds end soon
+  std::span<const ObjectId> others;
+};
+
 // Destroys what nothing keeps; `held` are kept too. Returns how many. `unfinished` is set when something has to wait for
 // the next sweep: a live process kept a lock of a container so long that nothing could be decided, or took references
-// all the time, or this process has no memory. REQUIRES: only the server calls, and creates, names and adds to `held`
+// all the time, or this process has no memory; or nothing was destroyed, and a recent hold may be why. REQUIRES: only the server calls, and creates, names and adds to `held`
 // nothing meanwhile.
-int sweep_unreferred_objects(ThreadContext& me, std::span<const ObjectId> held = {}, bool* unfinished = nullptr);
+int sweep_unreferred_objects(ThreadContext& me, const SweepHolds& held = {}, bool* unfinished = nullptr);
 
 // For who is short of memory: waits until the sweep has seen all that may be destroyed, at most until then and as long
 // as there is a server. False: there is nothing to wait for, or not in time.

@@ -126,6 +126,33 @@ TEST_CASE("while a live process keeps a container's lock, nothing is destroyed t
   REQUIRE(is_alive(segment, child));
 }
 
+TEST_CASE("a sweep that may have come too early for the end of a hold is unfinished, and its waiters wait on") {
+  TestSegment segment;
+  const auto& header = segment->header();
+  ObjectId named = make_list(segment, "named"), other = make_list(segment);
+  const ObjectId held[] = {named, other}, only_named[] = {named};
+  segment->note_garbage();
+  bool unfinished = false;
+  REQUIRE(sweep_unreferred_objects(segment.me(), {held, {}}, &unfinished) == 0);
+  REQUIRE(unfinished);
+  REQUIRE(header.garbage_swept < header.garbage_noted);
+  // One whose hold lasts, as of a client that is stopped, keeps nobody waiting; nor does one that something else keeps.
+  REQUIRE(sweep_unreferred_objects(segment.me(), {{}, held}, &unfinished) == 0);
+  REQUIRE_FALSE(unfinished);
+  REQUIRE(header.garbage_swept == header.garbage_noted);
+  REQUIRE(add_reference(*segment, other) == Status::kOk);
+  REQUIRE(sweep_unreferred_objects(segment.me(), {held, {}}, &unfinished) == 0);
+  REQUIRE_FALSE(unfinished);
+  // What else was destroyed is a reason to try again.
+  (void)make_list(segment);
+  drop_reference(*segment, other);
+  REQUIRE(sweep_unreferred_objects(segment.me(), {held, {}}, &unfinished) == 1);
+  REQUIRE_FALSE(unfinished);
+  REQUIRE(is_alive(segment, other));
+  REQUIRE(sweep_unreferred_objects(segment.me(), {only_named, {}}, &unfinished) == 1);
+  REQUIRE_FALSE(is_alive(segment, other));
+}
+
 TEST_CASE("random graphs lose exactly what cannot be reached") {
   INFO("seed " << Catch::rngSeed());
   std::mt19937 random(Catch::rngSeed());

@@ -56,7 +56,7 @@ TEST_CASE("an object lives while a session refers to it, has a name, is containe
   REQUIRE(sweep_unreferred_objects(segment.me()) == 0);  // a container
   REQUIRE(container.erase(segment.me(), test::text("a")) == Status::kOk);
   ObjectId held[] = {id};
-  REQUIRE(sweep_unreferred_objects(segment.me(), held) == 0);  // a hold
+  REQUIRE(sweep_unreferred_objects(segment.me(), {{}, held}) == 0);  // a hold
   REQUIRE(is_live(segment, id));
   REQUIRE(sweep_unreferred_objects(segment.me()) == 1);
   REQUIRE_FALSE(is_live(segment, id));
