@@ -16,13 +16,13 @@
 #include <thread>
 
 #include <commonhold/current_process.h>
+#include <commonhold/detail/quiet_threads.h>
 #include <commonhold/detail/task_codec.h>
 #include <commonhold/errors.h>
 #include <commonhold/listener.h>
 
 #include "process/identity.h"
 #include "process/wire.h"
-#include "shm/blocked_signals.h"
 
 namespace commonhold::detail {
 
@@ -62,7 +62,7 @@ class Courier {
 
  private:
   Courier() : listener_(Address(), {.authkey = identity().authkey}) {
-    const int error = shm::start_quiet_thread([this] { serve(); });
+    const int error = start_quiet_thread([this] { serve(); });
     if (error != 0) throw_wire_error("starting a thread that hands connections on", error);
   }
 
@@ -91,7 +91,7 @@ class Courier {
       try {
         // A thread for each: none waits for another one that says nothing.
         auto client = std::make_shared<Connection>(listener_.accept());
-        const int error = shm::start_quiet_thread([this, client] { hand_over(std::move(*client)); });
+        const int error = start_quiet_thread([this, client] { hand_over(std::move(*client)); });
         // No thread to be had: that client sees the end of the connection.
         if (error != 0) std::this_thread::sleep_for(10ms);
       } catch (const SystemError& error) {
