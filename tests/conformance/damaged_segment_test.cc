@@ -23,6 +23,7 @@
 #include <thread>
 
 #include "support/damage_client.h"
+#include "support/damage_objects.h"
 #include "support/manager_home.h"
 #include "support/process_shared.h"
 

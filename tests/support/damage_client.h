@@ -20,9 +20,6 @@ struct Survivor {
   void complain(const char* what);
 };
 
-// Makes and fills the objects, in the manager of that name.
-void make_objects_to_damage(const char* manager);
-
 // Joins the manager and calls what `random` says until about `milliseconds` are over.
 void use_damaged_objects(const char* manager, Survivor& self, Random& random, int milliseconds);
 
