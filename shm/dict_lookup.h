@@ -31,8 +31,8 @@ template <typename Use>
   const std::uint64_t value_at = sizeof(EntryHeader) + round_up(key.size, 8);
   if (is_large_block(value_at + size)) [[unlikely]]
     return false;  // a reader of a large block says so first (large_read.h)
-  auto copy = [=](const Segment::Backed& memory, Offset at, const EntryHeader& header, auto&&) {
-    if (header.value_size() != size || !memory.holds_unit(at + value_at + size - 1)) return false;
+  auto copy = [=](const Segment::Backed& memory, Offset at, const EntryHeader& header, auto&& undisturbed) {
+    if (header.value_size() != size || !undisturbed() || !memory.holds_unit(at + value_at + size - 1)) return false;
     copy_block(value, memory.at<std::byte>(at + value_at), size);
     return true;
   };

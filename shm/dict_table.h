@@ -184,6 +184,7 @@ inline Status find_under(const Segment& segment, Word root, const DictKey& key, 
       if (!segment.holds(at, sizeof(EntryHeader))) return Status::kCorrupt;
       EntryHeader header = load_entry(entry);
       if (header.key_size() != key.item->size || header.key_kind() != key.item->kind) continue;
+      if (!place.undisturbed()) return Status::kRetry;  // else the sizes are ones that were written
       if (!segment.holds(at, header.bytes())) return Status::kCorrupt;
       if (!equal_words(entry + sizeof(EntryHeader), key.item->data, key.item->size)) continue;
       place.slot = &slots[s];

@@ -1,5 +1,6 @@
 // Memory that goes back to the system, against those who join or read meanwhile: one side is stopped at its steps while
 // the other one goes on.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -38,22 +39,29 @@ std::vector<const shm::AtomicWord*> announcements(const shm::Segment& segment) {
 // Memory that went back to the system; with a look at a page of it the page is there.
 class Hole {
  public:
-  explicit Hole(const TestSegment& segment) : segment_(*segment) {
+  explicit Hole(const TestSegment& segment) : segment_(*segment), bytes_(4 * kExtent) {
     auto& me = segment.me();
     REQUIRE(take_chunk(me, shm::ChunkOwner(7, 0), 4 * kExtent, at_, shm::LateReaders::kNone) == Status::kOk);
     give_chunk(me, at_, 4 * kExtent);
     REQUIRE(release_extents(me, 0, 64, false) >= 4);
     REQUIRE(segment->holds(at_, 4 * kExtent));  // which children know, too
   }
+  // Of a block that nobody has a right to read.
+  Hole(const TestSegment& segment, shm::Offset at, std::uint64_t bytes) : segment_(*segment), at_(at), bytes_(bytes) {
+    REQUIRE(fallocate(segment_.memory_fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(at),
+                      static_cast<off_t>(bytes)) == 0);
+    REQUIRE(is_one());
+  }
   shm::Offset at() const { return at_; }
   bool is_one() const {
     const off_t found = lseek(segment_.memory_fd(), static_cast<off_t>(at_), SEEK_DATA);
-    return found < 0 || found >= static_cast<off_t>(at_ + 4 * kExtent);
+    return found < 0 || found >= static_cast<off_t>(at_ + bytes_);
   }
 
  private:
   shm::Segment& segment_;
   shm::Offset at_ = 0;
+  std::uint64_t bytes_;
 };
 
 // Blocks that are put back after somebody else has used them.
@@ -68,8 +76,8 @@ struct Blocks {
   std::vector<std::pair<void*, std::string>> saved;
 };
 
-// Stops a reader after each so many of its instructions, and lets overtake() use what it reads for something else, whose words lead into
-// the hole; then the reader goes on.
+// Stops a reader after each so many of its instructions, and lets overtake() use what it reads for something else, whose
+// words lead into the hole; then the reader goes on.
 template <typename Read, typename Overtake>
 void expect_no_look_into_hole(TestSegment& segment, const Hole& hole, const Blocks& blocks, std::uint64_t between,
                               Read read, Overtake overtake) {
@@ -172,6 +180,36 @@ TEST_CASE("a reader of a dict that is overtaken does not follow words of somethi
     const auto read = [&] { (void)dict.get_fixed(key, copy.data(), 7); };
     expect_no_look_into_hole(segment, hole, blocks, between, read, overtake);
   }
+}
+
+TEST_CASE("a reader of a dict that is overtaken does not believe the sizes of something else") {
+  TestSegment segment;
+  auto& me = segment.me();
+  const auto where = segment.make_dict(1);
+  shm::Dict dict(where);
+  const shm::Item key = text("k");
+  constexpr std::uint64_t kSmall = 20'000;
+  REQUIRE(dict.put(me, key, text(std::string(100'000, 'v'))) == Status::kOk);
+  // Of the large value the first page alone is there.
+  auto& control = *segment->at<shm::DictControl>(where.control);
+  shm::DictShard& shard = dict_shard(control, 0);
+  shm::DictPlace place;
+  REQUIRE(find_in_table(*segment, shard, {&key, shm::hash_key(key, control.seed)}, place) == Status::kOk);
+  const shm::Offset at = shm::slot_entry(place.slot_value);
+  const Hole hole(segment, at + shm::kPage, kExtent - shm::kPage);
+  auto* sizes = segment->at<shm::AtomicWord>(at) + 1;
+  Blocks blocks;
+  for (shm::AtomicWord* word : {&shard.recycle, &shard.changes, &shard.root}) blocks.add(word, sizeof *word);
+  blocks.add(sizes, sizeof *sizes);
+  std::string copy(kSmall, '\0');
+  expect_no_look_into_hole(
+      segment, hole, blocks, 3, [&] { (void)dict.get_fixed(key, copy.data(), kSmall); },
+      [&] {
+        shard.recycle.fetch_add(1);
+        shard.changes.fetch_add(1);
+        shard.root = 0;
+        *sizes = 1 | kSmall << 32;
+      });
 }
 
 TEST_CASE("whoever reads a large block announces it, by whichever call") {
