@@ -66,6 +66,12 @@ TEST_CASE("a bulk put or take of an ordered queue killed anywhere has happened a
     shm::CopiedItems taken;
     taken.make_room();
     stage.kill("get_many", [&] { ignore(stage.queue.get_many(stage.segment.me(), 4, taken, Deadline::already())); });
+    if (mode != QueueMode::kPriority) continue;
+    stage.kill("peek_many and take_seen", [&] {
+      ignore(stage.queue.peek_many(stage.segment.me(), 4, taken, Deadline::already()));
+      std::uint64_t count = taken.count();
+      ignore(stage.queue.take_seen(stage.segment.me(), taken.numbers, count));
+    });
   }
   Stage redelivers(QueueMode::kFifo, true);
   redelivers.kill("put_many, redelivering", [&] {

@@ -89,6 +89,13 @@ TEST_CASE("a bulk put or get killed anywhere has happened as a whole or not at a
       std::vector<std::string> got;
       ignore(stage.queue.get_many(stage.segment.me(), 2, got, Deadline::already()));
     });
+    const auto take_seen = [&] {
+      shm::CopiedItems seen;
+      ignore(stage.queue.peek_many(stage.segment.me(), 2, seen, Deadline::already()));
+      std::uint64_t count = seen.count();
+      ignore(stage.queue.take_seen(stage.segment.me(), seen.numbers, count));
+    };
+    if (bytes == 0) stage.kill("peek_many and take_seen", take_seen, 1);  // as items that are decoded first are stored
     if (bytes == 0) continue;
     std::string run(5 * bytes, 'r');
     stage.kill("put_fixed", [&] {

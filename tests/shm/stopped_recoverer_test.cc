@@ -27,44 +27,6 @@ using shm::Status;
 
 namespace {
 
-struct Objects {
-  explicit Objects(const TestSegment& segment)
-      : dict(segment.make_dict(4)),
-        lock(segment.make({ObjectKind::kLock, "", "lock"})),
-        rw(segment.make({ObjectKind::kRwLock, "", "rwlock"})),
-        semaphore(segment.make({ObjectKind::kSemaphore, "", "semaphore", {2}})),
-        barrier(segment.make({ObjectKind::kBarrier, "", "barrier", {2}})) {
-    for (int i = 0; i < 200; ++i) {
-      const std::string key = std::to_string(i);
-      REQUIRE(shm::Dict(dict).put(segment.me(), text(key), text(std::string(100, 'v'))) == Status::kOk);
-    }
-  }
-
-  // Dies with something of each; the shard's lock is the first that a recovery comes to.
-  void die_with_all(const TestSegment& segment) const {
-    pid_t child = spawn([&] {
-      auto& me = segment.me();
-      shm::Offset chunk;
-      if (shm::lock(me, shard_lock(dict, 0)) != Status::kOk) abort();
-      if (take_chunk(me, shm::ChunkOwner(dict.object, 0), 3000, chunk) != Status::kOk) abort();
-      if (shm::lock(me, shard_lock(dict, 1)) != Status::kOk) abort();
-      if (shm::UserLock(lock).acquire(me) != Status::kOk) abort();
-      if (shm::RwLock(rw).acquire_shared(me) != Status::kOk) abort();
-      if (shm::Semaphore(semaphore).acquire(me) != Status::kOk) abort();
-      if (shm::Semaphore(semaphore).acquire(me) != Status::kOk) abort();
-      std::thread([&] {
-        shm::Barrier::Arrival arrival;
-        (void)shm::Barrier(barrier).wait(segment.me(), Deadline::never(), false, arrival);
-      }).detach();
-      while (shm::Barrier(barrier).waiting() == 0) std::this_thread::sleep_for(1ms);
-      kill(getpid(), SIGKILL);
-    });
-    REQUIRE(wait_for(child) == -SIGKILL);
-  }
-
-  shm::ObjectAddress dict, lock, rw, semaphore, barrier;
-};
-
 int used_sessions(const TestSegment& segment) {
   int used = 0;
   for (std::uint32_t i = 0; i < 64; ++i) used += (segment->session(i).state.load() & 0xff) != 0;

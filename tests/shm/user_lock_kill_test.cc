@@ -1,6 +1,9 @@
 // A lock's owner, killed at every instruction.
 #include "shm/user_lock.h"
 
+#include <signal.h>
+
+#include "support/process_shared.h"
 #include "support/structure_kill.h"
 
 using namespace commonhold;
@@ -37,6 +40,26 @@ TEST_CASE("an owner of a lock killed anywhere leaves it free, and told if it hel
     };
     kill_everywhere_in(segment, {"acquire and release",
                                  [&] {
+                                   if (lock.acquire(segment.me()) == Status::kOk) ignore(lock.release(segment.me()));
+                                 },
+                                 observe, audit});
+    kill_everywhere_in(segment, {"fencing_token",
+                                 [&] {
+                                   if (lock.acquire(segment.me()) != Status::kOk) return;
+                                   (void)lock.fencing_token(segment.me());
+                                   ignore(lock.release(segment.me()));
+                                 },
+                                 observe, audit});
+    if (!poisons) continue;
+    pid_t owner = spawn([&] {
+      ignore(lock.acquire(segment.me()));
+      kill(getpid(), SIGKILL);
+    });
+    REQUIRE(wait_for(owner) == -SIGKILL);
+    REQUIRE(shm::recover_all_dead(*segment, segment.me()) == 1);
+    kill_everywhere_in(segment, {"mark_consistent",
+                                 [&] {
+                                   if (lock.acquire(segment.me()) == Status::kPoisoned) (void)lock.mark_consistent();
                                    if (lock.acquire(segment.me()) == Status::kOk) ignore(lock.release(segment.me()));
                                  },
                                  observe, audit});
