@@ -60,8 +60,8 @@ class Array {
   using value_type = T;
   using size_type = std::size_t;
   using Index = std::ptrdiff_t;
-  using reference = detail::ElementReference<Array, Index, T>;
-  using element_of_temporary = detail::ElementReference<Array, Index, T, const Array>;
+  using reference = detail::ElementReference<Array, Index, T, const Array&>;
+  using element_of_temporary = detail::ElementReference<Array, Index, T>;
   static constexpr Index kEnd = PTRDIFF_MAX;
   class const_iterator;
 

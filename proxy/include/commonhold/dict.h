@@ -55,9 +55,9 @@ class Dict {
   using const_iterator = detail::SnapshotIterator<value_type>;
   using KeyArg = detail::Argument<K>;
   using ValueArg = detail::Argument<V>;
-  using element_key = std::conditional_t<detail::kShape<K> == detail::Shape::kText, std::string_view, K>;
-  using reference = detail::ElementReference<Dict, element_key, V>;
-  using element_of_temporary = detail::ElementReference<Dict, element_key, V, const Dict>;
+  using reference =
+      detail::ElementReference<Dict, std::conditional_t<detail::kShape<K> == detail::Shape::kText, std::string_view, K>,
+                               V>;
 
   // ---- looking up
 
@@ -99,17 +99,11 @@ class Dict {
 
   // A place to read (KeyError when absent), assign and count on: d[k], d[k] = v, d[k] += n, ++d[k]. The
   // arithmetic is atomic; an absent key starts from zero (from V{} where V is no number).
-  reference operator[](KeyArg key) const& { return {*this, key}; }
-  element_of_temporary operator[](KeyArg key) const&& { return {*this, key}; }
+  reference operator[](KeyArg key) const { return {*this, key}; }
   template <std::same_as<std::string> Key>
   requires std::same_as<K, std::string>
-  auto operator[](Key&& key) const& {
+  auto operator[](Key&& key) const {
     return detail::ElementReference<Dict, std::string, V>(*this, std::forward<Key>(key));
-  }
-  template <std::same_as<std::string> Key>
-  requires std::same_as<K, std::string>
-  auto operator[](Key&& key) const&& {
-    return detail::ElementReference<Dict, std::string, V, const Dict>(*this, std::forward<Key>(key));
   }
 
   // ---- storing

@@ -55,7 +55,6 @@ class List {
   using ValueArg = detail::Argument<T>;
   using const_iterator = detail::SnapshotIterator<T>;
   using reference = detail::ElementReference<List, Index, T>;
-  using element_of_temporary = detail::ElementReference<List, Index, T, const List>;
   static constexpr Index kEnd = PTRDIFF_MAX;
 
   // ---- one element
@@ -66,8 +65,7 @@ class List {
       outside(index);
   }
   // A place to read, assign and count on: l[i], l[i] = v, l[i] += n, ++l[i]. The arithmetic is atomic.
-  reference operator[](size_type index) const& { return {*this, static_cast<Index>(index)}; }
-  element_of_temporary operator[](size_type index) const&& { return {*this, static_cast<Index>(index)}; }
+  reference operator[](size_type index) const { return {*this, static_cast<Index>(index)}; }
   T front() const { return at(0); }
   T back() const { return at(-1); }
   T fetch_add(Index index, T operand) const requires detail::kIsNumber<T> {

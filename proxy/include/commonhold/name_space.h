@@ -33,7 +33,6 @@ namespace commonhold {
 class Namespace {
  public:
   using reference = detail::ElementReference<Namespace, std::string, Any>;
-  using element_of_temporary = detail::ElementReference<Namespace, std::string, Any, const Namespace>;
 
   // AttributeError, which is a KeyError, when there is none of that name.
   Any at(std::string_view name) const;
@@ -48,8 +47,7 @@ class Namespace {
   // AttributeError when there is none.
   void del(std::string_view name) const;
   // A place to read, assign and add to: ns["x"], ns["x"] = v, ns["x"] += n.
-  reference operator[](std::string_view name) const& { return {*this, std::string(name)}; }
-  element_of_temporary operator[](std::string_view name) const&& { return {*this, std::string(name)}; }
+  reference operator[](std::string_view name) const { return {*this, std::string(name)}; }
   // Stores fn(value) and gives it; fn is called again when somebody changed the value meanwhile. AttributeError.
   template <std::invocable<Any> Fn>
   Any update(std::string_view name, Fn&& fn) const {

@@ -1,8 +1,8 @@
 // What `dict[key]` and `list[index]` give: a place to read, assign and count on, like std::vector<bool>::reference.
 //
-// The proxy that it came from must outlive it: to count a reference to the object for each use of an element would slow
-// all threads that use the same proxy. Where the proxy is a temporary, `manager.open<Counts>("c")["x"]`, it has one of
-// its own. `auto x = dict[key]` is such a place, no copy of the value: write the type, or call at().
+// It keeps its object alive, so it may outlive the proxy it came from; an element of an Array that has a name, which costs
+// no more than an element in memory, must not. `auto x = dict[key]` is such a place, no copy of the value: write the type,
+// or call at().
 #pragma once
 
 #include <ostream>
@@ -15,8 +15,9 @@
 namespace commonhold::detail {
 
 // Container has at(key), put_element(key, value), change_element<change>(key, operand) -> value before, and
-// update_element(key, fn) -> new value. Holder: const Container&, or const Container for elements of temporaries.
-template <typename Container, typename Key, typename V, typename Holder = const Container&>
+// update_element(key, fn) -> new value. Holder: const Container, or const Container& where a copy of
+// the proxy, which counts a reference, is much beside the access.
+template <typename Container, typename Key, typename V, typename Holder = const Container>
 class ElementReference {
  public:
   ElementReference(const Container& container, Key key) : container_(container), key_(std::move(key)) {}
