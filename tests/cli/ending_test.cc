@@ -116,7 +116,7 @@ TEST_CASE("stop and destroy return also where somebody starts the next server at
     });
     while (!*looks) std::this_thread::yield();
     CHECK(run_command({"stop", "stock"}).status == 0);
-    CHECK(test::server_pid(address) == next);
+    CHECK(test::eventually([&]() { return test::server_pid(address) == next; }));
     kill(next, SIGKILL);
     test::wait_for(next);
 

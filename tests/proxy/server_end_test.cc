@@ -94,7 +94,7 @@ TEST_CASE("detach() returns also where somebody starts the next server at once")
   });
   REQUIRE(test::eventually([&] { return looks->load(); }));
   manager.detach();
-  CHECK(server_of(manager) == next);
+  CHECK(test::eventually([&] { return server_of(manager) == next; }));
   kill(next, SIGKILL);
   test::wait_for(next);
   auto again = Manager::start({.name = "stock"});
