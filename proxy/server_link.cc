@@ -1,9 +1,7 @@
 #include "proxy/server_link.h"
 
-#include <capnp/rpc-twoparty.h>
 #include <errno.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <rpc/commonhold.capnp.h>
 #include <string.h>
 
@@ -14,11 +12,10 @@
 
 #include "proxy/errors.h"
 #include "proxy/fork_guard.h"
+#include "proxy/refusal.h"
 #include "rpc/authentication.h"
-#include "rpc/call_loop.h"
-#include "rpc/knock.h"
+#include "rpc/server_connection.h"
 #include "rpc/socket.h"
-#include "shm/kept_file.h"
 
 namespace commonhold::detail {
 
@@ -29,14 +26,7 @@ namespace {
 using Code = schema::Failure::Code;
 using Milliseconds = std::chrono::milliseconds;
 
-constexpr auto kAnswerPatience = 10 * kj::SECONDS;
 constexpr Milliseconds kRetryPause{5};
-
-// A reply's failure, carried out of the loop.
-struct Refusal {
-  Code code;
-  std::string message;
-};
 
 std::optional<rpc::Authkey> key_of(const ServerLink::Options& options) {
   try {
@@ -50,41 +40,6 @@ std::optional<rpc::Authkey> key_of(const ServerLink::Options& options) {
 // Neither KJ's nor the standard library's word for it may leave.
 [[noreturn]] void throw_loop_failure(const char* doing, const std::string& manager, const std::string& why) {
   throw RemoteError(fmt::format("{} the server of the manager \"{}\" failed: {}", doing, manager, why));
-}
-
-[[noreturn]] void throw_refusal(const Refusal& refusal, std::string_view name) {
-  const std::string& message = refusal.message;
-  switch (refusal.code) {
-    case Code::AUTHENTICATION:
-      throw AuthenticationError(message);
-    case Code::INVALID:
-      if (name.empty()) throw ValueError(message);
-      throw NameError(NameError::Reason::kInvalid, message);
-    case Code::TOO_LARGE:
-      throw NameError(NameError::Reason::kInvalid, message);
-    case Code::NOT_FOUND:
-      throw NameError(NameError::Reason::kUnknown, message);
-    case Code::EXISTS:
-      throw NameError(NameError::Reason::kTaken, message);
-    case Code::TYPE_MISMATCH:
-      throw TypeMismatch(message);
-    case Code::OTHER_OPTIONS:
-      throw OptionsMismatch(message);
-    case Code::GONE:
-      throw ObjectGone(message);
-    case Code::OUT_OF_MEMORY:
-      throw OutOfMemory(message);
-    case Code::TOO_MANY:
-      throw LimitReached(message);
-    case Code::SHUTTING_DOWN:
-      throw ServerGone(message);
-    case Code::INTERNAL:
-    case Code::UNSUPPORTED:
-    case Code::UNKNOWN_TYPE:
-    case Code::UNKNOWN_METHOD:
-      break;
-  }
-  throw RemoteError(message);
 }
 
 Refusal to_refusal(schema::Failure::Reader failure) {
@@ -137,61 +92,12 @@ OpenReply to_reply(schema::OpenResult::Reader result) {
 
 }  // namespace
 
-// The connection lives on its loop; the shell around it anywhere. Left alone in forked children.
-struct ServerLink::Connection {
-  struct Parts {
-    Parts(rpc::CallLoop& loop, int socket)
-        : stream(loop.wrap_socket(socket)),
-          network(*stream, capnp::rpc::twoparty::Side::CLIENT),
-          rpc_system(capnp::makeRpcClient(network)) {}
-    schema::Door::Client door() {
-      capnp::word scratch[4] = {};
-      capnp::MallocMessageBuilder message(scratch);
-      auto server = message.getRoot<capnp::rpc::twoparty::VatId>();
-      server.setSide(capnp::rpc::twoparty::Side::SERVER);
-      return rpc_system.bootstrap(server).castAs<schema::Door>();
-    }
-
-    kj::Own<kj::AsyncIoStream> stream;
-    capnp::TwoPartyVatNetwork network;
-    capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc_system;
-    kj::Maybe<schema::Session::Client> session;
-  };
-
-  Connection() : generation(ForkGuard::instance().generation()), loop(std::make_unique<rpc::CallLoop>()) {}
+// Left alone in forked children: it is the parent's, and so is its loop.
+struct ServerLink::Connection : rpc::ServerConnection {
   ~Connection() {
-    if (generation != ForkGuard::instance().generation() || lost_its_descriptors()) {
-      (void)loop.release();  // the parent's, and so are the parts; or to close them would close the program's files
-      return;
-    }
-    try {
-      loop->run([this](kj::WaitScope&) { delete parts; });
-    } catch (...) {
-      // Closing did not go well; there is nobody to tell.
-    }
+    if (generation != ForkGuard::instance().generation()) abandon();
   }
-
-  schema::Session::Client& session() { return KJ_ASSERT_NONNULL(parts->session); }
-  // What a promise gives, or a kj::Exception of the type OVERLOADED when the server does not answer in time.
-  template <typename T>
-  auto await(kj::Promise<T>&& promise, kj::WaitScope& scope) {
-    return loop->timer().timeoutAfter(kAnswerPatience, kj::mv(promise)).wait(scope);
-  }
-
-  const unsigned generation;
-  // True when the server closed its end while nobody looked: what is sent now cannot arrive.
-  bool is_closed() const {
-    pollfd end{socket, POLLIN | POLLRDHUP, 0};
-    return poll(&end, 1, 0) == 1 && (end.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
-  }
-
-  // True when the program closed them, and may have opened others that have their numbers.
-  bool lost_its_descriptors() const { return socket >= 0 && !identity.is(socket); }
-
-  std::unique_ptr<rpc::CallLoop> loop;
-  int socket = -1;  // the stream's
-  shm::FileIdentity identity;
-  Parts* parts = nullptr;
+  const unsigned generation = ForkGuard::instance().generation();
   ServerFacts facts;
 };
 
@@ -286,21 +192,10 @@ std::shared_ptr<ServerLink::Connection> ServerLink::knock(int socket) {
                     options_.address.name, rpc::kKeyVariable));
   }
   auto made = std::make_shared<Connection>();
-  std::optional<Refusal> refusal;
-  made->loop->run([&](kj::WaitScope& scope) {
-    made->socket = owned.get();
-    made->identity = shm::FileIdentity::of(made->socket);
-    made->parts = new Connection::Parts(*made->loop, owned.release());
-    auto said = made->await(rpc::knock(made->parts->door(), *key, program_invocation_short_name), scope);
-    if (auto* denied = std::get_if<rpc::Denied>(said.get())) {
-      refusal = Refusal{denied->code, denied->message};
-      return;
-    }
-    auto& admitted = std::get<rpc::Admitted>(*said);
-    made->facts = {admitted.name, admitted.folder, admitted.nonce, admitted.anonymous, admitted.starts};
-    made->parts->session = kj::mv(admitted.session);
-  });
+  const auto refusal = made->come_in(owned.release(), *key, program_invocation_short_name);
   if (refusal) throw_refusal(*refusal, options_.address.name);
+  const rpc::Admitted& admitted = made->admitted();
+  made->facts = {admitted.name, admitted.folder, admitted.nonce, admitted.anonymous, admitted.starts};
 
   std::lock_guard hold(ForkGuard::instance().mutex);
   if (nonce_ == 0) nonce_ = made->facts.nonce;
@@ -325,7 +220,7 @@ auto ServerLink::call(bool repeatable, Call&& use) {
       connection = this->connection(options_.patience);
     }
     try {
-      return connection->loop->run([&](kj::WaitScope& scope) { return use(*connection, scope); });
+      return connection->loop().run([&](kj::WaitScope& scope) { return use(*connection, scope); });
     } catch (const std::system_error& error) {
       throw_loop_failure("calling", options_.address.name, error.what());
     } catch (const kj::Exception& error) {
