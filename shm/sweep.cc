@@ -285,19 +285,25 @@ void finish_sweep(ThreadContext& me) {
 bool await_sweep(ThreadContext& me, Deadline deadline) {
   const Segment& segment = me.segment();
   SegmentHeader& header = segment.header();
+  if (deadline.passed()) return false;
   const Word noted = header.garbage_noted.load(std::memory_order_relaxed);
   auto is_swept = [&] {
     return static_cast<std::int64_t>(header.garbage_swept.load(std::memory_order_acquire) - noted) >= 0;
   };
   // Once in vain is enough: the server is stopped or dead, or something keeps it from a decision.
   std::atomic<Word>& in_vain = segment.awaited_in_vain();
-  if (is_swept() || in_vain.load(std::memory_order_relaxed) == noted) return false;
+  if (is_swept() || in_vain.load(std::memory_order_relaxed) == noted) {
+    // A sweep may have ended after the caller found no memory, and before it came here.
+    const Word swept = header.garbage_swept.load(std::memory_order_acquire);
+    return segment.swept_when_short().exchange(swept, std::memory_order_relaxed) != swept;
+  }
   if (header.server_session.load(std::memory_order_relaxed) == 0) return false;
   while (!is_swept()) {
     if (deadline.passed()) return in_vain.store(noted, std::memory_order_relaxed), false;
     if (header.memory_wanted.exchange(1, std::memory_order_relaxed) == 0) segment.ring_bell();
     std::this_thread::sleep_for(kSweepPause);
   }
+  segment.swept_when_short().store(header.garbage_swept.load(std::memory_order_acquire), std::memory_order_relaxed);
   return true;
 }
 

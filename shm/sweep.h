@@ -57,7 +57,8 @@ struct SweepHolds {
 int sweep_unreferred_objects(ThreadContext& me, const SweepHolds& held = {}, bool* unfinished = nullptr);
 
 // For who is short of memory: waits until the sweep has seen all that may be destroyed, at most until then and as long
-// as there is a server. False: there is nothing to wait for, or not in time.
+// as there is a server. False: there is nothing to wait for, and no sweep has ended since this process was here last; or
+// not in time.
 bool await_sweep(ThreadContext& me, Deadline deadline);
 
 // Ends the epoch that a dead server left. Gives back the memory of records that are not live, whoever left them, and of

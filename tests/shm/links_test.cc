@@ -4,6 +4,7 @@
 #include <atomic>
 #include <random>
 
+#include "shm/idle_memory.h"
 #include "shm/recovery.h"
 #include "support/link_ground.h"
 #include "support/process_shared.h"
@@ -151,6 +152,21 @@ TEST_CASE("a sweep that may have come too early for the end of a hold is unfinis
   REQUIRE(is_alive(segment, other));
   REQUIRE(sweep_unreferred_objects(segment.me(), {only_named, {}}, &unfinished) == 1);
   REQUIRE_FALSE(is_alive(segment, other));
+}
+
+TEST_CASE("a call that finds no memory tries again when a sweep has ended since another one was refused") {
+  TestSegment segment;
+  auto& header = segment->header();
+  const auto tries_again = [&] { return SweepWaits(segment.me()).worth_another(Status::kOutOfMemory); };
+  CHECK_FALSE(tries_again());
+  header.garbage_noted = header.garbage_swept = 5;
+  CHECK(tries_again());
+  CHECK_FALSE(tries_again());
+  CHECK_FALSE(SweepWaits(segment.me()).worth_another(Status::kOk));
+  // One that may not wait is refused, and takes the news from nobody.
+  header.garbage_noted = header.garbage_swept = 6;
+  CHECK_FALSE(SweepWaits(segment.me(), Deadline::already()).worth_another(Status::kOutOfMemory));
+  CHECK(tries_again());
 }
 
 TEST_CASE("random graphs lose exactly what cannot be reached") {
