@@ -150,6 +150,13 @@ TEST_CASE("abandoned anonymous folders are removed, those with a server or a cli
   test::ServerGround ground;
   {
     AnonymousServer served, orphaned, abandoned;
+    // Each of them removes such folders itself, once, before it sweeps first.
+    for (auto* server : {&served, &orphaned, &abandoned}) {
+      const auto segment = shm::Segment::open(server->folder());
+      segment->note_garbage();
+      REQUIRE(test::eventually(
+          [&]() { return segment->header().garbage_swept.load() == segment->header().garbage_noted.load(); }));
+    }
     for (auto* server : {&orphaned, &abandoned}) {
       test::kill_server(server->address());
     }
