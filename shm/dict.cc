@@ -77,19 +77,18 @@ Status replace_value(Segment& segment, DictShardParts& shard, const DictPlace& p
 }  // namespace
 
 void Dict::give_idle_memory(ThreadContext& me) {
-  for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) {
-    HeldLock held(me, dict_shard(*control_, i).writing);
-    dict_derive_shard(me, where_, *control_, i);
+  const DictShards shards(*segment_, *control_);
+  for (std::uint64_t i = 0; i < shards.size(); ++i) {
+    HeldLock held(me, shards[i].writing);
+    if (shards.stand()) dict_derive_shard(me, where_, *control_, shards, i);
   }
 }
 
 namespace {
 
-Word sum_of_changes(DictControl& control) {
+Word sum_of_changes(const DictShards& shards) {
   Word sum = 0;
-  for (std::uint64_t i = 0; i < dict_shards(control); ++i) {
-    sum += dict_shard(control, i).changes.load(std::memory_order_relaxed);
-  }
+  for (std::uint64_t i = 0; i < shards.size(); ++i) sum += shards[i].changes.load(std::memory_order_relaxed);
   return sum;
 }
 
@@ -97,7 +96,8 @@ Word sum_of_changes(DictControl& control) {
 
 // One more since then is the attempt that has just failed; none where another process noted that since.
 bool Dict::may_have_idle_memory() const {
-  const Word changes = sum_of_changes(*control_), mark = control_->trimmed_at.load(std::memory_order_relaxed);
+  const Word changes = sum_of_changes(DictShards(*segment_, *control_));
+  const Word mark = control_->trimmed_at.load(std::memory_order_relaxed);
   if (mark == 0 || ((changes - mark) & kTrimChanges) > 1) return true;
   control_->trimmed_at.store(trim_mark(changes, mark >> kTrimFreeShift), std::memory_order_relaxed);
   return false;
@@ -110,12 +110,22 @@ bool Dict::may_move_together() const {
 
 void Dict::found_no_idle_memory() {
   const Word free = segment_->header().free_extents.load(std::memory_order_relaxed);
-  control_->trimmed_at.store(trim_mark(sum_of_changes(*control_), free), std::memory_order_relaxed);
+  control_->trimmed_at.store(trim_mark(sum_of_changes(DictShards(*segment_, *control_)), free),
+                             std::memory_order_relaxed);
 }
 
-[[gnu::noinline]] bool make_room_in_park(ThreadContext& me, const ObjectAddress& where, DictShard& shard,
-                                         std::uint64_t index) {
-  Heap(me, ChunkOwner(where.object, static_cast<std::uint32_t>(index)), shard.heap, shard.recycle).recycle();
+[[gnu::noinline, gnu::cold]] void note_wait(DictControl& control) {
+  if (control.shards.load(std::memory_order_relaxed) == shards_word(kDictHeaderBytes, 1)) {
+    control.waits.fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
+[[gnu::noinline]] bool make_room_in_park(ThreadContext& me, const ObjectAddress& where, DictShard& shard) {
+  const DictShards shards(me.segment(), *me.segment().at<DictControl>(where.control));
+  for (std::uint64_t i = 0; i < shards.size(); ++i) {
+    if (&shards[i] != &shard) continue;
+    Heap(me, ChunkOwner(where.object, shards.arena(i)), shard.heap, shard.recycle).recycle();
+  }
   return !park_is_full(shard.heap);  // full when all are pinned
 }
 
@@ -134,13 +144,20 @@ Status Dict::put(ThreadContext& me, const Item& key, const Item& value, PutMode 
   if (!fits(key, value)) return Status::kTooLarge;
   // A key that is new is not looked for before the lock is held.
   const DictForesight seen = absent != 0 ? DictForesight(absent) : DictForesight(*segment_, *control_, key);
-  return with_idle_memory(*this, me, [&] { return try_put(me, key, value, mode, before, replaced, seen); });
+  return with_idle_memory(*this, me, [&] {
+    return on_shards_that_stand([&] { return try_put(me, key, value, mode, before, replaced, seen); });
+  });
 }
 
 Status Dict::try_put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
                      bool* replaced, const DictForesight& seen) {
-  DictKeyWriter at(me, where_, *control_, key, seen);
-  if (at.found == Status::kCorrupt) return at.found;
+  const DictShards shards(*segment_, *control_);
+  if (shards.size() == 0) return Status::kCorrupt;
+  DictKeyWriter at(me, where_, *control_, shards, key, seen);
+  if (at.found == Status::kCorrupt || at.found == Status::kRetry) return at.found;
+  if (mode != PutMode::kReplaceOnly && at.spread_if_crowded(at.found != Status::kOk, key.size + value.size)) {
+    return Status::kRetry;
+  }
   if (replaced != nullptr) *replaced = at.found == Status::kOk;
   if (at.found == Status::kOk) {
     if (before != nullptr) copy_value(at.place, *before);
@@ -152,7 +169,13 @@ Status Dict::try_put(ThreadContext& me, const Item& key, const Item& value, PutM
 }
 
 Status Dict::erase(ThreadContext& me, const Item& key, std::string* before, const Item* expected) {
-  DictKeyWriter at(me, where_, *control_, key);
+  return on_shards_that_stand([&] { return try_erase(me, key, before, expected); });
+}
+
+Status Dict::try_erase(ThreadContext& me, const Item& key, std::string* before, const Item* expected) {
+  const DictShards shards(*segment_, *control_);
+  if (shards.size() == 0) return Status::kCorrupt;
+  DictKeyWriter at(me, where_, *control_, shards, key, DictForesight(*segment_, *control_, key));
   if (at.found != Status::kOk) return at.found;
   if (expected != nullptr && !same_value(at.place, *expected)) return Status::kMismatch;
   if (before != nullptr) copy_value(at.place, *before);
@@ -168,17 +191,22 @@ Status Dict::erase(ThreadContext& me, const Item& key, std::string* before, cons
 Status Dict::compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
                               std::string* actual) {
   if (!fits(key, desired)) return Status::kTooLarge;
-  return with_idle_memory(*this, me, [&] { return try_compare_exchange(me, key, expected, desired, actual); });
+  return with_idle_memory(*this, me, [&] {
+    return on_shards_that_stand([&] { return try_compare_exchange(me, key, expected, desired, actual); });
+  });
 }
 
 Status Dict::try_compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
                                   std::string* actual) {
-  DictKeyWriter at(me, where_, *control_, key);
+  const DictShards shards(*segment_, *control_);
+  if (shards.size() == 0) return Status::kCorrupt;
+  DictKeyWriter at(me, where_, *control_, shards, key, DictForesight(*segment_, *control_, key));
   if (at.found != Status::kOk) return at.found;
   if (!same_value(at.place, expected)) {
     if (actual != nullptr) copy_value(at.place, *actual);
     return Status::kMismatch;
   }
+  if (at.spread_if_crowded(0, desired.size)) return Status::kRetry;
   return replace_value(*segment_, at.shard, at.place, at.key, desired);
 }
 
@@ -189,12 +217,20 @@ Status Dict::change_word(ThreadContext& me, const Item& key, ItemKind kind, Word
     if (before != nullptr) *before = was;
     return Status::kOk;
   }
-  return with_idle_memory(*this, me, [&] { return try_change_word(me, key, kind, change, operand, start, before); });
+  return with_idle_memory(*this, me, [&] {
+    return on_shards_that_stand([&] { return try_change_word(me, key, kind, change, operand, start, before); });
+  });
 }
 
 Status Dict::try_change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,
                              const Word* start, Word* before) {
-  DictKeyWriter at(me, where_, *control_, key);
+  const DictShards shards(*segment_, *control_);
+  if (shards.size() == 0) return Status::kCorrupt;
+  DictKeyWriter at(me, where_, *control_, shards, key, DictForesight(*segment_, *control_, key));
+  if ((at.found == Status::kOk || at.found == Status::kNotFound) &&
+      at.spread_if_crowded(at.found != Status::kOk, key.size)) {
+    return Status::kRetry;
+  }
   if (at.found == Status::kOk) {
     if (at.place.header.value_kind() != kind || at.place.header.value_size() != 8) return Status::kMismatch;
     std::byte* value = const_cast<std::byte*>(at.place.entry) + at.place.header.value_at();
@@ -210,19 +246,20 @@ Status Dict::try_change_word(ThreadContext& me, const Item& key, ItemKind kind, 
   return add_entry(*segment_, at.shard, at.key, Item{kind, &word, 8});
 }
 
-DictAllLocked::DictAllLocked(ThreadContext& me, const ObjectAddress& where, DictControl& control)
-    : me_(me), control_at_(where.control), control_(control) {
+DictAllLocked::DictAllLocked(ThreadContext& me, const ObjectAddress& where, const DictShards& shards)
+    : me_(me), control_at_(where.control), shards_(shards) {
   me_.announce_object(control_at_);
-  for (std::uint64_t i = 0; i < dict_shards(control_); ++i) (void)lock_announced(me_, dict_shard(control_, i).writing);
+  for (std::uint64_t i = 0; i < shards_.size(); ++i) (void)lock_announced(me_, shards_[i].writing);
 }
 
 DictAllLocked::~DictAllLocked() {
-  for (std::uint64_t i = dict_shards(control_); i-- > 0;) unlock_announced(dict_shard(control_, i).writing);
+  for (std::uint64_t i = shards_.size(); i-- > 0;) unlock_announced(shards_[i].writing);
   me_.retract_object(control_at_);
 }
 
 Status Dict::create(ThreadContext& me, std::uint32_t object, std::uint64_t shards, Offset& control_at) {
-  if (shards == 0) shards = kDefaultShards;
+  const bool may_spread = shards == 0;
+  if (may_spread) shards = 1;
   if (shards > kMaxShards || (shards & (shards - 1)) != 0) return Status::kOutOfRange;
   Offset chunk = 0;
   Status status = take_chunk(me, ChunkOwner(object, kControlArena), dict_control_bytes(shards), chunk);
@@ -230,7 +267,8 @@ Status Dict::create(ThreadContext& me, std::uint32_t object, std::uint64_t shard
   std::byte* bytes = me.segment().at<std::byte>(chunk);
   for (std::uint64_t i = 0; i < dict_control_bytes(shards); i += 8) store_word(bytes + i, 0);
   auto* control = me.segment().at<DictControl>(chunk);
-  store_word(&control->shards, shards);
+  control->shards.store(shards_word(kDictHeaderBytes, shards), std::memory_order_relaxed);
+  control->patience.store(may_spread ? 0 : kNeverSpreads, std::memory_order_relaxed);
   Word seed = 0;
   if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = chunk;
   store_word(&control->seed, seed);
@@ -240,7 +278,12 @@ Status Dict::create(ThreadContext& me, std::uint32_t object, std::uint64_t shard
 
 void Dict::each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word)) {
   auto* control = where.segment->at<DictControl>(where.control);
-  for (std::uint64_t i = 0; i < dict_shards(*control); ++i) visit(context, dict_shard(*control, i).writing);
+  const DictShards shards(*where.segment, *control);
+  for (std::uint64_t i = 0; i < shards.size(); ++i) visit(context, shards[i].writing);
+  // Of a dict that has spread: somebody may have waited for it, and died with it.
+  if (const DictShards first = first_shard(*where.segment, *control); first.size() != 0 && !shards.in_control_block()) {
+    visit(context, first[0].writing);
+  }
   visit(context, control->committing);
 }
 

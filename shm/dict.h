@@ -119,6 +119,7 @@ class Dict {
   static void unpin(ThreadContext& me, std::uint32_t pin_slot);
 
   // ---- for the catalogue of types, recovery and tests
+  // With so many shards, a power of two; 0: one, and more when the dict is crowded (dict_spread.h).
   static Status create(ThreadContext& me, std::uint32_t object, std::uint64_t shards, Offset& control);
   // Repairs the shard that `held` guards (its owner is dead) so that release_for_dead may follow.
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
@@ -144,12 +145,15 @@ class Dict {
  private:
   Status try_put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
                  bool* replaced, const DictForesight& seen);
+  Status try_erase(ThreadContext& me, const Item& key, std::string* before, const Item* expected);
   Status try_compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
                               std::string* actual);
   Status try_change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,
                          const Word* start, Word* before);
   Status try_put_many(ThreadContext& me, std::span<const DictPair> pairs);
   Status try_assign(ThreadContext& me, std::span<const DictPair> pairs);
+  Status try_clear(ThreadContext& me);
+  Status try_pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& popped, const DictEntryCopy* expected);
 
   ObjectAddress where_;
   Segment* segment_;

@@ -7,6 +7,7 @@
 
 #include "shm/dict.h"
 #include "shm/dict_shard_writer.h"
+#include "shm/dict_spread.h"
 #include "shm/dict_view.h"
 #include "shm/idle_memory.h"
 #include "shm/redo.h"
@@ -27,12 +28,12 @@ bool equal_items(const Item& a, const Item& b) {
 }
 
 // Sorted by shard, each key once: the last value, the first place.
-std::vector<Keyed> sort_out(const DictControl& control, std::span<const DictPair> pairs) {
+std::vector<Keyed> sort_out(const DictControl& control, const DictShards& shards, std::span<const DictPair> pairs) {
   std::vector<Keyed> all;
   all.reserve(pairs.size());
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     std::uint64_t hash = hash_key(pairs[i].key, control.seed);
-    all.push_back({{&pairs[i].key, hash}, &pairs[i].value, i, hash_shard(hash, control.shards)});
+    all.push_back({{&pairs[i].key, hash}, &pairs[i].value, i, shards.index_of(hash)});
   }
   std::sort(all.begin(), all.end(), [](const Keyed& a, const Keyed& b) {
     return std::tie(a.shard, a.key.hash, a.order) < std::tie(b.shard, b.key.hash, b.order);
@@ -54,19 +55,19 @@ std::vector<Keyed> sort_out(const DictControl& control, std::span<const DictPair
 // The locks of the shards that a set of keys lives in, for a scope.
 class SomeLocked {
  public:
-  SomeLocked(ThreadContext& me, const ObjectAddress& where, DictControl& control, const std::vector<Keyed>& keys)
-      : me_(me), where_(where), control_(control) {
-    for (const Keyed& keyed : keys) shards_.set(keyed.shard);
+  SomeLocked(ThreadContext& me, const ObjectAddress& where, const DictShards& shards, const std::vector<Keyed>& keys)
+      : me_(me), where_(where), shards_(shards) {
+    for (const Keyed& keyed : keys) held_.set(keyed.shard);
     me_.announce_object(where_.control);
-    for (std::uint64_t i = 0; i < dict_shards(control_); ++i) {
-      if (shards_.test(i)) (void)lock_announced(me_, dict_shard(control_, i).writing);
+    for (std::uint64_t i = 0; i < shards_.size(); ++i) {
+      if (held_.test(i)) (void)lock_announced(me_, shards_[i].writing);
     }
   }
   ~SomeLocked() {
-    for (std::uint64_t i = 0; i < dict_shards(control_); ++i) {
-      if (!shards_.test(i)) continue;
-      note_shard_change(dict_shard(control_, i));
-      unlock_announced(dict_shard(control_, i).writing);
+    for (std::uint64_t i = 0; i < shards_.size(); ++i) {
+      if (!held_.test(i)) continue;
+      note_shard_change(shards_[i]);
+      unlock_announced(shards_[i].writing);
     }
     me_.retract_object(where_.control);
   }
@@ -76,9 +77,22 @@ class SomeLocked {
  private:
   ThreadContext& me_;
   const ObjectAddress& where_;
-  DictControl& control_;
-  std::bitset<kMaxShards> shards_;
+  const DictShards& shards_;
+  std::bitset<kMaxShards> held_;
 };
+
+// For a batch of so many pairs. True: the dict was too crowded for it, and is another now. REQUIRES: all shards' locks,
+// and that they stand.
+bool spread_if_crowded(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
+                       std::span<const DictPair> pairs) {
+  if (!shards.may_spread()) return false;
+  std::uint64_t bytes = 0;
+  for (const DictPair& pair : pairs) bytes += pair.key.size + pair.value.size;
+  DictShardParts one(me, where, control, shards, 0);
+  if (!is_crowded(control, one, pairs.size(), bytes)) return false;
+  spread_dict(me, where, control, one);
+  return true;
+}
 
 struct Change {
   RedoEntry store;
@@ -170,19 +184,14 @@ std::uint64_t draw_sequences(DictControl& control, const std::vector<Keyed>& key
   return first;
 }
 
-Offset redo_of_roots(const ObjectAddress& where, const DictControl& control) {
-  return where.control + dict_redo_at(dict_shards(control));
-}
-
 // Puts each shard's new root and count in the place of the old, and frees what the old ones alone reached. REQUIRES:
 // all locks.
-void swap_roots(ThreadContext& me, const ObjectAddress& where, DictControl& control,
+void swap_roots(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
                 std::span<const DictShardOutcome> outcomes) noexcept {
-  commit_batch(me, control, redo_of_roots(where, control), {}, outcomes);
-  for (std::uint64_t i = 0; i < dict_shards(control); ++i) {
-    DictShard& shard = dict_shard(control, i);
-    if (shard.watched.load(std::memory_order_relaxed) != 0) note_all_dict_changes(control, shard);
-    dict_derive_shard(me, where, control, i);
+  commit_batch(me, control, shards.redo_of_roots(), {}, outcomes);
+  for (std::uint64_t i = 0; i < shards.size(); ++i) {
+    if (shards[i].watched.load(std::memory_order_relaxed) != 0) note_all_dict_changes(control, shards[i]);
+    dict_derive_shard(me, where, control, shards, i);
   }
 }
 
@@ -197,12 +206,13 @@ bool all_fit(std::span<const DictPair> pairs) {
 Status Dict::put_many(ThreadContext& me, std::span<const DictPair> pairs) {
   if (!all_fit(pairs)) return Status::kTooLarge;
   if (pairs.empty()) return Status::kOk;
-  if (dict_shards(*control_) == 0) return Status::kCorrupt;
-  return with_idle_memory(*this, me, [&] { return try_put_many(me, pairs); });
+  return with_idle_memory(*this, me, [&] { return on_shards_that_stand([&] { return try_put_many(me, pairs); }); });
 }
 
 Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
-  Plan plan(sort_out(*control_, pairs));
+  const DictShards shards(*segment_, *control_);
+  if (shards.size() == 0) return Status::kCorrupt;
+  Plan plan(sort_out(*control_, shards, pairs));
   const std::vector<Keyed>& keys = plan.keys;
   std::vector<Change>& changes = plan.changes;
   auto end_of_run = [&](std::size_t begin) {  // of the keys of one shard
@@ -210,12 +220,13 @@ Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
     while (end < keys.size() && keys[end].shard == keys[begin].shard) ++end;
     return end;
   };
-  SomeLocked held(me, where_, *control_, keys);
+  SomeLocked held(me, where_, shards, keys);
+  if (!shards.stand() || spread_if_crowded(me, where_, *control_, shards, pairs)) return Status::kRetry;
   std::uint64_t first_sequence = draw_sequences(*control_, keys, pairs.size());
   Status status = Status::kOk;
   for (std::size_t i = 0, end; i < keys.size() && status == Status::kOk; i = end) {
     end = end_of_run(i);
-    DictShardParts shard(me, where_, *control_, keys[i].shard);
+    DictShardParts shard(me, where_, *control_, shards, keys[i].shard);
     status = prepare(*segment_, shard, std::span(keys).subspan(i, end - i), std::span(plan.places).subspan(i, end - i),
                      first_sequence, changes);
     if (status != Status::kOk) break;
@@ -225,13 +236,13 @@ Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
         {&shard.shard, shard.shard.root.load(std::memory_order_relaxed),
          added == 0 ? shard.shard.count.load(std::memory_order_relaxed) : shard.count_after(added)});
   }
-  DictShardParts first(me, where_, *control_, keys.front().shard);
+  DictShardParts first(me, where_, *control_, shards, keys.front().shard);
   const std::uint64_t redo_bytes = redo_block_bytes(batch_redo_entries(keys.size(), plan.outcomes.size()));
   Offset redo = status == Status::kOk ? first.heap.take(redo_bytes) : 0;
   if (redo == 0) {
     for (std::size_t i = 0, end; i < keys.size(); i = end) {
       end = end_of_run(i);
-      DictShardParts shard(me, where_, *control_, keys[i].shard);
+      DictShardParts shard(me, where_, *control_, shards, keys[i].shard);
       for (std::size_t k = i; k < std::min(end, changes.size()); ++k) {
         if (changes[k].entry != 0) shard.heap.give(changes[k].entry, changes[k].bytes);
       }
@@ -244,7 +255,7 @@ Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
   commit_batch(me, *control_, redo, plan.stores, plan.outcomes);
   for (std::size_t i = 0, end; i < keys.size(); i = end) {
     end = end_of_run(i);
-    DictShardParts shard(me, where_, *control_, keys[i].shard);
+    DictShardParts shard(me, where_, *control_, shards, keys[i].shard);
     for (std::size_t k = i; k < end; ++k) {
       shard.tell_watchers(keys[k].key.hash);
       if (changes[k].retired != 0) shard.heap.retire(changes[k].retired, changes[k].retired_bytes);
@@ -255,36 +266,44 @@ Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
 }
 
 Status Dict::clear(ThreadContext& me) {
-  if (dict_shards(*control_) == 0) return Status::kCorrupt;
+  return on_shards_that_stand([&] { return try_clear(me); });
+}
+
+Status Dict::try_clear(ThreadContext& me) {
+  const DictShards shards(*segment_, *control_);
+  if (shards.size() == 0) return Status::kCorrupt;
   std::vector<DictShardOutcome> outcomes;
-  outcomes.reserve(dict_shards(*control_));
-  DictAllLocked held(me, where_, *control_);
-  for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) {
-    DictShardParts shard(me, where_, *control_, i);
+  outcomes.reserve(shards.size());
+  DictAllLocked held(me, where_, shards);
+  if (!shards.stand()) return Status::kRetry;
+  for (std::uint64_t i = 0; i < shards.size(); ++i) {
+    DictShardParts shard(me, where_, *control_, shards, i);
     outcomes.push_back({&shard.shard, 0, shard.count_after(-static_cast<std::int64_t>(shard.entries()))});
   }
-  swap_roots(me, where_, *control_, outcomes);
+  swap_roots(me, where_, *control_, shards, outcomes);
   return Status::kOk;
 }
 
 Status Dict::assign(ThreadContext& me, std::span<const DictPair> pairs) {
   if (!all_fit(pairs)) return Status::kTooLarge;
-  if (dict_shards(*control_) == 0) return Status::kCorrupt;
-  return with_idle_memory(*this, me, [&] { return try_assign(me, pairs); });
+  return with_idle_memory(*this, me, [&] { return on_shards_that_stand([&] { return try_assign(me, pairs); }); });
 }
 
 Status Dict::try_assign(ThreadContext& me, std::span<const DictPair> pairs) {
-  std::vector<Keyed> keys = sort_out(*control_, pairs);
+  const DictShards shards(*segment_, *control_);
+  if (shards.size() == 0) return Status::kCorrupt;
+  std::vector<Keyed> keys = sort_out(*control_, shards, pairs);
   std::vector<Word> slots;
   slots.reserve(keys.size());
   std::vector<DictShardOutcome> outcomes;
-  outcomes.reserve(dict_shards(*control_));
-  DictAllLocked held(me, where_, *control_);
+  outcomes.reserve(shards.size());
+  DictAllLocked held(me, where_, shards);
+  if (!shards.stand() || spread_if_crowded(me, where_, *control_, shards, pairs)) return Status::kRetry;
   std::uint64_t first_sequence = draw_sequences(*control_, keys, pairs.size());
   bool memory = true;
   std::size_t next = 0;
-  for (std::uint64_t i = 0; i < dict_shards(*control_) && memory; ++i) {
-    DictShardParts shard(me, where_, *control_, i);
+  for (std::uint64_t i = 0; i < shards.size() && memory; ++i) {
+    DictShardParts shard(me, where_, *control_, shards, i);
     slots.clear();
     for (; next < keys.size() && keys[next].shard == i && memory; ++next) {
       Offset entry =
@@ -299,10 +318,10 @@ Status Dict::try_assign(ThreadContext& me, std::span<const DictPair> pairs) {
          shard.count_after(static_cast<std::int64_t>(slots.size()) - static_cast<std::int64_t>(shard.entries()))});
   }
   if (!memory) {
-    for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) dict_derive_shard(me, where_, *control_, i);
+    for (std::uint64_t i = 0; i < shards.size(); ++i) dict_derive_shard(me, where_, *control_, shards, i);
     return Status::kOutOfMemory;
   }
-  swap_roots(me, where_, *control_, outcomes);
+  swap_roots(me, where_, *control_, shards, outcomes);
   return Status::kOk;
 }
 

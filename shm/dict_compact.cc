@@ -63,8 +63,9 @@ std::uint64_t compact_shard(const Segment& segment, DictShardParts& shard) {
 bool Dict::compact(ThreadContext& me) {
   std::uint64_t moved = 0;
   try {
-    for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) {
-      DictShardWriter shard(me, where_, *control_, i);
+    const DictShards shards(*segment_, *control_);
+    for (std::uint64_t i = 0; i < shards.size(); ++i) {
+      DictShardWriter shard(me, where_, *control_, shards, i);
       moved += compact_shard(*segment_, shard);
     }
   } catch (const std::bad_alloc&) {

@@ -7,6 +7,7 @@
 
 #include "shm/dict_probe.h"
 #include "shm/dict_shard_writer.h"
+#include "shm/dict_spread.h"
 
 namespace commonhold::shm {
 
@@ -19,11 +20,13 @@ struct DictForesight {
       return;
     }
     hash = hash_short_key(item, control.seed);
-    const DictShard& shard = dict_shard(control, hash_shard(hash, control.shards));
-    // SYNC POINT: recycle
-    recycle = shard.recycle.load(std::memory_order_acquire);
     const Segment::Backed memory = segment.backed();
-    seen = probe_home(memory, shard, hash, ShortKey(item), recycle, home, header) &&
+    const DictShard* shard = shard_at_hand(memory, control, hash);
+    if (shard == nullptr) [[unlikely]]
+      return;
+    // SYNC POINT: recycle
+    recycle = shard->recycle.load(std::memory_order_acquire);
+    seen = probe_home(memory, *shard, hash, ShortKey(item), recycle, home, header) &&
            memory.holds_unit(home.entry + header.bytes() - 1);
   }
 
@@ -36,16 +39,17 @@ struct DictForesight {
 
 class DictKeyWriter {
  public:
-  DictKeyWriter(ThreadContext& me, const ObjectAddress& where, DictControl& control, const Item& item)
-      : DictKeyWriter(me, where, control, item, DictForesight(me.segment(), control, item)) {}
-  [[gnu::noinline]] DictKeyWriter(ThreadContext& me, const ObjectAddress& where, DictControl& control, const Item& item,
-                                  const DictForesight& foresight)
-      : foresight_(foresight),
+  // REQUIRES: there are shards.
+  [[gnu::noinline]] DictKeyWriter(ThreadContext& me, const ObjectAddress& where, DictControl& control,
+                                  const DictShards& shards, const Item& item, const DictForesight& foresight)
+      : me_(me),
+        where_(where),
+        foresight_(foresight),
         key{&item, foresight_.hash},
-        shard(me, where, control, hash_shard(key.hash, control.shards)) {
+        shard(me, where, control, shards, shards.index_of(key.hash)) {
     // No block was used again since the look (recycle), so the slot's value still names that entry; and the slot is
     // still one of the table's, for a table that was replaced takes the root with it, and a split empties what it
-    // moved.
+    // moved. A dict that has spread has left another root in its one shard.
     const DictHome& home = foresight_.home;
     if (foresight_.seen && shard.shard.recycle.load(std::memory_order_relaxed) == foresight_.recycle &&
         shard.shard.root.load(std::memory_order_relaxed) == home.root &&
@@ -55,20 +59,32 @@ class DictKeyWriter {
       place.entry = me.segment().at<std::byte>(home.entry);
       place.header = foresight_.header;
       found = Status::kOk;
+    } else if (!shards.stand()) [[unlikely]] {
+      found = Status::kRetry;
     } else {
       found = find_in_table(me.segment(), shard.shard, key, place);
       if (found == Status::kOk && (place.slot == nullptr || place.entry == nullptr)) __builtin_unreachable();
     }
   }
 
+  // True: the dict was too crowded for what is to be added to it, and is another now: look again.
+  bool spread_if_crowded(std::uint64_t entries, std::uint64_t bytes) {
+    if (!shard.shards.may_spread() || !is_crowded(shard.control, shard, entries, bytes)) [[likely]]
+      return false;
+    spread_dict(me_, where_, shard.control, shard);
+    return true;
+  }
+
  private:
-  DictForesight foresight_;  // first of all: before the lock
+  ThreadContext& me_;
+  const ObjectAddress& where_;
+  DictForesight foresight_;  // before the lock
 
  public:
   const DictKey key;
   DictShardWriter shard;
   DictPlace place;
-  Status found;  // kOk with `place`, kNotFound, kCorrupt
+  Status found;  // kOk with `place`, kNotFound, kCorrupt; kRetry: the dict has spread since the caller saw its shards
 };
 
 }  // namespace commonhold::shm

@@ -3,6 +3,7 @@
 
 #include "shm/dict.h"
 #include "shm/dict_probe.h"
+#include "shm/dict_shards.h"
 #include "shm/large_read.h"
 
 namespace commonhold::shm {
@@ -15,10 +16,13 @@ template <typename Use>
   if (key.size > kShortKey) [[unlikely]]
     return false;
   const std::uint64_t hash = hash_short_key(key, control.seed);
-  const DictShard& shard = dict_shard(control, hash_shard(hash, control.shards));
+  const Segment::Backed memory = segment.backed();
+  const DictShard* const at_hand = shard_at_hand(memory, control, hash);
+  if (at_hand == nullptr) [[unlikely]]
+    return false;
+  const DictShard& shard = *at_hand;
   // SYNC POINT: recycle
   const Word recycle = shard.recycle.load(std::memory_order_acquire);
-  const Segment::Backed memory = segment.backed();
   DictHome home;
   EntryHeader header;
   auto undisturbed = [&] { return shard.recycle.load(std::memory_order_acquire) == recycle; };

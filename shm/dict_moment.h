@@ -30,22 +30,22 @@ using DictShardSet = std::bitset<kMaxShards>;
 // all who wait for a lock. Without a thread slot: none.
 class DictReadGuard {
  public:
-  DictReadGuard(ThreadContext* me, const ObjectAddress& where, DictControl& control, const DictShardSet& shards,
+  DictReadGuard(ThreadContext* me, const ObjectAddress& where, const DictShards& shards, const DictShardSet& wanted,
                 Deadline deadline)
-      : me_(me), control_(control), control_at_(where.control) {
+      : me_(me), shards_(shards), control_at_(where.control) {
     if (me_ == nullptr) return;
     me_->announce_object(control_at_);
-    for (std::uint64_t i = 0; i < dict_shards(control_); ++i) {
-      if (!shards.test(i)) continue;
-      LockWord& word = dict_shard(control_, i).writing;
+    for (std::uint64_t i = 0; i < shards_.size(); ++i) {
+      if (!wanted.test(i)) continue;
+      LockWord& word = shards_[i].writing;
       held_.set(i, lock_announced(*me_, word, deadline) == Status::kOk);
       if (!held_.test(i)) (void)recover_dead_holder(*me_, word);
     }
   }
   ~DictReadGuard() {
     if (me_ == nullptr) return;
-    for (std::uint64_t i = 0; i < dict_shards(control_); ++i) {
-      if (held_.test(i)) unlock_announced(dict_shard(control_, i).writing);
+    for (std::uint64_t i = 0; i < shards_.size(); ++i) {
+      if (held_.test(i)) unlock_announced(shards_[i].writing);
     }
     me_->retract_object(control_at_);
   }
@@ -56,7 +56,7 @@ class DictReadGuard {
 
  private:
   ThreadContext* me_;
-  DictControl& control_;
+  const DictShards& shards_;
   Offset control_at_;
   DictShardSet held_;
 };
@@ -84,21 +84,20 @@ class DictShardMoment {
   bool free_;
 };
 
-// Reads `shards` as they were at one moment with a `Reader`:
+// Reads the `wanted` ones of a dict's shards as they were at one moment with a `Reader`:
 //   void begin();   forgets what was read
 //   Status read(const DictView&, shard's index, const DictShardMoment&, std::vector<Word>* words, bool again);
-// kRetry: disturbed. With `words` it adds each word that its result depends on. `again`: it does only that.
+// kRetry: disturbed, which read_at_one_moment() returns alone when the dict has spread. With `words` it adds each word that its result depends on. `again`: it does only that.
 template <typename Reader>
-Status read_at_one_moment(ThreadContext* me, const ObjectAddress& where, DictControl& control,
-                          const DictShardSet& shards, Reader& reader) {
+Status read_at_one_moment(ThreadContext* me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
+                          const DictShardSet& wanted, Reader& reader) {
   constexpr int kAttempts = 3, kSpins = 200;
   constexpr auto kFirstTimeout = std::chrono::milliseconds(1), kLastTimeout = std::chrono::milliseconds(100);
   const Segment& segment = *where.segment;
-  const std::uint64_t count = dict_shards(control);
-  std::array<DictShardMoment, kMaxShards> moments;  // of `shards`
+  std::array<DictShardMoment, kMaxShards> moments;  // of the wanted
   auto each = [&](auto&& visit) {
-    for (std::uint64_t i = 0; i < count; ++i) {
-      if (shards.test(i) && !visit(i)) return false;
+    for (std::uint64_t i = 0; i < shards.size(); ++i) {
+      if (wanted.test(i) && !visit(i)) return false;
     }
     return true;
   };
@@ -108,7 +107,7 @@ Status read_at_one_moment(ThreadContext* me, const ObjectAddress& where, DictCon
     const DictView view(segment, control);
     const bool free = each([&](std::uint64_t i) {
       for (int spin = 0; spin < kSpins; ++spin, relax()) {
-        moments[i] = DictShardMoment(dict_shard(control, i));
+        moments[i] = DictShardMoment(shards[i]);
         if (moments[i].was_free()) return true;
       }
       return false;
@@ -126,14 +125,18 @@ Status read_at_one_moment(ThreadContext* me, const ObjectAddress& where, DictCon
   }
   std::vector<Word> first, second;
   for (auto timeout = kFirstTimeout;; timeout = std::min(timeout * 2, kLastTimeout)) {
-    const DictReadGuard guard(me, where, control, shards, Deadline::after(timeout));
+    const bool sound =
+        each([&](std::uint64_t i) { return shards[i].root.load(std::memory_order_acquire) != kRootMoved; });
+    if (!shards.stand()) return Status::kRetry;
+    if (!sound) return Status::kCorrupt;
+    const DictReadGuard guard(me, where, shards, wanted, Deadline::after(timeout));
     const DictView view(segment, control);
     reader.begin();
     first.clear();
     second.clear();
     Status status = Status::kOk;
     (void)each([&](std::uint64_t i) {
-      moments[i] = DictShardMoment(dict_shard(control, i));
+      moments[i] = DictShardMoment(shards[i]);
       return true;
     });
     (void)each([&](std::uint64_t i) {

@@ -27,11 +27,12 @@ AtomicWord* find_sequence(const Segment& segment, const DictShard& shard, std::u
   return nullptr;
 }
 
-void learn_all(ThreadContext& me, const ObjectAddress& where, DictControl& control, DictOrderCache& cache) {
+void learn_all(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
+               DictOrderCache& cache) {
   cache.order.clear();
   std::string key;
-  for (std::uint64_t i = 0; i < dict_shards(control); ++i) {
-    DictShardParts shard(me, where, control, i);
+  for (std::uint64_t i = 0; i < shards.size(); ++i) {
+    DictShardParts shard(me, where, control, shards, i);
     (void)shard.table.each_entry([&](AtomicWord&, Word slot) {
       if (!me.segment().holds(slot_entry(slot), sizeof(EntryHeader))) return;
       const std::byte* entry = me.segment().at<std::byte>(slot_entry(slot));
@@ -49,10 +50,18 @@ void learn_all(ThreadContext& me, const ObjectAddress& where, DictControl& contr
 }  // namespace
 
 Status Dict::pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& popped, const DictEntryCopy* expected) {
-  DictAllLocked held(me, where_, *control_);
+  return on_shards_that_stand([&] { return try_pop_last(me, cache, popped, expected); });
+}
+
+Status Dict::try_pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& popped,
+                          const DictEntryCopy* expected) {
+  const DictShards shards(*segment_, *control_);
+  if (shards.size() == 0) return Status::kCorrupt;
+  DictAllLocked held(me, where_, shards);
+  if (!shards.stand()) return Status::kRetry;
   std::uint64_t next = control_->next_sequence.load(std::memory_order_relaxed), entries = 0;
-  for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) {
-    entries += dict_shard(*control_, i).count.load(std::memory_order_relaxed) & kCountMask;
+  for (std::uint64_t i = 0; i < shards.size(); ++i) {
+    entries += shards[i].count.load(std::memory_order_relaxed) & kCountMask;
   }
   if (entries == 0) {
     cache.order.clear();
@@ -61,7 +70,7 @@ Status Dict::pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& p
   }
   bool complete = false;
   if (cache.known > next || next - cache.known > kRecentInserts) {
-    learn_all(me, where_, *control_, cache);
+    learn_all(me, where_, *control_, shards, cache);
     complete = true;
   } else {
     for (std::uint64_t s = cache.known; s < next; ++s) {
@@ -72,8 +81,7 @@ Status Dict::pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& p
   for (;;) {
     while (!cache.order.empty()) {
       auto [sequence, hash] = cache.order.back();
-      std::uint64_t index = hash_shard(hash, control_->shards);
-      DictShardParts shard(me, where_, *control_, index);
+      DictShardParts shard(me, where_, *control_, shards, shards.index_of(hash));
       AtomicWord* slot = find_sequence(*segment_, shard.shard, hash, sequence);
       if (slot == nullptr) {
         cache.order.pop_back();
@@ -99,7 +107,7 @@ Status Dict::pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& p
       return Status::kOk;
     }
     if (complete) return Status::kCorrupt;  // entries are counted that no table holds
-    learn_all(me, where_, *control_, cache);
+    learn_all(me, where_, *control_, shards, cache);
     complete = true;
   }
 }

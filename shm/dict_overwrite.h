@@ -8,13 +8,17 @@
 
 #include "shm/dict.h"
 #include "shm/dict_probe.h"
+#include "shm/dict_shards.h"
 #include "shm/heap_classes.h"
 #include "shm/lock_fast.h"
 
 namespace commonhold::shm {
 
 // REQUIRES: the shard's lock. True when a block can be parked.
-bool make_room_in_park(ThreadContext& me, const ObjectAddress& where, DictShard& shard, std::uint64_t index);
+bool make_room_in_park(ThreadContext& me, const ObjectAddress& where, DictShard& shard);
+
+// Notes that a writer found a shard taken.
+void note_wait(DictControl& control);
 
 // REQUIRES: the shard's lock.
 [[gnu::always_inline]] inline bool overwrite_word(std::byte* entry, const ShortKey& key, const Item& value) {
@@ -54,7 +58,7 @@ bool make_room_in_park(ThreadContext& me, const ObjectAddress& where, DictShard&
   return true;
 }
 
-// Calls change(memory, shard, index of the shard, home, key) with the shard's lock held and an entry that seemed to
+// Calls change(memory, shard, home, key) with the shard's lock held and an entry that seemed to
 // have the key's tag; whether it is the key's the change has to see. False: that, or none was found, or the lock was
 // not free.
 template <typename Change>
@@ -63,9 +67,11 @@ template <typename Change>
   if (key.size > kShortKey) [[unlikely]]
     return false;
   const std::uint64_t hash = hash_short_key(key, control.seed);
-  const std::uint64_t index = hash_shard(hash, control.shards);
-  DictShard& shard = dict_shard(control, index);
   const Segment::Backed memory = me.segment().backed();
+  DictShard* const at_hand = shard_at_hand(memory, control, hash);
+  if (at_hand == nullptr) [[unlikely]]
+    return false;
+  DictShard& shard = *at_hand;
   // SYNC POINT: recycle
   const Word recycle = shard.recycle.load(std::memory_order_acquire);
   DictHome home;
@@ -73,14 +79,16 @@ template <typename Change>
     absent = hash;
     return false;
   }
-  if (!take_free_lock(me, shard.writing)) return false;
+  if (!take_free_lock(me, shard.writing)) {
+    note_wait(control);
+    return false;
+  }
   TakenLock held(me, shard.writing);
   // The slot is still one of the table's: see DictKeyWriter.
   const bool changed = shard.recycle.load(std::memory_order_relaxed) == recycle &&
                        shard.root.load(std::memory_order_relaxed) == home.root &&
                        home.slot->load(std::memory_order_relaxed) == home.slot_value &&
-                       shard.watched.load(std::memory_order_relaxed) == 0 &&
-                       change(memory, shard, index, home, ShortKey(key));
+                       shard.watched.load(std::memory_order_relaxed) == 0 && change(memory, shard, home, ShortKey(key));
   shard.changes.store(shard.changes.load(std::memory_order_relaxed) + Word{changed}, std::memory_order_release);
   return changed;
 }
@@ -90,10 +98,10 @@ template <typename Change>
   constexpr std::size_t kStraightValue = kLargestClass - sizeof(EntryHeader) - kShortKey;
   if (value.size > kStraightValue || is_link(value.kind)) [[unlikely]]
     return false;
-  auto overwrite = [&](const Segment::Backed& memory, DictShard& shard, std::uint64_t index, const DictHome& home,
-                       const ShortKey& wanted) __attribute__((always_inline)) {
+  auto overwrite = [&](const Segment::Backed& memory, DictShard& shard, const DictHome& home, const ShortKey& wanted)
+      __attribute__((always_inline)) {
     if (is_scalar(value.kind)) return overwrite_word(memory.at<std::byte>(home.entry), wanted, value);
-    if (park_is_full(shard.heap) && !make_room_in_park(me, where_, shard, index)) return false;
+    if (park_is_full(shard.heap) && !make_room_in_park(me, where_, shard)) return false;
     return overwrite_block(memory, shard.heap, home, wanted, key.size, value);
   };
   return change_straight(me, *control_, key, absent, overwrite);
@@ -101,8 +109,8 @@ template <typename Change>
 
 [[gnu::always_inline]] inline bool Dict::change_word_straight(ThreadContext& me, const Item& key, ItemKind kind,
                                                               WordChange change, Word operand, Word& before) {
-  auto change_word = [&](const Segment::Backed& memory, DictShard&, std::uint64_t, const DictHome& home,
-                         const ShortKey& wanted) __attribute__((always_inline)) {
+  auto change_word = [&](const Segment::Backed& memory, DictShard&, const DictHome& home, const ShortKey& wanted)
+      __attribute__((always_inline)) {
     auto* entry = memory.at<std::byte>(home.entry);
     const EntryHeader header = load_entry(entry);
     if (!wanted.is(entry, header) || header.value_kind() != kind || header.value_size() != sizeof(Word)) return false;

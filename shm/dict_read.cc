@@ -45,8 +45,11 @@ template <typename Use>
 template <typename Use>
 Status read_entry(Segment& segment, DictControl& control, const Item& key, Use&& use) {
   DictKey wanted{&key, hash_key(key, control.seed)};
-  DictShard& shard = dict_shard(control, hash_shard(wanted.hash, control.shards));
   for (auto timeout = kFirstTimeout;; timeout = std::min(timeout * 2, kLastTimeout)) {
+    const DictShards shards(segment, control);
+    if (shards.size() == 0) return Status::kCorrupt;
+    DictShard& shard = shards[shards.index_of(wanted.hash)];
+    bool moved = false;  // the dict has spread
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
       if (shard.root.load(std::memory_order_acquire) == kRootHidden) [[unlikely]] {
         // A batch is short, unless its writer was stopped.
@@ -63,17 +66,24 @@ Status read_entry(Segment& segment, DictControl& control, const Item& key, Use&&
       DictPlace place{.undisturbed = {&shard.recycle, recycle}};
       Status status = find_in_table(segment, shard, wanted, place);
       if (place.root == kRootHidden) continue;
+      if (place.root == kRootMoved) [[unlikely]] {
+        if (shards.stand()) return Status::kCorrupt;
+        moved = true;
+        break;
+      }
       if (shard.recycle.load(std::memory_order_acquire) != recycle) continue;  // sizes may be anything
       bool used = status == Status::kOk && use(place, place.entry + place.header.value_at());
       if (shard.recycle.load(std::memory_order_acquire) != recycle) continue;
       if (status == Status::kOk) return used ? Status::kOk : Status::kMismatch;
       if (still_stands(segment, shard, wanted, place)) return status;
     }
+    if (moved) [[unlikely]]
+      continue;
     // Writers keep coming in between. One that is stopped does not: then the next attempts succeed.
     ThreadContext* me = segment.here();
     if (me == nullptr) continue;
     const TimedLockGuard held(*me, shard.writing, Deadline::after(timeout));
-    if (!held) continue;
+    if (!held || !shards.stand()) continue;
     DictPlace place;
     Status status = find_in_table(segment, shard, wanted, place);
     if (status != Status::kOk) return status;
@@ -149,9 +159,11 @@ Status Dict::pin(ThreadContext& me, const Item& key, const void*& data, std::siz
   segment_->header().pins_used.store(1, std::memory_order_seq_cst);
   // Under the shard's lock no block is reused: what is pinned here is the entry of the key.
   DictKey wanted{&key, hash_key(key, control_->seed)};
-  DictShard& shard = dict_shard(*control_, hash_shard(wanted.hash, control_->shards));
+  const DictShards shards(*segment_, *control_);
+  if (shards.size() == 0) return Status::kCorrupt;
+  DictShard& shard = shards[shards.index_of(wanted.hash)];
   const TimedLockGuard held(me, shard.writing, Deadline::after(kPinTimeout));
-  if (!held) return Status::kTooMany;
+  if (!held || !shards.stand()) return Status::kTooMany;
   DictPlace place;
   Status found = find_in_table(*segment_, shard, wanted, place);
   if (found != Status::kOk) return found;

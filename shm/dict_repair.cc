@@ -5,6 +5,7 @@
 
 #include "shm/dict.h"
 #include "shm/dict_shard_writer.h"
+#include "shm/dict_spread.h"
 #include "shm/dict_view.h"
 
 namespace commonhold::shm {
@@ -13,9 +14,9 @@ namespace {
 
 enum class WithoutMemory : std::uint8_t { kForgetFree, kThrow };
 
-void derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& control, std::uint64_t index,
-                  WithoutMemory without_memory) {
-  DictShardParts shard(me, where, control, index);
+void derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
+                  std::uint64_t index, WithoutMemory without_memory) {
+  DictShardParts shard(me, where, control, shards, index);
   show_hidden_root(shard.shard);
   shard.table.complete_changes();
   std::int64_t entries = 0;
@@ -40,21 +41,46 @@ void derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& co
 
 }  // namespace
 
-void dict_derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& control,
+void dict_derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
                        std::uint64_t index) noexcept {
-  derive_shard(me, where, control, index, WithoutMemory::kForgetFree);
+  derive_shard(me, where, control, shards, index, WithoutMemory::kForgetFree);
 }
 
 void Dict::repair(ThreadContext& me, const ObjectAddress& where, LockWord& held) {
   auto* control = where.segment->at<DictControl>(where.control);
   if (&held == &control->committing) end_batch_of_dead(*control);
-  for (std::uint64_t i = 0; i < dict_shards(*control); ++i) {
-    if (&dict_shard(*control, i).writing != &held) continue;
-    note_all_dict_changes(*control, dict_shard(*control, i));  // the dead one may have changed anything and told nobody
+  auto repair_shard = [&](const DictShards& shards, std::uint64_t index) {
+    note_all_dict_changes(*control, shards[index]);  // the dead one may have changed anything and told nobody
     // Without private memory a recovery gives up its claim, and is done again from the start: nothing is lost.
-    derive_shard(me, where, *control, i, WithoutMemory::kThrow);
+    derive_shard(me, where, *control, shards, index, WithoutMemory::kThrow);
+  };
+  if (const DictShards first = first_shard(me.segment(), *control); first.size() != 0 && &first[0].writing == &held) {
+    settle_spread(me, where, *control);
+    return repair_shard(first, 0);
+  }
+  const DictShards shards(me.segment(), *control);
+  for (std::uint64_t i = 0; i < shards.size(); ++i) {
+    if (&shards[i].writing == &held) return repair_shard(shards, i);
   }
 }
+
+namespace {
+
+// Chunks of a dict that belong to none of its heaps.
+std::uint64_t unnamed_chunks(const Segment& segment, const ObjectAddress& where, const DictShards& shards) {
+  std::uint64_t found = 0;
+  auto count = [&](std::uint32_t arena, Offset first_named, Offset second_named) {
+    for_each_chunk(segment, ChunkOwner(where.object, arena), [&](Offset at, std::uint64_t bytes) {
+      auto holds = [&](Offset named) { return named - at < bytes; };
+      found += !holds(first_named) && !holds(second_named);
+    });
+  };
+  count(kControlArena, where.control, segment.offset_of(&shards[0]));
+  for (std::uint32_t i = 0; i < kMaxShards && shards.may_spread(); ++i) count(i, 0, 0);
+  return found;
+}
+
+}  // namespace
 
 Dict::Audit Dict::audit(ThreadContext& me) const {
   Audit audit;
@@ -64,14 +90,16 @@ Dict::Audit Dict::audit(ThreadContext& me) const {
   std::set<std::uint64_t> sequences;
   std::uint64_t next = control_->next_sequence.load(std::memory_order_relaxed);
   if ((control_->batch.load() & 1) != 0) fail("a batch was left half applied");
-  for (std::uint64_t i = 0; i < dict_shards(*control_); ++i) {
-    DictShardParts shard(me, where_, *control_, i);
+  const DictShards shards(*segment_, *control_);
+  if (shards.size() == 0) fail("the control block names no shards");
+  for (std::uint64_t i = 0; i < shards.size(); ++i) {
+    DictShardParts shard(me, where_, *control_, shards, i);
     std::vector<BlockRange> blocks;
     std::vector<EntryHeader> entries;
     std::string error;
     if (shard.shard.root.load() == kRootHidden) fail(fmt::format("shard {}: its root was left hidden", i));
     if ((shard.shard.count.load() & kCountChanging) != 0) fail(fmt::format("shard {}: its count was left open", i));
-    if (shard.shard.splitting != 0) fail(fmt::format("shard {}: a split was left half done", i));
+    if (shard.shard.unfinished != 0) fail(fmt::format("shard {}: a split, or a spreading, was left half done", i));
     if (!shard.table.reachable(blocks, &entries, error)) {
       fail(fmt::format("shard {}: {}", i, error));
       continue;
@@ -92,8 +120,7 @@ Dict::Audit Dict::audit(ThreadContext& me) const {
       Item item{header.key_kind(), key.data(), key.size()};
       DictKey wanted{&item, hash_key(item, control_->seed)};
       DictPlace place;
-      if (hash_shard(wanted.hash, control_->shards) != i)
-        fail(fmt::format("an entry in shard {} belongs elsewhere", i));
+      if (shards.index_of(wanted.hash) != i) fail(fmt::format("an entry in shard {} belongs elsewhere", i));
       if (find_in_table(*segment_, shard.shard, wanted, place) != Status::kOk || place.slot != &slot) {
         fail(fmt::format("shard {}: an entry is not found where it stands", i));
       }
@@ -103,6 +130,13 @@ Dict::Audit Dict::audit(ThreadContext& me) const {
     audit.lost_blocks += heap.lost_blocks;
     audit.lost_chunks += heap.lost_chunks;
     if (heap.doubled_blocks != 0) fail(fmt::format("shard {}: {} blocks in use twice", i, heap.doubled_blocks));
+  }
+  if (shards.size() != 0) audit.lost_chunks += unnamed_chunks(*segment_, where_, shards);
+  if (const DictShards first = first_shard(*segment_, *control_); shards.size() != 0 && !shards.in_control_block()) {
+    DictShardParts old(me, where_, *control_, first, 0);
+    if (old.shard.root.load() != kRootMoved) fail("the dict has spread, and its first shard was not emptied");
+    if (old.shard.unfinished != 0) fail("a spreading was left half done");
+    audit.lost_chunks += old.heap.audit({}).lost_chunks;
   }
   if (audit.lost_blocks != 0) fail(fmt::format("{} blocks lost", audit.lost_blocks));
   if (audit.lost_chunks != 0) fail(fmt::format("{} chunks lost", audit.lost_chunks));

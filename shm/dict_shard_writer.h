@@ -2,6 +2,7 @@
 #pragma once
 
 #include "shm/dict.h"
+#include "shm/dict_shards.h"
 #include "shm/dict_table.h"
 #include "shm/lock_word.h"
 #include "shm/object_address.h"
@@ -16,12 +17,13 @@ constexpr LateReaders entry_readers(std::uint64_t key_size) {
 
 // What a writer uses of a shard. REQUIRES: the shard's lock (or that of a dead owner who is being recovered).
 struct DictShardParts {
-  DictShardParts(ThreadContext& me, const ObjectAddress& where, DictControl& control, std::uint64_t index)
+  DictShardParts(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
+                 std::uint64_t index)
       : object(where.object),
         control(control),
-        shard(dict_shard(control, index)),
-        heap(me, ChunkOwner(where.object, static_cast<std::uint32_t>(index)), shard.heap, shard.recycle),
-        table(me.segment(), shard, heap) {}
+        shard(shards[index]),
+        heap(me, ChunkOwner(where.object, shards.arena(index)), shard.heap, shard.recycle),
+        table(me.segment(), shard, heap, shards.first_table()) {}
 
   // Writes an entry that nothing names yet. 0: out of memory.
   Offset write_entry(Segment& segment, std::uint64_t sequence, const Item& key, const Item& value);
@@ -58,21 +60,29 @@ struct DictShardParts {
 // Makes a shard whole from what its root reaches: half-done splits completed, promises taken back, all else freed.
 // Without private memory for that, what is free is out of reach until the next time. REQUIRES: the shard's lock, the
 // caller's or a dead owner's.
-void dict_derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& control,
+void dict_derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
                        std::uint64_t index) noexcept;
 
-// The same with the shard's lock held for the scope.
+// The same with the shard's lock held for the scope. Whether the shards stand is for the caller to see.
 class DictShardWriter : public DictShardParts {
  public:
-  DictShardWriter(ThreadContext& me, const ObjectAddress& where, DictControl& control, std::uint64_t index)
-      : DictShardParts(me, where, control, index), me_(me), where_(where), index_(index), held_(me, shard.writing) {}
+  DictShardWriter(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
+                  std::uint64_t index)
+      : DictShardParts(me, where, control, shards, index),
+        shards(shards),
+        me_(me),
+        where_(where),
+        index_(index),
+        held_(me, shard.writing) {}
   ~DictShardWriter() {
     if (heap.wants_rebuild()) [[unlikely]]
-      dict_derive_shard(me_, where_, control, index_);
+      dict_derive_shard(me_, where_, control, shards, index_);
     note_change();
   }
   DictShardWriter(const DictShardWriter&) = delete;
   DictShardWriter& operator=(const DictShardWriter&) = delete;
+
+  const DictShards shards;
 
  private:
   ThreadContext& me_;
@@ -81,10 +91,10 @@ class DictShardWriter : public DictShardParts {
   HeldLock held_;  // freed after the destructor's body
 };
 
-// Every shard's lock, in order, for a scope.
+// Every shard's lock, in order, for a scope. Whether the shards stand is for the caller to see.
 class DictAllLocked {
  public:
-  DictAllLocked(ThreadContext& me, const ObjectAddress& where, DictControl& control);
+  DictAllLocked(ThreadContext& me, const ObjectAddress& where, const DictShards& shards);
   ~DictAllLocked();
   DictAllLocked(const DictAllLocked&) = delete;
   DictAllLocked& operator=(const DictAllLocked&) = delete;
@@ -92,8 +102,18 @@ class DictAllLocked {
  private:
   ThreadContext& me_;
   Offset control_at_;
-  DictControl& control_;
+  const DictShards& shards_;
 };
+
+// Takes an attempt again as long as the shards that it worked on are replaced under it (kRetry).
+template <typename Attempt>
+Status on_shards_that_stand(Attempt&& attempt) {
+  for (;;) {
+    const Status status = attempt();
+    if (status != Status::kRetry) [[likely]]
+      return status;
+  }
+}
 
 // Draws the next sequence and notes the key for pop_last.
 inline std::uint64_t draw_sequence(DictControl& control, std::uint64_t hash) {

@@ -19,6 +19,7 @@ template <typename Visit>
 Status each_slot(const Segment& segment, const DictView& view, const DictShard& shard, const DictShardMoment& moment,
                  std::vector<Word>* words, Visit&& visit) {
   const Word root = view.root(shard);
+  if (root == kRootMoved) return Status::kRetry;
   if (words != nullptr) words->push_back(root);
   const auto* directory = holds_directory(segment, root) ? segment.at<AtomicWord>(root_offset(root)) : nullptr;
   Status status = Status::kOk;
@@ -48,13 +49,13 @@ Status each_slot(const Segment& segment, const DictView& view, const DictShard& 
 
 class EntryReader {
  public:
-  EntryReader(const Segment& segment, DictControl& control, std::vector<DictEntryCopy>& entries)
-      : segment_(segment), control_(control), entries_(entries) {}
+  EntryReader(const Segment& segment, const DictShards& shards, std::vector<DictEntryCopy>& entries)
+      : segment_(segment), shards_(shards), entries_(entries) {}
 
   void begin() { entries_.clear(); }
   Status read(const DictView& view, std::uint64_t index, const DictShardMoment& moment, std::vector<Word>* words,
               bool again) {
-    return each_slot(segment_, view, dict_shard(control_, index), moment, words, [&](Word slot) {
+    return each_slot(segment_, view, shards_[index], moment, words, [&](Word slot) {
       const Offset at = slot_entry(slot);
       const std::byte* entry = segment_.at<std::byte>(at);
       if (!undisturbed(view, moment)) return Status::kRetry;  // the slot may be a word of something else
@@ -71,7 +72,7 @@ class EntryReader {
 
  private:
   const Segment& segment_;
-  DictControl& control_;
+  const DictShards& shards_;
   std::vector<DictEntryCopy>& entries_;
 };
 
@@ -82,14 +83,9 @@ class KeyReader {
     std::size_t index;  // in the results
     std::uint64_t shard;
   };
-  KeyReader(const Segment& segment, DictControl& control, std::vector<Wanted> wanted, std::vector<std::string>& values,
-            std::vector<bool>& found, std::vector<ItemKind>* kinds)
-      : segment_(segment),
-        control_(control),
-        wanted_(std::move(wanted)),
-        values_(values),
-        found_(found),
-        kinds_(kinds) {
+  KeyReader(const Segment& segment, const DictShards& shards, std::vector<Wanted> wanted,
+            std::vector<std::string>& values, std::vector<bool>& found, std::vector<ItemKind>* kinds)
+      : segment_(segment), shards_(shards), wanted_(std::move(wanted)), values_(values), found_(found), kinds_(kinds) {
     std::sort(wanted_.begin(), wanted_.end(), [](auto& a, auto& b) { return a.shard < b.shard; });
   }
 
@@ -105,13 +101,13 @@ class KeyReader {
   }
   Status read(const DictView& view, std::uint64_t index, const DictShardMoment& moment, std::vector<Word>* words,
               bool again) {
-    const DictShard& shard = dict_shard(control_, index);
+    const DictShard& shard = shards_[index];
     auto from = std::partition_point(wanted_.begin(), wanted_.end(), [&](auto& w) { return w.shard < index; });
     for (; from != wanted_.end() && from->shard == index; ++from) {
       DictPlace place{.undisturbed = moment.reuse()};
       const Status status = view.find(shard, from->key, place);
       if (!undisturbed(view, moment)) return Status::kRetry;  // the sizes may be anything
-      if (status == Status::kCorrupt) return status;
+      if (status == Status::kCorrupt || status == Status::kRetry) return status;
       if (words != nullptr) words->insert(words->end(), {place.root, place.directory_entry, place.slot_value});
       if (status != Status::kOk) continue;
       const std::byte* value = view.value(place.entry, place.header);
@@ -128,7 +124,7 @@ class KeyReader {
 
  private:
   const Segment& segment_;
-  DictControl& control_;
+  const DictShards& shards_;
   std::vector<Wanted> wanted_;
   std::vector<std::string>& values_;
   std::vector<bool>& found_;
@@ -137,13 +133,14 @@ class KeyReader {
 
 class Counter {
  public:
-  Counter(const Segment& segment, DictControl& control) : segment_(segment), control_(control) {}
+  Counter(const Segment& segment, const DictShards& shards) : segment_(segment), shards_(shards) {}
 
   void begin() { entries_ = 0; }
   Status read(const DictView& view, std::uint64_t index, const DictShardMoment& moment, std::vector<Word>* words,
               bool again) {
-    const DictShard& shard = dict_shard(control_, index);
+    const DictShard& shard = shards_[index];
     const Word count = view.count(shard);
+    if (shard.root.load(std::memory_order_acquire) == kRootMoved) return Status::kRetry;
     if (words != nullptr) words->push_back(count);
     // Without `words` nobody holds the shard but this reader.
     if (words == nullptr || (count & kCountChanging) == 0) {
@@ -160,23 +157,26 @@ class Counter {
 
  private:
   const Segment& segment_;
-  DictControl& control_;
+  const DictShards& shards_;
   std::uint64_t entries_ = 0;
 };
 
-DictShardSet all_shards(const DictControl& control) {
-  DictShardSet shards;
-  for (std::uint64_t i = 0; i < dict_shards(control); ++i) shards.set(i);
-  return shards;
+DictShardSet all_of(const DictShards& shards) {
+  DictShardSet set;
+  for (std::uint64_t i = 0; i < shards.size(); ++i) set.set(i);
+  return set;
 }
 
 }  // namespace
 
 Status Dict::snapshot(ThreadContext& me, std::vector<DictEntryCopy>& entries) const {
-  if (dict_shards(*control_) == 0) return Status::kCorrupt;
-  EntryReader reader(*segment_, *control_, entries);
   const LargeRead announced(*segment_);
-  const Status status = read_at_one_moment(&me, where_, *control_, all_shards(*control_), reader);
+  const Status status = on_shards_that_stand([&] {
+    const DictShards shards(*segment_, *control_);
+    if (shards.size() == 0) return Status::kCorrupt;
+    EntryReader reader(*segment_, shards, entries);
+    return read_at_one_moment(&me, where_, *control_, shards, all_of(shards), reader);
+  });
   if (status != Status::kOk) return status;
   std::sort(entries.begin(), entries.end(), [](auto& a, auto& b) { return a.sequence < b.sequence; });
   return Status::kOk;
@@ -184,42 +184,51 @@ Status Dict::snapshot(ThreadContext& me, std::vector<DictEntryCopy>& entries) co
 
 Status Dict::get_many(ThreadContext& me, std::span<const Item> keys, std::vector<std::string>& values,
                       std::vector<bool>& found, std::vector<ItemKind>* kinds) const {
-  if (dict_shards(*control_) == 0) return Status::kCorrupt;
-  std::vector<KeyReader::Wanted> wanted;
-  wanted.reserve(keys.size());
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    std::uint64_t hash = hash_key(keys[i], control_->seed);
-    wanted.push_back({{&keys[i], hash}, i, hash_shard(hash, control_->shards)});
-  }
-  KeyReader reader(*segment_, *control_, std::move(wanted), values, found, kinds);
   const LargeRead announced(*segment_);
-  return read_at_one_moment(&me, where_, *control_, reader.shards(), reader);
+  return on_shards_that_stand([&] {
+    const DictShards shards(*segment_, *control_);
+    if (shards.size() == 0) return Status::kCorrupt;
+    std::vector<KeyReader::Wanted> wanted;
+    wanted.reserve(keys.size());
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const std::uint64_t hash = hash_key(keys[i], control_->seed);
+      wanted.push_back({{&keys[i], hash}, i, shards.index_of(hash)});
+    }
+    KeyReader reader(*segment_, shards, std::move(wanted), values, found, kinds);
+    return read_at_one_moment(&me, where_, *control_, shards, reader.shards(), reader);
+  });
 }
 
 std::uint64_t Dict::size() const {
   // Two equal collections in a row are the counts at the moment between them: each change of a count changes its upper
   // bits.
   constexpr int kAttempts = 32;
-  const std::uint64_t shards = dict_shards(*control_);
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const DictShards shards(*segment_, *control_);
     const DictView view(*segment_, *control_);
     if (view.in_batch()) break;
     Word first[kMaxShards], sum = 0, changing = 0;
-    for (std::uint64_t i = 0; i < shards; ++i) {
-      first[i] = dict_shard(*control_, i).count.load(std::memory_order_acquire);
+    for (std::uint64_t i = 0; i < shards.size(); ++i) {
+      first[i] = shards[i].count.load(std::memory_order_acquire);
       sum += first[i] & kCountMask;
       changing |= first[i] & kCountChanging;
     }
     bool same = changing == 0;
-    for (std::uint64_t i = 0; i < shards && same; ++i) {
-      same = dict_shard(*control_, i).count.load(std::memory_order_acquire) == first[i];
+    for (std::uint64_t i = 0; i < shards.size() && same; ++i) {
+      same = shards[i].count.load(std::memory_order_acquire) == first[i];
     }
-    if (same && view.stands()) return sum;
+    if (same && view.stands() && shards.stand()) return sum;
     relax();
   }
-  Counter counter(*segment_, *control_);
-  (void)read_at_one_moment(segment_->here(), where_, *control_, all_shards(*control_), counter);
-  return counter.entries();
+  std::uint64_t entries = 0;
+  (void)on_shards_that_stand([&] {
+    const DictShards shards(*segment_, *control_);
+    Counter counter(*segment_, shards);
+    const Status status = read_at_one_moment(segment_->here(), where_, *control_, shards, all_of(shards), counter);
+    entries = counter.entries();
+    return status;
+  });
+  return entries;
 }
 
 }  // namespace commonhold::shm

@@ -31,11 +31,33 @@ bool still_stands(const Segment& segment, const DictShard& shard, const DictKey&
   return segment.holds(at, 8) && segment.at<AtomicWord>(at)->load(std::memory_order_acquire) == place.directory_entry;
 }
 
+void DictTable::zero(Offset block, std::uint64_t bytes) {
+  for (std::uint64_t i = 0; i < bytes; i += 8) store_word(segment_.at<std::byte>(block) + i, 0);
+}
+
 Offset DictTable::take_zeroed(std::uint64_t bytes) {
   Offset block = heap_.take(bytes);
-  if (block == 0) return 0;
-  for (std::uint64_t i = 0; i < bytes; i += 8) store_word(segment_.at<std::byte>(block) + i, 0);
+  if (block != 0) zero(block, bytes);
   return block;
+}
+
+// Of an empty shard.
+Status DictTable::make_first_table() {
+  std::uint32_t buckets = 1;
+  Offset table = first_table_;
+  if (table != 0) {
+    buckets = kFirstTableBuckets;
+    heap_.recycle();  // a reader may still look at what the table was before
+    zero(table, table_bytes(buckets));
+  } else if ((table = take_zeroed(table_bytes(buckets))) == 0) {
+    return Status::kOutOfMemory;
+  }
+  shard_.root.store(table | code_of_buckets(buckets), std::memory_order_release);
+  return Status::kOk;
+}
+
+void DictTable::retire_table(Offset table, std::uint32_t buckets) {
+  if (table != first_table_) heap_.retire(table, table_bytes(buckets));
 }
 
 bool DictTable::place(Offset table, std::uint32_t buckets, Word slot) {
@@ -60,9 +82,7 @@ Status DictTable::free_slot(std::uint32_t tag, AtomicWord*& slot) {
   for (;;) {
     Word root = shard_.root.load(std::memory_order_relaxed);
     if (root == 0) {
-      Offset table = take_zeroed(table_bytes(1));
-      if (table == 0) return Status::kOutOfMemory;
-      shard_.root.store(table | 1, std::memory_order_release);
+      if (const Status status = make_first_table(); status != Status::kOk) return status;
       continue;
     }
     Word directory_entry;
@@ -89,7 +109,15 @@ Status DictTable::free_slot(std::uint32_t tag, AtomicWord*& slot) {
   }
 }
 
+namespace {
+
+// Of small tables beside the first one.
+constexpr std::array<std::uint32_t, 3> kTableSizes{1, 8, 64};
+
+}  // namespace
+
 Status DictTable::grow_small(Word root) {
+  const std::uint32_t old_buckets = buckets_of_code(root & 63);
   std::array<Word, 64 * kSlotsPerBucket> room;
   std::size_t entries = 0;
   const bool whole = each_entry([&](AtomicWord&, Word value) {
@@ -98,11 +126,11 @@ Status DictTable::grow_small(Word root) {
   if (!whole) return Status::kCorrupt;
   const std::span slots(room.data(), entries);
   Word grown = 0;
-  for (Word code = (root & 63) + 1; code <= 3 && grown == 0; ++code) {
-    std::uint32_t buckets = buckets_of_code(code);
+  for (std::uint32_t buckets : kTableSizes) {
+    if (buckets <= old_buckets || grown != 0) continue;
     Offset table = take_zeroed(table_bytes(buckets));
     if (table == 0) return Status::kOutOfMemory;
-    grown = table | code;
+    grown = table | code_of_buckets(buckets);
     for (Word slot : slots) {
       if (place(table, buckets, slot)) continue;
       heap_.give(table, table_bytes(buckets));
@@ -112,13 +140,14 @@ Status DictTable::grow_small(Word root) {
   }
   if (grown == 0) return make_directory(root);
   shard_.root.store(grown, std::memory_order_release);
-  heap_.retire(root_offset(root), table_bytes(buckets_of_code(root & 63)));
+  retire_table(root_offset(root), old_buckets);
   return Status::kOk;
 }
 
 // A directory of one table has local depth 0: the split that follows gives it its second.
 Status DictTable::make_directory(Word root) {
-  if ((root & 63) != 3) return Status::kTooLarge;  // dozens of keys with equal tags: no seeded hash gives that
+  if ((root & 63) != kLargestCode)
+    return Status::kTooLarge;  // dozens of keys with equal tags: no seeded hash gives that
   Offset directory = take_zeroed(directory_bytes(1));
   if (directory == 0) return Status::kOutOfMemory;
   for (int i = 0; i < 2; ++i) store_word(segment_.at<Word>(directory) + i, root_offset(root) | 0);
@@ -161,13 +190,13 @@ Status DictTable::split(std::uint32_t tag) {
   auto* directory = segment_.at<AtomicWord>(root_offset(root));
   std::uint64_t half = std::uint64_t{1} << (depth - local - 1);
   std::uint64_t first = directory_index(tag, depth) & ~(half * 2 - 1);
-  store_word(&shard_.splitting, 1);
+  store_word(&shard_.unfinished, kSplitting);
   // SYNC POINT: split: readers that go through an old entry find everything in the old table until clear_moved.
   for (std::uint64_t i = first + half * 2; i-- > first;) {
     directory[i].store((i >= first + half ? upper : table) | (local + 1), std::memory_order_release);
   }
   clear_moved(table, bit);
-  store_word(&shard_.splitting, 0);
+  store_word(&shard_.unfinished, 0);
   return Status::kOk;
 }
 
@@ -212,14 +241,13 @@ void DictTable::clear_moved(Offset table, std::uint32_t tag_bit) {
 }
 
 Word DictTable::build(std::span<const Word> slots) {
-  for (Word code = 1; code <= 3; ++code) {
-    std::uint32_t buckets = buckets_of_code(code);
+  for (std::uint32_t buckets : kTableSizes) {
     if (slots.size() > buckets * kSlotsPerBucket * 7 / 8) continue;
     Offset table = take_zeroed(table_bytes(buckets));
     if (table == 0) return 0;
     bool fits = true;
     for (Word slot : slots) fits = fits && place(table, buckets, slot);
-    if (fits) return table | code;
+    if (fits) return table | code_of_buckets(buckets);
     heap_.give(table, table_bytes(buckets));
   }
   auto depth = static_cast<std::uint32_t>(std::bit_width(slots.size() / 320));
@@ -252,14 +280,13 @@ Word DictTable::build(std::span<const Word> slots) {
 }
 
 void DictTable::retire_tables(Word root) {
-  (void)each_table(root,
-                   [&](Offset table, std::uint32_t buckets, auto...) { heap_.retire(table, table_bytes(buckets)); });
+  (void)each_table(root, [&](Offset table, std::uint32_t buckets, auto...) { retire_table(table, buckets); });
   if (root_is_directory(root)) heap_.retire(root_offset(root), directory_bytes(root_depth(root)));
 }
 
 void DictTable::shrink(std::uint64_t entries) noexcept {
   Word root = shard_.root.load(std::memory_order_relaxed);
-  if (root == 0) return;
+  if (root == 0 || root == kRootMoved) return;
   std::uint64_t slots = root_is_directory(root) ? std::uint64_t{512} << root_depth(root)
                                                 : std::uint64_t{buckets_of_code(root & 63)} * kSlotsPerBucket;
   if (slots <= std::uint64_t{kSlotsPerBucket} * 8 ? entries != 0 : entries > slots / 16) return;
@@ -292,7 +319,7 @@ void DictTable::shrink(std::uint64_t entries) noexcept {
 
 void DictTable::complete_changes() {
   Word root = shard_.root.load(std::memory_order_acquire);
-  if (shard_.splitting != 0 && has_directory(root)) {
+  if (shard_.unfinished == kSplitting && has_directory(root)) {
     std::uint32_t depth = root_depth(root);
     auto* directory = segment_.at<AtomicWord>(root_offset(root));
     // Where a half-done split stopped, a table of local depth d stands below entries of depth d + 1 in its own range.
@@ -322,7 +349,7 @@ void DictTable::complete_changes() {
       (void)local;
     });
   }
-  store_word(&shard_.splitting, 0);
+  store_word(&shard_.unfinished, 0);
   (void)each_table(root, [&](Offset table, std::uint32_t buckets, auto...) {
     auto* slots = segment_.at<AtomicWord>(table);
     for (std::uint32_t i = 0; i < buckets * kSlotsPerBucket; ++i) {
@@ -334,7 +361,7 @@ void DictTable::complete_changes() {
 
 bool DictTable::reachable(std::vector<BlockRange>& blocks, std::vector<EntryHeader>* entries, std::string& error) {
   Word root = shard_.root.load(std::memory_order_acquire);
-  if (root == 0) return true;
+  if (root == 0 || root == kRootMoved) return true;
   if (root_is_directory(root)) {
     if (!has_directory(root)) {
       error = "the root names no directory";
@@ -347,7 +374,7 @@ bool DictTable::reachable(std::vector<BlockRange>& blocks, std::vector<EntryHead
       error = "a table is deeper than any";
       return;
     }
-    blocks.push_back({table, table_bytes(buckets)});
+    if (table != first_table_) blocks.push_back({table, table_bytes(buckets)});
     auto* slots = segment_.at<AtomicWord>(table);
     for (std::uint32_t i = 0; i < buckets * kSlotsPerBucket; ++i) {
       Word value = slots[i].load(std::memory_order_acquire);

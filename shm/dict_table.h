@@ -73,7 +73,7 @@ inline bool holds_directory(const Segment& segment, Word root) {
 // outside the segment and was left out.
 template <typename Visit>
 bool each_table_under(const Segment& segment, Word root, Visit&& visit) {
-  if (root == 0) return true;
+  if (root == 0 || root == kRootMoved) return true;
   if (!root_is_directory(root)) {
     if (!segment.holds(root_offset(root), table_bytes(buckets_of_code(root & 63)))) return false;
     visit(root_offset(root), buckets_of_code(root & 63), std::uint64_t{0}, 0u);
@@ -99,7 +99,9 @@ bool each_table_under(const Segment& segment, Word root, Visit&& visit) {
 // What a writer may do with a shard's table. REQUIRES: the shard's lock, as Heap.
 class DictTable {
  public:
-  DictTable(Segment& segment, DictShard& shard, Heap& heap) : segment_(segment), shard_(shard), heap_(heap) {}
+  // `first_table`: the one beside the shard, 0 for none. It is no block of the heap.
+  DictTable(Segment& segment, DictShard& shard, Heap& heap, Offset first_table)
+      : segment_(segment), shard_(shard), heap_(heap), first_table_(first_table) {}
 
   // A free slot for the tag, growing the table where needed. The caller stores slot_word() | (*slot & kSlotOverflow).
   Status free_slot(std::uint32_t tag, AtomicWord*& slot);
@@ -141,10 +143,14 @@ class DictTable {
   void copy_half(Offset table, Offset upper, std::uint32_t tag_bit);
   void clear_moved(Offset table, std::uint32_t tag_bit);
   Offset take_zeroed(std::uint64_t bytes);
+  void zero(Offset block, std::uint64_t bytes);
+  Status make_first_table();
+  void retire_table(Offset table, std::uint32_t buckets);
 
   Segment& segment_;
   DictShard& shard_;
   Heap& heap_;
+  const Offset first_table_;
   std::uint32_t rearranged_ = 0;
 };
 

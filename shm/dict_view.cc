@@ -38,6 +38,7 @@ const AtomicWord& DictView::listed_word(const AtomicWord& word) const {
 Status DictView::find(const DictShard& shard, const DictKey& key, DictPlace& place) const {
   place.root = root(shard);
   if (place.root == 0) return Status::kNotFound;
+  if (place.root == kRootMoved) return Status::kRetry;
   if (list_ == 0) return find_in_table_under(segment_, key, place);
   return find_under(segment_, place.root, key, place,
                     [this](const AtomicWord& slot) -> const AtomicWord& { return word(slot); });

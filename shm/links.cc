@@ -42,10 +42,16 @@ void note_links_slowly(const Segment& segment, std::uint32_t container, const It
 bool Dict::each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline, const LinkVisitor& visit) {
   Segment& segment = *where.segment;
   auto& control = *segment.at<DictControl>(where.control);
-  for (std::uint64_t i = 0; i < dict_shards(control); ++i) {
-    TimedLockGuard held(me, dict_shard(control, i).writing, deadline);
+  DictShards shards(segment, control);
+  for (std::uint64_t i = 0; i < shards.size(); ++i) {
+    TimedLockGuard held(me, shards[i].writing, deadline);
     if (!held) return false;
-    DictShardParts shard(me, where, control, i);
+    if (!shards.stand()) {
+      shards = DictShards(segment, control);
+      i = std::uint64_t{0} - 1;  // from the first on
+      continue;
+    }
+    DictShardParts shard(me, where, control, shards, i);
     (void)shard.table.each_entry([&](AtomicWord&, Word slot) {
       const Offset at = slot_entry(slot);
       if (!segment.holds(at, sizeof(EntryHeader))) return;

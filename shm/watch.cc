@@ -3,7 +3,7 @@
 #include "shm/any_queue.h"
 #include "shm/array.h"
 #include "shm/barrier_everywhere.h"
-#include "shm/dict_layout.h"
+#include "shm/dict_spread.h"
 #include "shm/dict_table.h"
 #include "shm/futex.h"
 #include "shm/list.h"
@@ -24,61 +24,81 @@ void made_note(DictControl& control, DictShard& shard, Word watched) {
 
 class DictKeyWatch final : public Watcher {
  public:
-  DictKeyWatch(DictControl& control, const Item& key)
-      : control_(control),
-        hash_(hash_key(key, control.seed)),
-        shard_(dict_shard(control, hash_shard(hash_, dict_shards(control)))) {
+  DictKeyWatch(const Segment& segment, DictControl& control, const Item& key)
+      : segment_(segment), control_(control), hash_(hash_key(key, control.seed)), shards_(segment, control) {
     futex_ = &control.notes_made;
   }
   Status look(ThreadContext& me, bool& changed, Deadline deadline) override {
-    TimedLockGuard held(me, shard_.writing, deadline);
-    if (!held) return Status::kTimedOut;
-    Word notes = shard_.notes.load(std::memory_order_relaxed);
-    changed = notes - seen_ > kNotesKept;
-    for (Word n = seen_; n != notes && !changed; ++n) {
-      changed = shard_.noted[n % kNotesKept].load(std::memory_order_relaxed) == hash_;
+    for (;;) {
+      if (shards_.size() == 0) return Status::kCorrupt;
+      DictShard& shard = shards_[shards_.index_of(hash_)];
+      TimedLockGuard held(me, shard.writing, deadline);
+      if (!held) return Status::kTimedOut;
+      if (!shards_.stand()) {
+        shards_ = DictShards(segment_, control_);  // its shard began with the notes that the old one had
+        continue;
+      }
+      look_under_lock(shard, changed);
+      return Status::kOk;
     }
-    seen_ = notes;
-    shard_.looked_at.store(notes, std::memory_order_relaxed);
-    shard_.watched.store(shard_.watched.load(std::memory_order_relaxed) | dict_watch_bit(hash_),
-                         std::memory_order_release);
-    expected_ = control_.notes_made.load(std::memory_order_seq_cst);
-    return Status::kOk;
   }
-  void look_for_dead(ThreadContext& me) override { (void)recover_dead_holder(me, shard_.writing); }
+  void look_for_dead(ThreadContext& me) override {
+    if (shards_.size() != 0) (void)recover_dead_holder(me, shards_[shards_.index_of(hash_)].writing);
+  }
 
  private:
+  void look_under_lock(DictShard& shard, bool& changed) {
+    Word notes = shard.notes.load(std::memory_order_relaxed);
+    changed = notes - seen_ > kNotesKept;
+    for (Word n = seen_; n != notes && !changed; ++n) {
+      changed = shard.noted[n % kNotesKept].load(std::memory_order_relaxed) == hash_;
+    }
+    seen_ = notes;
+    shard.looked_at.store(notes, std::memory_order_relaxed);
+    shard.watched.store(shard.watched.load(std::memory_order_relaxed) | dict_watch_bit(hash_),
+                        std::memory_order_release);
+    expected_ = control_.notes_made.load(std::memory_order_seq_cst);
+  }
+
+  const Segment& segment_;
   DictControl& control_;
   std::uint64_t hash_;
-  DictShard& shard_;
+  DictShards shards_;
   Word seen_ = 0;
 };
 
 class DictWatch final : public Watcher {
  public:
-  explicit DictWatch(DictControl& control) : control_(control) { futex_ = &control.notes_made; }
+  DictWatch(const Segment& segment, DictControl& control)
+      : segment_(segment), control_(control), shards_(segment, control) {
+    futex_ = &control.notes_made;
+  }
   Status look(ThreadContext& me, bool& changed, Deadline deadline) override {
-    std::uint32_t now = control_.notes_made.load(std::memory_order_seq_cst);  // SYNC POINT: dict noted
-    for (std::uint64_t i = 0; i < dict_shards(control_); ++i) {
-      DictShard& shard = dict_shard(control_, i);
-      // Set already, so whoever changes the shard from now on finds it.
-      if ((shard.watched.load(std::memory_order_seq_cst) & kWatchedWhole) != 0) continue;
-      TimedLockGuard held(me, shard.writing, deadline);
-      if (!held) return Status::kTimedOut;
-      shard.watched.store(shard.watched.load(std::memory_order_relaxed) | kWatchedWhole, std::memory_order_release);
-    }
+    std::uint32_t now;
+    do {
+      now = control_.notes_made.load(std::memory_order_seq_cst);  // SYNC POINT: dict noted
+      if (!shards_.stand()) shards_ = DictShards(segment_, control_);
+      for (std::uint64_t i = 0; i < shards_.size(); ++i) {
+        DictShard& shard = shards_[i];
+        // Set already, so whoever changes the shard from now on finds it.
+        if ((shard.watched.load(std::memory_order_seq_cst) & kWatchedWhole) != 0) continue;
+        TimedLockGuard held(me, shard.writing, deadline);
+        if (!held) return Status::kTimedOut;
+        shard.watched.store(shard.watched.load(std::memory_order_relaxed) | kWatchedWhole, std::memory_order_release);
+      }
+    } while (!shards_.stand());
     changed = now != expected_;
     expected_ = now;
     return Status::kOk;
   }
   void look_for_dead(ThreadContext& me) override {
-    for (std::uint64_t i = 0; i < dict_shards(control_); ++i) {
-      (void)recover_dead_holder(me, dict_shard(control_, i).writing);
-    }
+    for (std::uint64_t i = 0; i < shards_.size(); ++i) (void)recover_dead_holder(me, shards_[i].writing);
   }
 
  private:
+  const Segment& segment_;
   DictControl& control_;
+  DictShards shards_;
 };
 
 class ListWatch final : public Watcher {
@@ -272,12 +292,19 @@ void note_list_change(ListControl& control) {
 }
 
 std::unique_ptr<Watcher> watch_dict(ThreadContext& me, const ObjectAddress& where, Status& status) {
-  return begin<DictWatch, DictControl>(me, where, status);
+  std::unique_ptr<Watcher> watch =
+      std::make_unique<DictWatch>(*where.segment, *where.segment->at<DictControl>(where.control));
+  status = first_look(me, watch);
+  return watch;
 }
 
 std::unique_ptr<Watcher> watch_dict_key(ThreadContext& me, const ObjectAddress& where, const Item& key,
                                         Status& status) {
-  return begin<DictKeyWatch, DictControl>(me, where, status, key);
+  auto& control = *where.segment->at<DictControl>(where.control);
+  spread_for_watchers(me, where, control);
+  std::unique_ptr<Watcher> watch = std::make_unique<DictKeyWatch>(*where.segment, control, key);
+  status = first_look(me, watch);
+  return watch;
 }
 
 std::unique_ptr<Watcher> watch_list(ThreadContext& me, const ObjectAddress& where, Status& status) {

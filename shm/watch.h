@@ -10,6 +10,8 @@
 // clears them all. INVARIANT: between a watcher's looks its key's changes are among the last kNotesKept notes, or there
 // were more; in the latter case it takes its key for changed.
 //
+// A dict that spreads over more shards gives each of them the flags and notes of the one that it had.
+//
 // Value: the watcher sets the flag, then looks at the value; a writer changes the value, then looks at the flag
 // (value.h).
 //

@@ -23,6 +23,9 @@ TEST_CASE("an insertion is there or not, wherever its writer is killed") {
 TEST_CASE("a table that grows under a killed writer is the old or the new one") {
   kill_everywhere(dict_growth());
 }
+TEST_CASE("a dict has one shard or many, and the same entries, wherever who spreads it is killed") {
+  kill_everywhere(dict_spreading());
+}
 TEST_CASE("an overwritten value is the old or the new one, wherever its writer is killed") {
   kill_everywhere(dict_overwrites());
 }

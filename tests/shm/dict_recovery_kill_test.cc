@@ -3,7 +3,7 @@
 #include <iostream>
 #include <random>
 
-#include "shm/dict_layout.h"
+#include "shm/dict_spread.h"
 #include "shm/recovery.h"
 #include "support/dict_kill_cases.h"
 #include "support/process_shared.h"
@@ -36,9 +36,10 @@ bool is_half_done(const DictKillStage& dict, std::uint64_t shards) {
   }
   auto& control = *dict.stage.segment->at<shm::DictControl>(dict.where.control);
   for (std::uint64_t i = 0; i < shards; ++i) {
-    if (shm::dict_shard(control, i).splitting != 0) return true;
+    if (shm::dict_shard(control, i).unfinished != 0) return true;
   }
-  return false;
+  const shm::DictShards first = shm::first_shard(*dict.stage.segment, control);
+  return first.size() != 0 && first[0].unfinished != 0;
 }
 
 struct Totals {
@@ -134,6 +135,9 @@ TEST_CASE("a recoverer of an insertion may be killed anywhere") {
 TEST_CASE("a recoverer of a growing table may be killed anywhere") {
   kill_twice(dict_growth());
 }
+TEST_CASE("a recoverer of a dict that spreads may be killed anywhere") {
+  kill_twice(dict_spreading());
+}
 TEST_CASE("a recoverer of an overwritten value may be killed anywhere") {
   kill_twice(dict_overwrites());
 }
@@ -157,8 +161,8 @@ TEST_CASE("a recoverer of pinned blocks may be killed anywhere") {
 }
 
 TEST_CASE("without a server, who waits for a dead writer's lock finds all in order") {
-  for (auto cases : {dict_insertions(), dict_growth(), dict_overwrites(), dict_large_values(), dict_erasures(),
-                     dict_batches(), dict_clearings(), dict_recycling()}) {
+  for (auto cases : {dict_insertions(), dict_growth(), dict_spreading(), dict_overwrites(), dict_large_values(),
+                     dict_erasures(), dict_batches(), dict_clearings(), dict_recycling()}) {
     kill_sampled(cases, [](DictKillStage& dict, Totals& totals) {
       ++totals.plans;
       return use_without_recovery(dict);

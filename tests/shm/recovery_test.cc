@@ -83,7 +83,7 @@ TEST_CASE("a dead process is recovered although one thread held what the repair 
     // The first thread has taken a chunk that nothing reaches yet: its shard's repair gives it back.
     shm::Offset chunk;
     (void)shm::lock(segment.me(), shard_lock(where, 0));
-    if (take_chunk(segment.me(), shm::ChunkOwner(where.object, 0), 3000, chunk) != Status::kOk) abort();
+    if (take_chunk(segment.me(), shm::ChunkOwner(where.object, shm::kMaxShards), 3000, chunk) != Status::kOk) abort();
     std::atomic<bool> locked{false};
     std::thread([&] {
       (void)shm::lock(segment.me(), segment->header().extents_lock);

@@ -1,6 +1,6 @@
 // Operations on single keys.
 #include "support/dict_kill_cases.h"
-#include "shm/dict_layout.h"
+#include "shm/dict_spread.h"
 
 namespace commonhold::test {
 
@@ -46,8 +46,9 @@ auto both(First first, Second second) {
   };
 }
 
-shm::Word code(const DictShape& shape) {
-  return shm::root_is_directory(shape.root) ? 99 : shape.root & 63;
+// Of a small table; 0: there is a directory.
+std::uint32_t buckets(const DictShape& shape) {
+  return shm::root_is_directory(shape.root) ? 0 : shm::buckets_of_code(shape.root & 63);
 }
 
 }  // namespace
@@ -60,7 +61,7 @@ std::vector<DictCase> dict_insertions() {
   cases.push_back({"put if absent", 1, filled(3), put("a", "1", PutMode::kInsertOnly)});
   cases.push_back({"put if absent, present", 1, put("a", "1"), put("a", "2", PutMode::kInsertOnly), false});
   cases.push_back({"put, a key in the overflow of its bucket", 1,
-                   filled(keys_before([](auto&, auto& after) { return code(after) == 2; }) + 20), put("a", "1")});
+                   filled(keys_before([](auto&, auto& after) { return buckets(after) == 8; }) + 20), put("a", "1")});
   std::size_t slab =
       keys_before([](auto& before, auto& after) { return before.bytes > 5'000 && after.bytes > before.bytes; });
   cases.push_back({"put that takes a slab", 1, filled(slab), put_key(slab)});
@@ -69,19 +70,41 @@ std::vector<DictCase> dict_insertions() {
 
 std::vector<DictCase> dict_growth() {
   std::vector<DictCase> cases;
-  std::size_t eight = keys_before([](auto& before, auto& after) { return code(before) == 1 && code(after) == 2; });
-  cases.push_back({"put, 1 bucket to 8", 1, filled(eight), put_key(eight)});
-  std::size_t sixty_four = keys_before([](auto& before, auto& after) { return code(before) == 2 && code(after) == 3; });
+  std::size_t eight =
+      keys_before([](auto& before, auto& after) { return buckets(before) == 2 && buckets(after) == 8; });
+  cases.push_back({"put, 2 buckets to 8", 1, filled(eight), put_key(eight)});
+  std::size_t sixty_four =
+      keys_before([](auto& before, auto& after) { return buckets(before) == 8 && buckets(after) == 64; });
   cases.push_back({"put, 8 buckets to 64", 1, filled(sixty_four), put_key(sixty_four)});
-  std::size_t directory = keys_before([](auto& before, auto& after) { return code(before) == 3 && code(after) == 99; });
+  std::size_t directory =
+      keys_before([](auto& before, auto& after) { return buckets(before) == 64 && buckets(after) == 0; });
   cases.push_back({"put, a directory made and its table split", 1, filled(directory), put_key(directory)});
   std::size_t split = keys_before(
       [](auto& before, auto& after) { return before.root == after.root && before.tables() < after.tables(); });
   cases.push_back({"put, a table split", 1, filled(split), put_key(split)});
   std::size_t doubled =
-      keys_before([](auto& before, auto& after) { return code(before) == 99 && before.root != after.root; });
+      keys_before([](auto& before, auto& after) { return buckets(before) == 0 && before.root != after.root; });
   cases.push_back({"put, the directory doubled", 1, filled(doubled), put_key(doubled)});
   return cases;
+}
+
+std::vector<DictCase> dict_spreading() {
+  DictCase small{"put of a dict whose writers wait", 0, filled(8), put("a", "1")};
+  DictCase emptied = small, full = small;
+  small.waits = shm::kCrowdedWaits;
+  emptied.name = "put of an emptied dict whose writers wait";
+  emptied.setup = filled_then_emptied(40, 0);
+  emptied.waits = shm::kCrowdedWaits;
+  full.name = "put of a dict whose writers wait, without memory for more shards";
+  full.waits = shm::kCrowdedWaits;
+  full.extents = 16;
+  full.free_extents = 0;
+  DictCase many = small;
+  many.name = "put_many of a dict whose writers wait";
+  many.op = [](Dict& dict, ThreadContext& me) {
+    (void)dict.put_many(me, std::vector<shm::DictPair>{{text("a"), text("1")}, {text("b"), text("2")}});
+  };
+  return {small, emptied, full, many};
 }
 
 std::vector<DictCase> dict_overwrites() {

@@ -9,6 +9,7 @@ namespace commonhold::test {
 
 std::vector<DictCase> dict_insertions();
 std::vector<DictCase> dict_growth();
+std::vector<DictCase> dict_spreading();
 std::vector<DictCase> dict_overwrites();
 std::vector<DictCase> dict_large_values();
 std::vector<DictCase> dict_erasures();

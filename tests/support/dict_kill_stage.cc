@@ -86,6 +86,7 @@ DictKillStage::DictKillStage(const DictCase& dict_case)
                        (free - *case_.free_extents) * shm::kExtent, found) == Status::kOk,
             "cannot fill the segment");
   }
+  control_of(where).waits = case_.waits;
   stage.save();
   require(look(before_).empty(), look(before_));
   case_.op(*dict, me);
@@ -100,10 +101,11 @@ DictKillStage::DictKillStage(const DictCase& dict_case)
 }
 
 std::string DictKillStage::look(State& state) const {
-  for (std::uint64_t i = 0; i < case_.shards; ++i) {
-    std::uint32_t lock = shm::dict_shard(control_of(where), i).writing.state.load();
-    if (lock != 0) return fmt::format("the lock of shard {} is {:#x}", i, lock);  // the rest would wait for it
-  }
+  std::uint32_t locked = 0;  // the rest would wait for it
+  shm::Dict::each_lock(where, &locked, [](void* found, shm::LockWord& word) {
+    if (word.state.load() != 0) *static_cast<std::uint32_t*>(found) = word.state.load();
+  });
+  if (locked != 0) return fmt::format("a lock is {:#x}", locked);
   auto audit = dict->audit(stage.me());
   if (!audit.error.empty()) return audit.error;
   Status status = dict->snapshot(stage.me(), state);
@@ -131,9 +133,10 @@ std::string DictKillStage::check_next_operation() {
   auto& me = stage.me();
   std::set<std::uint64_t> shards;
   std::vector<std::string> keys;
-  for (int i = 0; shards.size() < case_.shards; ++i) {
+  const std::uint64_t count = dict_shards(control_of(where));
+  for (int i = 0; shards.size() < count; ++i) {
     std::string key = fmt::format("next/{}", i);
-    if (shards.insert(shm::hash_shard(shm::hash_key(text(key), kFixedSeed), case_.shards)).second) keys.push_back(key);
+    if (shards.insert(shm::hash_shard(shm::hash_key(text(key), kFixedSeed), count)).second) keys.push_back(key);
   }
   std::string large(3'000, 'n'), what;
   for (const std::string& key : keys) {

@@ -14,7 +14,7 @@ namespace commonhold::test {
 
 struct DictCase {
   std::string name;
-  std::uint64_t shards = 1;
+  std::uint64_t shards = 1;  // 0: one, and more when it is crowded
   std::function<void(shm::Dict& dict, shm::ThreadContext& me)> setup;
   std::function<void(shm::Dict& dict, shm::ThreadContext& me)> op;
   bool changes = true;         // the op must change what the dict holds
@@ -22,6 +22,7 @@ struct DictCase {
   bool renews = false;         // keys that are there before and after get new places in the order
   // Leaves that many free extents, so that the op commits more.
   std::optional<std::uint64_t> free_extents = {};
+  std::uint32_t waits = 0;  // of writers, before the op
 };
 
 class DictKillStage {

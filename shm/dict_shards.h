@@ -1,0 +1,65 @@
+// Where a dict's shards are, as one look at its control block says.
+//
+// A dict that has spread since keeps its one old shard, whose root is kRootMoved for ever. So a writer who holds a
+// shard's lock looks whether stand(); and a reader without a lock needs no second look: until the dict spread nothing
+// was elsewhere, and from then on what the old shard holds stays as it was at that moment, which lies within the call.
+//
+// SYNC POINT: dict shards: the new shards are whole before DictControl::shards names them.
+#pragma once
+
+#include "shm/dict_layout.h"
+#include "shm/segment.h"
+
+namespace commonhold::shm {
+
+class DictShards {
+ public:
+  // Without shards when the control block says what makes no sense.
+  DictShards(const Segment& segment, DictControl& control) : DictShards(segment, control, load(control)) {}
+  // Those that `word` will name.
+  DictShards(const Segment& segment, DictControl& control, Word word)
+      : control_(&control), word_(word), number_(shards_number(word)) {
+    first_ = segment.offset_of(&control) + shards_distance(word);
+    if (first_ % 64 != 0 || !segment.holds(first_, dict_shards_bytes(number_))) number_ = 0;
+  }
+
+  std::uint64_t size() const { return number_; }
+  // REQUIRES: index < size().
+  DictShard& operator[](std::uint64_t index) const { return shard_of_word(*control_, word_, index); }
+  std::uint64_t index_of(std::uint64_t hash) const { return hash_shard(hash, number_); }
+
+  // Whether the dict still has these.
+  bool stand() const { return load(*control_) == word_; }
+  // Whether they are those that the dict was made with.
+  bool in_control_block() const { return shards_distance(word_) == kDictHeaderBytes; }
+  // Whether they may be replaced by more.
+  bool may_spread() const { return number_ == 1; }
+
+  // Which of the object's heaps shard `index` has. That of one shard alone is none of those of the many after it.
+  std::uint32_t arena(std::uint64_t index) const {
+    return number_ == 1 ? kMaxShards : static_cast<std::uint32_t>(index);
+  }
+  // 0: there is none.
+  Offset first_table() const { return number_ == 1 ? first_ + kFirstTableAt : 0; }
+  // The redo block of a batch that changes roots alone.
+  Offset redo_of_roots() const { return first_ + dict_redo_at(number_); }
+
+ private:
+  static Word load(const DictControl& control) { return control.shards.load(std::memory_order_acquire); }
+
+  DictControl* control_;
+  Word word_;
+  std::uint64_t number_;
+  Offset first_;
+};
+
+// The shard of a key for the short ways; nullptr when it is not in memory that is known to be backed.
+[[gnu::always_inline]] inline DictShard* shard_at_hand(const Segment::Backed& memory, DictControl& control,
+                                                       std::uint64_t hash) {
+  const Word word = control.shards.load(std::memory_order_acquire);
+  DictShard& shard = shard_of_word(control, word, (hash >> 8) & word & (kMaxShards - 1));
+  const auto at = static_cast<Offset>(reinterpret_cast<std::byte*>(&shard) - memory.base);
+  return memory.holds_unit(at + sizeof(DictShard) - 64) ? &shard : nullptr;
+}
+
+}  // namespace commonhold::shm
