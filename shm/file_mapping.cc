@@ -10,6 +10,8 @@
 #include <fstream>
 
 #include "shm/layout.h"
+#include "shm/lost_file.h"
+#include "shm/printable.h"
 #include "shm/segment_error.h"
 
 namespace commonhold::shm {
@@ -88,6 +90,7 @@ FileMapping::FileMapping(int fd, const std::string& path) {
     throw cannot_map(path, bytes_, failure.get_native_error());
   }
   madvise(base_, bytes_, MADV_DONTDUMP);
+  watch_mapping(base_, bytes_, printable(path));
 }
 
 // Without access at first, so that the kernel has nothing to fill; and unlocked before there is access.
@@ -105,6 +108,7 @@ void FileMapping::map_page_by_page(int fd) {
 }
 
 FileMapping::~FileMapping() {
+  unwatch_mapping(base_);
   if (region_ == nullptr && base_ != nullptr) munmap(base_, bytes_);
 }
 
