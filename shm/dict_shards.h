@@ -8,6 +8,7 @@
 #pragma once
 
 #include "shm/dict_layout.h"
+#include "shm/extents.h"
 #include "shm/segment.h"
 
 namespace commonhold::shm {
@@ -20,7 +21,8 @@ class DictShards {
   DictShards(const Segment& segment, DictControl& control, Word word)
       : control_(&control), word_(word), number_(shards_number(word)) {
     first_ = segment.offset_of(&control) + shards_distance(word);
-    if (first_ % 64 != 0 || !segment.holds(first_, dict_shards_bytes(number_))) number_ = 0;
+    if (word != shards_word(kDictHeaderBytes, 1) && !lie_in_a_chunk(segment)) [[unlikely]]
+      number_ = 0;
   }
 
   std::uint64_t size() const { return number_; }
@@ -45,6 +47,16 @@ class DictShards {
   Offset redo_of_roots() const { return first_ + dict_redo_at(number_); }
 
  private:
+  // In one chunk of the object that is for control blocks and the like, and beside the control block.
+  bool lie_in_a_chunk(const Segment& segment) const {
+    const std::uint64_t bytes = dict_shards_bytes(number_);
+    const Offset control = segment.offset_of(control_);
+    if (number_ == 0 || first_ % 64 != 0 || !segment.holds(first_, bytes)) return false;
+    if (first_ < control + kDictHeaderBytes && first_ + bytes > control) return false;
+    const ChunkOwner owner = chunk_owner(segment, first_);
+    return owner.arena() == kControlArena && owner == chunk_owner(segment, first_ + bytes - 1) &&
+           owner == chunk_owner(segment, control);
+  }
   static Word load(const DictControl& control) { return control.shards.load(std::memory_order_acquire); }
 
   DictControl* control_;

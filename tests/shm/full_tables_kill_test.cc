@@ -32,7 +32,7 @@ struct FullStage : KillStage {
   void hold(shm::ThreadContext& me) const {
     shm::Offset chunk;
     if (shm::lock(me, word()) != Status::kOk) abort();
-    if (take_chunk(me, shm::ChunkOwner(where.object, 0), 3000, chunk) != Status::kOk) abort();
+    if (take_chunk(me, shm::ChunkOwner(where.object, shm::kMaxShards), 3000, chunk) != Status::kOk) abort();
   }
   void join_at_every_instruction(const std::string& name) {
     save();

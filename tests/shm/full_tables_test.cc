@@ -25,7 +25,7 @@ shm::LockWord& shard_lock(const shm::ObjectAddress& where) {
 [[noreturn]] void die_with_lock_and_chunk(shm::ThreadContext& me, const shm::ObjectAddress& where) {
   shm::Offset chunk;
   if (shm::lock(me, shard_lock(where)) != Status::kOk) abort();
-  if (take_chunk(me, shm::ChunkOwner(where.object, 0), 3000, chunk) != Status::kOk) abort();
+  if (take_chunk(me, shm::ChunkOwner(where.object, shm::kMaxShards), 3000, chunk) != Status::kOk) abort();
   kill(getpid(), SIGKILL);
   abort();
 }

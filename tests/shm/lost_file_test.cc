@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <filesystem>
 
 #include "support/captured_output.h"
 #include "support/process_shared.h"
@@ -36,17 +37,17 @@ TEST_CASE("a program's own handler of bus errors stays") {
 }
 
 TEST_CASE("a process whose segment was truncated says so before it ends") {
-  TestSegment segment(8u << 20);
-  const auto where = segment.make_dict();
-  const std::string path = segment.folder() + "/segment";
+  const std::string folder = "/dev/shm/commonhold-lost-" + std::to_string(getpid()), path = folder + "/segment";
   int status = 0;
   const std::string said = output_of(STDERR_FILENO, [&] {
     status = wait_for(spawn([&] {
+      const auto segment = shm::Segment::create({folder, "lost", 8u << 20});
+      if (segment->here() == nullptr) throw std::runtime_error("not joined");
       if (truncate(path.c_str(), 4096) != 0) throw std::runtime_error("cannot truncate");
-      shm::Dict dict(where);
-      (void)dict.put(segment.me(), text("a"), text("1"));
+      segment->leave();
     }));
   });
+  std::filesystem::remove_all(folder);
   INFO(said);
   CHECK(status == -SIGBUS);
   CHECK(said.find(path) != std::string::npos);

@@ -224,6 +224,7 @@ TEST_CASE("a wait for a change looks no longer than until its deadline, and for 
 TEST_CASE("a wait for a change ends while whoever holds the lock is stopped, and finds the change when it is dead") {
   Stage stage;
   auto& me = stage.segment.me();
+  auto other = stage.watch_key("other");  // from here on the dict has the shards that it keeps
   auto& shard = shm::dict_shard(*stage.segment->at<shm::DictControl>(stage.dict_at.control), 0);
   std::string key = "k";  // of that shard
   for (auto seed = stage.segment->at<shm::DictControl>(stage.dict_at.control)->seed;
