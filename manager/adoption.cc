@@ -89,9 +89,7 @@ class UndoneFolder {
  public:
   explicit UndoneFolder(const rpc::ManagerAddress& address) : address_(address), made_(rpc::prepare_folder(address)) {}
   ~UndoneFolder() {
-    if (!made_ || address_.exists()) return;
-    unlink(address_.bell_file().c_str());
-    rmdir(address_.folder.c_str());
+    if (made_ && !address_.exists()) rpc::remove_unfinished_folder(address_);
   }
   UndoneFolder(const UndoneFolder&) = delete;
   UndoneFolder& operator=(const UndoneFolder&) = delete;

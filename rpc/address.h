@@ -39,7 +39,6 @@ struct ManagerAddress {
 
   std::string segment_file() const { return folder + "/segment"; }
   std::string locks_file() const { return folder + "/locks"; }
-  std::string bell_file() const { return folder + "/bell"; }
   std::string socket_file() const { return folder + "/socket"; }
   std::string key_file() const { return folder + "/authkey"; }
   bool is_anonymous() const { return name.starts_with(kAnonymousPrefix); }

@@ -227,6 +227,23 @@ bool remove_folder(const ManagerAddress& address) {
   return remove_open_folder(address, folder.get());
 }
 
+void remove_unfinished_folder(const ManagerAddress& address) {
+  const FileDescriptor folder = open_directory(AT_FDCWD, address.folder.c_str());
+  if (folder.get() < 0) return;
+  std::lock_guard opening(shm::SegmentRegistry::instance().opening);
+  // Who has just made a segment there and opened this lock file does not get the server's byte of it, or finds then that
+  // it has lost its name, and opens another one.
+  const FileDescriptor locks(openat(folder.get(), "locks", O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (locks.get() >= 0) {
+    if (!shm::try_lock_byte(locks.get(), shm::kServerByte) || address.exists()) return;
+    unlinkat(folder.get(), "bell", 0);
+    unlinkat(folder.get(), "locks", 0);
+  } else if (errno == ENOENT && !address.exists()) {
+    unlinkat(folder.get(), "bell", 0);
+  }
+  remove_directory(AT_FDCWD, address.folder.c_str());
+}
+
 std::optional<std::string> remove_if_dead(const ManagerAddress& address, std::chrono::seconds at_least_old) {
   const FileDescriptor folder = open_directory(AT_FDCWD, address.folder.c_str());
   if (folder.get() < 0) return fmt::format("it cannot be opened: {}", std::strerror(errno));

@@ -25,6 +25,10 @@ namespace commonhold::rpc {
 // REQUIRES: the caller holds the server's byte of the folder's lock file, or has made the folder.
 bool remove_folder(const ManagerAddress& address);
 
+// Takes back a folder in which the start of a server made no segment. What others make there meanwhile stays.
+// REQUIRES: the caller has made the folder.
+void remove_unfinished_folder(const ManagerAddress& address);
+
 // Removes the folder if it is proven to be a manager's and the manager to be dead. What speaks against it otherwise, in
 // words for a person: then nothing was changed. A folder without a segment, which may be in the making, is removed only
 // when nothing in it has changed for `at_least_old`. One whose segment this process has open is not dead.
