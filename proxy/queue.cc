@@ -148,13 +148,10 @@ void queue_leave(Object& queue) {
 }
 
 std::vector<std::string> queue_get_many(Object& queue, std::uint64_t most, std::int64_t wait) {
-  shm::CopiedItems copied;
-  const Status status = open_queue(queue).visit(
-      [&](auto& found) { return found.get_many(here(queue), most, copied, open_until(queue, wait)); });
   std::vector<std::string> items;
-  if (!in_time(status, queue, "take from")) return items;
-  items.reserve(copied.count());
-  for (std::uint64_t i = 0; i < copied.count(); ++i) items.push_back(copied.bytes(i));
+  const Status status = open_queue(queue).visit(
+      [&](auto& found) { return found.get_many(here(queue), most, items, open_until(queue, wait)); });
+  (void)in_time(status, queue, "take from");
   return items;
 }
 

@@ -70,7 +70,7 @@ class OrderedQueue {
   // As Queue's. Many items are put, or taken, by one store of the root; those that were returned, which a bulk take
   // takes as well, are returned again when it dies. Fewer are taken where memory for more is missing.
   Status put_many(ThreadContext& me, std::span<const Item> items, Deadline deadline, std::uint64_t& done) const;
-  Status get_many(ThreadContext& me, std::uint64_t most, CopiedItems& items, Deadline deadline) const;
+  Status get_many(ThreadContext& me, std::uint64_t most, std::vector<std::string>& items, Deadline deadline) const;
   Status get_many_fixed(ThreadContext& me, void* items, std::uint64_t size, std::uint64_t most, std::uint64_t stride,
                         Deadline deadline, std::uint64_t& got, std::uint64_t all = 0) const;
   Status peek_many(ThreadContext& me, std::uint64_t most, CopiedItems& items, Deadline deadline) const;
@@ -132,7 +132,8 @@ class OrderedQueue {
   Status pick_locked(ThreadContext& me, OrderedBulk& bulk, std::uint64_t most) const;
   Status find_flights(ThreadContext& me, OrderedBulk& bulk, std::uint64_t& most) const;
   void commit_picks(ThreadContext& me, OrderedBulk& bulk, Offset now) const;
-  Status copy_picks(std::span<const OrderedBulk::Pick> picks, CopiedItems& items) const;
+  template <typename Items>
+  Status copy_picks(std::span<const OrderedBulk::Pick> picks, Items& items) const;
   template <typename Show>
   Status take_many_locked(ThreadContext& me, OrderedBulk& bulk, std::uint64_t most, Show&& show) const;
   template <typename Show, typename MakeRoom>

@@ -205,7 +205,7 @@ Status OrderedQueue::take_many_locked(ThreadContext& me, OrderedBulk& bulk, std:
   }
 }
 
-// make_room() is called outside of the lock after show() said kRetry.
+// make_room(most) is called outside of the lock after show() said kRetry; it says how many to try next.
 template <typename Show, typename MakeRoom>
 Status OrderedQueue::take_many(ThreadContext& me, std::uint64_t most, Deadline deadline, Show&& show,
                                MakeRoom&& make_room) const {
@@ -232,7 +232,7 @@ Status OrderedQueue::take_many(ThreadContext& me, std::uint64_t most, Deadline d
     if (status == Status::kRetry) {
       allocate_between_turns(*this, [&] {
         bulk.make_room(std::min(most, own(control.count)));
-        make_room();
+        most = make_room(most);
       });
     } else if (waits.worth_another(status)) {
       continue;
@@ -244,15 +244,17 @@ Status OrderedQueue::take_many(ThreadContext& me, std::uint64_t most, Deadline d
   }
 }
 
-Status OrderedQueue::copy_picks(std::span<const OrderedBulk::Pick> picks, CopiedItems& items) const {
-  std::uint64_t bytes_needed = 0, size = 0;
+template <typename Items>
+Status OrderedQueue::copy_picks(std::span<const OrderedBulk::Pick> picks, Items& items) const {
+  std::uint64_t size = 0;
   ItemKind kind;
   Offset bytes;
+  items.begin();
   for (const auto& pick : picks) {
     if (!OrderedHeap::find_box(segment(), pick.box, kind, bytes, size)) return Status::kCorrupt;
-    bytes_needed += size;
+    items.need(size);
   }
-  Status status = items.need(picks.size(), bytes_needed);
+  Status status = items.ready();
   if (status != Status::kOk) return status;
   for (const auto& pick : picks) {
     if (!OrderedHeap::find_box(segment(), pick.box, kind, bytes, size)) return Status::kCorrupt;
@@ -261,11 +263,17 @@ Status OrderedQueue::copy_picks(std::span<const OrderedBulk::Pick> picks, Copied
   return items.count() == picks.size() ? Status::kOk : Status::kCorrupt;
 }
 
-Status OrderedQueue::get_many(ThreadContext& me, std::uint64_t most, CopiedItems& items, Deadline deadline) const {
+Status OrderedQueue::get_many(ThreadContext& me, std::uint64_t most, std::vector<std::string>& items,
+                              Deadline deadline) const {
   items.clear();
   if (most == 0) return Status::kOk;
-  return take_many(
-      me, most, deadline, [&](auto picks) { return copy_picks(picks, items); }, [&] { items.make_room(); });
+  TakenTexts texts(std::min(most, size()));
+  most = texts.make_room(most);
+  Status status = take_many(
+      me, most, deadline, [&](auto picks) { return copy_picks(picks, texts); },
+      [&](std::uint64_t wanted) { return texts.make_room(wanted); });
+  if (status == Status::kOk) items = texts.release();
+  return status;
 }
 
 Status OrderedQueue::get_many_fixed(ThreadContext& me, void* items, std::uint64_t size, std::uint64_t most,
@@ -292,7 +300,7 @@ Status OrderedQueue::get_many_fixed(ThreadContext& me, void* items, std::uint64_
         }
         return Status::kOk;
       },
-      [] {});
+      [](std::uint64_t same) { return same; });
   if (status != Status::kOk && !too_many) got = 0;
   if (status == Status::kExists) pass_on_items();  // the caller may not come again
   return too_many && status == Status::kExists ? Status::kRetry : status;
@@ -309,7 +317,7 @@ Status OrderedQueue::peek_many(ThreadContext& me, std::uint64_t most, CopiedItem
         for (std::size_t i = 0; i < picks.size(); ++i) items.numbers[i] = picks[i].sequence;
         return Status::kExists;  // seen, and not taken
       },
-      [&] { items.make_room(); });
+      [&](std::uint64_t wanted) { return items.make_room(wanted); });
   return status == Status::kExists ? Status::kOk : status;
 }
 
@@ -327,7 +335,7 @@ Status OrderedQueue::take_seen(ThreadContext& me, std::span<const Word> numbers,
         count = picks.size();
         return Status::kOk;
       },
-      [] {});
+      [](std::uint64_t same) { return same; });
   if (status != Status::kOk) count = 0;
   return status == Status::kTimedOut || status == Status::kClosed ? Status::kMismatch : status;
 }

@@ -35,8 +35,7 @@ class Queue {
   Status get(ThreadContext& me, std::string& item, Deadline deadline) const;
   // Of items of exactly `size` bytes; kMismatch takes nothing.
   Status get_fixed(ThreadContext& me, void* item, std::uint64_t size, Deadline deadline) const;
-  // Waits for one, takes up to `most` (and kMostInOneStep) by one store.
-  Status get_many(ThreadContext& me, std::uint64_t most, CopiedItems& items, Deadline deadline) const;
+  // Waits for one, takes up to `most` (and kMostInOneStep) by one store. std::bad_alloc takes nothing.
   Status get_many(ThreadContext& me, std::uint64_t most, std::vector<std::string>& items, Deadline deadline) const;
   // With `all`: kRetry, and nothing is taken, when more than `most` could be, and `got` says how many of up to `all`.
   Status get_many_fixed(ThreadContext& me, void* items, std::uint64_t size, std::uint64_t most, std::uint64_t stride,
@@ -98,7 +97,8 @@ class Queue {
   bool has_room() const;   // or was shut down
   bool wait_for_items(ThreadContext& me, Deadline deadline) const;
   bool wait_for_room(ThreadContext& me, Deadline deadline) const;
-  Status copy_many(ThreadContext& me, std::uint64_t most, CopiedItems& items, Deadline deadline, bool takes) const;
+  template <typename Items>
+  Status copy_many(ThreadContext& me, std::uint64_t most, Items& items, Deadline deadline, Word* head) const;
   Status take_fixed_run(Offset& at, std::byte* to, std::uint64_t count, std::uint64_t stride) const;
   void help_reclaim(ThreadContext& me) const;
 

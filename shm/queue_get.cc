@@ -97,13 +97,13 @@ Status Queue::get(ThreadContext& me, std::string& item, Deadline deadline) const
   }
 }
 
-// Copied into one buffer: memory is allocated outside of the lock.
-Status Queue::copy_many(ThreadContext& me, std::uint64_t most, CopiedItems& items, Deadline deadline,
-                        bool takes) const {
-  items.clear();
+// Copied into private memory of CopiedItems or TakenTexts, which is allocated outside of the lock. With `head` the items
+// are only seen, and it gets how many were taken before them.
+template <typename Items>
+Status Queue::copy_many(ThreadContext& me, std::uint64_t most, Items& items, Deadline deadline, Word* head) const {
   if (most == 0) return Status::kOk;
   for (;;) {
-    allocate_between_turns(*this, [&] { items.make_room(); });
+    allocate_between_turns(*this, [&] { most = items.make_room(most); });
     bool large = false;
     Status status = get_with(me, most, deadline, [&](Offset& at, std::uint64_t available, std::uint64_t& taken) {
       const std::uint64_t count = std::min({available, most, kMostInOneStep});
@@ -119,43 +119,43 @@ Status Queue::copy_many(ThreadContext& me, std::uint64_t most, CopiedItems& item
         }
         return Status::kOk;
       };
-      std::uint64_t need = 0;
-      Status found = each([&](const ItemPlace& place) { need += place.size; });
-      if (found == Status::kOk) found = items.need(count, need);
+      items.begin();
+      Status found = each([&](const ItemPlace& place) { items.need(place.size); });
+      if (found == Status::kOk) found = items.ready();
       if (found != Status::kOk) return found;
       found = each([&](const ItemPlace& place) {
         items.add(place.kind, ring_.segment().at<std::byte>(place.at), place.size);
         large = large || place.large;
       });
       if (found != Status::kOk || items.count() != count) return Status::kCorrupt;
-      items.numbers[0] = own(ring_.control().head);
-      if (!takes) return Status::kExists;  // seen, and not taken
+      if (head != nullptr) {
+        *head = own(ring_.control().head);
+        return Status::kExists;  // seen, and not taken
+      }
       at = next;
       taken = count;
       return Status::kOk;
     });
-    if (large && takes) help_reclaim(me);
+    if (large && head == nullptr) help_reclaim(me);
     if (status != Status::kRetry) return status == Status::kExists ? Status::kOk : status;
   }
-}
-
-Status Queue::get_many(ThreadContext& me, std::uint64_t most, CopiedItems& items, Deadline deadline) const {
-  return copy_many(me, most, items, deadline, true);
 }
 
 Status Queue::get_many(ThreadContext& me, std::uint64_t most, std::vector<std::string>& items,
                        Deadline deadline) const {
   items.clear();
-  CopiedItems copied;
-  Status status = get_many(me, most, copied, deadline);
-  if (status != Status::kOk) return status;
-  items.reserve(copied.count());
-  for (std::uint64_t i = 0; i < copied.count(); ++i) items.push_back(copied.bytes(i));
-  return Status::kOk;
+  TakenTexts texts(std::min(most, size()));
+  Status status = copy_many(me, most, texts, deadline, nullptr);
+  if (status == Status::kOk) items = texts.release();
+  return status;
 }
 
 Status Queue::peek_many(ThreadContext& me, std::uint64_t most, CopiedItems& items, Deadline deadline) const {
-  return copy_many(me, most, items, deadline, false);
+  items.clear();
+  Word head = 0;
+  Status status = copy_many(me, most, items, deadline, &head);
+  if (status == Status::kOk && most != 0) items.numbers[0] = head;
+  return status;
 }
 
 Status Queue::take_seen(ThreadContext& me, std::span<const Word> numbers, std::uint64_t& count) const {

@@ -63,14 +63,15 @@ TEST_CASE("a bulk put or take of an ordered queue killed anywhere has happened a
       std::uint64_t done = 0;
       ignore(stage.queue.put_many(stage.segment.me(), items, Deadline::already(), done));
     });
-    shm::CopiedItems taken;
-    taken.make_room();
+    std::vector<std::string> taken;
     stage.kill("get_many", [&] { ignore(stage.queue.get_many(stage.segment.me(), 4, taken, Deadline::already())); });
     if (mode != QueueMode::kPriority) continue;
+    shm::CopiedItems seen;
+    (void)seen.make_room(4);
     stage.kill("peek_many and take_seen", [&] {
-      ignore(stage.queue.peek_many(stage.segment.me(), 4, taken, Deadline::already()));
-      std::uint64_t count = taken.count();
-      ignore(stage.queue.take_seen(stage.segment.me(), taken.numbers, count));
+      ignore(stage.queue.peek_many(stage.segment.me(), 4, seen, Deadline::already()));
+      std::uint64_t count = seen.count();
+      ignore(stage.queue.take_seen(stage.segment.me(), seen.numbers, count));
     });
   }
   Stage redelivers(QueueMode::kFifo, true);
@@ -112,8 +113,7 @@ TEST_CASE("an item to be delivered again survives its consumer's death at every 
   die_after("three gets", [&] {
     for (int i = 0; i < 3; ++i) (void)got(stage.segment, stage.queue);
   });
-  shm::CopiedItems taken;
-  taken.make_room();
+  std::vector<std::string> taken;
   die_after("get_many", [&] { ignore(stage.queue.get_many(stage.segment.me(), 4, taken, Deadline::already())); });
 }
 

@@ -134,7 +134,8 @@ class BasicQueue {
     return get_within(detail::to_wait(when));
   }
   // Waits for one item, then takes what is there, at most `most` (and 4 million), atomically. With a timeout it may be
-  // nothing. Fewer than are there: memory for taking more at once is missing, or the next one cannot be decoded.
+  // nothing. Fewer than are there: memory for taking more at once is missing, the next one cannot be decoded, or others
+  // change the queue all the time. std::bad_alloc takes nothing.
   std::vector<T> get_many(size_type most) const { return get_all(most, detail::kForever); }
   template <typename Rep, typename Period>
   std::vector<T> get_many(size_type most, const std::chrono::duration<Rep, Period>& timeout) const {

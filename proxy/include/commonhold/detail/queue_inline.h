@@ -116,15 +116,20 @@ auto BasicQueue<T, kOrder, kSimple>::put_all(const Values& values, std::int64_t 
 
 template <detail::Storable T, detail::QueueOrder kOrder, bool kSimple>
 auto BasicQueue<T, kOrder, kSimple>::get_all(size_type most, std::int64_t wait) const -> std::vector<T> {
-  if constexpr (detail::kDecodedFirst<T>) {
+  if constexpr (std::is_same_v<T, std::string>) {
+    return detail::queue_get_many(*handle_, most, wait);
+  } else if constexpr (kFixedBytes == 0 || detail::kDecodedFirst<T>) {
+    // Decoding may fail for want of memory, too.
     return detail::take_many_decoded<T>(*handle_, most, wait);
-  } else if constexpr (kFixedBytes != 0) {
+  } else {
     // Nobody knows how many there are before they are taken: when there is no room for all, there is next time.
     using Stored = std::conditional_t<kStoredAsIs, T, detail::FixedBuffer<T>>;
     constexpr int kTries = 4;  // with producers that are faster than this: as many as there is room for
     const detail::WaitLeft left(wait);
     std::vector<Stored> stored(std::min<size_type>(most, std::max<size_type>(size(), 16)));
+    [[maybe_unused]] std::vector<T> values;
     for (int i = 0;; ++i) {
+      if constexpr (!kStoredAsIs) values.reserve(stored.size());  // before anything is taken
       bool more = false;
       const std::uint64_t got =
           detail::queue_get_many_fixed(*handle_, stored.data(), kFixedBytes, stored.size(), sizeof(Stored), left(),
@@ -135,17 +140,9 @@ auto BasicQueue<T, kOrder, kSimple>::get_all(size_type most, std::int64_t wait) 
     if constexpr (kStoredAsIs) {
       return stored;
     } else {
-      std::vector<T> values;
-      values.reserve(stored.size());
       for (const Stored& one : stored) values.push_back(one.value());
       return values;
     }
-  } else {
-    std::vector<T> values;
-    for (const std::string& bytes : detail::queue_get_many(*handle_, most, wait)) {
-      values.push_back(detail::decode<T>(bytes));
-    }
-    return values;
   }
 }
 
