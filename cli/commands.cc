@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstdio>
 #include <exception>
 
@@ -54,6 +55,10 @@ std::string joined(const Things& things, Text&& text) {
   std::string all;
   for (const auto& thing : things) all += (all.empty() ? "" : ", ") + text(thing);
   return all.empty() ? "-" : all;
+}
+
+std::chrono::milliseconds to_milliseconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
 }
 
 const char* empty_root_hint() {
@@ -133,15 +138,15 @@ int list_locks(const std::string& name) {
   return 0;
 }
 
-int stop(const std::string& name) {
-  manager::stop(rpc::existing_address(name));
+int stop(const std::string& name, double timeout_seconds) {
+  manager::stop(rpc::existing_address(name), to_milliseconds(timeout_seconds));
   fmt::print("the server of \"{}\" has ended; its objects stay for the next one: commonhold serve --name {}\n", name,
              name);
   return 0;
 }
 
-int destroy(const std::string& name) {
-  manager::destroy(rpc::existing_address(name));
+int destroy(const std::string& name, double timeout_seconds) {
+  manager::destroy(rpc::existing_address(name), to_milliseconds(timeout_seconds));
   fmt::print("\"{}\" and its objects are gone\n", name);
   return 0;
 }

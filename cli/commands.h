@@ -9,8 +9,8 @@ namespace commonhold::cli {
 int list_managers();
 int list_objects(const std::string& manager);
 int list_locks(const std::string& manager);
-int stop(const std::string& manager);
-int destroy(const std::string& manager);
+int stop(const std::string& manager, double timeout_seconds);
+int destroy(const std::string& manager, double timeout_seconds);
 int examine(bool clean);
 
 // Runs a command; an exception becomes one sentence on standard error and status 1.

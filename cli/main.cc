@@ -2,11 +2,13 @@
 #include <commonhold/version.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdio>
 #include <string>
 
 #include "cli/commands.h"
 #include "cli/size.h"
+#include "manager/control.h"
 #include "manager/serve.h"
 
 namespace {
@@ -35,8 +37,23 @@ struct Words {
   std::string size;
   bool anonymous = false;
   std::string name;
+  double timeout = std::chrono::duration<double>(manager::kAnswersWithin).count();
   bool clean = false;
 };
+
+// Of the commands that ask a server to end.
+void add_ending_options(CLI::App& command, Words& words) {
+  command.add_option("manager", words.name, "A name or a folder")->required();
+  command
+      .add_option("--timeout", words.timeout,
+                  "How many seconds to wait for the server to answer, and as long again until it has ended")
+      ->capture_default_str()
+      ->check(CLI::Range(0.001, 1e6));
+  command.footer(
+      "A server that does not answer in time is stopped, or has no descriptor left: the command fails with status 1 "
+      "and "
+      "names its process. `kill -9` ends that one, which loses nothing.");
+}
 
 CLI::App* add_serve(CLI::App& app, Words& words) {
   auto* serve = app.add_subcommand("serve", "Start a manager's server");
@@ -96,9 +113,9 @@ int main(int argc, char** argv) {
   auto* list = app.add_subcommand("list", "List your managers, or the objects of one");
   list->add_option("manager", words.name, "A name or a folder");
   auto* stop = app.add_subcommand("stop", "End a manager's server; its objects stay for the next server of the name");
-  stop->add_option("manager", words.name, "A name or a folder")->required();
+  add_ending_options(*stop, words);
   auto* destroy = app.add_subcommand("destroy", "End a manager: its server, where one runs, and its objects");
-  destroy->add_option("manager", words.name, "A name or a folder")->required();
+  add_ending_options(*destroy, words);
   auto* locks = app.add_subcommand("locks", "Show who holds which lock of a manager, and who waits for it");
   locks->add_option("manager", words.name, "A name or a folder")->required();
   auto* doctor = app.add_subcommand("doctor", "Find what dead servers left, and check it");
@@ -114,8 +131,8 @@ int main(int argc, char** argv) {
   return cli::saying_errors([&]() {
     if (*serve) return run_serve(words);
     if (*list) return words.name.empty() ? cli::list_managers() : cli::list_objects(words.name);
-    if (*stop) return cli::stop(words.name);
-    if (*destroy) return cli::destroy(words.name);
+    if (*stop) return cli::stop(words.name, words.timeout);
+    if (*destroy) return cli::destroy(words.name, words.timeout);
     if (*locks) return cli::list_locks(words.name);
     if (*doctor) return cli::examine(words.clean);
     std::fputs(app.help().c_str(), stdout);

@@ -22,7 +22,7 @@ namespace commonhold::manager {
 
 namespace {
 
-constexpr auto kEndedWithin = std::chrono::seconds(10);
+using std::chrono::milliseconds;
 
 void require_manager(const rpc::ManagerAddress& address) {
   rpc::require_own(address);
@@ -37,7 +37,23 @@ const std::string& word_for(const rpc::ManagerAddress& address) {
   return address.under_root ? address.name : address.folder;
 }
 
-ControlError does_not_answer(const rpc::ManagerAddress& address, int error) {
+// Of a server that lives: a stopped one, one without descriptors, or one that is stuck.
+ControlError is_silent(const rpc::ManagerAddress& address, milliseconds timeout) {
+  const int pid = rpc::occupants_of(address).server_pid;
+  const std::string seconds = fmt::format("{:g} seconds", static_cast<double>(timeout.count()) / 1000);
+  if (pid == 0) {
+    return ControlError(fmt::format(
+        "the server of \"{}\" has not answered within {} and has ended meanwhile; try again", address.name, seconds));
+  }
+  return ControlError(
+      fmt::format("the server of \"{}\" (process {}) has not answered within {}; where it is stopped, `kill -CONT {}` "
+                  "lets it go on; where it has no descriptors left, clients that end give some back; else `kill -9 {}` "
+                  "ends it and leaves its objects, which `commonhold destroy {}` then removes",
+                  address.name, pid, seconds, pid, pid, word_for(address)));
+}
+
+ControlError does_not_answer(const rpc::ManagerAddress& address, int error, milliseconds timeout) {
+  if (error == EAGAIN) return is_silent(address, timeout);
   return ControlError(
       fmt::format("the server of \"{}\" does not answer at {} ({}); `commonhold doctor` tells whether it died",
                   address.name, address.socket_file(), std::strerror(error)));
@@ -65,9 +81,12 @@ void without_kj(const rpc::ManagerAddress& address, Call&& call) {
   }
 }
 
-// Asks the server at the other end of `socket`; returns when the connection has ended.
-void ask_server(const rpc::ManagerAddress& address, int socket_fd, Ending ending) {
+// Asks the server at the other end of `socket`; returns when the connection has ended. Waits for at most `timeout`.
+void ask_server(const rpc::ManagerAddress& address, int socket_fd, Ending ending, milliseconds timeout) {
   auto io = kj::setupAsyncIo();
+  kj::Timer& timer = io.provider->getTimer();
+  const kj::TimePoint end = timer.now() + timeout.count() * kj::MILLISECONDS;
+  const auto in_time = [&](auto&& promise) { return timer.timeoutAt(end, kj::mv(promise)).wait(io.waitScope); };
   kj::AutoCloseFd socket(socket_fd);
   rpc::Authkey key = key_or_throw(address);
   auto stream = io.lowLevelProvider->wrapSocketFd(
@@ -84,30 +103,32 @@ void ask_server(const rpc::ManagerAddress& address, int socket_fd, Ending ending
     if (outcome.isFailure()) refusal = outcome.getFailure().getMessage();
   };
   auto failure = kj::runCatchingExceptions([&]() {
-    auto answer = rpc::knock(door, key, "commonhold").wait(io.waitScope);
+    auto answer = in_time(rpc::knock(door, key, "commonhold"));
     if (auto* denied = std::get_if<rpc::Denied>(answer.get())) {
       refusal = denied->message;
       return;
     }
     auto& session = std::get<rpc::Admitted>(*answer).session;
     if (ending == Ending::kDestroy) {
-      note(session.shutdownRequest().send().wait(io.waitScope));
+      note(in_time(session.shutdownRequest().send()));
     } else {
-      note(session.detachRequest().send().wait(io.waitScope));
+      note(in_time(session.detachRequest().send()));
     }
   });
   KJ_IF_MAYBE (exception, failure) {
+    if (timer.now() >= end) throw is_silent(address, timeout);
     throw ControlError(
         fmt::format("the server of \"{}\" broke the connection: {}", address.name, exception->getDescription().cStr()));
   }
   if (!refusal.empty()) throw ControlError(refusal);
-  network.onDisconnect().wait(io.waitScope);
+  auto ended = kj::runCatchingExceptions([&]() { in_time(network.onDisconnect()); });
+  if (ended != nullptr) throw is_silent(address, timeout);
 }
 
-// Waits until done() holds. What is not so after ten seconds is told as an error.
+// Waits until done() holds. What is not so in time is told as an error.
 template <typename Done>
-void wait_until(Done&& done, const std::string& otherwise) {
-  auto until = std::chrono::steady_clock::now() + kEndedWithin;
+void wait_until(Done&& done, milliseconds timeout, const std::string& otherwise) {
+  auto until = std::chrono::steady_clock::now() + timeout;
   while (!done()) {
     if (std::chrono::steady_clock::now() > until) throw ControlError(otherwise);
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -143,24 +164,24 @@ void destroy_unserved(const rpc::ManagerAddress& address) {
 
 }  // namespace
 
-void destroy(const rpc::ManagerAddress& address) {
+void destroy(const rpc::ManagerAddress& address, milliseconds timeout) {
   require_manager(address);
-  int socket = rpc::connect_to_folder(address.folder);
+  int socket = rpc::connect_to_folder(address.folder, timeout);
   const int error = errno;
   if (socket < 0 && rpc::occupants_of(address).server_pid == 0) return destroy_unserved(address);
-  if (socket < 0) throw does_not_answer(address, error);
+  if (socket < 0) throw does_not_answer(address, error, timeout);
   const NamedFile segment(address.segment_file()), locks(address.locks_file());
-  without_kj(address, [&]() { ask_server(address, socket, Ending::kDestroy); });
+  without_kj(address, [&]() { ask_server(address, socket, Ending::kDestroy, timeout); });
   // The connection ends with the service, the folder a moment later.
   wait_until(
-      [&]() { return !segment.is_there() && !locks.is_there(); },
+      [&]() { return !segment.is_there() && !locks.is_there(); }, timeout,
       fmt::format("the server of \"{}\" ended, but its folder {} is still there; look at it with `commonhold doctor`",
                   address.name, address.folder));
 }
 
-void stop(const rpc::ManagerAddress& address) {
+void stop(const rpc::ManagerAddress& address, milliseconds timeout) {
   require_manager(address);
-  int socket = rpc::connect_to_folder(address.folder);
+  int socket = rpc::connect_to_folder(address.folder, timeout);
   const int error = errno;
   if (socket < 0 && rpc::occupants_of(address).server_pid == 0) {
     throw ControlError(
@@ -168,14 +189,14 @@ void stop(const rpc::ManagerAddress& address) {
                     "on with them, `commonhold destroy {}` removes them",
                     address.name, word_for(address), word_for(address)));
   }
-  if (socket < 0) throw does_not_answer(address, error);
+  if (socket < 0) throw does_not_answer(address, error, timeout);
   const int server = rpc::occupants_of(address).server_pid;
-  without_kj(address, [&]() { ask_server(address, socket, Ending::kStop); });
+  without_kj(address, [&]() { ask_server(address, socket, Ending::kStop, timeout); });
   const auto ended = [&]() {
     const int now = rpc::occupants_of(address).server_pid;
     return now == 0 || now != server;  // the next one may be there at once
   };
-  wait_until(ended, fmt::format("the server of \"{}\" said that it ends and has not done so", address.name));
+  wait_until(ended, timeout, fmt::format("the server of \"{}\" said that it ends and has not done so", address.name));
 }
 
 }  // namespace commonhold::manager

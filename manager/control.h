@@ -1,6 +1,7 @@
 // What the `commonhold` command asks of a running server, as a client that blocks.
 #pragma once
 
+#include <chrono>
 #include <stdexcept>
 #include <string>
 
@@ -14,12 +15,16 @@ class ControlError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// How long these wait for a server to answer, and as long again until it has ended. One that is stopped, or finds no
+// descriptor for the connection, does not answer: that is a ControlError that names its process.
+inline constexpr std::chrono::milliseconds kAnswersWithin{10'000};
+
 // Ends the manager: its server, where one runs, and its objects. Returns once its folder is gone; clients keep what they
 // have mapped. Throws ControlError, rpc::AddressError.
-void destroy(const rpc::ManagerAddress& address);
+void destroy(const rpc::ManagerAddress& address, std::chrono::milliseconds timeout = kAnswersWithin);
 
 // Ends the server of a named manager and leaves the objects to the next one of the name. Returns once that can start.
 // Throws ControlError, rpc::AddressError.
-void stop(const rpc::ManagerAddress& address);
+void stop(const rpc::ManagerAddress& address, std::chrono::milliseconds timeout = kAnswersWithin);
 
 }  // namespace commonhold::manager

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -63,7 +64,7 @@ int listen_in_folder(const std::string& folder) {
   return listener;
 }
 
-int connect_to_folder(const std::string& folder) {
+int connect_to_folder(const std::string& folder, std::chrono::milliseconds within) {
   struct stat status;
   if (lstat((folder + "/socket").c_str(), &status) != 0) return -1;
   if (!S_ISSOCK(status.st_mode)) {  // no link is followed to somebody else's
@@ -72,6 +73,14 @@ int connect_to_folder(const std::string& folder) {
   }
   int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (connection < 0) return -1;
+  if (within.count() > 0) {
+    // A connect() waits as long as a send while the server's queue of connections is full.
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(within);
+    timeval limit = {};
+    limit.tv_sec = seconds.count();
+    limit.tv_usec = std::chrono::duration_cast<std::chrono::microseconds>(within - seconds).count();
+    (void)setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  }
   int result;
   do {
     result = with_socket_address(

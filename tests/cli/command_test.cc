@@ -28,6 +28,9 @@ TEST_CASE("help teaches, and the version is told") {
     REQUIRE(result.status == 0);
     REQUIRE_THAT(result.out, !Contains("lifeline"));  // what is not for people is not shown
   }
+  for (const char* command : {"stop", "destroy"}) {
+    REQUIRE_THAT(run_command({command, "--help"}).out, Contains("--timeout") && Contains("kill -9"));
+  }
 }
 
 TEST_CASE("a wrong command line is status 2 and a sentence") {
@@ -37,6 +40,7 @@ TEST_CASE("a wrong command line is status 2 and a sentence") {
   require_sentence(run_command({"serve", "--nonsense"}), 2);
   require_sentence(run_command({"serve"}), 2);
   require_sentence(run_command({"stop"}), 2);
+  require_sentence(run_command({"stop", "stock", "--timeout", "-1"}), 2);
   require_sentence(run_command({"serve", "--anonymous"}), 2);
   for (const char* size : {"much", "-1", "0", "12Q", "1e30", "", "3 G"}) {
     auto result = run_command({"serve", "--name", "stock", "--memory-limit", size});

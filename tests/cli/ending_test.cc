@@ -11,6 +11,7 @@
 #include <fstream>
 #include <thread>
 
+#include "rpc/socket.h"
 #include "shm/lock_file.h"
 #include "support/process_shared.h"
 #include "support/require_sentence.h"
@@ -134,6 +135,36 @@ TEST_CASE("stop and destroy return also where somebody starts the next server at
     REQUIRE(test::wait_for(maker) == 0);
     REQUIRE(std::filesystem::file_size(address.segment_file()) == 9);
     std::filesystem::remove_all(address.folder);
+  }
+  REQUIRE(ground.leftovers() == "");
+}
+
+TEST_CASE("stop and destroy of a server that does not answer fail in time, name its process and say what to do") {
+  test::ServerGround ground;
+  {
+    REQUIRE(run_command({"serve", "--name", "stock"}).status == 0);
+    const auto address = ground.address("stock");
+    const int server = test::server_pid(address);
+    REQUIRE(kill(server, SIGSTOP) == 0);
+    std::vector<int> waiting;
+    const bool full = GENERATE(false, true);
+    // Others wait for the same server: the last one could not even connect.
+    while (full && waiting.size() < 5'000) {
+      const int socket = rpc::connect_to_folder(address.folder, std::chrono::milliseconds(1));
+      if (socket < 0) break;
+      waiting.push_back(socket);
+    }
+    for (const char* command : {"stop", "destroy"}) {
+      auto result = run_command({command, "stock", "--timeout", "0.2"});
+      require_sentence(result, 1);
+      CHECK_THAT(result.err, Contains(fmt::format("process {}", server)) && Contains("0.2 seconds") &&
+                                 Contains(fmt::format("kill -CONT {}", server)) &&
+                                 Contains(fmt::format("kill -9 {}", server)) && Contains("commonhold destroy stock"));
+    }
+    for (int socket : waiting) close(socket);
+    REQUIRE(kill(server, SIGCONT) == 0);
+    REQUIRE(run_command({"stop", "stock"}).status == 0);
+    REQUIRE(run_command({"destroy", "stock"}).status == 0);
   }
   REQUIRE(ground.leftovers() == "");
 }
