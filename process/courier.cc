@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include <commonhold/current_process.h>
@@ -60,17 +61,18 @@ class Courier {
     return std::string(kPrefix) + std::to_string(number) + ":" + listener_.address().path();
   }
 
- private:
-  Courier() : listener_(Address(), {.authkey = identity().authkey}) {
-    const int error = start_quiet_thread([this] { serve(); });
-    if (error != 0) throw_wire_error("starting a thread that hands connections on", error);
-  }
-
   // In a forked child an offer is its parent's, and so is the mutex.
   void withdraw(std::uint64_t number) noexcept {
     if (made_by_ != getpid()) return;
     std::lock_guard guard(mutex_);
     offered_.erase(number);
+  }
+  bool is_at(std::string_view path) const { return listener_.address().path() == path; }
+
+ private:
+  Courier() : listener_(Address(), {.authkey = identity().authkey}) {
+    const int error = start_quiet_thread([this] { serve(); });
+    if (error != 0) throw_wire_error("starting a thread that hands connections on", error);
   }
 
   void hand_over(Connection client) noexcept try {
@@ -112,23 +114,47 @@ class Courier {
   std::uint64_t last_ = 0;
 };
 
+struct Ticket {
+  std::uint64_t number;
+  std::string_view path;  // of the sender's listener
+};
+
+std::optional<Ticket> parse(std::string_view text) {
+  Ticket ticket{};
+  if (!is_ticket(text)) return std::nullopt;
+  const std::string_view rest = text.substr(kPrefix.size());
+  const auto [colon, error] = std::from_chars(rest.data(), rest.data() + rest.size(), ticket.number);
+  const auto digits = static_cast<std::size_t>(colon - rest.data());
+  if (error != std::errc() || digits == rest.size() || *colon != ':') return std::nullopt;
+  ticket.path = rest.substr(digits + 1);
+  return ticket;
+}
+
 }  // namespace
+
+bool is_ticket(std::string_view text) {
+  return text.starts_with(kPrefix);
+}
+
+void withdraw_connection(std::string_view text) noexcept try {
+  const std::optional<Ticket> ticket = parse(text);
+  if (!ticket) return;
+  Courier& courier = Courier::instance();
+  if (courier.is_at(ticket->path)) courier.withdraw(ticket->number);
+} catch (...) {
+  // It offers nothing: there is no courier.
+}
 
 std::string offer_connection(const Connection& connection, std::shared_ptr<void>* kept) {
   return Courier::instance().offer(connection.duplicate(), kept);
 }
 
-Connection redeem_connection(std::string_view ticket) {
-  std::uint64_t number = 0;
-  const std::string_view rest = ticket.substr(ticket.starts_with(kPrefix) ? kPrefix.size() : ticket.size());
-  const auto [colon, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
-  const auto digits = static_cast<std::size_t>(colon - rest.data());
-  if (error != std::errc() || digits == rest.size() || *colon != ':') {
-    throw ValueError("what was to be a connection is no ticket for one");
-  }
+Connection redeem_connection(std::string_view text) {
+  const std::optional<Ticket> ticket = parse(text);
+  if (!ticket) throw ValueError("what was to be a connection is no ticket for one");
   try {
-    Client sender(Address(std::string(rest.substr(digits + 1))), {.authkey = identity().authkey});
-    sender.send(number);
+    Client sender(Address(std::string(ticket->path)), {.authkey = identity().authkey});
+    sender.send(ticket->number);
     return sender.recv<Connection>();
   } catch (const EndOfFile&) {
     throw SystemError(ENOENT, "the connection was taken already: a task that is run again cannot have it");

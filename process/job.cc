@@ -3,6 +3,7 @@
 #include <commonhold/errors.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace commonhold::detail {
 
@@ -13,7 +14,7 @@ Job::Job(JobPlan plan, std::size_t chunks)
       left_(chunks),
       kept_(std::move(plan.kept)),
       belongings_(std::move(plan.belongings)),
-      objects_(chunks),
+      results_name_(chunks),
       // NOLINTNEXTLINE(bugprone-throw-keyword-missing): kept until the results are asked for
       input_error_(std::move(plan.input_error)),
       when_done_(std::move(plan.when_done)) {}
@@ -25,7 +26,7 @@ bool Job::put(std::size_t chunk, Outcome outcome) {
   order_.push_back(chunk);
   if (outcome.ok()) {
     results_[chunk] = std::move(outcome.bytes);
-    objects_[chunk] = std::move(outcome.objects);
+    results_name_[chunk] = std::move(outcome.belongings);
   } else {
     failures_.emplace_back(chunk, std::move(outcome));
   }
@@ -74,7 +75,7 @@ const std::vector<std::string>& Job::results() const {
 }
 
 std::optional<std::string> Job::next(std::size_t place, bool any_order, std::int64_t wait, bool& failed) {
-  std::vector<ObjectHandle> given;  // ends without the mutex
+  Belongings given;  // ends without the mutex
   std::unique_lock guard(mutex_);
   if (place == chunks_ && input_error_ != nullptr) {
     failed = true;
@@ -90,8 +91,7 @@ std::optional<std::string> Job::next(std::size_t place, bool any_order, std::int
     failed = true;
     std::rethrow_exception(failure->second.exception());
   }
-  given.swap(objects_given_);
-  objects_given_ = std::move(objects_[chunk]);
+  given = std::exchange(given_name_, std::move(results_name_[chunk]));
   return std::move(results_[chunk]);  // given once
 }
 

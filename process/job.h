@@ -17,7 +17,7 @@ namespace commonhold::detail {
 // What a chunk ended with.
 struct Outcome {
   std::string bytes;                   // its results
-  std::vector<ObjectHandle> objects;   // those among them, so that they live until the results are read
+  Belongings belongings;               // what they name, so that it lives until the results are read
   std::optional<TaskFailure> failure;  // what a worker threw
   std::exception_ptr error;            // what this program made: WorkerDied, PoolTerminated, an error of the input
   bool ok() const { return !failure && error == nullptr; }
@@ -52,9 +52,9 @@ class Job {
   std::size_t chunks_, left_;
   bool done_ = false;
   std::shared_ptr<void> kept_;
-  Belongings belongings_;                           // of the tasks, until all are done
-  std::vector<std::vector<ObjectHandle>> objects_;  // of the results, by chunk
-  std::vector<ObjectHandle> objects_given_;         // of those that next() gave last, which are being read
+  Belongings belongings_;                 // of the tasks, until all are done
+  std::vector<Belongings> results_name_;  // what the results name, by chunk
+  Belongings given_name_;                 // of those that next() gave last, which are being read
   std::exception_ptr input_error_;
   std::function<void(const Job&)> when_done_;
 };

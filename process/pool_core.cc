@@ -113,28 +113,28 @@ PoolCore::Worker* PoolCore::worker_of(std::uint64_t serial) {
   return found == workers_.end() ? nullptr : &*found;
 }
 
-namespace {
-
-// The shared objects among a message's results, whose tokens go off it. What is gone is found out by whoever reads them.
-std::vector<ObjectHandle> take_objects(std::string& message) {
-  std::vector<ObjectHandle> objects;
-  const std::uint64_t sent = head_of<ResultHead>(message).sent;
-  if (sent == 0 || sent > message.size() - sizeof(ResultHead)) return objects;
-  const std::string tokens = message.substr(message.size() - sent);
-  message.resize(message.size() - sent);
-  for (TaskReader in(tokens); !in.rest().empty();) {
-    const std::string_view token = in.sized();
+// What a message's results name, which goes off it. What is gone is found out by whoever reads them.
+Belongings PoolCore::take_belongings(std::string& message) {
+  Belongings belongings;
+  const auto head = head_of<ResultHead>(message);
+  if (head.sent == 0 || head.sent > message.size() - sizeof head) return belongings;
+  const std::string names = message.substr(message.size() - head.sent);
+  message.resize(message.size() - head.sent);
+  for (TaskReader in(names); !in.rest().empty();) {
+    const std::string_view name = in.sized();
+    if (is_ticket(name)) {
+      belongings.offers.push_back(offers_->keep({head.worker, std::string(name)}));
+      continue;
+    }
     try {
-      objects.push_back(attach_token(token, {}));
+      belongings.objects.push_back(attach_token(name, {}));
     } catch (const Error&) {
     }
   }
-  return objects;
+  return belongings;
 }
 
-}  // namespace
-
-void PoolCore::take(const std::string& message, std::vector<ObjectHandle> objects, Finished& finished) {
+void PoolCore::take(const std::string& message, Belongings belongings, Finished& finished) {
   const auto head = head_of<ResultHead>(message);
   Worker* worker = worker_of(head.worker);
   const std::string_view rest = std::string_view(message).substr(sizeof head);
@@ -149,7 +149,7 @@ void PoolCore::take(const std::string& message, std::vector<ObjectHandle> object
       return break_down(std::move(outcome), finished);
     case ResultKind::kDone:
       outcome.bytes = rest;
-      outcome.objects = std::move(objects);
+      outcome.belongings = std::move(belongings);
       break;
     case ResultKind::kFailed:
       outcome.failure = TaskFailure::from(rest);
@@ -188,19 +188,19 @@ void PoolCore::collect() {
   for (bool ended = false; !ended;) {
     Finished finished;
     std::vector<std::string> messages;
-    std::vector<std::vector<ObjectHandle>> objects;  // of each message, up to one that is damaged
+    std::vector<Belongings> belongings;  // of each message, up to one that is damaged
     bool sound = true;
     try {
       messages = results_.get_many(kBatch, kPatience);
-      objects.reserve(messages.size());
-      for (std::string& message : messages) objects.push_back(take_objects(message));
+      belongings.reserve(messages.size());
+      for (std::string& message : messages) belongings.push_back(take_belongings(message));
     } catch (const Error&) {
       sound = false;
     }
     {
       std::scoped_lock guard(mutex_);
       try {
-        for (std::size_t i = 0; i < objects.size(); ++i) take(messages[i], std::move(objects[i]), finished);
+        for (std::size_t i = 0; i < belongings.size(); ++i) take(messages[i], std::move(belongings[i]), finished);
       } catch (const Error&) {
         sound = false;
       }
@@ -214,6 +214,7 @@ void PoolCore::collect() {
         }
       }
       start_missing_workers();
+      forget_dropped_offers();
       dispatch(finished);
       balance(finished);
       ended = has_ended();

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "process/job.h"
+#include "process/kept_offers.h"
 #include "process/pool_worker.h"
 
 namespace commonhold::detail {
@@ -72,7 +73,9 @@ class PoolCore {
   // REQUIRES, of the rest: mutex_ is held. Jobs whose last chunk came go into `finished`, for finish() without it.
   void start_worker(Worker& worker);
   void start_missing_workers();
-  void take(const std::string& message, std::vector<ObjectHandle> objects, Finished& finished);
+  Belongings take_belongings(std::string& message);  // without the mutex
+  void take(const std::string& message, Belongings belongings, Finished& finished);
+  void forget_dropped_offers();
   void worker_died(Worker& worker, Finished& finished);
   void take_back(Worker& worker, Finished& finished);
   void dispatch(Finished& finished);
@@ -92,6 +95,7 @@ class PoolCore {
   const std::size_t size_;
   Manager manager_;
   Queue<std::string> results_;
+  const std::shared_ptr<KeptOffers> offers_ = std::make_shared<KeptOffers>();  // among the results
   sigset_t signals_;
   int epoll_ = -1, stop_watching_ = -1;
   KeptIdentity epoll_identity_, stop_identity_;

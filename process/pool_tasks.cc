@@ -112,6 +112,25 @@ bool PoolCore::tell_to_stop(Worker& worker) {
   }
 }
 
+// Workers are told which connections among their results nobody will take: those results were dropped. Who cannot be told
+// now is told when the collector comes by again; a worker that is not there any more has no offers.
+void PoolCore::forget_dropped_offers() {
+  std::list<KeptOffers::Offer> left = offers_->take_dropped();
+  for (auto offer = left.begin(); offer != left.end();) {
+    const Worker* worker = worker_of(offer->worker);
+    bool told = worker == nullptr || !worker->alive;
+    try {
+      const TaskHead head{kForget, nullptr};
+      if (!told) {
+        told = worker->tasks.try_put(std::string(reinterpret_cast<const char*>(&head), sizeof head) + offer->ticket);
+      }
+    } catch (const Error&) {
+    }
+    offer = told ? left.erase(offer) : std::next(offer);
+  }
+  offers_->put_back(std::move(left));
+}
+
 // A worker without tasks gets half of those that the busiest one has not begun.
 void PoolCore::balance(Finished& finished) {
   if (!pending_.empty() || tasks_.size() < 2) return;
@@ -128,6 +147,7 @@ void PoolCore::balance(Finished& finished) {
         auto bytes = busy.tasks.try_get();
         if (!bytes) break;
         const auto id = head_of<TaskHead>(*bytes).id;
+        if (id == kForget) offers_->put_back({{busy.serial, bytes->substr(sizeof(TaskHead))}});
         std::erase(busy.assigned, id);
         if (!tasks_.contains(id)) continue;
         ids.push_back(id);

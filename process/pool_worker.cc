@@ -19,6 +19,11 @@ std::atomic<std::uint64_t> inherited_so_far{0};
 // In a worker: how many there were at its fork.
 std::uint64_t inherited_at_fork = ~std::uint64_t{0};
 
+// Of results that nobody will get.
+void withdraw_offers(std::string_view sent) {
+  for (TaskReader in(sent); !in.rest().empty();) withdraw_connection(in.sized());
+}
+
 // The pool's program may have loaded a library after this worker was forked.
 void require_function(TaskFunction function) {
   static auto* known = new std::unordered_set<void*>;
@@ -64,6 +69,7 @@ void WorkerProcess::put(std::string message) const {
     } catch (const Error&) {
       if (first && message.size() > sizeof(ResultHead)) {
         auto head = head_of<ResultHead>(message);
+        withdraw_offers(std::string_view(message).substr(message.size() - head.sent));
         head.kind = ResultKind::kFailed;
         head.sent = 0;
         message = message_of(head) + TaskFailure::of_current_exception().bytes();
@@ -78,10 +84,9 @@ std::string WorkerProcess::result_of(std::string_view task) const {
   TaskReader in(task);
   const auto head = in.value<TaskHead>();
   const auto announce = [&](ResultKind kind) { return message_of({plan_.serial, head.id, kind}); };
-  std::string message = announce(ResultKind::kDone);
+  std::string message = announce(ResultKind::kDone), sent;
   try {
     require_function(head.function);
-    std::string sent;
     TaskWriter out(message, sent);
     message.reserve(task.size());
     head.function(in, out);
@@ -92,6 +97,7 @@ std::string WorkerProcess::result_of(std::string_view task) const {
   } catch (const Exit&) {
     throw;
   } catch (...) {
+    withdraw_offers(sent);
     message = announce(ResultKind::kFailed) + TaskFailure::of_current_exception().bytes();
   }
   return message;
@@ -109,10 +115,16 @@ void WorkerProcess::run() {
     throw Exit(1);
   }
   put(message_of({plan_.serial, 0, ResultKind::kReady}));
-  for (std::uint64_t done = 0; plan_.most_tasks == 0 || done < plan_.most_tasks; ++done) {
+  for (std::uint64_t done = 0; plan_.most_tasks == 0 || done < plan_.most_tasks;) {
     const std::string task = tasks_.get();
-    if (head_of<TaskHead>(task).id == kStop) return;
+    const std::uint64_t id = head_of<TaskHead>(task).id;
+    if (id == kStop) return;
+    if (id == kForget) {
+      withdraw_connection(std::string_view(task).substr(sizeof(TaskHead)));
+      continue;
+    }
     put(result_of(task));
+    ++done;
   }
 }
 

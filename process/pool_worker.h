@@ -19,6 +19,8 @@ namespace commonhold::detail {
 
 // The id of no task: the worker ends.
 inline constexpr std::uint64_t kStop = 0;
+// No task either: a ticket for a connection among the worker's results, which nobody will redeem, follows the head.
+inline constexpr std::uint64_t kForget = ~std::uint64_t{0};
 
 enum class ResultKind : std::uint64_t {
   kReady,       // the worker's initializer has returned
@@ -33,7 +35,7 @@ struct ResultHead {
   std::uint64_t worker;  // its serial number
   std::uint64_t id;
   ResultKind kind;
-  std::uint64_t sent = 0;  // so many bytes at the end are the tokens of the results that are shared objects
+  std::uint64_t sent = 0;  // so many bytes at the end name the shared objects and connections among the results
 };
 
 template <typename Head>

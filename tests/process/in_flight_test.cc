@@ -162,6 +162,46 @@ TEST_CASE("a connection that was a task's argument ends with the task, also when
   CHECK_THROWS_AS(pipe.second.recv<int>(), EndOfFile);
 }
 
+TEST_CASE("a connection in a pool's result that nobody reads ends with the result, not with the worker") {
+  Pool pool(1);
+  const auto give_back = [](Connection connection) { return connection; };
+  const auto ends_after = [&](auto&& task_and_drop) {
+    Pipe pipe;
+    task_and_drop(pipe.first);
+    REQUIRE(pipe.second.poll_for(10s));
+    CHECK_THROWS_AS(pipe.second.recv<int>(), EndOfFile);
+  };
+  ends_after([&](Connection& connection) {
+    auto result = pool.apply_async(give_back, connection);
+    connection.close();
+    result.wait();
+    std::this_thread::sleep_for(20ms);
+    CHECK(result.get().writable());  // one that is read works
+  });
+  ends_after([&](Connection& connection) {
+    auto result = pool.apply_async(give_back, connection);
+    connection.close();
+    result.wait();
+  });
+  ends_after([&](Connection& connection) {
+    (void)pool.apply_async(give_back, connection);  // dropped before it comes
+    connection.close();
+  });
+  // The result cannot be sent: a part of it is not to be had.
+  ends_after([&](Connection& connection) {
+    auto result = pool.apply_async(
+        [](Connection one) {
+          Pipe other;
+          other.first.close();
+          return std::pair(std::move(one), std::move(other.first));
+        },
+        connection);
+    connection.close();
+    CHECK_THROWS_AS(result.get(), Error);
+  });
+  CHECK(pool.apply([] { return 1; }) == 1);
+}
+
 TEST_CASE("a connection that is offered is taken while another client of its sender says nothing") {
   Pipe pipe;
   const std::string ticket = detail::offer_connection(pipe.first);

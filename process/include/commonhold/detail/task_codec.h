@@ -33,8 +33,11 @@ inline constexpr bool kIsTuple<std::pair<A, B>> = true;
 std::string offer_connection(const Connection& connection, std::shared_ptr<void>* kept = nullptr);
 // SystemError when its sender is gone, or somebody else was faster; ValueError for what is no ticket.
 Connection redeem_connection(std::string_view ticket);
+// Ends an offer of this process; nothing where it was taken already, or is no ticket.
+void withdraw_connection(std::string_view ticket) noexcept;
+bool is_ticket(std::string_view text);
 
-// What a task's bytes name, kept for as long as a worker may read them.
+// What a task's bytes, or a result's, name, kept for as long as somebody may read them.
 struct Belongings {
   std::vector<ObjectHandle> objects;
   std::vector<std::shared_ptr<void>> offers;  // of connections
@@ -71,13 +74,16 @@ class TaskWriter {
   explicit TaskWriter(std::string& out) : out_(out) {}
   // Whoever keeps `kept` keeps every object and every connection that is written.
   TaskWriter(std::string& out, Belongings& kept) : out_(out), kept_(&kept) {}
-  // Every object that is written is on its way: its token is appended to `sent`, too, for who receives the bytes.
+  // Every object that is written is on its way: its token is appended to `sent`, too, for who receives the bytes; so is
+  // a connection's ticket.
   TaskWriter(std::string& out, std::string& sent) : out_(out), sent_(&sent) {}
 
   template <typename T>
   void value(const T& value) {
     if constexpr (std::is_same_v<T, Connection>) {
-      sized(offer_connection(value, kept_ != nullptr ? &kept_->offers.emplace_back() : nullptr));
+      const std::string ticket = offer_connection(value, kept_ != nullptr ? &kept_->offers.emplace_back() : nullptr);
+      if (sent_ != nullptr) TaskWriter(*sent_).sized(ticket);
+      sized(ticket);
     } else if constexpr (IsProxy<T>) {
       sized(token(Access::handle(value)));
     } else if constexpr (kIsTuple<T>) {
