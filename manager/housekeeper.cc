@@ -46,13 +46,6 @@ std::system_error system_error(const char* what) {
   return std::system_error(errno, std::generic_category(), what);
 }
 
-shm::SessionState state_of(shm::Word word) {
-  return static_cast<shm::SessionState>(word & 0xff);
-}
-std::uint32_t generation_of(shm::Word word) {
-  return static_cast<std::uint32_t>(word >> 32);
-}
-
 std::string title_of(const shm::SessionRecord& record) {
   char title[sizeof record.title];
   shm::read_words(title, record.title, sizeof title);
@@ -194,7 +187,7 @@ void Housekeeper::look(Clock::time_point now) {
 void Housekeeper::look_at(std::uint32_t session) {
   if (segment_->joined() && shm::index_of(segment_->session_index()) == session) return;
   shm::Word state = segment_->session(session).state.load(std::memory_order_acquire);
-  std::uint32_t generation = state_of(state) == shm::SessionState::kFree ? 0 : generation_of(state);
+  std::uint32_t generation = shm::session_state(state) == shm::SessionState::kFree ? 0 : shm::session_generation(state);
   const shm::Word pid = generation == 0 ? 0 : segment_->session(session).pid.load(std::memory_order_acquire);
   if (watched_[session].generation == generation && watched_[session].pid == pid) return;
   if (watched_[session].generation != 0) forget(session);
@@ -255,7 +248,8 @@ bool Housekeeper::recover(std::uint32_t session) {
     log_(fmt::format("process {} ({}) died; what it held was released", pid, title));
   }
   shm::Word state = record.state.load(std::memory_order_acquire);
-  bool over = state_of(state) == shm::SessionState::kFree || generation_of(state) != watched_[session].generation;
+  bool over = shm::session_state(state) == shm::SessionState::kFree ||
+              shm::session_generation(state) != watched_[session].generation;
   if (over) forget(session);
   return over;
 }
