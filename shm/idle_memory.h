@@ -57,10 +57,10 @@ Status with_idle_memory(Structure& structure, ThreadContext& me, Attempt&& attem
   while (waits.worth_another(status)) status = attempt();
   if constexpr (requires { structure.compact(me); }) {
     // Also for what others gave back, which the sweeps may have done.
-    if (status == Status::kOutOfMemory && (hopeful = hopeful || structure.may_move_together()) &&
-        structure.compact(me)) {
-      status = attempt();
+    if constexpr (requires { structure.may_move_together(); }) {
+      hopeful = hopeful || (status == Status::kOutOfMemory && structure.may_move_together());
     }
+    if (status == Status::kOutOfMemory && hopeful && structure.compact(me)) status = attempt();
   }
   if constexpr (requires { structure.found_no_idle_memory(); }) {
     if (status == Status::kOutOfMemory && hopeful) structure.found_no_idle_memory();

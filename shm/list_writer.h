@@ -82,6 +82,8 @@ class ListWriter {
   void grow_tail(std::uint64_t count);
   // Gives chunks back in which only freed blocks lie.
   void give_idle_memory();
+  // Moves large elements to lower places; true when any moved.
+  bool compact();
   // Swaps in an empty list and frees all blocks of the old one at once.
   void clear();
   // After elements were taken away: a list that is empty now gives its memory back, if it is worth the while.

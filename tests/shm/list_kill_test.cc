@@ -182,6 +182,21 @@ TEST_CASE("a writer of a list killed with a box of more than an extent leaves th
   Ground(true).filled(2, large).with_full_park().kill("pop_back of 66,000 bytes", pop, 3);
 }
 
+TEST_CASE("a list killed while its large elements move has them all", "[kill]") {
+  Ground ground(true);
+  ground.filled(5, "boxed");
+  // The last moves into the hole that the first leaves.
+  for (char letter : {'a', 'b'}) {
+    REQUIRE(ground.list.push_back(ground.segment.me(), text(std::string(33'000, letter))) == Status::kOk);
+  }
+  REQUIRE(ground.list.erase(ground.segment.me(), 5) == Status::kOk);
+  ground.list.give_idle_memory(ground.segment.me());
+  ground.kill("compact", [](shm::List& list, shm::ThreadContext& me) {
+    if (!list.compact(me)) throw std::runtime_error("nothing was moved");
+    return Status::kOk;
+  });
+}
+
 TEST_CASE("a writer of a list killed in a change of many elements leaves all of it or nothing", "[kill]") {
   std::vector<std::string> some(20, "12345678"), many(300, "12345678");
   auto replace = [](std::uint64_t first, std::uint64_t count, const std::vector<std::string>& values) {
