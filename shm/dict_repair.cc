@@ -76,7 +76,7 @@ std::uint64_t unnamed_chunks(const Segment& segment, const ObjectAddress& where,
     });
   };
   count(kControlArena, where.control, segment.offset_of(&shards[0]));
-  for (std::uint32_t i = 0; i < kMaxShards && shards.may_spread(); ++i) count(i, 0, 0);
+  for (std::uint32_t i = 0; i < kDefaultShards && shards.may_spread(); ++i) count(i, 0, 0);
   return found;
 }
 

@@ -141,9 +141,4 @@ void expect_clean(const test::KillReport& report) {
   CHECK(report.ok());
 }
 
-bool soaking() {
-  const char* soak = std::getenv("COMMONHOLD_SOAK");
-  return soak != nullptr && *soak != '\0' && *soak != '0';
-}
-
 }  // namespace commonhold::test

@@ -46,7 +46,4 @@ class KillStage {
 // Prints the report's line and fails the running test case when there were failures.
 void expect_clean(const test::KillReport& report);
 
-// True with COMMONHOLD_SOAK=1 in the environment: run the exhaustive extras.
-bool soaking();
-
 }  // namespace commonhold::test

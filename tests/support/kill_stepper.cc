@@ -47,6 +47,7 @@ class KillRun {
   void record_again();
   [[nodiscard]] std::vector<std::size_t> kill_points() const;
   [[nodiscard]] std::vector<std::uint32_t> ends_of_rows(const std::vector<std::uint32_t>& stores) const;
+  [[nodiscard]] bool is_of_loop(const std::vector<std::uint32_t>& stores, std::size_t at) const;
   void kill_at(std::size_t k);
   void verify(pid_t victim, std::size_t k);
 
@@ -149,17 +150,25 @@ std::vector<std::size_t> KillRun::kill_points() const {
   return points;
 }
 
-// The stores, without the middles of long rows by one instruction.
+// The stores, without the middles of long rows by one loop: by instructions that each stored a little before.
 std::vector<std::uint32_t> KillRun::ends_of_rows(const std::vector<std::uint32_t>& stores) const {
   if (plan_.max_store_row == 0) return stores;
   std::vector<std::uint32_t> kept;
   for (std::size_t begin = 0, end; begin < stores.size(); begin = end) {
-    for (end = begin + 1; end < stores.size() && trace_.rip(stores[end]) == trace_.rip(stores[begin]);) ++end;
+    for (end = begin + 1; end < stores.size() && is_of_loop(stores, end);) ++end;
     for (std::size_t i = begin; i < end; ++i) {
       if (std::min(i - begin, end - 1 - i) < plan_.max_store_row / 2) kept.push_back(stores[i]);
     }
   }
   return kept;
+}
+
+bool KillRun::is_of_loop(const std::vector<std::uint32_t>& stores, std::size_t at) const {
+  constexpr std::size_t kStoresOfLoop = 8;
+  for (std::size_t back = 1; back <= std::min(at, kStoresOfLoop); ++back) {
+    if (trace_.rip(stores[at]) == trace_.rip(stores[at - back])) return true;
+  }
+  return false;
 }
 
 void KillRun::kill_at(std::size_t k) {

@@ -50,6 +50,7 @@
 #include <vector>
 
 #include "support/shared_image.h"
+#include "support/soaking.h"
 
 namespace commonhold::test {
 
@@ -69,10 +70,11 @@ struct KillPlan {
   std::vector<MemoryRange> shared;
 
   // Up to so many instructions, every one is a kill point. Beyond: before and after each store to `shared` and each
-  // system call, the beginning, the end, and `sample` instructions drawn with `seed`. 0: always sample.
-  std::size_t max_every = 20'000;
+  // system call, the beginning, the end, and `sample` instructions drawn with `seed`. (What a death between two stores
+  // leaves is what one right after the first leaves.) 0: always sample.
+  std::size_t max_every = soaking() ? 20'000 : 5'000;
   std::size_t sample = 2'000;
-  // Of a longer row of stores by one instruction (bytes being copied), only the ends are taken store by store. 0: all.
+  // Of a longer row of stores by one loop (bytes being copied), only the ends are taken store by store. 0: all.
   std::size_t max_store_row = 64;
   std::uint64_t seed = 1;
   // A longer operation is an error. A recording takes about 1 us per instruction.
