@@ -15,6 +15,10 @@ namespace commonhold::shm {
 Dict::Dict(const ObjectAddress& where)
     : where_(where), segment_(where.segment), control_(where.segment->at<DictControl>(where.control)) {}
 
+DictShards Dict::look_at_shards() const {
+  return {*segment_, *control_, sound_shards_};
+}
+
 Offset DictShardParts::write_entry(Segment& segment, std::uint64_t sequence, const Item& key, const Item& value) {
   note_links(segment, object, value);
   EntryHeader header = EntryHeader::make(sequence, key, value);
@@ -77,11 +81,21 @@ Status replace_value(Segment& segment, DictShardParts& shard, const DictPlace& p
 }  // namespace
 
 void Dict::give_idle_memory(ThreadContext& me) {
-  const DictShards shards(*segment_, *control_);
-  for (std::uint64_t i = 0; i < shards.size(); ++i) {
-    HeldLock held(me, shards[i].writing);
-    if (shards.stand()) dict_derive_shard(me, where_, *control_, shards, i);
-  }
+  (void)on_shards_that_stand([&] {
+    const DictShards shards = look_at_shards();
+    for (std::uint64_t i = 0; i < shards.size(); ++i) {
+      HeldLock held(me, shards[i].writing);
+      if (!shards.stand()) return Status::kRetry;
+      dict_derive_shard(me, where_, *control_, shards, i);
+    }
+    // What was pinned when the dict spread.
+    if (const DictShards first = first_shard(*segment_, *control_); first.size() != 0 && !shards.in_control_block()) {
+      HeldLock held(me, first[0].writing);
+      settle_spread(me, where_, *control_);
+      dict_derive_shard(me, where_, *control_, first, 0);
+    }
+    return Status::kOk;
+  });
 }
 
 namespace {
@@ -96,7 +110,7 @@ Word sum_of_changes(const DictShards& shards) {
 
 // One more since then is the attempt that has just failed; none where another process noted that since.
 bool Dict::may_have_idle_memory() const {
-  const Word changes = sum_of_changes(DictShards(*segment_, *control_));
+  const Word changes = sum_of_changes(look_at_shards());
   const Word mark = control_->trimmed_at.load(std::memory_order_relaxed);
   if (mark == 0 || ((changes - mark) & kTrimChanges) > 1) return true;
   control_->trimmed_at.store(trim_mark(changes, mark >> kTrimFreeShift), std::memory_order_relaxed);
@@ -110,12 +124,12 @@ bool Dict::may_move_together() const {
 
 void Dict::found_no_idle_memory() {
   const Word free = segment_->header().free_extents.load(std::memory_order_relaxed);
-  control_->trimmed_at.store(trim_mark(sum_of_changes(DictShards(*segment_, *control_)), free),
-                             std::memory_order_relaxed);
+  control_->trimmed_at.store(trim_mark(sum_of_changes(look_at_shards()), free), std::memory_order_relaxed);
 }
 
 [[gnu::noinline, gnu::cold]] void note_wait(DictControl& control) {
-  if (control.shards.load(std::memory_order_relaxed) == shards_word(kDictHeaderBytes, 1)) {
+  if (control.shards.load(std::memory_order_relaxed) != shards_word(kDictHeaderBytes, 1)) return;
+  if (control.patience.load(std::memory_order_relaxed) < kNeverSpreads) {
     control.waits.fetch_add(1, std::memory_order_relaxed);
   }
 }
@@ -151,11 +165,12 @@ Status Dict::put(ThreadContext& me, const Item& key, const Item& value, PutMode 
 
 Status Dict::try_put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
                      bool* replaced, const DictForesight& seen) {
-  const DictShards shards(*segment_, *control_);
+  const DictShards shards = look_at_shards();
   if (shards.size() == 0) return Status::kCorrupt;
   DictKeyWriter at(me, where_, *control_, shards, key, seen);
   if (at.found == Status::kCorrupt || at.found == Status::kRetry) return at.found;
-  if (mode != PutMode::kReplaceOnly && at.spread_if_crowded(at.found != Status::kOk, key.size + value.size)) {
+  if ((mode != PutMode::kReplaceOnly || at.found == Status::kOk) &&
+      at.spread_if_crowded(at.found != Status::kOk, key.size + value.size)) {
     return Status::kRetry;
   }
   if (replaced != nullptr) *replaced = at.found == Status::kOk;
@@ -173,7 +188,7 @@ Status Dict::erase(ThreadContext& me, const Item& key, std::string* before, cons
 }
 
 Status Dict::try_erase(ThreadContext& me, const Item& key, std::string* before, const Item* expected) {
-  const DictShards shards(*segment_, *control_);
+  const DictShards shards = look_at_shards();
   if (shards.size() == 0) return Status::kCorrupt;
   DictKeyWriter at(me, where_, *control_, shards, key, DictForesight(*segment_, *control_, key));
   if (at.found != Status::kOk) return at.found;
@@ -198,7 +213,7 @@ Status Dict::compare_exchange(ThreadContext& me, const Item& key, const Item& ex
 
 Status Dict::try_compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
                                   std::string* actual) {
-  const DictShards shards(*segment_, *control_);
+  const DictShards shards = look_at_shards();
   if (shards.size() == 0) return Status::kCorrupt;
   DictKeyWriter at(me, where_, *control_, shards, key, DictForesight(*segment_, *control_, key));
   if (at.found != Status::kOk) return at.found;
@@ -224,7 +239,7 @@ Status Dict::change_word(ThreadContext& me, const Item& key, ItemKind kind, Word
 
 Status Dict::try_change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,
                              const Word* start, Word* before) {
-  const DictShards shards(*segment_, *control_);
+  const DictShards shards = look_at_shards();
   if (shards.size() == 0) return Status::kCorrupt;
   DictKeyWriter at(me, where_, *control_, shards, key, DictForesight(*segment_, *control_, key));
   if ((at.found == Status::kOk || at.found == Status::kNotFound) &&

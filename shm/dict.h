@@ -5,6 +5,7 @@
 // Every change becomes visible, and survives a death, as a whole: by one store, or for several keys by one redo record.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -20,6 +21,7 @@
 
 namespace commonhold::shm {
 
+class DictShards;
 class ThreadContext;
 struct DictControl;
 struct DictForesight;
@@ -47,6 +49,16 @@ struct DictEntryCopy {
 struct DictOrderCache {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> order;
   std::uint64_t known = 0;
+};
+
+// A word in a process's own memory that any thread may change, and that copies take along.
+struct CopiedWord : std::atomic<std::uint64_t> {
+  CopiedWord() : atomic(0) {}
+  CopiedWord(const CopiedWord& other) : atomic(other.load(std::memory_order_relaxed)) {}
+  CopiedWord& operator=(const CopiedWord& other) {
+    store(other.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    return *this;
+  }
 };
 
 class Dict {
@@ -155,9 +167,13 @@ class Dict {
   Status try_clear(ThreadContext& me);
   Status try_pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& popped, const DictEntryCopy* expected);
 
+  // As one look at the control block says (dict_shards.h).
+  DictShards look_at_shards() const;
+
   ObjectAddress where_;
   Segment* segment_;
   DictControl* control_;
+  mutable CopiedWord sound_shards_;  // of DictShards
 };
 
 }  // namespace commonhold::shm

@@ -81,7 +81,7 @@ class SomeLocked {
   std::bitset<kMaxShards> held_;
 };
 
-// For a batch of so many pairs. True: the dict was too crowded for it, and is another now. REQUIRES: all shards' locks,
+// For a batch of so many pairs. True: the dict was too crowded for it, and has spread. REQUIRES: all shards' locks,
 // and that they stand.
 bool spread_if_crowded(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
                        std::span<const DictPair> pairs) {
@@ -89,9 +89,7 @@ bool spread_if_crowded(ThreadContext& me, const ObjectAddress& where, DictContro
   std::uint64_t bytes = 0;
   for (const DictPair& pair : pairs) bytes += pair.key.size + pair.value.size;
   DictShardParts one(me, where, control, shards, 0);
-  if (!is_crowded(control, one, pairs.size(), bytes)) return false;
-  spread_dict(me, where, control, one);
-  return true;
+  return is_crowded(control, one, pairs.size(), bytes) && spread_crowded_dict(me, where, control, one);
 }
 
 struct Change {
@@ -210,7 +208,7 @@ Status Dict::put_many(ThreadContext& me, std::span<const DictPair> pairs) {
 }
 
 Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
-  const DictShards shards(*segment_, *control_);
+  const DictShards shards = look_at_shards();
   if (shards.size() == 0) return Status::kCorrupt;
   Plan plan(sort_out(*control_, shards, pairs));
   const std::vector<Keyed>& keys = plan.keys;
@@ -270,7 +268,7 @@ Status Dict::clear(ThreadContext& me) {
 }
 
 Status Dict::try_clear(ThreadContext& me) {
-  const DictShards shards(*segment_, *control_);
+  const DictShards shards = look_at_shards();
   if (shards.size() == 0) return Status::kCorrupt;
   std::vector<DictShardOutcome> outcomes;
   outcomes.reserve(shards.size());
@@ -290,7 +288,7 @@ Status Dict::assign(ThreadContext& me, std::span<const DictPair> pairs) {
 }
 
 Status Dict::try_assign(ThreadContext& me, std::span<const DictPair> pairs) {
-  const DictShards shards(*segment_, *control_);
+  const DictShards shards = look_at_shards();
   if (shards.size() == 0) return Status::kCorrupt;
   std::vector<Keyed> keys = sort_out(*control_, shards, pairs);
   std::vector<Word> slots;

@@ -63,9 +63,14 @@ std::uint64_t compact_shard(const Segment& segment, DictShardParts& shard) {
 bool Dict::compact(ThreadContext& me) {
   std::uint64_t moved = 0;
   try {
-    const DictShards shards(*segment_, *control_);
+    DictShards shards = look_at_shards();
     for (std::uint64_t i = 0; i < shards.size(); ++i) {
       DictShardWriter shard(me, where_, *control_, shards, i);
+      if (!shards.stand()) {
+        shards = look_at_shards();
+        i = std::uint64_t{0} - 1;  // from the first on
+        continue;
+      }
       moved += compact_shard(*segment_, shard);
     }
   } catch (const std::bad_alloc&) {

@@ -26,13 +26,14 @@ struct DictForesight {
       return;
     // SYNC POINT: recycle
     recycle = shard->recycle.load(std::memory_order_acquire);
-    seen = probe_home(memory, *shard, hash, ShortKey(item), recycle, home, header) &&
-           memory.holds_unit(home.entry + header.bytes() - 1);
+    const bool found = probe_home(memory, *shard, hash, ShortKey(item), recycle, home, header) &&
+                       memory.holds_unit(home.entry + header.bytes() - 1);
+    seen_in = found ? shard : nullptr;
   }
 
   std::uint64_t hash;
   Word recycle = 0;
-  bool seen = false;
+  const DictShard* seen_in = nullptr;  // the dict may have spread since; no other shard is meant
   DictHome home;
   EntryHeader header;
 };
@@ -49,9 +50,10 @@ class DictKeyWriter {
         shard(me, where, control, shards, shards.index_of(key.hash)) {
     // No block was used again since the look (recycle), so the slot's value still names that entry; and the slot is
     // still one of the table's, for a table that was replaced takes the root with it, and a split empties what it
-    // moved. A dict that has spread has left another root in its one shard.
+    // moved. A dict that has spread since has left another root in this shard.
     const DictHome& home = foresight_.home;
-    if (foresight_.seen && shard.shard.recycle.load(std::memory_order_relaxed) == foresight_.recycle &&
+    if (foresight_.seen_in == &shard.shard &&
+        shard.shard.recycle.load(std::memory_order_relaxed) == foresight_.recycle &&
         shard.shard.root.load(std::memory_order_relaxed) == home.root &&
         home.slot->load(std::memory_order_relaxed) == home.slot_value) [[likely]] {
       place.slot = home.slot;
@@ -67,12 +69,10 @@ class DictKeyWriter {
     }
   }
 
-  // True: the dict was too crowded for what is to be added to it, and is another now: look again.
+  // True: the dict was too crowded for what is to be added to it, and has spread: look again.
   bool spread_if_crowded(std::uint64_t entries, std::uint64_t bytes) {
-    if (!shard.shards.may_spread() || !is_crowded(shard.control, shard, entries, bytes)) [[likely]]
-      return false;
-    spread_dict(me_, where_, shard.control, shard);
-    return true;
+    return shard.shards.may_spread() && is_crowded(shard.control, shard, entries, bytes) &&
+           spread_crowded_dict(me_, where_, shard.control, shard);
   }
 
  private:

@@ -73,7 +73,7 @@ inline constexpr std::uint64_t kRecentInserts = 23;
 inline constexpr std::uint64_t kDefaultShards = 16;
 inline constexpr std::uint64_t kMaxShards = 128;
 // Of DictControl::patience: it keeps the shards that it has.
-inline constexpr Word kNeverSpreads = 63;
+inline constexpr Word kNeverSpreads = 63, kMostPatience = 24;
 
 struct DictControl {
   // Where the shards are and how many: their distance from here in bits 7-63, times 2; their number, a power of two, less
@@ -81,17 +81,19 @@ struct DictControl {
   AtomicWord shards;
   Word seed;                              // of the key hash; written once
   std::atomic<std::uint32_t> notes_made;  // futex of all watchers (watch.h): raised with each note of any shard
-  std::atomic<std::uint32_t> waits;  // how often a writer found the one shard of a dict that may spread taken; a hint
-  AtomicWord patience;               // how often the limits of a crowded dict are doubled, or kNeverSpreads
-  // When all idle memory was given back and was not enough, not 0 (trim_mark): a hint. Written by whoever runs out of
-  // memory.
-  AtomicWord trimmed_at;
+  std::uint32_t unused;
   // The batch that is being committed. `committing` is held beside the locks of all shards that the batch changes, from
   // before their roots are hidden until the batch is applied. Readers look at `batch` without it (dict_view.h).
   alignas(64) LockWord committing;
   AtomicWord batch;  // odd: a batch is committed and being applied; rises by 2 with each. Changed by its redo alone
   AtomicWord batch_redo;   // the redo block of the batch; means something while `batch` is odd
   AtomicWord batch_slots;  // how many of its entries, from the second on, lie in tables and entries, in rising order
+  // Hints of a dict that may spread: how often a writer waited for its one shard; how often the limits are doubled from
+  // which it is crowded, up to kMostPatience, or kNeverSpreads.
+  AtomicWord waits, patience;
+  // When all idle memory was given back and was not enough, not 0 (trim_mark): a hint. Written by whoever runs out of
+  // memory.
+  AtomicWord trimmed_at;
   alignas(64) AtomicWord next_sequence;  // drawn by each insertion of a new key
   AtomicWord recent[kRecentInserts];     // hash of the key with sequence s at s % kRecentInserts: a hint for pop_last
 };

@@ -87,7 +87,7 @@ class DictShardMoment {
 // Reads the `wanted` ones of a dict's shards as they were at one moment with a `Reader`:
 //   void begin();   forgets what was read
 //   Status read(const DictView&, shard's index, const DictShardMoment&, std::vector<Word>* words, bool again);
-// kRetry: disturbed, which read_at_one_moment() returns alone when the dict has spread. With `words` it adds each word that its result depends on. `again`: it does only that.
+// kRetry: disturbed; from read_at_one_moment(): the dict has spread. With `words` it adds each word that its result depends on. `again`: it does only that.
 template <typename Reader>
 Status read_at_one_moment(ThreadContext* me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
                           const DictShardSet& wanted, Reader& reader) {
@@ -125,8 +125,7 @@ Status read_at_one_moment(ThreadContext* me, const ObjectAddress& where, DictCon
   }
   std::vector<Word> first, second;
   for (auto timeout = kFirstTimeout;; timeout = std::min(timeout * 2, kLastTimeout)) {
-    const bool sound =
-        each([&](std::uint64_t i) { return shards[i].root.load(std::memory_order_acquire) != kRootMoved; });
+    const bool sound = each([&](std::uint64_t i) { return DictView(segment, control).root(shards[i]) != kRootMoved; });
     if (!shards.stand()) return Status::kRetry;
     if (!sound) return Status::kCorrupt;
     const DictReadGuard guard(me, where, shards, wanted, Deadline::after(timeout));

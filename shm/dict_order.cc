@@ -55,7 +55,7 @@ Status Dict::pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& p
 
 Status Dict::try_pop_last(ThreadContext& me, DictOrderCache& cache, DictEntryCopy& popped,
                           const DictEntryCopy* expected) {
-  const DictShards shards(*segment_, *control_);
+  const DictShards shards = look_at_shards();
   if (shards.size() == 0) return Status::kCorrupt;
   DictAllLocked held(me, where_, shards);
   if (!shards.stand()) return Status::kRetry;

@@ -8,7 +8,7 @@
 
 #include "shm/dict.h"
 #include "shm/dict_probe.h"
-#include "shm/dict_shards.h"
+#include "shm/dict_shard_writer.h"
 #include "shm/heap_classes.h"
 #include "shm/lock_fast.h"
 
@@ -16,9 +16,6 @@ namespace commonhold::shm {
 
 // REQUIRES: the shard's lock. True when a block can be parked.
 bool make_room_in_park(ThreadContext& me, const ObjectAddress& where, DictShard& shard);
-
-// Notes that a writer found a shard taken.
-void note_wait(DictControl& control);
 
 // REQUIRES: the shard's lock.
 [[gnu::always_inline]] inline bool overwrite_word(std::byte* entry, const ShortKey& key, const Item& value) {

@@ -43,10 +43,10 @@ template <typename Use>
 // kOk.
 // use returns false to stop early with kMismatch.
 template <typename Use>
-Status read_entry(Segment& segment, DictControl& control, const Item& key, Use&& use) {
+Status read_entry(Segment& segment, DictControl& control, std::atomic<Word>& sound_shards, const Item& key, Use&& use) {
   DictKey wanted{&key, hash_key(key, control.seed)};
   for (auto timeout = kFirstTimeout;; timeout = std::min(timeout * 2, kLastTimeout)) {
-    const DictShards shards(segment, control);
+    const DictShards shards(segment, control, sound_shards);
     if (shards.size() == 0) return Status::kCorrupt;
     DictShard& shard = shards[shards.index_of(wanted.hash)];
     bool moved = false;  // the dict has spread
@@ -94,16 +94,18 @@ Status read_entry(Segment& segment, DictControl& control, const Item& key, Use&&
 // Copies the value to where `room` says, kMismatch when that is nowhere. A large value is looked up a second time, by
 // a reader who has said that it reads one.
 template <typename Room>
-Status copy_value(Segment& segment, DictControl& control, const Item& key, Room&& room) {
+Status copy_value(Segment& segment, DictControl& control, std::atomic<Word>& sound_shards, const Item& key,
+                  Room&& room) {
   bool large = false;
   const auto copy = [&](bool announced) {
-    return read_entry(segment, control, key, [&, announced](const DictPlace& place, const std::byte* bytes) {
-      large = !announced && is_large_block(place.header.bytes());
-      if (large) return true;
-      void* to = room(place.header);
-      if (to != nullptr) read_words(to, bytes, place.header.value_size());
-      return to != nullptr;
-    });
+    return read_entry(segment, control, sound_shards, key,
+                      [&, announced](const DictPlace& place, const std::byte* bytes) {
+                        large = !announced && is_large_block(place.header.bytes());
+                        if (large) return true;
+                        void* to = room(place.header);
+                        if (to != nullptr) read_words(to, bytes, place.header.value_size());
+                        return to != nullptr;
+                      });
   };
   const Status status = copy(false);
   if (status != Status::kOk || !large) [[likely]]
@@ -112,8 +114,9 @@ Status copy_value(Segment& segment, DictControl& control, const Item& key, Room&
   return copy(true);
 }
 
-[[gnu::noinline, gnu::cold]] Status get_slowly(Segment& segment, DictControl& control, const Item& key, Sink value) {
-  const Status status = copy_value(segment, control, key, [&](const EntryHeader& header) {
+[[gnu::noinline, gnu::cold]] Status get_slowly(Segment& segment, DictControl& control, std::atomic<Word>& sound_shards,
+                                               const Item& key, Sink value) {
+  const Status status = copy_value(segment, control, sound_shards, key, [&](const EntryHeader& header) {
     return value.room(value.context, header.value_kind(), header.value_size());
   });
   return status == Status::kMismatch ? Status::kOk : status;  // no room was wanted
@@ -130,7 +133,7 @@ Status Dict::get(const Item& key, Sink value) const {
   };
   if (read_straight(*segment_, *control_, key, copy)) [[likely]]
     return Status::kOk;
-  return get_slowly(*segment_, *control_, key, value);
+  return get_slowly(*segment_, *control_, sound_shards_, key, value);
 }
 
 Status Dict::get_fixed(const Item& key, void* value, std::size_t size) const {
@@ -138,13 +141,13 @@ Status Dict::get_fixed(const Item& key, void* value, std::size_t size) const {
 }
 
 [[gnu::noinline]] Status Dict::get_fixed_at_length(const Item& key, void* value, std::size_t size) const {
-  return copy_value(*segment_, *control_, key,
+  return copy_value(*segment_, *control_, sound_shards_, key,
                     [&](const EntryHeader& header) { return header.value_size() == size ? value : nullptr; });
 }
 
 bool Dict::contains(const Item& key) const {
   if (read_straight(*segment_, *control_, Item(key), [](auto&&...) { return true; })) return true;
-  return read_entry(*segment_, *control_, key, [](auto&&...) { return true; }) == Status::kOk;
+  return read_entry(*segment_, *control_, sound_shards_, key, [](auto&&...) { return true; }) == Status::kOk;
 }
 
 Status Dict::pin(ThreadContext& me, const Item& key, const void*& data, std::size_t& size, ItemKind& kind,
@@ -159,7 +162,7 @@ Status Dict::pin(ThreadContext& me, const Item& key, const void*& data, std::siz
   segment_->header().pins_used.store(1, std::memory_order_seq_cst);
   // Under the shard's lock no block is reused: what is pinned here is the entry of the key.
   DictKey wanted{&key, hash_key(key, control_->seed)};
-  const DictShards shards(*segment_, *control_);
+  const DictShards shards = look_at_shards();
   if (shards.size() == 0) return Status::kCorrupt;
   DictShard& shard = shards[shards.index_of(wanted.hash)];
   const TimedLockGuard held(me, shard.writing, Deadline::after(kPinTimeout));

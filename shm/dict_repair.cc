@@ -69,14 +69,14 @@ namespace {
 // Chunks of a dict that belong to none of its heaps.
 std::uint64_t unnamed_chunks(const Segment& segment, const ObjectAddress& where, const DictShards& shards) {
   std::uint64_t found = 0;
-  auto count = [&](std::uint32_t arena, Offset first_named, Offset second_named) {
-    for_each_chunk(segment, ChunkOwner(where.object, arena), [&](Offset at, std::uint64_t bytes) {
-      auto holds = [&](Offset named) { return named - at < bytes; };
-      found += !holds(first_named) && !holds(second_named);
-    });
+  auto is_unnamed = [&](ChunkOwner owner) {
+    const bool of_no_shard = owner.arena() < kDefaultShards && shards.may_spread();
+    return owner.object() == where.object && (owner.arena() == kControlArena || of_no_shard);
   };
-  count(kControlArena, where.control, segment.offset_of(&shards[0]));
-  for (std::uint32_t i = 0; i < kDefaultShards && shards.may_spread(); ++i) count(i, 0, 0);
+  for_each_chunk_of(segment, is_unnamed, [&](Offset at, std::uint64_t bytes) {
+    auto holds = [&](Offset named) { return named - at < bytes; };
+    found += !holds(where.control) && !holds(segment.offset_of(&shards[0]));
+  });
   return found;
 }
 
@@ -90,7 +90,7 @@ Dict::Audit Dict::audit(ThreadContext& me) const {
   std::set<std::uint64_t> sequences;
   std::uint64_t next = control_->next_sequence.load(std::memory_order_relaxed);
   if ((control_->batch.load() & 1) != 0) fail("a batch was left half applied");
-  const DictShards shards(*segment_, *control_);
+  const DictShards shards = look_at_shards();
   if (shards.size() == 0) fail("the control block names no shards");
   for (std::uint64_t i = 0; i < shards.size(); ++i) {
     DictShardParts shard(me, where_, *control_, shards, i);

@@ -63,6 +63,27 @@ struct DictShardParts {
 void dict_derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
                        std::uint64_t index) noexcept;
 
+// Notes that a writer waits for a shard (dict_spread.h).
+void note_wait(DictControl& control);
+
+// A shard's lock for a scope.
+class DictShardLock {
+ public:
+  DictShardLock(ThreadContext& me, DictControl& control, LockWord& word) : me_(me), word_(word) {
+    if (try_lock(me, word)) [[likely]]
+      return;
+    note_wait(control);
+    (void)lock(me, word);
+  }
+  ~DictShardLock() { (void)unlock(me_, word_); }
+  DictShardLock(const DictShardLock&) = delete;
+  DictShardLock& operator=(const DictShardLock&) = delete;
+
+ private:
+  ThreadContext& me_;
+  LockWord& word_;
+};
+
 // The same with the shard's lock held for the scope. Whether the shards stand is for the caller to see.
 class DictShardWriter : public DictShardParts {
  public:
@@ -73,7 +94,7 @@ class DictShardWriter : public DictShardParts {
         me_(me),
         where_(where),
         index_(index),
-        held_(me, shard.writing) {}
+        held_(me, control, shard.writing) {}
   ~DictShardWriter() {
     if (heap.wants_rebuild()) [[unlikely]]
       dict_derive_shard(me_, where_, control, shards, index_);
@@ -88,7 +109,7 @@ class DictShardWriter : public DictShardParts {
   ThreadContext& me_;
   const ObjectAddress& where_;
   std::uint64_t index_;
-  HeldLock held_;  // freed after the destructor's body
+  DictShardLock held_;  // freed after the destructor's body
 };
 
 // Every shard's lock, in order, for a scope. Whether the shards stand is for the caller to see.

@@ -1,7 +1,7 @@
 // Where a dict's shards are, as one look at its control block says.
 //
 // A dict that has spread since keeps its one old shard, whose root is kRootMoved for ever. So a writer who holds a
-// shard's lock looks whether stand(); and a reader without a lock needs no second look: until the dict spread nothing
+// shard's lock looks whether stand(), or sees the root that it saw before; and a reader without a lock needs no second look: until the dict spread nothing
 // was elsewhere, and from then on what the old shard holds stays as it was at that moment, which lies within the call.
 //
 // SYNC POINT: dict shards: the new shards are whole before DictControl::shards names them.
@@ -17,12 +17,20 @@ class DictShards {
  public:
   // Without shards when the control block says what makes no sense.
   DictShards(const Segment& segment, DictControl& control) : DictShards(segment, control, load(control)) {}
+  // The same for one who looks often: what makes sense does so as long as the dict lives, so it is looked at once.
+  // `sound`: what was, 0 at first.
+  DictShards(const Segment& segment, DictControl& control, std::atomic<Word>& sound)
+      : DictShards(control, load(control)) {
+    first_ = segment.offset_of(&control) + shards_distance(word_);
+    if (sound.load(std::memory_order_relaxed) == word_) [[likely]]
+      return;
+    check(segment);
+    if (number_ != 0) sound.store(word_, std::memory_order_relaxed);
+  }
   // Those that `word` will name.
-  DictShards(const Segment& segment, DictControl& control, Word word)
-      : control_(&control), word_(word), number_(shards_number(word)) {
+  DictShards(const Segment& segment, DictControl& control, Word word) : DictShards(control, word) {
     first_ = segment.offset_of(&control) + shards_distance(word);
-    if (word != shards_word(kDictHeaderBytes, 1) && !lie_in_a_chunk(segment)) [[unlikely]]
-      number_ = 0;
+    check(segment);
   }
 
   std::uint64_t size() const { return number_; }
@@ -47,6 +55,11 @@ class DictShards {
   Offset redo_of_roots() const { return first_ + dict_redo_at(number_); }
 
  private:
+  DictShards(DictControl& control, Word word) : control_(&control), word_(word), number_(shards_number(word)) {}
+
+  void check(const Segment& segment) {
+    if (word_ != shards_word(kDictHeaderBytes, 1) && !lie_in_a_chunk(segment)) number_ = 0;
+  }
   // In one chunk of the object that is for control blocks and the like, and beside the control block.
   bool lie_in_a_chunk(const Segment& segment) const {
     const std::uint64_t bytes = dict_shards_bytes(number_);
@@ -62,7 +75,7 @@ class DictShards {
   DictControl* control_;
   Word word_;
   std::uint64_t number_;
-  Offset first_;
+  Offset first_ = 0;
 };
 
 // The shard of a key for the short ways; nullptr when it is not in memory that is known to be backed.

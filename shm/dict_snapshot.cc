@@ -172,7 +172,7 @@ DictShardSet all_of(const DictShards& shards) {
 Status Dict::snapshot(ThreadContext& me, std::vector<DictEntryCopy>& entries) const {
   const LargeRead announced(*segment_);
   const Status status = on_shards_that_stand([&] {
-    const DictShards shards(*segment_, *control_);
+    const DictShards shards = look_at_shards();
     if (shards.size() == 0) return Status::kCorrupt;
     EntryReader reader(*segment_, shards, entries);
     return read_at_one_moment(&me, where_, *control_, shards, all_of(shards), reader);
@@ -186,7 +186,7 @@ Status Dict::get_many(ThreadContext& me, std::span<const Item> keys, std::vector
                       std::vector<bool>& found, std::vector<ItemKind>* kinds) const {
   const LargeRead announced(*segment_);
   return on_shards_that_stand([&] {
-    const DictShards shards(*segment_, *control_);
+    const DictShards shards = look_at_shards();
     if (shards.size() == 0) return Status::kCorrupt;
     std::vector<KeyReader::Wanted> wanted;
     wanted.reserve(keys.size());
@@ -204,7 +204,7 @@ std::uint64_t Dict::size() const {
   // bits.
   constexpr int kAttempts = 32;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    const DictShards shards(*segment_, *control_);
+    const DictShards shards = look_at_shards();
     const DictView view(*segment_, *control_);
     if (view.in_batch()) break;
     Word first[kMaxShards], sum = 0, changing = 0;
@@ -222,7 +222,7 @@ std::uint64_t Dict::size() const {
   }
   std::uint64_t entries = 0;
   (void)on_shards_that_stand([&] {
-    const DictShards shards(*segment_, *control_);
+    const DictShards shards = look_at_shards();
     Counter counter(*segment_, shards);
     const Status status = read_at_one_moment(segment_->here(), where_, *control_, shards, all_of(shards), counter);
     entries = counter.entries();

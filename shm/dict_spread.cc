@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "shm/control_block.h"
 #include "shm/extents.h"
 #include "shm/timed_lock.h"
 
@@ -20,11 +21,13 @@ struct Moving {
 };
 
 // Every entry with its new shard, sorted by that. False: damaged.
-bool list_entries(const Segment& segment, const DictControl& control, const DictShards& made, DictTable& table,
+bool list_entries(const Segment& segment, const DictControl& control, const DictShards& made, DictShardParts& old,
                   std::vector<Moving>& moving) {
   bool sound = true;
   std::string key;
-  const bool whole = table.each_entry([&](AtomicWord&, Word slot) {
+  const bool whole = old.table.each_entry([&](AtomicWord&, Word slot) {
+    if (moving.size() == old.entries()) sound = false;  // more than were counted
+    if (!sound) return;
     const Offset at = slot_entry(slot);
     const std::byte* entry = segment.at<std::byte>(at);
     if (!segment.holds(at, sizeof(EntryHeader)) || !segment.holds(at, load_entry(entry).bytes())) {
@@ -60,6 +63,31 @@ bool fill_shard(const Segment& segment, DictShardParts& shard, std::span<const M
   return root != 0;
 }
 
+// Gives back the chunks of the dict whose arena is_wanted. It needs no private memory.
+template <typename IsWanted>
+void give_chunks(ThreadContext& me, const ObjectAddress& where, IsWanted&& is_wanted) {
+  struct Chunk {
+    Offset at;
+    std::uint64_t bytes;
+  };
+  std::array<Chunk, 64> found;
+  std::size_t count = found.size();
+  auto owner_is_wanted = [&](ChunkOwner owner) { return owner.object() == where.object && is_wanted(owner.arena()); };
+  while (count == found.size()) {
+    count = 0;
+    for_each_chunk_of(me.segment(), owner_is_wanted, [&](Offset at, std::uint64_t bytes) {
+      if (count < found.size() && at != where.control) found[count++] = {at, bytes};
+    });
+    for (std::size_t i = 0; i < count; ++i) give_chunk(me, found[i].at, found[i].bytes);
+  }
+}
+
+// What nobody came to know.
+void take_back(ThreadContext& me, const ObjectAddress& where, DictShard& old) {
+  give_chunks(me, where, [](std::uint32_t arena) { return arena == kControlArena || arena < kDefaultShards; });
+  store_word(&old.unfinished, 0);
+}
+
 // Whoever watches a key, or all, finds in the new shard what the old one had of him (watch.h).
 void hand_on_watchers(const DictShard& old, DictShard& made) {
   auto copy = [](const AtomicWord& from, AtomicWord& to) {
@@ -73,6 +101,7 @@ void hand_on_watchers(const DictShard& old, DictShard& made) {
 
 bool try_spread(ThreadContext& me, const ObjectAddress& where, DictControl& control, DictShardParts& old) {
   Segment& segment = me.segment();
+  if (load_word(&old.shard.unfinished) == kSpreading) take_back(me, where, old.shard);
   store_word(&old.shard.unfinished, kSpreading);
   constexpr std::uint64_t kBytes = dict_shards_bytes(kDefaultShards);
   Offset chunk = 0;
@@ -82,7 +111,7 @@ bool try_spread(ThreadContext& me, const ObjectAddress& where, DictControl& cont
   const DictShards made(segment, control, word);
 
   std::vector<Moving> moving;
-  if (made.size() == 0 || !list_entries(segment, control, made, old.table, moving)) return false;
+  if (made.size() == 0 || !list_entries(segment, control, made, old, moving)) return false;
   std::vector<Word> slots;
   slots.reserve(moving.size());
   for (std::uint64_t i = 0, from = 0; i < kDefaultShards; ++i) {
@@ -97,37 +126,37 @@ bool try_spread(ThreadContext& me, const ObjectAddress& where, DictControl& cont
   return true;
 }
 
-// Gives back what nobody came to know. It needs no private memory.
-void give_unnamed(ThreadContext& me, const ObjectAddress& where, ChunkOwner owner) {
-  struct Chunk {
-    Offset at;
-    std::uint64_t bytes;
-  };
-  std::array<Chunk, 64> found;
-  std::size_t count = found.size();
-  while (count == found.size()) {
-    count = 0;
-    for_each_chunk(me.segment(), owner, [&](Offset at, std::uint64_t bytes) {
-      if (count < found.size() && at != where.control) found[count++] = {at, bytes};
-    });
-    for (std::size_t i = 0; i < count; ++i) give_chunk(me, found[i].at, found[i].bytes);
-  }
-}
-
-void take_back(ThreadContext& me, const ObjectAddress& where, DictShard& old) {
-  give_unnamed(me, where, ChunkOwner(where.object, kControlArena));
-  for (std::uint32_t i = 0; i < kDefaultShards; ++i) give_unnamed(me, where, ChunkOwner(where.object, i));
-  store_word(&old.unfinished, 0);
-}
-
-void finish_spread(DictShardParts& old) {
+// Where nothing was ever pinned, without private memory.
+void finish_spread(ThreadContext& me, const ObjectAddress& where, DictShardParts& old) {
   old.shard.root.store(kRootMoved, std::memory_order_release);
-  try {
-    old.heap.rebuild({});
-  } catch (const std::bad_alloc&) {
-    old.heap.forget_free();
+  if (me.segment().header().pins_used.load(std::memory_order_seq_cst) == 0) {
+    old.shard.recycle.fetch_add(1, std::memory_order_seq_cst);  // SYNC POINT: recycle: before others have the memory
+    zero_words(&old.shard.heap, sizeof old.shard.heap);
+    give_chunks(me, where, [](std::uint32_t arena) { return arena == kMaxShards; });
+  } else {
+    try {
+      old.heap.rebuild({});
+    } catch (const std::bad_alloc&) {
+      old.heap.forget_free();
+    }
   }
   store_word(&old.shard.unfinished, 0);
+}
+
+// False: no memory; then it is as it was.
+bool spread(ThreadContext& me, const ObjectAddress& where, DictControl& control, DictShardParts& old) {
+  bool done = false;
+  try {
+    done = try_spread(me, where, control, old);
+  } catch (const std::bad_alloc&) {
+    // Of private memory: as without any in the segment.
+  }
+  if (done) {
+    finish_spread(me, where, old);
+  } else {
+    take_back(me, where, old.shard);
+  }
+  return done;
 }
 
 }  // namespace
@@ -140,35 +169,30 @@ bool is_crowded(const DictControl& control, const DictShardParts& shard, std::ui
          control.waits.load(std::memory_order_relaxed) >> patience >= kCrowdedWaits;
 }
 
-void spread_dict(ThreadContext& me, const ObjectAddress& where, DictControl& control, DictShardParts& old) noexcept {
-  bool spread = false;
-  try {
-    spread = try_spread(me, where, control, old);
-  } catch (const std::bad_alloc&) {
-    // Of private memory: as without any in the segment.
-  }
-  if (spread) return finish_spread(old);
-  control.patience.store(control.patience.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  take_back(me, where, old.shard);
+bool spread_crowded_dict(ThreadContext& me, const ObjectAddress& where, DictControl& control, DictShardParts& old) {
+  if (spread(me, where, control, old)) return true;
+  const Word patience = control.patience.load(std::memory_order_relaxed);
+  if (patience < kMostPatience) control.patience.store(patience + 1, std::memory_order_relaxed);
+  return false;
 }
 
 void spread_for_watchers(ThreadContext& me, const ObjectAddress& where, DictControl& control) {
   constexpr std::chrono::milliseconds kTimeout{10};
   const DictShards shards(me.segment(), control);
-  if (!shards.may_spread() || control.patience.load(std::memory_order_relaxed) >= kNeverSpreads) return;
+  if (!shards.may_spread() || control.patience.load(std::memory_order_relaxed) != 0) return;
   const TimedLockGuard held(me, shards[0].writing, Deadline::after(kTimeout));
   if (!held || !shards.stand()) return;
   DictShardParts one(me, where, control, shards, 0);
-  spread_dict(me, where, control, one);
+  (void)spread(me, where, control, one);
   one.note_change();
 }
 
-void settle_spread(ThreadContext& me, const ObjectAddress& where, DictControl& control) noexcept {
+void settle_spread(ThreadContext& me, const ObjectAddress& where, DictControl& control) {
   const DictShards first = first_shard(me.segment(), control);
   if (first.size() == 0 || load_word(&first[0].unfinished) != kSpreading) return;
   if (first.stand()) return take_back(me, where, first[0]);
   DictShardParts old(me, where, control, first, 0);
-  finish_spread(old);
+  finish_spread(me, where, old);
 }
 
 }  // namespace commonhold::shm

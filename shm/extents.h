@@ -21,6 +21,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "shm/deadline.h"
 #include "shm/layout.h"
@@ -127,23 +128,30 @@ inline Offset extent_offset(const Segment& segment, std::uint64_t extent) {
   return segment.tables().data + extent * kExtent;
 }
 
-template <typename Visit>
-void for_each_chunk(const Segment& segment, ChunkOwner owner, Visit&& visit) {
+// The same for each chunk whose owner is_wanted.
+template <typename IsWanted, typename Visit>
+void for_each_chunk_of(const Segment& segment, IsWanted&& is_wanted, Visit&& visit) {
   std::uint64_t committed = segment.committed_extents();
   for (std::uint64_t e = 0; e < committed; ++e) {
     Word word = extent_entry(segment, e).load(std::memory_order_acquire);
-    if (extent_kind(word) == ExtentKind::kWhole && extent_owner(word) == owner) {
+    if (extent_kind(word) == ExtentKind::kWhole && is_wanted(extent_owner(word))) {
       visit(extent_offset(segment, e), kExtent);
     } else if (extent_kind(word) == ExtentKind::kSplit) {
       std::uint32_t step = extent_granules(word);
       if (step == 0) continue;
       for (std::uint32_t g = 0; g + step <= kGranulesPerExtent; g += step) {
-        if (granule_entry(segment, e, g).load(std::memory_order_acquire) == owner.value) {
+        if (is_wanted(ChunkOwner(granule_entry(segment, e, g).load(std::memory_order_acquire)))) {
           visit(extent_offset(segment, e) + g * kGranule, step * kGranule);
         }
       }
     }
   }
+}
+
+template <typename Visit>
+void for_each_chunk(const Segment& segment, ChunkOwner owner, Visit&& visit) {
+  for_each_chunk_of(
+      segment, [owner](ChunkOwner found) { return found == owner; }, std::forward<Visit>(visit));
 }
 
 }  // namespace commonhold::shm

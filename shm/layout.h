@@ -183,7 +183,8 @@ struct ChunkOwner {
   constexpr bool operator==(const ChunkOwner&) const = default;
   constexpr explicit operator bool() const { return value != 0; }
 };
-inline constexpr std::uint32_t kControlArena = 255;             // the chunk that holds the object's control block
+// Of the chunks that hold the object's control block, and a dict's shards.
+inline constexpr std::uint32_t kControlArena = 255;
 inline constexpr std::uint32_t kSystemObject = (1u << 24) - 1;  // reference pages and the like
 inline constexpr std::uint32_t kReleaseArena = 254;             // of the system: extents on their way to the system
 

@@ -76,6 +76,7 @@ class DictWatch final : public Watcher {
   Status look(ThreadContext& me, bool& changed, Deadline deadline) override {
     std::uint32_t now;
     do {
+      if (shards_.size() == 0) return Status::kCorrupt;
       now = control_.notes_made.load(std::memory_order_seq_cst);  // SYNC POINT: dict noted
       if (!shards_.stand()) shards_ = DictShards(segment_, control_);
       for (std::uint64_t i = 0; i < shards_.size(); ++i) {

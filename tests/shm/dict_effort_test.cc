@@ -8,6 +8,7 @@
 #include <map>
 #include <new>
 
+#include "shm/dict_spread.h"
 #include "support/test_segment.h"
 
 namespace {
@@ -157,6 +158,7 @@ TEST_CASE("without private memory an operation happens as a whole or not at all,
     const char* name;
     std::function<Status(Dict&, ThreadContext&)> op;  // no check of the framework: these allocate
     std::size_t entries = 300;
+    bool spreads = false;  // a dict of one shard, which is crowded
   };
   const auto old_keys = numbered("key/", 300), new_keys = numbered("new/", 700);
   auto both = pairs_of(new_keys, "put at once");
@@ -176,17 +178,23 @@ TEST_CASE("without private memory an operation happens as a whole or not at all,
        }},
       {"snapshot", [&](Dict& dict, ThreadContext& me) { return dict.snapshot(me, entries); }},
       {"put", [&](Dict& dict, ThreadContext& me) { return dict.put(me, text(new_keys[0]), text("one")); }},
+      {"put that spreads the dict",
+       [&](Dict& dict, ThreadContext& me) { return dict.put(me, text(new_keys[0]), text("one")); }, 40, true},
+      {"put_many that spreads the dict", [&](Dict& dict, ThreadContext& me) { return dict.put_many(me, both); }, 40,
+       true},
   };
   for (const Case& op : cases) {
     bool done = false;
     std::uint64_t failed = 0;
     for (; !done; ++failed) {
       TestSegment segment;
-      Dict dict(segment.make_dict(2));
+      const auto where = segment.make_dict(op.spreads ? 0 : 2);
+      Dict dict(where);
       ThreadContext& me = segment.me();
       for (std::size_t i = 0; i < op.entries; ++i) {
         REQUIRE(dict.put(me, text(old_keys[i]), text("old")) == Status::kOk);
       }
+      if (op.spreads) segment->at<shm::DictControl>(where.control)->waits = shm::kCrowdedWaits;
       const Contents before = contents(dict, me);
       Status status = Status::kOk;
       allocations_left = failed;

@@ -5,6 +5,7 @@
 #include <map>
 #include <random>
 
+#include "shm/dict_key_writer.h"
 #include "shm/watch.h"
 #include "support/link_ground.h"
 #include "support/require_ok.h"
@@ -160,8 +161,89 @@ TEST_CASE("a dict that finds no memory for more shards goes on with one") {
   small.fill(0, 16);
   CHECK_FALSE(small.has_spread());
   CHECK(small.control().patience == 1);
+  for (int i = 0; i < 40; ++i) spread_for_watchers(small.segment.me(), small.where, small.control());
+  CHECK(small.control().patience == 1);  // of the limits, who watches says nothing
   CHECK(small.dict.size() == 16);
   CHECK(small.fault() == "");
+}
+
+TEST_CASE("a writer that waits for the one shard is counted, whatever its key, and others are not") {
+  SmallDict small;
+  const std::string long_key(36, 'k');
+  small.fill(0, 3);
+  CHECK(small.control().waits == 0);
+  DictShard& shard = first_shard(*small.segment, small.control())[0];
+  const pid_t holder = spawn([&] {
+    HeldLock held(small.segment.me(), shard.writing);
+    usleep(100'000);
+  });
+  while (shard.writing.state.load() == 0) usleep(100);
+  require_ok(small.dict.put(small.segment.me(), text(long_key), text("1")));
+  REQUIRE(wait_for(holder) == 0);
+  CHECK(small.control().waits == 1);
+}
+
+TEST_CASE("where a key was seen before the dict spread counts for nothing in its new shard") {
+  SmallDict small;
+  auto& me = small.segment.me();
+  small.fill(0, 5);
+  const std::string key = SmallDict::key(3);
+  DictShard& old = first_shard(*small.segment, small.control())[0];
+  spread_for_watchers(me, small.where, small.control());
+  const DictShards shards(*small.segment, small.control());
+  // As one saw it who looked into the old shard, where table and entry were at the places that the new ones have.
+  DictForesight seen(*small.segment, small.control(), text(key));
+  REQUIRE(seen.seen_in == &shards[shards.index_of(seen.hash)]);
+  seen.seen_in = &old;
+  seen.header.sizes += 8;
+  DictKeyWriter at(me, small.where, small.control(), shards, text(key), seen);
+  REQUIRE(at.found == Status::kOk);
+  CHECK(at.place.header.value_size() == SmallDict::value(3).size());
+}
+
+TEST_CASE("a value that was pinned when its dict spread is given back once the pin has ended") {
+  SmallDict small(64u << 20);
+  auto& me = small.segment.me();
+  require_ok(small.dict.put(me, text("a"), text(std::string(100'000, 'a'))));
+  const void* data;
+  std::size_t size;
+  ItemKind kind;
+  std::uint32_t pin;
+  require_ok(small.dict.pin(me, text("a"), data, size, kind, pin));
+  spread_for_watchers(me, small.where, small.control());
+  REQUIRE(small.has_spread());
+  REQUIRE(std::string_view(static_cast<const char*>(data), size) == std::string(100'000, 'a'));
+  Dict::unpin(me, pin);
+  require_ok(small.dict.clear(me));
+  small.dict.give_idle_memory(me);
+  CHECK(bytes_owned_by(*small.segment, small.where.object) < 20'000);
+  CHECK(small.fault() == "");
+}
+
+TEST_CASE("a shard that says that its dict has spread, where it has not, is corrupt") {
+  SmallDict small;
+  auto& me = small.segment.me();
+  small.fill(0, 5);
+  DictShard& shard = first_shard(*small.segment, small.control())[0];
+  for (bool hidden : {false, true}) {
+    INFO("hidden " << hidden);
+    shard.hidden_root = kRootMoved;
+    shard.root = hidden ? kRootHidden : kRootMoved;
+    const int status = wait_for(spawn([&] {
+      alarm(10);
+      std::vector<DictEntryCopy> entries;
+      std::vector<std::string> values;
+      std::vector<bool> found;
+      const std::string key = SmallDict::key(1);
+      if (small.dict.snapshot(me, entries) != Status::kCorrupt) throw std::runtime_error("snapshot");
+      if (small.dict.get_many(me, std::vector<Item>{text(key)}, values, found) != Status::kCorrupt) {
+        throw std::runtime_error("get_many");
+      }
+      if (!hidden && small.get(key) != to_string(Status::kCorrupt)) throw std::runtime_error("get");
+      (void)small.dict.size();
+    }));
+    CHECK(status == 0);
+  }
 }
 
 TEST_CASE("readers see every entry of a dict whose spreading is stopped anywhere") {
