@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::uint64_t kLowWater = 64;        // fewer free extents than this wake the server
 constexpr std::uint64_t kMuchIsFree = 2048;    // more wake it, too: 128 MiB
+constexpr int kTriesAside = 4;                 // others may take what was backed without the lock; then under it
 constexpr std::uint64_t kSearchOfSplit = 256;  // extents looked at for a free chunk before a new one is split
 
 std::size_t size_index(std::uint64_t bytes) {
@@ -55,17 +56,24 @@ std::uint64_t reserve_of(const Segment& segment) {
 }
 
 // A run of free extents: of backed ones where there is one, of those that were given back to the system else, of new
-// ones last. Still free in the table. REQUIRES: extents_lock.
-Status free_run(Segment& segment, std::uint64_t count, bool for_system, std::uint64_t& first) {
+// ones last. Still free in the table. kRetry, only with `aside`: that is to be backed first, without the lock.
+// REQUIRES: extents_lock.
+Status free_run(Segment& segment, std::uint64_t count, bool for_system, std::uint64_t& first, Backing* aside) {
   SegmentHeader& header = segment.header();
   std::uint64_t from = header.lowest_free.load(std::memory_order_relaxed);
   if (from > segment.committed_extents()) from = 0;  // garbage
   if (!find_run(segment, from, count, Find::kBacked, first)) {
     const bool any_unbacked = header.unbacked_extents.load(std::memory_order_relaxed) != 0;
     if (!any_unbacked || !find_run(segment, 0, count, Find::kAny, first)) {
-      Status status = commit_more(segment, count - std::min(count, free_at_end(segment)));
+      const std::uint64_t wanted = count - std::min(count, free_at_end(segment));
+      Status status = aside != nullptr ? backing_of_more(segment, wanted, *aside) : commit_more(segment, wanted);
+      if (status == Status::kOk && aside != nullptr) return Status::kRetry;
       if (status != Status::kOk) return status;
       if (!find_run(segment, any_unbacked ? 0 : from, count, Find::kAny, first)) return Status::kOutOfMemory;
+    }
+    if (aside != nullptr) {
+      *aside = backing_of_run(segment, first, count);
+      return Status::kRetry;
     }
     Status status = back_run(segment, first, count);
     if (status != Status::kOk) return status;
@@ -109,7 +117,7 @@ Status take_split(Segment& segment, ChunkOwner owner, std::uint64_t bytes, Offse
     if (granule == kGranulesPerExtent) ++extent;
   }
   if (granule == kGranulesPerExtent) {
-    Status status = free_run(segment, 1, is_of_system(owner), extent);
+    Status status = free_run(segment, 1, is_of_system(owner), extent, nullptr);
     if (status != Status::kOk) {  // full: now every extent is worth a look
       for (extent = 0; extent < committed && granule == kGranulesPerExtent; ++extent) {
         granule = free_chunk_in(segment, extent, granules, whose);
@@ -131,10 +139,11 @@ Status take_split(Segment& segment, ChunkOwner owner, std::uint64_t bytes, Offse
   return Status::kOk;
 }
 
-// REQUIRES: extents_lock.
-Status take_whole(Segment& segment, ChunkOwner owner, std::uint64_t bytes, LateReaders late, Offset& found) {
+// kRetry as free_run(). REQUIRES: extents_lock.
+Status take_whole(Segment& segment, ChunkOwner owner, std::uint64_t bytes, LateReaders late, Backing* aside,
+                  Offset& found) {
   std::uint64_t count = bytes / kExtent, first = 0;
-  Status status = free_run(segment, count, is_of_system(owner), first);
+  Status status = free_run(segment, count, is_of_system(owner), first, aside);
   if (status != Status::kOk) return status;
   for (std::uint64_t e = first; e < first + count; ++e) {
     AtomicWord& entry = extent_entry(segment, e);
@@ -193,11 +202,18 @@ Status take_chunk_in_time(ThreadContext& me, ChunkOwner owner, std::uint64_t byt
   if (bytes > segment.tables().max_extents * kExtent) return Status::kOutOfMemory;
   std::uint64_t size = chunk_size(bytes);
   Status status;
-  {
+  Backing aside;
+  for (int tries = 0;; ++tries) {
     status = lock(me, segment.header().extents_lock, deadline);
     if (status != Status::kOk) return status;
-    status = size < kExtent ? take_split(segment, owner, size, found) : take_whole(segment, owner, size, late, found);
+    if (aside.count != 0) note_backing(segment, aside);
+    aside = Backing();
+    status = size < kExtent ? take_split(segment, owner, size, found)
+                            : take_whole(segment, owner, size, late, tries < kTriesAside ? &aside : nullptr, found);
     (void)unlock(me, segment.header().extents_lock);
+    if (status != Status::kRetry) break;
+    status = back_aside(segment, aside);
+    if (status != Status::kOk) break;
   }
   if (size >= kExtent || status != Status::kOk) {
     const SegmentHeader& header = segment.header();

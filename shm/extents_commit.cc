@@ -72,27 +72,59 @@ void note_backed(Segment& segment, std::uint64_t first, std::uint64_t count) {
   }
 }
 
-}  // namespace
-
-Status commit_more(Segment& segment, std::uint64_t wanted) {
+// REQUIRES: extents_lock; they are backed.
+void note_committed(Segment& segment, std::uint64_t committed, std::uint64_t count) {
   SegmentHeader& header = segment.header();
-  std::uint64_t committed = segment.committed_extents();
-  std::uint64_t room = segment.tables().max_extents - committed;
-  if (wanted > room) return Status::kOutOfMemory;
-  std::uint64_t count = std::min(room, std::max(wanted, kCommitStep));
-  Status status = back_extents(segment, committed, count);
-  if (status != Status::kOk && count > wanted) {
-    count = wanted;
-    status = back_extents(segment, committed, count);
-  }
-  if (status != Status::kOk) return status;
   header.free_extents.store(header.free_extents.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
   for (std::uint64_t e = committed; e < committed + count; ++e) {
     granule_entry(segment, e, 0).fetch_or(0, std::memory_order_relaxed);  // see Segment::is_backed
   }
   // SYNC POINT: committed: what lies below is backed; readers of committed_extents acquire.
   header.committed_extents.store(committed + count, std::memory_order_release);
+}
+
+}  // namespace
+
+Backing backing_of_run(const Segment& segment, std::uint64_t first, std::uint64_t count) {
+  return {first, count, count, false, segment.header().releases.load(std::memory_order_relaxed)};
+}
+
+Status backing_of_more(const Segment& segment, std::uint64_t wanted, Backing& more) {
+  const std::uint64_t committed = segment.committed_extents();
+  const std::uint64_t room = segment.tables().max_extents - committed;
+  if (wanted > room) return Status::kOutOfMemory;
+  more = {committed, std::min(room, std::max(wanted, kCommitStep)), wanted, true, 0};
   return Status::kOk;
+}
+
+Status back_aside(const Segment& segment, Backing& backing) {
+  if (!backing.is_new) {
+    return back(segment, extent_offset(segment, backing.first), extent_offset(segment, backing.first + backing.count));
+  }
+  Status status = back_extents(segment, backing.first, backing.count);
+  if (status != Status::kOk && backing.count > backing.least) {
+    backing.count = backing.least;
+    status = back_extents(segment, backing.first, backing.count);
+  }
+  return status;
+}
+
+void note_backing(Segment& segment, const Backing& backing) {
+  if (backing.is_new) {
+    if (segment.committed_extents() == backing.first) note_committed(segment, backing.first, backing.count);
+    return;
+  }
+  // An extent that is unbacked now was so all the time, unless some became so meanwhile.
+  if (segment.header().releases.load(std::memory_order_relaxed) != backing.releases) return;
+  note_backed(segment, backing.first, backing.count);
+}
+
+Status commit_more(Segment& segment, std::uint64_t wanted) {
+  Backing more;
+  Status status = backing_of_more(segment, wanted, more);
+  if (status == Status::kOk) status = back_aside(segment, more);
+  if (status == Status::kOk) note_committed(segment, more.first, more.count);
+  return status;
 }
 
 Status back_run(Segment& segment, std::uint64_t first, std::uint64_t count) {

@@ -19,7 +19,24 @@ class ThreadContext;
 // without the lock must not become a hole again before it is known as backed.
 Status commit_ahead(ThreadContext& me, std::uint64_t free_extents);
 
-// ---- for extents.cc. REQUIRES: extents_lock
+// ---- for extents.cc. REQUIRES, of all but back_aside(): extents_lock
+
+// What a take needs backed. Backing much takes long, so it is done without the lock; whether the extents are still what
+// they were is looked at afterwards.
+struct Backing {
+  std::uint64_t first = 0, count = 0;
+  std::uint64_t least = 0;  // of new extents: so many are enough
+  bool is_new = false;      // from the end of the committed ones on; else free ones, of which some are not backed
+  Word releases = 0;        // as in the header
+};
+Backing backing_of_run(const Segment& segment, std::uint64_t first, std::uint64_t count);
+// kOutOfMemory: the limit.
+Status backing_of_more(const Segment& segment, std::uint64_t wanted, Backing& more);
+// The slow part, without the lock: to back what is backed, or what somebody has taken meanwhile, does no harm. A death
+// afterwards leaves memory that nobody knows of.
+Status back_aside(const Segment& segment, Backing& backing);
+// Makes known what was backed, unless others were there first: then it is as if nothing was done.
+void note_backing(Segment& segment, const Backing& backing);
 
 // Commits `wanted` extents more, or some more than that.
 Status commit_more(Segment& segment, std::uint64_t wanted);

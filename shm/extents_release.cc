@@ -64,10 +64,16 @@ void take_idle(Segment& segment, std::uint64_t keep, bool alone, std::vector<std
   }
 }
 
+// Before extents become unbacked ones. REQUIRES: extents_lock.
+void note_release(SegmentHeader& header) {
+  header.releases.store(header.releases.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
 // REQUIRES: extents_lock; the extents are the releaser's.
 void settle(Segment& segment, const std::vector<std::uint64_t>& extents, bool punched, bool alone) {
   SegmentHeader& header = segment.header();
   AtomicWord& count = punched ? header.unbacked_extents : header.free_extents;
+  if (punched) note_release(header);
   for (std::uint64_t e : extents) {
     AtomicWord& entry = extent_entry(segment, e);
     const Word marks = punched && alone ? 0 : readers_of(entry.load(std::memory_order_relaxed));
@@ -117,6 +123,7 @@ void finish_release(ThreadContext& me) {
   Segment& segment = me.segment();
   HeldLock held(me, segment.header().extents_lock);
   const std::uint64_t committed = segment.committed_extents();
+  note_release(segment.header());
   for (std::uint64_t e = 0; e < committed; ++e) {
     AtomicWord& entry = extent_entry(segment, e);
     const Word word = entry.load(std::memory_order_relaxed);

@@ -66,6 +66,8 @@ struct SegmentHeader {
   AtomicWord lowest_free;        // no free backed extent lies below
   AtomicWord partial_hint[7];    // per chunk size 1..64 KiB: an extent that may have a free chunk
   AtomicWord unbacked_extents;   // below committed_extents, free, and given back to the system (extents_release.h)
+  // Raised before extents become kUnbacked, which may also have been so before: for those who back some without the lock.
+  AtomicWord releases;
 
   // Written by the server alone.
   alignas(64) AtomicWord server_session;  // session index + 1 of the running server, 0 when it left
