@@ -307,13 +307,13 @@ void Housekeeper::release_idle(Clock::time_point now) {
     much_is_free_ = false;
     return;
   }
-  if (!much_is_free_) {
+  if (!much_is_free_ || (now >= release_at_ && least_free_ <= keep)) {  // a new time begins
     much_is_free_ = true;
     least_free_ = free;
     release_at_ = now + kReleaseAfter;
   }
   least_free_ = std::min(least_free_, free);
-  if (now < release_at_ || least_free_ <= keep) return;
+  if (now < release_at_) return;
   shm::ThreadContext* me = segment_->here();
   if (me == nullptr) return;
   const std::uint64_t most = std::min(kReleaseAtOnce, least_free_ - keep);

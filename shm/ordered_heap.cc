@@ -91,7 +91,7 @@ Status OrderedHeap::reserve_for_take(Offset root) {
 }
 
 Offset OrderedHeap::make_box(Segment& segment, Heap& memory, const Item& item) {
-  Offset box = memory.take(box_bytes_for(item.size));
+  Offset box = memory.take(box_bytes_for(item.size), LateReaders::kNone);  // read under the queue's lock
   if (box == 0) return 0;
   store_word(segment.at<Word>(box), item_header(static_cast<std::uint8_t>(item.kind), item.size));
   write_words(segment.at<std::byte>(box + sizeof(Word)), item.data, item.size);

@@ -125,10 +125,12 @@ Status QueueRing::append(ThreadContext& me, Offset& at, const Item& item) const 
   } else {
     control_->has_large.store(1, std::memory_order_relaxed);
     Offset chunk = 0;
-    Status status = take_chunk(me, ChunkOwner(where_.object, kLargeArena), item.size, chunk);
+    const ChunkOwner owner(where_.object, kLargeArena);
+    // Items are read under the consumers' lock, and given back behind the cursor that moves under it.
+    Status status = take_chunk(me, owner, item.size, chunk, LateReaders::kNone);
     if (status == Status::kOutOfMemory) {
       (void)reclaim(me);  // what consumers have left may be what is missing
-      status = take_chunk(me, ChunkOwner(where_.object, kLargeArena), item.size, chunk);
+      status = take_chunk(me, owner, item.size, chunk, LateReaders::kNone);
     }
     if (status != Status::kOk) return status;
     write_words(segment().at<std::byte>(chunk), item.data, item.size);

@@ -22,7 +22,7 @@ std::uint64_t backed_bytes(const Manager& manager) {
 
 }  // namespace
 
-TEST_CASE("the memory of an array and of an erased value goes back to the system while programs run") {
+TEST_CASE("the memory of an array, of an erased value and of taken items goes back to the system while programs run") {
   ManagerHome home;
   Manager manager;
   const std::uint64_t least = 160 * kMiB;  // what a server keeps ready, and some more
@@ -39,6 +39,19 @@ TEST_CASE("the memory of an array and of an erased value goes back to the system
   CHECK(texts.at("large").size() == 300 * kMiB);
   texts.erase("large");
   CHECK(shrinks());
+  {
+    auto queue = manager.queue<std::string>();
+    auto ordered = manager.priority_queue<std::string>();
+    for (int i = 0; i < 3; ++i) {
+      queue.put(std::string(100 * kMiB, 'q'));
+      ordered.put(i, std::string(50 * kMiB, 'p'));
+    }
+    for (int i = 0; i < 3; ++i) {
+      CHECK(queue.get().size() == 100 * kMiB);
+      CHECK(ordered.get().value.size() == 50 * kMiB);
+    }
+    CHECK(shrinks());
+  }
   // And is there again when it is needed.
   texts["again"] = std::string(250 * kMiB, 'z');
   CHECK(texts.at("again") == std::string(250 * kMiB, 'z'));
