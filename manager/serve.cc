@@ -103,12 +103,16 @@ rpc::ReadyLine failure(const ServerError& error) {
   return {false, {}, word_for(error.code()), error.what()};
 }
 
-// Runs the core on this thread until it is ended, or one of the signals ends it in the given way. The exit status: 1 when
+// Before anybody is told that the server is ready: from then on such a signal ends it in good order.
+void capture(std::initializer_list<int> signals) {
+  for (int number : signals) kj::UnixEventPort::captureSignal(number);
+}
+
+// Runs the core on this thread until it is ended, or one of the captured signals ends it in the given way. The exit status: 1 when
 // an error ended it.
 int serve_until_signal(ServerCore& core, std::initializer_list<int> signals, ServerCore::End on_signal,
                        const Log& log) try {
   const char* objects = on_signal == ServerCore::End::kKeep ? "stay for the next server of the name" : "go";
-  for (int number : signals) kj::UnixEventPort::captureSignal(number);
   auto io = kj::setupAsyncIo();
   const UseOfLoop use(core);
   kj::Promise<void> ended = core.serve_on(*io.lowLevelProvider, io.unixEventPort);
@@ -147,6 +151,7 @@ int run_anonymous(const rpc::SpawnRequest& request) {
     report(request.ready_fd, {false, {}, word_for(ServerError::Code::kInvalid), error.what()});
     return 1;
   }
+  capture({SIGTERM});
   report(request.ready_fd, {true, core->address().folder, {}, {}});
   return serve_until_signal(*core, {SIGTERM}, ServerCore::End::kRemove, options.log);
 }
@@ -165,6 +170,7 @@ int run_named(const NamedServer& server, const Log& log, const std::function<voi
     ready(failure(error));
     return 1;
   }
+  capture({SIGTERM, SIGINT});
   ready({true, core->address().folder, {}, {}});
   // Its objects are for those who know the name: they stay until somebody asks for their end in so many words.
   const int status = serve_until_signal(*core, {SIGTERM, SIGINT}, ServerCore::End::kKeep, log);

@@ -13,6 +13,7 @@
 
 #include "rpc/socket.h"
 #include "shm/lock_file.h"
+#include "support/foreground_server.h"
 #include "support/process_shared.h"
 #include "support/require_sentence.h"
 #include "support/rpc_client.h"
@@ -27,44 +28,33 @@ using test::run_command;
 TEST_CASE("a server in the foreground says what happens and ends on Ctrl-C") {
   test::ServerGround ground;
   {
-    int err[2];
-    REQUIRE(pipe2(err, O_CLOEXEC) == 0);
-    pid_t server = fork();
-    if (server == 0) {
-      dup2(err[1], 2);
-      dup2(err[1], 1);
-      execl(test::command_path().c_str(), "commonhold", "serve", "--name", "stock", "--foreground", nullptr);
-      _exit(127);
-    }
-    close(err[1]);
-    std::string text;
-    auto read_until = [&](const std::string& word) {
-      char bytes[512];
-      while (text.find(word) == std::string::npos) {
-        ssize_t got = read(err[0], bytes, sizeof bytes);
-        if (got <= 0) return false;
-        text.append(bytes, static_cast<std::size_t>(got));
-      }
-      return true;
-    };
-    REQUIRE(read_until("Ctrl-C"));
-    REQUIRE_THAT(text, Contains("serving \"stock\" at " + ground.root() + "/stock"));
+    test::ForegroundServer server("stock");
+    REQUIRE_THAT(server.text(), Contains("serving \"stock\" at " + ground.root() + "/stock"));
     pid_t client = test::spawn([&]() {
       auto segment = shm::Segment::open(ground.root() + "/stock");
       (void)segment->here();
       kill(getpid(), SIGKILL);
     });
     test::wait_for(client);
-    REQUIRE(read_until("what it held was released"));
-    REQUIRE_THAT(text, Contains(fmt::format("process {}", client)));
-    kill(server, SIGINT);
-    REQUIRE(read_until("ended"));
-    close(err[0]);
-    REQUIRE(test::wait_for(server) == 0);
-    REQUIRE_THAT(text, Contains("its objects stay for the next server of the name"));
+    REQUIRE(server.read_until("what it held was released"));
+    REQUIRE_THAT(server.text(), Contains(fmt::format("process {}", client)));
+    kill(server.pid(), SIGINT);
+    REQUIRE(server.read_until("ended"));
+    REQUIRE(server.wait() == 0);
+    REQUIRE_THAT(server.text(), Contains("its objects stay for the next server of the name"));
     REQUIRE(run_command({"destroy", "stock"}).status == 0);
   }
   REQUIRE(ground.leftovers() == "");
+}
+
+TEST_CASE("a server that is told to end as soon as it is ready ends in good order") {
+  test::ServerGround ground;
+  for (int i = 0; i < 5; ++i) {
+    test::ForegroundServer server("stock");
+    kill(server.pid(), SIGTERM);
+    CHECK(server.wait() == 0);
+  }
+  CHECK(run_command({"destroy", "stock"}).status == 0);
 }
 
 TEST_CASE("stop leaves a manager's objects to the next server of the name, destroy removes them, served or not") {
