@@ -5,6 +5,7 @@
 // COMMONHOLD_STORM_KILLS=N: that many deaths instead of a few hundred.
 #include <commonhold/manager.h>
 #include <signal.h>
+#include <sys/prctl.h>
 
 #include <array>
 #include <catch2/catch.hpp>
@@ -124,6 +125,7 @@ void work_once(Objects& objects, Log& log, int worker, std::uint64_t choice) {
 
 pid_t start_worker(const std::string& folder, Objects& inherited, Log& log, int worker, std::uint64_t seed) {
   return spawn([&, folder, worker, seed] {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)!nice(5);  // else whoever kills them comes too seldom
     try {
       std::minstd_rand random(static_cast<unsigned>(seed));
