@@ -97,8 +97,10 @@ std::vector<DictCase> dict_spreading() {
   emptied.waits = shm::kCrowdedWaits;
   full.name = "put of a dict whose writers wait, without memory for more shards";
   full.waits = shm::kCrowdedWaits;
-  full.extents = 16;
   full.free_extents = 0;
+  full.setup = both(filled(8), put("b", letters(3'000)));  // there is room for one more such value, and not for shards
+  full.extents = 16;
+  full.memory_limit = 16 * shm::kExtent;
   DictCase many = small;
   many.name = "put_many of a dict whose writers wait";
   many.op = [](Dict& dict, ThreadContext& me) {

@@ -73,7 +73,9 @@ std::size_t keys_before(const std::function<bool(const DictShape&, const DictSha
 }
 
 DictKillStage::DictKillStage(const DictCase& dict_case)
-    : stage(dict_case.extents), where(stage.segment.make_dict(dict_case.shards)), case_(dict_case) {
+    : stage(dict_case.extents, 16, dict_case.memory_limit),
+      where(stage.segment.make_dict(dict_case.shards)),
+      case_(dict_case) {
   fix_seed(where);
   dict.emplace(where);
   auto& me = stage.me();

@@ -23,6 +23,7 @@ struct DictCase {
   // Leaves that many free extents, so that the op commits more.
   std::optional<std::uint64_t> free_extents = {};
   std::uint32_t waits = 0;  // of writers, before the op
+  std::uint64_t memory_limit = 64u << 20;
 };
 
 class DictKillStage {

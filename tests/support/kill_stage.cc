@@ -24,12 +24,12 @@ namespace commonhold::test {
 
 namespace {
 
-constexpr std::uint64_t kMemoryLimit = 64u << 20;
 constexpr std::uint64_t kSlotsInImage = 64;  // sessions and threads: far more than any test has
 
 }  // namespace
 
-KillStage::KillStage(std::uint64_t extents, std::uint64_t committed) : segment(kMemoryLimit) {
+KillStage::KillStage(std::uint64_t extents, std::uint64_t committed, std::uint64_t memory_limit)
+    : segment(memory_limit) {
   shm::SegmentHeader& header = segment->header();
   auto cover = [&](shm::Offset from, std::uint64_t bytes) {
     bytes = shm::round_up(bytes, shm::kPage);

@@ -17,7 +17,7 @@ class KillStage {
  public:
   // `extents` of data are backed by memory at once, so that the image can hold them; `committed` of them are committed
   // at the beginning (more as objects are made), the rest is there for operations that commit more.
-  explicit KillStage(std::uint64_t extents = 24, std::uint64_t committed = 16);
+  explicit KillStage(std::uint64_t extents = 24, std::uint64_t committed = 16, std::uint64_t memory_limit = 64u << 20);
 
   TestSegment segment;
   shm::ThreadContext& me() const { return segment.me(); }  // the caller's
