@@ -18,11 +18,11 @@ class DictShards {
   // Without shards when the control block says what makes no sense.
   DictShards(const Segment& segment, DictControl& control) : DictShards(segment, control, load(control)) {}
   // The same for one who looks often: what makes sense does so as long as the dict lives, so it is looked at once.
-  // `sound`: what was, 0 at first.
+  // `sound`: what was; 0, which never is, at first.
   DictShards(const Segment& segment, DictControl& control, std::atomic<Word>& sound)
       : DictShards(control, load(control)) {
     first_ = segment.offset_of(&control) + shards_distance(word_);
-    if (sound.load(std::memory_order_relaxed) == word_) [[likely]]
+    if (word_ != 0 && sound.load(std::memory_order_relaxed) == word_) [[likely]]
       return;
     check(segment);
     if (number_ != 0) sound.store(word_, std::memory_order_relaxed);

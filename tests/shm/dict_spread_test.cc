@@ -246,6 +246,31 @@ TEST_CASE("a shard that says that its dict has spread, where it has not, is corr
   }
 }
 
+TEST_CASE("shards that a control block cannot name are corrupt, for who comes and for who was there") {
+  SmallDict small;
+  auto& me = small.segment.me();
+  small.fill(0, 5);
+  const Word sound = small.control().shards.load();
+  for (Word garbage : {Word{0}, ~Word{0}, Word{1}, Word{256}, sound + 1, sound + 127, sound + 128,
+                       sound ^ Word{1} << 40, shards_word(0x2000, 1), shards_word(~Word{0x7fff}, 16)}) {
+    INFO("shards " << garbage);
+    Dict there(small.where);
+    REQUIRE(there.get(text("nobody"), {}) == Status::kNotFound);
+    Dict comes(small.where);
+    small.control().shards = garbage;
+    for (Dict* dict : {&there, &comes}) {
+      std::vector<DictEntryCopy> entries;
+      CHECK(dict->snapshot(me, entries) == Status::kCorrupt);
+      CHECK(dict->erase(me, text("nobody")) == Status::kCorrupt);
+      CHECK(dict->put(me, text("nobody"), text("x")) == Status::kCorrupt);
+      CHECK(dict->get(text("nobody"), {}) == Status::kCorrupt);
+      CHECK(dict->clear(me) == Status::kCorrupt);
+    }
+    small.control().shards = sound;
+    CHECK(small.fault() == "");
+  }
+}
+
 TEST_CASE("readers see every entry of a dict whose spreading is stopped anywhere") {
   std::uint64_t change = 1;
   for (bool more = true; more; ++change) {
