@@ -80,6 +80,11 @@ std::string use_without_recovery(DictKillStage& dict) {
     alarm(20);
     std::vector<shm::DictEntryCopy> entries;
     (void)dict.dict->snapshot(dict.stage.me(), entries);  // waits for every shard's lock
+    // But for that of the one shard before a dict spread, for which nobody needs to wait any more.
+    auto& control = *dict.stage.segment->at<shm::DictControl>(dict.where.control);
+    if (const auto first = shm::first_shard(*dict.stage.segment, control); first.size() != 0) {
+      shm::HeldLock held(dict.stage.me(), first[0].writing);
+    }
     std::string wrong = dict.check();
     if (!wrong.empty()) throw std::runtime_error(wrong);
     dict.stage.segment->leave();
