@@ -12,8 +12,8 @@ TEST_CASE("a server whose segment was truncated says so before it ends, and doct
   test::ServerGround ground;
   test::ForegroundServer server("stock");
   const std::string folder = ground.root() + "/stock";
-  std::filesystem::resize_file(folder + "/segment", 4096);
-  kill(server.pid(), SIGTERM);  // which makes it look at what is gone
+  std::filesystem::resize_file(folder + "/segment", 0);
+  kill(server.pid(), SIGTERM);  // on its way out it writes into what is gone
   CHECK(server.read_until("somebody has truncated the file"));
   CHECK_THAT(server.text(), Contains(folder + "/segment"));
   CHECK(server.wait() == -SIGBUS);
