@@ -108,8 +108,8 @@ void capture(std::initializer_list<int> signals) {
   for (int number : signals) kj::UnixEventPort::captureSignal(number);
 }
 
-// Runs the core on this thread until it is ended, or one of the captured signals ends it in the given way. The exit status: 1 when
-// an error ended it.
+// Runs the core on this thread until it is ended, or one of the captured signals ends it in the given way. The exit
+// status: 1 when an error ended it.
 int serve_until_signal(ServerCore& core, std::initializer_list<int> signals, ServerCore::End on_signal,
                        const Log& log) try {
   const char* objects = on_signal == ServerCore::End::kKeep ? "stay for the next server of the name" : "go";

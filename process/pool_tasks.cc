@@ -112,8 +112,8 @@ bool PoolCore::tell_to_stop(Worker& worker) {
   }
 }
 
-// Workers are told which connections among their results nobody will take: those results were dropped. Who cannot be told
-// now is told when the collector comes by again; a worker that is not there any more has no offers.
+// Workers are told which connections among their results nobody will take: those results were dropped. Who cannot be
+// told now is told when the collector comes by again; a worker that is not there any more has no offers.
 void PoolCore::forget_dropped_offers() {
   std::list<KeptOffers::Offer> left = offers_->take_dropped();
   for (auto offer = left.begin(); offer != left.end();) {

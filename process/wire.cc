@@ -135,8 +135,8 @@ Received look_ahead(int socket, char* to, std::size_t size) {
 }
 
 // Takes the message that was seen. Several processes may receive from one end: it may be another one that comes, with
-// another descriptor. So the one that was seen makes room for the one that comes; it never stands in for it. The message
-// is lost where another thread takes the room in that moment.
+// another descriptor. So the one that was seen makes room for the one that comes; it never stands in for it. The
+// message is lost where another thread takes the room in that moment.
 Received take_seen(int socket, std::span<iovec> places, Received seen) {
   seen.descriptor = Descriptor();
   Received taken = receive_some(socket, places);

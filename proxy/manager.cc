@@ -111,8 +111,8 @@ bool name_is_free(const ManagerState& manager) {
          !is_file(manager.address.locks_file(), manager.segment->lock_fd());
 }
 
-// Whether the segment's server is still the one that was there when it had had so many. Its successor counts itself when
-// it has the server's byte.
+// Whether the segment's server is still the one that was there when it had had so many. Its successor counts itself
+// when it has the server's byte.
 bool has_server(const ManagerState& manager, std::uint64_t starts) {
   // SYNC POINT: a server is counted.
   if (manager.segment->header().server_starts.load(std::memory_order_acquire) != starts) return false;

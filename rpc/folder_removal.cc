@@ -231,8 +231,8 @@ void remove_unfinished_folder(const ManagerAddress& address) {
   const FileDescriptor folder = open_directory(AT_FDCWD, address.folder.c_str());
   if (folder.get() < 0) return;
   std::lock_guard opening(shm::SegmentRegistry::instance().opening);
-  // Who has just made a segment there and opened this lock file does not get the server's byte of it, or finds then that
-  // it has lost its name, and opens another one.
+  // Who has just made a segment there and opened this lock file does not get the server's byte of it, or finds then
+  // that it has lost its name, and opens another one.
   const FileDescriptor locks(openat(folder.get(), "locks", O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (locks.get() >= 0) {
     if (!shm::try_lock_byte(locks.get(), shm::kServerByte) || address.exists()) return;

@@ -20,8 +20,8 @@
 // the commit and has not returned; nobody sees it until `redo` is 0, so it may stay, or be overwritten as if it had come
 // before the change. Therefore a change may be applied again after a death, any number of times.
 //
-// A death between announcing and taking back leaves an announcement, which goes with the thread slot. The writer waits for
-// a process that is stopped there, up to a time.
+// A death between announcing and taking back leaves an announcement, which goes with the thread slot. The writer waits
+// for a process that is stopped there, up to a time.
 #pragma once
 
 #include <cstddef>

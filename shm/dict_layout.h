@@ -76,8 +76,8 @@ inline constexpr std::uint64_t kMaxShards = 128;
 inline constexpr Word kNeverSpreads = 63, kMostPatience = 24;
 
 struct DictControl {
-  // Where the shards are and how many: their distance from here in bits 7-63, times 2; their number, a power of two, less
-  // 1 in bits 0-6. Written by the creator, and by whoever spreads the dict, under its one shard's lock.
+  // Where the shards are and how many: their distance from here in bits 7-63, times 2; their number, a power of two,
+  // less 1 in bits 0-6. Written by the creator, and by whoever spreads the dict, under its one shard's lock.
   AtomicWord shards;
   Word seed;                              // of the key hash; written once
   std::atomic<std::uint32_t> notes_made;  // futex of all watchers (watch.h): raised with each note of any shard

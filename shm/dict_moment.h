@@ -6,8 +6,8 @@
 // and after, nobody but that holder can have changed the shard, and one holder makes no more than one store that
 // readers can see (several keys: DictView), and never puts a word back that it changed. So when both readings saw the
 // same words, these were there at the moment between the two readings, and all other shards were as they were read.
-// Dict::compact() makes many such stores, but each gives an entry another place, downwards only, and changes nothing else:
-// whichever of them a reading saw, it saw the same entries.
+// Dict::compact() makes many such stores, but each gives an entry another place, downwards only, and changes nothing
+// else: whichever of them a reading saw, it saw the same entries.
 //
 // SYNC POINT: dict changes: what a holder stored comes before `changes`, that before the lock is free.
 #pragma once
@@ -87,7 +87,8 @@ class DictShardMoment {
 // Reads the `wanted` ones of a dict's shards as they were at one moment with a `Reader`:
 //   void begin();   forgets what was read
 //   Status read(const DictView&, shard's index, const DictShardMoment&, std::vector<Word>* words, bool again);
-// kRetry: disturbed; from read_at_one_moment(): the dict has spread. With `words` it adds each word that its result depends on. `again`: it does only that.
+// kRetry: disturbed; from read_at_one_moment(): the dict has spread. With `words` it adds each word that its result
+// depends on. `again`: it does only that.
 template <typename Reader>
 Status read_at_one_moment(ThreadContext* me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
                           const DictShardSet& wanted, Reader& reader) {

@@ -95,8 +95,8 @@ struct DictHome {
 };
 
 // Finds the first entry with the key's tag in its home bucket, and has it fetched without waiting for it. False: look
-// again, with find_in_table. `recycle` was read first: a word is followed only where it is the same (undisturbed.h); the
-// entry is the caller's to follow. kLargestClass bytes of the entry, or all of it, are in backed memory.
+// again, with find_in_table. `recycle` was read first: a word is followed only where it is the same (undisturbed.h);
+// the entry is the caller's to follow. kLargestClass bytes of the entry, or all of it, are in backed memory.
 [[gnu::always_inline]] inline bool probe_bucket(const Segment::Backed& memory, const DictShard& shard,
                                                 std::uint64_t hash, Word recycle, DictHome& home) {
   home.root = shard.root.load(std::memory_order_acquire);

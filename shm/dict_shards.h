@@ -1,8 +1,9 @@
 // Where a dict's shards are, as one look at its control block says.
 //
 // A dict that has spread since keeps its one old shard, whose root is kRootMoved for ever. So a writer who holds a
-// shard's lock looks whether stand(), or sees the root that it saw before; and a reader without a lock needs no second look: until the dict spread nothing
-// was elsewhere, and from then on what the old shard holds stays as it was at that moment, which lies within the call.
+// shard's lock looks whether stand(), or sees the root that it saw before; and a reader without a lock needs no second
+// look: until the dict spread nothing was elsewhere, and from then on what the old shard holds stays as it was at that
+// moment, which lies within the call.
 //
 // SYNC POINT: dict shards: the new shards are whole before DictControl::shards names them.
 #pragma once

@@ -1,10 +1,10 @@
 // From one shard to many. A dict begins with one shard, which is quick to read as a whole and takes 1 KiB; when it is
-// crowded, that is when it holds many entries or much memory, or its writers wait for each other, or when one of its keys
-// is watched, whoever puts something into it next makes kDefaultShards that hold a copy of everything, and then names them in DictControl::shards: the commit
-// point. It happens once in a dict's life.
+// crowded, that is when it holds many entries or much memory, or its writers wait for each other, or when one of its
+// keys is watched, whoever puts something into it next makes kDefaultShards that hold a copy of everything, and then
+// names them in DictControl::shards: the commit point. It happens once in a dict's life.
 //
-// A death before that store leaves chunks that nothing names, and DictShard::unfinished says so; one after it leaves the
-// old shard to be emptied. Whoever recovers the old shard's lock does either (settle_spread).
+// A death before that store leaves chunks that nothing names, and DictShard::unfinished says so; one after it leaves
+// the old shard to be emptied. Whoever recovers the old shard's lock does either (settle_spread).
 #pragma once
 
 #include "shm/dict_shard_writer.h"
@@ -20,12 +20,12 @@ inline constexpr std::uint32_t kCrowdedWaits = 16;
 bool is_crowded(const DictControl& control, const DictShardParts& shard, std::uint64_t entries, std::uint64_t bytes);
 
 // Spreads it. False: there is no memory for that, the limits are higher now, and the dict is as it was. Throws
-// std::bad_alloc where a dead holder of the extents' lock was recovered without private memory: what is left then is for
-// the next. REQUIRES: the one shard's lock.
+// std::bad_alloc where a dead holder of the extents' lock was recovered without private memory: what is left then is
+// for the next. REQUIRES: the one shard's lock.
 bool spread_crowded_dict(ThreadContext& me, const ObjectAddress& where, DictControl& control, DictShardParts& old);
 
-// Spreads a dict whose keys are about to be watched: many shards tell keys apart better (watch.h). Does nothing when the
-// lock is not free soon, or there was no memory before.
+// Spreads a dict whose keys are about to be watched: many shards tell keys apart better (watch.h). Does nothing when
+// the lock is not free soon, or there was no memory before.
 void spread_for_watchers(ThreadContext& me, const ObjectAddress& where, DictControl& control);
 
 // After a death, or std::bad_alloc: ends a spreading, or takes it back. REQUIRES: the lock of the first shard, the

@@ -48,8 +48,8 @@ inline bool find_table(const Segment& segment, Word root, std::uint32_t tag, Wor
   return segment.holds(table, table_bytes(buckets));
 }
 
-// Looks a key up under `root` (not 0). kRetry: not undisturbed. `slot_of` gives the word in force for a slot: itself, or what a batch puts
-// there.
+// Looks a key up under `root` (not 0). kRetry: not undisturbed. `slot_of` gives the word in force for a slot: itself,
+// or what a batch puts there.
 template <typename SlotOf>
 [[gnu::always_inline]] inline Status find_under(const Segment& segment, Word root, const DictKey& key, DictPlace& place,
                                                 SlotOf&& slot_of);

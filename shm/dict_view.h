@@ -35,7 +35,8 @@ class DictView {
   }
   Word count(const DictShard& shard) const { return word(shard.count).load(std::memory_order_acquire); }
 
-  // find_in_table() in this view; kRetry: the dict has spread. For kNotFound the caller sees to it that nobody rearranged the table meanwhile.
+  // find_in_table() in this view; kRetry: the dict has spread. For kNotFound the caller sees to it that nobody
+  // rearranged the table meanwhile.
   Status find(const DictShard& shard, const DictKey& key, DictPlace& place) const;
   // Where the value of an entry is: of a scalar it may be in the list.
   const std::byte* value(const std::byte* entry, const EntryHeader& header) const;

@@ -11,8 +11,8 @@
 // taken or given back by one store of its owner. A death between a chunk's taking and its use leaves a chunk owned by
 // an arena that does not reach it: the arena's repair gives it back (heap.h).
 //
-// Whoever runs out commits more, under extents_lock where it is one extent, else without it; the server runs ahead so that
-// clients rarely do (extents_commit.h).
+// Whoever runs out commits more, under extents_lock where it is one extent, else without it; the server runs ahead so
+// that clients rarely do (extents_commit.h).
 //
 // Reference pages lie in extents of their own (kPagesOwner in the word of a split extent), so that they keep no extent
 // from being whole again; and kReservedExtents are for them alone, so that references can be taken in a full segment.

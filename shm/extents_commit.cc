@@ -158,7 +158,8 @@ Status commit_ahead(ThreadContext& me, std::uint64_t free_extents) {
   Segment& segment = me.segment();
   SegmentHeader& header = segment.header();
   while (header.free_extents.load(std::memory_order_relaxed) < free_extents) {
-    // The slow part is done without the lock: to back what is backed, or what somebody has taken meanwhile, does no harm.
+    // The slow part is done without the lock: to back what is backed, or what somebody has taken meanwhile, does no
+    // harm.
     if (header.unbacked_extents.load(std::memory_order_relaxed) != 0) {
       std::uint64_t first = 0, count = 0;
       {

@@ -1,8 +1,8 @@
 // Memory for extents: fallocate before use, so that a full file system is kOutOfMemory, never SIGBUS.
 //
 // Extents at or above committed_extents were never backed; those of ExtentKind::kUnbacked were, and went back to the
-// system (extents_release.h). Both are backed first and counted then: a death in between leaves memory that nobody knows
-// of, and to back it again does no harm.
+// system (extents_release.h). Both are backed first and counted then: a death in between leaves memory that nobody
+// knows of, and to back it again does no harm.
 #pragma once
 
 #include <cstdint>

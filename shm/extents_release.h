@@ -8,8 +8,8 @@
 // the extents' lock: the server that takes the extent under that lock sees the session.
 //
 // A reader that is overtaken may follow a word of memory that is used for something else by now, and that word may name
-// an extent that went. So whoever walks without a lock looks at the counter of reuse (undisturbed.h) after it read a word
-// and before it follows it.
+// an extent that went. So whoever walks without a lock looks at the counter of reuse (undisturbed.h) after it read a
+// word and before it follows it.
 //
 //   free --> whole, owned by the system's kReleaseArena --> (hole punched) --> unbacked --> (fallocate) --> free
 //

@@ -15,8 +15,8 @@ class ThreadContext;
 // For how long a call waits for the memory of objects that nobody refers to any more.
 inline constexpr std::chrono::milliseconds kMemoryTimeout{200};
 
-// Whether a call that found no memory tries again: after sweeps, as long as these find something, where the call may take
-// as long as that. REQUIRES: the caller holds no lock when it asks.
+// Whether a call that found no memory tries again: after sweeps, as long as these find something, where the call may
+// take as long as that. REQUIRES: the caller holds no lock when it asks.
 class SweepWaits {
  public:
   explicit SweepWaits(ThreadContext& me, Deadline deadline = Deadline::never()) : me_(me), deadline_(deadline) {}

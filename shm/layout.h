@@ -66,7 +66,8 @@ struct SegmentHeader {
   AtomicWord lowest_free;        // no free backed extent lies below
   AtomicWord partial_hint[7];    // per chunk size 1..64 KiB: an extent that may have a free chunk
   AtomicWord unbacked_extents;   // below committed_extents, free, and given back to the system (extents_release.h)
-  // Raised before extents become kUnbacked, which may also have been so before: for those who back some without the lock.
+  // Raised before extents become kUnbacked, which may also have been so before: for those who back some without the
+  // lock.
   AtomicWord releases;
 
   // Written by the server alone.
@@ -75,8 +76,8 @@ struct SegmentHeader {
   AtomicWord server_starts;               // how often a server adopted this segment
   AtomicWord shutting_down;               // 1 once the server was asked to end; new sessions are refused
   // Raised by whoever dropped a reference, a link or a name, so that something may be destroyed; what of it the sweep had
-  // seen when it last came to its end; 1 when somebody waits for that, short of memory. Whoever finds the first two equal
-  // rings the bell. A death leaves them behind what is so, which costs a sweep or a wait.
+  // seen when it last came to its end; 1 when somebody waits for that, short of memory. Whoever finds the first two
+  // equal rings the bell. A death leaves them behind what is so, which costs a sweep or a wait.
   AtomicWord garbage_noted, garbage_swept, memory_wanted;
   AtomicWord sweep;  // the sweep's epoch and phase; who refers to a condemned object may change it (sweep_word.h)
 
@@ -115,8 +116,8 @@ enum class SessionState : std::uint8_t { kFree = 0, kLive = 1, kRecovering = 2 }
 // SessionRecord::state: SessionState in bits 0-7; of one that is recovered, its recoverer: session index + 1 in bits
 // 8-19, the low bits of that session's generation in 20-31; generation in 32-63.
 //
-// The recoverer's generation tells it from the next user of its record, which may be reserved and so be the recoverer of
-// the same session again: whoever has the proof that the former one died fails to claim what the latter is at.
+// The recoverer's generation tells it from the next user of its record, which may be reserved and so be the recoverer
+// of the same session again: whoever has the proof that the former one died fails to claim what the latter is at.
 constexpr SessionState session_state(Word state) {
   return static_cast<SessionState>(state & 0xff);
 }

@@ -11,7 +11,8 @@
 // Commit points: an element store is one cell; push and pop at the back are one store of ListRoot.tail_count;
 // everything else copies the leaf and the path to it, writes a new ListRoot and swaps ListControl.root. INVARIANT:
 // nodes but the tail are never changed once reachable, except single cells under the lock: by element stores, and by
-// compact(), which gives an element's box another place. After a death the heap is rebuilt from what root reaches (heap.h).
+// compact(), which gives an element's box another place. After a death the heap is rebuilt from what root reaches
+// (heap.h).
 //
 // Writers hold the list's lock. Readers take none: one element is copied, then `recycle` compared; many elements are of one
 // moment when `changes` is what it was as well, for it rises before each commit, and a commit is one store. A reader that was

@@ -1,10 +1,10 @@
-// Moves a list's large elements together, as dict_compact.cc does a dict's values: what is free in pieces becomes free in
-// one.
+// Moves a list's large elements together, as dict_compact.cc does a dict's values: what is free in pieces becomes free
+// in one.
 //
-// The boxes of whole extents move towards the front of the segment, highest first, each into the first hole that holds it.
-// A move is a copy and then one store, of the cell; a death before it leaves a chunk that nothing reaches, one after it a
-// retired chunk: both are derived. `changes` stays: every element is what it was. A reader that is at the old box sees
-// `recycle` raised before that memory is used again.
+// The boxes of whole extents move towards the front of the segment, highest first, each into the first hole that holds
+// it. A move is a copy and then one store, of the cell; a death before it leaves a chunk that nothing reaches, one
+// after it a retired chunk: both are derived. `changes` stays: every element is what it was. A reader that is at the
+// old box sees `recycle` raised before that memory is used again.
 #include <algorithm>
 #include <new>
 #include <vector>

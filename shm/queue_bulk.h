@@ -1,5 +1,5 @@
-// What a bulk take copies out of a queue, in private memory that is allocated outside of the queue's lock and before the
-// items are taken: a take that finds no memory takes nothing.
+// What a bulk take copies out of a queue, in private memory that is allocated outside of the queue's lock and before
+// the items are taken: a take that finds no memory takes nothing.
 //
 // Under the lock a take says begin(), need() for each item, and ready(). kRetry: the caller gives its lock back, calls
 // make_room() and tries again. kOk: it calls add() for each item.

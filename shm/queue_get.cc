@@ -97,8 +97,8 @@ Status Queue::get(ThreadContext& me, std::string& item, Deadline deadline) const
   }
 }
 
-// Copied into private memory of CopiedItems or TakenTexts, which is allocated outside of the lock. With `head` the items
-// are only seen, and it gets how many were taken before them.
+// Copied into private memory of CopiedItems or TakenTexts, which is allocated outside of the lock. With `head` the
+// items are only seen, and it gets how many were taken before them.
 template <typename Items>
 Status Queue::copy_many(ThreadContext& me, std::uint64_t most, Items& items, Deadline deadline, Word* head) const {
   if (most == 0) return Status::kOk;

@@ -191,8 +191,8 @@ std::shared_ptr<Segment> Segment::create(const CreateOptions& options) {
   if (pwrite(fd.get(), static_cast<void*>(&header), sizeof header, 0) != sizeof header) error = errno;
   if (error == 0 && ftruncate(fd.get(), static_cast<off_t>(header.total_bytes)) != 0) error = errno;
   if (error == 0) error = posix_fallocate(fd.get(), 0, static_cast<off_t>(eagerly_backed(header)));
-  // The lock file and the bell before the segment has its name: who finds a segment finds all of it. The lock file is not
-  // opened: to close it would drop the locks of a server of the same name in this process.
+  // The lock file and the bell before the segment has its name: who finds a segment finds all of it. The lock file is
+  // not opened: to close it would drop the locks of a server of the same name in this process.
   if (error == 0 && mknodat(folder.fd(), "locks", S_IFREG | 0600, 0) != 0 && errno != EEXIST) error = errno;
   if (error == 0 && mkfifoat(folder.fd(), "bell", 0600) != 0 && errno != EEXIST) error = errno;
   // link() and not rename(): it fails when somebody else was first.

@@ -29,8 +29,8 @@ using detail::current_context;
 
 namespace {
 
-// For how long a process that found a table full tries to make room in it while others are at the same. One attempt, the
-// recovery of all dead, is not cut short: it may wait longer for a lock whose holder is stopped.
+// For how long a process that found a table full tries to make room in it while others are at the same. One attempt,
+// the recovery of all dead, is not cut short: it may wait longer for a lock whose holder is stopped.
 constexpr std::chrono::seconds kRoomTimeout{5};
 
 // A thread's contexts, one per segment that it worked on. Without a destructor: other destructors of the thread, and
@@ -49,9 +49,9 @@ bool any_under_recovery(const Segment& segment) {
 
 constinit thread_local bool recovers_under_registry = false;
 
-// The registry's mutex, for code that recovers slots of this process's threads under it. A repair there may wait for the
-// extents' lock, and then looks for its dead holder: that leaves alone what needs the mutex. No repair waits for a lock
-// that an ended thread still has, for the extents' lock is freed without memory.
+// The registry's mutex, for code that recovers slots of this process's threads under it. A repair there may wait for
+// the extents' lock, and then looks for its dead holder: that leaves alone what needs the mutex. No repair waits for a
+// lock that an ended thread still has, for the extents' lock is freed without memory.
 class RecoveryUnderRegistry {
  public:
   RecoveryUnderRegistry() : guard_(SegmentRegistry::instance().mutex) { recovers_under_registry = true; }

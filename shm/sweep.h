@@ -52,13 +52,13 @@ struct SweepHolds {
 
 // Destroys what nothing keeps; `held` are kept too. Returns how many. `unfinished` is set when something has to wait for
 // the next sweep: a live process kept a lock of a container so long that nothing could be decided, or took references
-// all the time, or this process has no memory; or nothing was destroyed, and a recent hold may be why. REQUIRES: only the server calls, and creates, names and adds to `held`
-// nothing meanwhile.
+// all the time, or this process has no memory; or nothing was destroyed, and a recent hold may be why. REQUIRES: only
+// the server calls, and creates, names and adds to `held` nothing meanwhile.
 int sweep_unreferred_objects(ThreadContext& me, const SweepHolds& held = {}, bool* unfinished = nullptr);
 
 // For who is short of memory: waits until the sweep has seen all that may be destroyed, at most until then and as long
-// as there is a server. False: there is nothing to wait for, and no sweep has ended since this process was here last; or
-// not in time.
+// as there is a server. False: there is nothing to wait for, and no sweep has ended since this process was here last;
+// or not in time.
 bool await_sweep(ThreadContext& me, Deadline deadline);
 
 // Ends the epoch that a dead server left. Gives back the memory of records that are not live, whoever left them, and of

@@ -1,6 +1,6 @@
 // What a reader without a lock asks before it follows a word that it read: whether no block of the structure was used
-// again since it began. If one was, the word may be of something else, and may lead anywhere: into memory that went back
-// to the system, too (extents_release.h).
+// again since it began. If one was, the word may be of something else, and may lead anywhere: into memory that went
+// back to the system, too (extents_release.h).
 #pragma once
 
 #include "shm/words.h"

@@ -1,6 +1,6 @@
 // Workers that use every common kind of object through the public headers, and are killed at random; so is the server.
-// Whoever works notes in private shared memory what it began and what it was told is done: nothing that was acknowledged
-// may be lost, and nothing may be there that nobody began. No call waits longer than 20 s.
+// Whoever works notes in private shared memory what it began and what it was told is done: nothing that was
+// acknowledged may be lost, and nothing may be there that nobody began. No call waits longer than 20 s.
 //
 // COMMONHOLD_STORM_KILLS=N: that many deaths instead of a few hundred.
 #include <commonhold/manager.h>

@@ -1,4 +1,5 @@
-// Queues of another order than first in, first out, and items that are delivered again: rows of docs/semantics/queue.md.
+// Queues of another order than first in, first out, and items that are delivered again: rows of
+// docs/semantics/queue.md.
 #include <commonhold/commonhold.h>
 #include <signal.h>
 

@@ -20,8 +20,8 @@ using manager::ServerCore;
 
 namespace {
 
-// Those that make, open or change something; those that look at an open descriptor do not fail, and those that take back
-// are not among them.
+// Those that make, open or change something; those that look at an open descriptor do not fail, and those that take
+// back are not among them.
 const std::set<unsigned long long> kThatMayFail = {
     SYS_openat,   SYS_mkdir, SYS_mkdirat, SYS_mknodat, SYS_linkat, SYS_ftruncate, SYS_fallocate,
     SYS_pwrite64, SYS_mmap,  SYS_statfs,  SYS_fstatfs, SYS_fcntl,  SYS_rename,    SYS_renameat,
@@ -41,7 +41,8 @@ void next_stop(pid_t child, int& status) {
   REQUIRE(WIFSTOPPED(status));
 }
 
-// Starts a server in a child, where the `which`-th system call of the start fails with `error`, and ends it if it starts.
+// Starts a server in a child, where the `which`-th system call of the start fails with `error`, and ends it if it
+// starts.
 Outcome start_with_failure(const std::string& name, int which, int error) {
   pid_t child = fork();
   if (child == 0) {

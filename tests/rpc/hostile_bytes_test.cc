@@ -206,8 +206,8 @@ TEST_CASE("a handful of slow peers neither block nor outstay their welcome") {
 
 namespace {
 
-// Calls hostile(address) while a server in a child serves "stock", limited to so many descriptors if any, and then looks
-// whether that serves still.
+// Calls hostile(address) while a server in a child serves "stock", limited to so many descriptors if any, and then
+// looks whether that serves still.
 template <typename Hostile>
 void require_served_after(Hostile&& hostile, rlim_t descriptors = 0) {
   test::ServerGround ground;

@@ -1,5 +1,5 @@
-// A client that takes memory which has to be backed first: others go on meanwhile, and whatever they do, what it gets is
-// backed. This program has a posix_fallocate of its own, in the middle of which others are at work.
+// A client that takes memory which has to be backed first: others go on meanwhile, and whatever they do, what it gets
+// is backed. This program has a posix_fallocate of its own, in the middle of which others are at work.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

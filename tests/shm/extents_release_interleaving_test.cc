@@ -76,8 +76,8 @@ struct Blocks {
   std::vector<std::pair<void*, std::string>> saved;
 };
 
-// Stops a reader after each so many of its instructions, and lets overtake() use what it reads for something else, whose
-// words lead into the hole; then the reader goes on.
+// Stops a reader after each so many of its instructions, and lets overtake() use what it reads for something else,
+// whose words lead into the hole; then the reader goes on.
 template <typename Read, typename Overtake>
 void expect_no_look_into_hole(TestSegment& segment, const Hole& hole, const Blocks& blocks, std::uint64_t between,
                               Read read, Overtake overtake) {

@@ -19,8 +19,8 @@ namespace manager {
 class ServerCore;
 }
 
-// Thread safety: the loop's thread, except shutdown() and detach(). Recovery and housekeeping have a thread of their own,
-// so a busy loop delays new connections and new objects, and no one who waits for a dead owner's lock.
+// Thread safety: the loop's thread, except shutdown() and detach(). Recovery and housekeeping have a thread of their
+// own, so a busy loop delays new connections and new objects, and no one who waits for a dead owner's lock.
 class ServerOnLoop {
  public:
   // Clients can connect from here on; they are answered once the loop runs. Throws ServerError.

@@ -8,10 +8,11 @@
 //
 // An Array is a reference: copies mean the same shared array, and const ones change it as well.
 //
-// Elements of 1, 2, 4 or 8 bytes without padding and aligned to their size are loaded, stored and changed atomically, each
-// by one access; others are copied whole. Fills and slices are atomic too: everybody sees all of one or nothing, also when a process
-// dies in the middle, and what others store to an element while one is under way comes before it or after it and is not
-// lost. Only a slice that is read while others store single elements may have one store and not an earlier one.
+// Elements of 1, 2, 4 or 8 bytes without padding and aligned to their size are loaded, stored and changed atomically,
+// each by one access; others are copied whole. Fills and slices are atomic too: everybody sees all of one or nothing,
+// also when a process dies in the middle, and what others store to an element while one is under way comes before it or
+// after it and is not lost. Only a slice that is read while others store single elements may have one store and not an
+// earlier one.
 //
 // Reading waits for nobody, not for a process that is stopped either. Changing waits while another process applies a fill or
 // slice to the same elements, also while that process is stopped (SIGSTOP, a debugger); fills and slices wait for each

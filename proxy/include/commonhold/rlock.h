@@ -12,8 +12,8 @@
 //
 // When the owner's process or thread dies, however deep it held the lock: the lock is free within milliseconds, and the
 // next owner can see it with owner_died(). {.poison = true} as for Lock: acquiring then throws Poisoned until somebody
-// has called mark_consistent(). A stopped owner (SIGSTOP, a debugger) keeps its lock. {.handover = true} is a ValueError:
-// nobody else may release it.
+// has called mark_consistent(). A stopped owner (SIGSTOP, a debugger) keeps its lock. {.handover = true} is a
+// ValueError: nobody else may release it.
 //
 // Thread safety: any thread of any process. Uncontended or repeated locking and unlocking make no system call.
 #pragma once

@@ -7,8 +7,8 @@
 // A Value is a reference: copies mean the same shared value, and const ones change it as well. `v = 5`
 // stores; `v = w` of two Values makes v refer to what w refers to.
 //
-// A T of 1, 2, 4 or 8 bytes without padding and aligned to its size is changed by the processor itself; others are swapped
-// in whole, never torn. Integers wrap around. Orders are sequentially consistent.
+// A T of 1, 2, 4 or 8 bytes without padding and aligned to its size is changed by the processor itself; others are
+// swapped in whole, never torn. Integers wrap around. Orders are sequentially consistent.
 //
 // Thread safety: any thread of any process, without a lock of yours. When a process dies: each store has
 // happened as a whole or not at all; nobody is held up.

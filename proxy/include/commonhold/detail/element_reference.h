@@ -1,8 +1,8 @@
 // What `dict[key]` and `list[index]` give: a place to read, assign and count on, like std::vector<bool>::reference.
 //
-// It keeps its object alive, so it may outlive the proxy it came from; an element of an Array that has a name, which costs
-// no more than an element in memory, must not. `auto x = dict[key]` is such a place, no copy of the value: write the type,
-// or call at().
+// It keeps its object alive, so it may outlive the proxy it came from; an element of an Array that has a name, which
+// costs no more than an element in memory, must not. `auto x = dict[key]` is such a place, no copy of the value: write
+// the type, or call at().
 #pragma once
 
 #include <ostream>
@@ -44,7 +44,8 @@ class ElementReference {
     return Held{V(*this)};
   }
 
-  // Each is atomic, and gives the value after it. Of numbers in place; of other types as update(), which may compute it again.
+  // Each is atomic, and gives the value after it. Of numbers in place; of other types as update(), which may compute it
+  // again.
   V operator+=(Argument<V> operand) const {
     if constexpr (kIsNumber<V>) {
       return number<Change::kAdd>(operand);
