@@ -153,76 +153,69 @@ Status Dict::put(ThreadContext& me, const Item& key, const Item& value, PutMode 
   return Status::kOk;
 }
 
-[[gnu::noinline]] Status Dict::put_at_length(ThreadContext& me, const Item& key, const Item& value, PutMode mode,
-                                             std::string* before, bool* replaced, std::uint64_t absent) {
-  if (!fits(key, value)) return Status::kTooLarge;
-  // A key that is new is not looked for before the lock is held.
-  const DictForesight seen = absent != 0 ? DictForesight(absent) : DictForesight(*segment_, *control_, key);
-  return with_idle_memory(*this, me, [&] {
-    return on_shards_that_stand([&] { return try_put(me, key, value, mode, before, replaced, seen); });
+// Calls use(at) with the key in a writer's hands; again as long as it returns kRetry: the dict has spread.
+template <typename Use>
+Status Dict::with_key(ThreadContext& me, const Item& key, const DictForesight& seen, Use&& use) {
+  return on_shards_that_stand([&] {
+    const DictShards shards = look_at_shards();
+    if (shards.size() == 0) return Status::kCorrupt;
+    DictKeyWriter at(me, where_, *control_, shards, key, seen);
+    if (at.found == Status::kCorrupt || at.found == Status::kRetry) return at.found;
+    return use(at);
   });
 }
 
-Status Dict::try_put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
-                     bool* replaced, const DictForesight& seen) {
-  const DictShards shards = look_at_shards();
-  if (shards.size() == 0) return Status::kCorrupt;
-  DictKeyWriter at(me, where_, *control_, shards, key, seen);
-  if (at.found == Status::kCorrupt || at.found == Status::kRetry) return at.found;
-  if ((mode != PutMode::kReplaceOnly || at.found == Status::kOk) &&
-      at.spread_if_crowded(at.found != Status::kOk, key.size + value.size)) {
-    return Status::kRetry;
-  }
-  if (replaced != nullptr) *replaced = at.found == Status::kOk;
-  if (at.found == Status::kOk) {
-    if (before != nullptr) copy_value(at.place, *before);
-    if (mode == PutMode::kInsertOnly) return Status::kExists;
-    return replace_value(*segment_, at.shard, at.place, at.key, value);
-  }
-  if (mode == PutMode::kReplaceOnly) return Status::kNotFound;
-  return add_entry(*segment_, at.shard, at.key, value);
+[[gnu::noinline]] Status Dict::put_at_length(ThreadContext& me, const Item& key, const Item& value, PutMode mode,
+                                             std::string* before, bool* replaced, std::uint64_t absent) {
+  if (!fits(key, value)) return Status::kTooLarge;
+  auto put_at = [&](DictKeyWriter& at) {
+    const bool present = at.found == Status::kOk;
+    if ((mode != PutMode::kReplaceOnly || present) && at.spread_if_crowded(!present, key.size + value.size)) {
+      return Status::kRetry;
+    }
+    if (replaced != nullptr) *replaced = present;
+    if (present) {
+      if (before != nullptr) copy_value(at.place, *before);
+      if (mode == PutMode::kInsertOnly) return Status::kExists;
+      return replace_value(*segment_, at.shard, at.place, at.key, value);
+    }
+    if (mode == PutMode::kReplaceOnly) return Status::kNotFound;
+    return add_entry(*segment_, at.shard, at.key, value);
+  };
+  // A key that is new is not looked for before the lock is held.
+  const DictForesight seen = absent != 0 ? DictForesight(absent) : DictForesight(*segment_, *control_, key);
+  return with_idle_memory(*this, me, [&] { return with_key(me, key, seen, put_at); });
 }
 
 Status Dict::erase(ThreadContext& me, const Item& key, std::string* before, const Item* expected) {
-  return on_shards_that_stand([&] { return try_erase(me, key, before, expected); });
-}
-
-Status Dict::try_erase(ThreadContext& me, const Item& key, std::string* before, const Item* expected) {
-  const DictShards shards = look_at_shards();
-  if (shards.size() == 0) return Status::kCorrupt;
-  DictKeyWriter at(me, where_, *control_, shards, key, DictForesight(*segment_, *control_, key));
-  if (at.found != Status::kOk) return at.found;
-  if (expected != nullptr && !same_value(at.place, *expected)) return Status::kMismatch;
-  if (before != nullptr) copy_value(at.place, *before);
-  at.shard.begin_count_change();
-  at.place.slot->store(at.place.slot_value & kSlotOverflow, std::memory_order_release);
-  at.shard.heap.retire(slot_entry(at.place.slot_value), at.place.header.bytes());
-  at.shard.add_to_count(-1);
-  at.shard.tell_watchers(at.key.hash);
-  at.shard.table.shrink(at.shard.entries());
-  return Status::kOk;
+  return with_key(me, key, DictForesight(*segment_, *control_, key), [&](DictKeyWriter& at) {
+    if (at.found != Status::kOk) return at.found;
+    if (expected != nullptr && !same_value(at.place, *expected)) return Status::kMismatch;
+    if (before != nullptr) copy_value(at.place, *before);
+    at.shard.begin_count_change();
+    at.place.slot->store(at.place.slot_value & kSlotOverflow, std::memory_order_release);
+    at.shard.heap.retire(slot_entry(at.place.slot_value), at.place.header.bytes());
+    at.shard.add_to_count(-1);
+    at.shard.tell_watchers(at.key.hash);
+    at.shard.table.shrink(at.shard.entries());
+    return Status::kOk;
+  });
 }
 
 Status Dict::compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
                               std::string* actual) {
   if (!fits(key, desired)) return Status::kTooLarge;
-  return with_idle_memory(*this, me, [&] {
-    return on_shards_that_stand([&] { return try_compare_exchange(me, key, expected, desired, actual); });
-  });
-}
-
-Status Dict::try_compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
-                                  std::string* actual) {
-  const DictShards shards = look_at_shards();
-  if (shards.size() == 0) return Status::kCorrupt;
-  DictKeyWriter at(me, where_, *control_, shards, key, DictForesight(*segment_, *control_, key));
-  if (at.found != Status::kOk) return at.found;
-  if (!same_value(at.place, expected)) {
-    if (actual != nullptr) copy_value(at.place, *actual);
-    return Status::kMismatch;
-  }
-  if (at.spread_if_crowded(0, desired.size)) return Status::kRetry;
-  return replace_value(*segment_, at.shard, at.place, at.key, desired);
+  auto exchange_at = [&](DictKeyWriter& at) {
+    if (at.found != Status::kOk) return at.found;
+    if (!same_value(at.place, expected)) {
+      if (actual != nullptr) copy_value(at.place, *actual);
+      return Status::kMismatch;
+    }
+    if (at.spread_if_crowded(0, desired.size)) return Status::kRetry;
+    return replace_value(*segment_, at.shard, at.place, at.key, desired);
+  };
+  return with_idle_memory(*this, me,
+                          [&] { return with_key(me, key, DictForesight(*segment_, *control_, key), exchange_at); });
 }
 
 Status Dict::change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,
@@ -232,33 +225,25 @@ Status Dict::change_word(ThreadContext& me, const Item& key, ItemKind kind, Word
     if (before != nullptr) *before = was;
     return Status::kOk;
   }
-  return with_idle_memory(*this, me, [&] {
-    return on_shards_that_stand([&] { return try_change_word(me, key, kind, change, operand, start, before); });
-  });
-}
-
-Status Dict::try_change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,
-                             const Word* start, Word* before) {
-  const DictShards shards = look_at_shards();
-  if (shards.size() == 0) return Status::kCorrupt;
-  DictKeyWriter at(me, where_, *control_, shards, key, DictForesight(*segment_, *control_, key));
-  if ((at.found == Status::kOk || at.found == Status::kNotFound) &&
-      at.spread_if_crowded(at.found != Status::kOk, key.size)) {
-    return Status::kRetry;
-  }
-  if (at.found == Status::kOk) {
-    if (at.place.header.value_kind() != kind || at.place.header.value_size() != 8) return Status::kMismatch;
-    std::byte* value = const_cast<std::byte*>(at.place.entry) + at.place.header.value_at();
-    Word was = load_word(value);
-    if (before != nullptr) *before = was;
-    store_word(value, change(was, operand));
-    at.shard.tell_watchers(at.key.hash);
-    return Status::kOk;
-  }
-  if (at.found != Status::kNotFound || start == nullptr) return at.found;
-  if (before != nullptr) *before = *start;
-  Word word = change(*start, operand);
-  return add_entry(*segment_, at.shard, at.key, Item{kind, &word, 8});
+  auto change_at = [&](DictKeyWriter& at) {
+    const bool present = at.found == Status::kOk;
+    if (at.spread_if_crowded(!present, key.size)) return Status::kRetry;
+    if (present) {
+      if (at.place.header.value_kind() != kind || at.place.header.value_size() != 8) return Status::kMismatch;
+      std::byte* value = const_cast<std::byte*>(at.place.entry) + at.place.header.value_at();
+      const Word word = load_word(value);
+      if (before != nullptr) *before = word;
+      store_word(value, change(word, operand));
+      at.shard.tell_watchers(at.key.hash);
+      return Status::kOk;
+    }
+    if (start == nullptr) return at.found;
+    if (before != nullptr) *before = *start;
+    const Word word = change(*start, operand);
+    return add_entry(*segment_, at.shard, at.key, Item{kind, &word, 8});
+  };
+  return with_idle_memory(*this, me,
+                          [&] { return with_key(me, key, DictForesight(*segment_, *control_, key), change_at); });
 }
 
 DictAllLocked::DictAllLocked(ThreadContext& me, const ObjectAddress& where, const DictShards& shards)

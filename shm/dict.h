@@ -155,13 +155,8 @@ class Dict {
   void found_no_idle_memory();
 
  private:
-  Status try_put(ThreadContext& me, const Item& key, const Item& value, PutMode mode, std::string* before,
-                 bool* replaced, const DictForesight& seen);
-  Status try_erase(ThreadContext& me, const Item& key, std::string* before, const Item* expected);
-  Status try_compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
-                              std::string* actual);
-  Status try_change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,
-                         const Word* start, Word* before);
+  template <typename Use>
+  Status with_key(ThreadContext& me, const Item& key, const DictForesight& seen, Use&& use);
   Status try_put_many(ThreadContext& me, std::span<const DictPair> pairs);
   Status try_assign(ThreadContext& me, std::span<const DictPair> pairs);
   Status try_clear(ThreadContext& me);
