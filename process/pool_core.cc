@@ -22,7 +22,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t kBatch = 4096;
-constexpr auto kPatience = 1s;
+constexpr auto kTerminateTimeout = 1s;  // from SIGTERM to SIGKILL
+constexpr auto kResultsTimeout = 1s;    // of one look for results
 constexpr int kPoolPriority = 15;
 
 std::size_t size_for(const PoolOptions& options) {
@@ -176,7 +177,7 @@ bool PoolCore::has_ended() {
     if (!worker.alive) continue;
     alive = true;
     if (state_ == State::kTerminated) {
-      if (Clock::now() > terminated_at_ + kPatience) worker.process->kill();
+      if (Clock::now() > terminated_at_ + kTerminateTimeout) worker.process->kill();
     } else if (!worker.told_to_stop) {
       worker.told_to_stop = tell_to_stop(worker);
     }
@@ -191,7 +192,7 @@ void PoolCore::collect() {
     std::vector<Belongings> belongings;  // of each message, up to one that is damaged
     bool sound = true;
     try {
-      messages = results_.get_many(kBatch, kPatience);
+      messages = results_.get_many(kBatch, kResultsTimeout);
       belongings.reserve(messages.size());
       for (std::string& message : messages) belongings.push_back(take_belongings(message));
     } catch (const Error&) {

@@ -17,7 +17,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kPatience = 1s;
+constexpr auto kTaskTimeout = 1s;
 // So many workers that die in the initializer, with no success between, are its fault.
 constexpr int kMostEarlyDeaths = 10;
 
@@ -37,7 +37,7 @@ std::optional<std::string> next_left(const Queue<std::string>& tasks) {
   for (int tries = 0; tries < 10; ++tries) {
     if (auto bytes = tasks.try_get()) return bytes;
     if (tasks.size() == 0) return std::nullopt;
-    if (auto bytes = tasks.try_get_for(kPatience)) return bytes;
+    if (auto bytes = tasks.try_get_for(kTaskTimeout)) return bytes;
   }
   return std::nullopt;
 }

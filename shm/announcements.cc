@@ -27,7 +27,7 @@ bool ThreadContext::make_room() {
   return depth_ < kAnnouncements;
 }
 
-void ThreadContext::push_slowly(Word announcement) {
+void ThreadContext::push_slow(Word announcement) {
   if (make_room()) {
     record_->announced[depth_++].store(announcement, std::memory_order_relaxed);
   } else {
@@ -46,7 +46,7 @@ bool ThreadContext::retract_shared(Offset control) {
   return false;
 }
 
-void ThreadContext::pop_slowly(Word announcement) {
+void ThreadContext::pop_slow(Word announcement) {
   for (std::uint32_t i = depth_; i-- > 0;) {
     if (record_->announced[i].load(std::memory_order_relaxed) != announcement) continue;
     record_->announced[i].store(0, std::memory_order_relaxed);

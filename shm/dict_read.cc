@@ -114,8 +114,8 @@ Status copy_value(Segment& segment, DictControl& control, std::atomic<Word>& sou
   return copy(true);
 }
 
-[[gnu::noinline, gnu::cold]] Status get_slowly(Segment& segment, DictControl& control, std::atomic<Word>& sound_shards,
-                                               const Item& key, Sink value) {
+[[gnu::noinline, gnu::cold]] Status get_slow(Segment& segment, DictControl& control, std::atomic<Word>& sound_shards,
+                                             const Item& key, Sink value) {
   const Status status = copy_value(segment, control, sound_shards, key, [&](const EntryHeader& header) {
     return value.room(value.context, header.value_kind(), header.value_size());
   });
@@ -133,7 +133,7 @@ Status Dict::get(const Item& key, Sink value) const {
   };
   if (read_straight(*segment_, *control_, key, copy)) [[likely]]
     return Status::kOk;
-  return get_slowly(*segment_, *control_, sound_shards_, key, value);
+  return get_slow(*segment_, *control_, sound_shards_, key, value);
 }
 
 Status Dict::get_fixed(const Item& key, void* value, std::size_t size) const {

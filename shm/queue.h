@@ -48,7 +48,7 @@ class Queue {
   Status take_seen(ThreadContext& me, std::span<const Word> numbers, std::uint64_t& count) const;
   Status peek(ThreadContext& me, ItemKind& kind, std::string& item, Deadline deadline) const;
   Status take_if_equal(ThreadContext& me, const Item& expected) const;
-  // For who has seen items and will not take them: another who waits is woken.
+  // For a consumer that has seen items and does not take them: wakes another waiter.
   void pass_on_items() const;
 
   std::uint64_t size() const;

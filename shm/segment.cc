@@ -41,7 +41,7 @@ std::string read_boot_id() {
 
 // Of objects: a slot names an entry with 38 bits of 16 bytes, and the tables grow with the limit.
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 40;
-// Behind the last extent: a control block whose counts are garbage (a dict's number of shards) leads no further.
+// Behind the last extent: a structure at an offset that is garbage, of which only the beginning was checked, ends here.
 constexpr std::uint64_t kSlackBytes = kExtent;
 
 std::uint64_t tables_end(std::uint64_t max_extents, SegmentHeader& header) {

@@ -126,7 +126,7 @@ class ThreadContext {
     if (depth_ < kAnnouncements) [[likely]] {
       record_->announced[depth_++].store(announcement, std::memory_order_relaxed);
     } else {
-      push_slowly(announcement);
+      push_slow(announcement);
     }
     // The announcement must be in memory before the lock is taken; deaths see program order.
     std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -136,7 +136,7 @@ class ThreadContext {
     if (depth_ != 0 && record_->announced[depth_ - 1].load(std::memory_order_relaxed) == announcement) [[likely]] {
       record_->announced[--depth_].store(0, std::memory_order_relaxed);
     } else {
-      pop_slowly(announcement);
+      pop_slow(announcement);
     }
   }
   bool waits_for(const LockWord& word) const {
@@ -144,9 +144,9 @@ class ThreadContext {
     while (wait != nullptr && &wait->word_ != &word) wait = wait->outer_;
     return wait != nullptr;
   }
-  void push_slowly(Word announcement);
+  void push_slow(Word announcement);
   bool make_room();
-  void pop_slowly(Word announcement);
+  void pop_slow(Word announcement);
 
   ThreadContext* next_ = nullptr;           // of the same thread, in another segment
   std::atomic<Segment*> segment_{nullptr};  // null once the session ended: the next use makes a new context

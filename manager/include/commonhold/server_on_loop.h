@@ -20,7 +20,7 @@ class ServerCore;
 }
 
 // Thread safety: the loop's thread, except shutdown() and detach(). Recovery and housekeeping have a thread of their
-// own, so a busy loop delays new connections and new objects, and no one who waits for a dead owner's lock.
+// own, so a busy loop delays new connections and new objects, but no waiter for a dead owner's lock.
 class ServerOnLoop {
  public:
   // Clients can connect from here on; they are answered once the loop runs. Throws ServerError.

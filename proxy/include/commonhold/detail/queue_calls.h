@@ -34,7 +34,7 @@ COMMONHOLD_CALL bool queue_get_fixed(Object& queue, void* item, std::size_t size
 // it is. False: it is another by now.
 COMMONHOLD_CALL bool queue_peek(Object& queue, StoredItem& item, std::int64_t wait);
 COMMONHOLD_CALL bool queue_take_if_equal(Object& queue, const Item& expected, Word* priority = nullptr);
-// For who has seen items and will not take them: another who waits is woken.
+// For a consumer that has seen items and does not take them: wakes another waiter.
 COMMONHOLD_CALL void queue_leave(Object& queue);
 COMMONHOLD_CALL std::vector<std::string> queue_get_many(Object& queue, std::uint64_t most, std::int64_t wait);
 // Into room for so many. `more`: nothing was taken, because so many could be, of up to `most`.
