@@ -12,7 +12,7 @@
 // still come into being: the first lock belongs to the open file, which parent and child share. So a record with pid 0
 // and both bytes free has no process: the fork failed, or parent or child were killed in between. Recovery frees it
 // (liveness.h). The memory file and not the lock file: closing a descriptor drops all fcntl locks that the process has
-// on that file. A child that does not get its byte of the lock file, because somebody looks at it who joins, keeps the
+// on that file. A child that does not get its byte of the lock file, because a joining process is probing it, keeps the
 // descriptor until it does, or leaves: as long as it is open nobody takes the record.
 //
 // A process that joins locks its byte of the lock file, then looks at that of the memory file; who prepares a fork locks
@@ -136,7 +136,8 @@ bool Segment::after_fork_in_child() {
   return true;
 }
 
-// Who joins may look at the byte this moment: then the open file's lock says the same, until the next attempt.
+// A joining process may be probing the byte: then the open file's lock says the same, until the next attempt. REQUIRES:
+// no fork meanwhile.
 void Segment::lock_own_byte_of_child() {
   int fd = inherited_fd_.load(std::memory_order_relaxed);
   if (fd < 0 || !try_lock_byte(lock_fd(), kSessionByte + index_of(session_index()))) return;

@@ -178,7 +178,10 @@ bool Segment::join_free_record() {
 ThreadContext* Segment::here_slowly() {
   if (ThreadContext* context = ContextsOfThread::find(this)) return current_context = context;
   ContextsOfThread::drop_ended();
-  if (inherited_fd_.load(std::memory_order_relaxed) >= 0) lock_own_byte_of_child();
+  if (inherited_fd_.load(std::memory_order_relaxed) >= 0) {
+    std::lock_guard no_fork(SegmentRegistry::instance().mutex);  // which would copy a descriptor that nobody knows of
+    lock_own_byte_of_child();
+  }
   Status joined_status = joined() ? Status::kOk : join();
   if (joined_status != Status::kOk) {
     join_failure_.store(joined_status, std::memory_order_relaxed);
@@ -325,7 +328,10 @@ void Segment::leave() {
   }
   session_.store(0, std::memory_order_release);
   unlock_byte(lock_fd(), kSessionByte + index_of(own));
-  close_kept(inherited_fd_.exchange(-1, std::memory_order_relaxed), memory_identity());
+  {
+    std::lock_guard no_fork(SegmentRegistry::instance().mutex);  // as in here_slowly()
+    close_kept(inherited_fd_.exchange(-1, std::memory_order_relaxed), memory_identity());
+  }
   ring_bell();
 }
 
