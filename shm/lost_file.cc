@@ -26,19 +26,21 @@ void say(const char* text) {
 }
 
 void on_bus_error(int, siginfo_t* info, void*) {
+  // By a process, or by the kernel for memory that nobody touches: then no instruction is run again.
+  const bool sent = info->si_code <= 0 || info->si_code == BUS_MCEERR_AO;
   const auto at = reinterpret_cast<std::uintptr_t>(info->si_addr);
   for (const Watched& place : watched) {
     const std::size_t bytes = place.bytes.load(std::memory_order_acquire);
-    if (at - place.base.load(std::memory_order_relaxed) >= bytes) continue;
+    if (sent || at - place.base.load(std::memory_order_relaxed) >= bytes) continue;
     say("commonhold: ");
     say(place.path);
-    say(": its memory is gone: somebody has truncated the file, or its file system is full. This process ends "
-        "(SIGBUS). "
-        "`commonhold doctor` says what is left.\n");
+    say(": its memory is gone: somebody has truncated the file, or its file system is full. ");
+    say("This process ends (SIGBUS). `commonhold doctor` says what is left.\n");
     break;
   }
   // The instruction is run again, and the signal ends the process as if there were no handler.
   signal(SIGBUS, SIG_DFL);
+  if (sent) raise(SIGBUS);  // delivered when this returns
 }
 
 void install() {

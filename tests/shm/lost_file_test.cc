@@ -67,3 +67,11 @@ TEST_CASE("a bus error in other memory ends the process without a word of ours")
   CHECK(status == -SIGBUS);
   CHECK(said.find("commonhold: ") == std::string::npos);
 }
+
+TEST_CASE("a bus error that is sent ends the process without a word of ours") {
+  TestSegment segment(8u << 20);
+  int status = 0;
+  const std::string said = output_of(STDERR_FILENO, [&] { status = wait_for(spawn([&] { raise(SIGBUS); })); });
+  CHECK(status == -SIGBUS);
+  CHECK(said.find("commonhold: ") == std::string::npos);
+}
