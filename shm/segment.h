@@ -187,8 +187,6 @@ class Segment : public std::enable_shared_from_this<Segment> {
 
   // The state of garbage that this process last awaited in vain (sweep.cc).
   std::atomic<Word>& awaited_in_vain() const { return awaited_in_vain_; }
-  // What had been swept when this process last looked, being short of memory.
-  std::atomic<Word>& swept_when_short() const { return swept_when_short_; }
 
   // Says that something may be destroyed now, and rings the bell, unless it was rung for what the sweep has not seen
   // yet. Then again from time to time: whoever was to ring may be stopped.
@@ -242,7 +240,6 @@ class Segment : public std::enable_shared_from_this<Segment> {
   std::atomic<std::uint32_t> reserved_{0};
   std::atomic<bool> serves_{false};
   mutable std::atomic<Word> awaited_in_vain_{~Word{0}};
-  mutable std::atomic<Word> swept_when_short_{0};
   std::atomic<Status> join_failure_{Status::kOk};
   std::mutex join_mutex_;
   std::mutex reserved_mutex_;  // one thread at a time recovers in the name of a reserved session

@@ -295,7 +295,7 @@ bool await_sweep(ThreadContext& me, Deadline deadline) {
   if (is_swept() || in_vain.load(std::memory_order_relaxed) == noted) {
     // A sweep may have ended after the caller found no memory, and before it came here.
     const Word swept = header.garbage_swept.load(std::memory_order_acquire);
-    return segment.swept_when_short().exchange(swept, std::memory_order_relaxed) != swept;
+    return me.swept_when_short(swept) != swept;
   }
   if (header.server_session.load(std::memory_order_relaxed) == 0) return false;
   while (!is_swept()) {
@@ -303,7 +303,7 @@ bool await_sweep(ThreadContext& me, Deadline deadline) {
     if (header.memory_wanted.exchange(1, std::memory_order_relaxed) == 0) segment.ring_bell();
     std::this_thread::sleep_for(kSweepPause);
   }
-  segment.swept_when_short().store(header.garbage_swept.load(std::memory_order_acquire), std::memory_order_relaxed);
+  (void)me.swept_when_short(header.garbage_swept.load(std::memory_order_acquire));
   return true;
 }
 

@@ -57,7 +57,7 @@ struct SweepHolds {
 int sweep_unreferred_objects(ThreadContext& me, const SweepHolds& held = {}, bool* unfinished = nullptr);
 
 // For who is short of memory: waits until the sweep has seen all that may be destroyed, at most until then and as long
-// as there is a server. False: there is nothing to wait for, and no sweep has ended since this process was here last;
+// as there is a server. False: there is nothing to wait for, and no sweep has ended since this thread was here last;
 // or not in time.
 bool await_sweep(ThreadContext& me, Deadline deadline);
 

@@ -41,6 +41,9 @@ class ThreadContext {
   std::uint32_t repairs_for() const { return repairs_for_; }
   std::uint32_t repairs_for(std::uint32_t dead_owner) { return std::exchange(repairs_for_, dead_owner); }
 
+  // What had been swept when this thread last looked, being short of memory (await_sweep); changes it.
+  Word swept_when_short(Word swept) { return std::exchange(swept_when_short_, swept); }
+
   // For the scope of a wait for a word, which is announced and not yet owned. Waits may be nested: a waiter recovers
   // the dead.
   class Waiting {
@@ -156,6 +159,7 @@ class ThreadContext {
   std::uint32_t index_ = 0;
   std::uint32_t depth_ = 0;  // announcements in use
   std::uint32_t repairs_for_ = 0;
+  Word swept_when_short_ = 0;
   const Waiting* waiting_ = nullptr;
 };
 
