@@ -174,14 +174,12 @@ Status commit_ahead(ThreadContext& me, std::uint64_t free_extents) {
         continue;
       }
     }
-    std::uint64_t committed = segment.committed_extents();
-    if (committed >= segment.tables().max_extents) return Status::kOutOfMemory;
-    Status status = back_extents(segment, committed, std::min(kCommitStep, segment.tables().max_extents - committed));
+    Backing more;
+    Status status = backing_of_more(segment, 1, more);
+    if (status == Status::kOk) status = back_aside(segment, more);
     if (status != Status::kOk) return status;
     HeldLock held(me, header.extents_lock);
-    if (segment.committed_extents() != committed) continue;
-    status = commit_more(segment, 1);
-    if (status != Status::kOk) return status;
+    note_backing(segment, more);
   }
   return Status::kOk;
 }

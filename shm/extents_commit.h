@@ -19,7 +19,7 @@ class ThreadContext;
 // without the lock must not become a hole again before it is known as backed.
 Status commit_ahead(ThreadContext& me, std::uint64_t free_extents);
 
-// ---- for extents.cc. REQUIRES, of all but back_aside(): extents_lock
+// ---- for extents.cc. REQUIRES, of all but back_aside() and backing_of_more(): extents_lock
 
 // What a take needs backed. Backing much takes long, so it is done without the lock; whether the extents are still what
 // they were is looked at afterwards.
