@@ -231,6 +231,7 @@ void remove_unfinished_folder(const ManagerAddress& address) {
   const FileDescriptor folder = open_directory(AT_FDCWD, address.folder.c_str());
   if (folder.get() < 0) return;
   std::lock_guard opening(shm::SegmentRegistry::instance().opening);
+  if (address.exists()) return;  // this process may have it mapped: closing `locks` would give up its locks on it
   // Who has just made a segment there and opened this lock file does not get the server's byte of it, or finds then
   // that it has lost its name, and opens another one.
   const FileDescriptor locks(openat(folder.get(), "locks", O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
