@@ -1,6 +1,6 @@
 // The connections among the results that a pool holds: each is a ticket, whose worker keeps a descriptor for it until
-// it is redeemed. A ticket that nobody can redeem any more, because its result was dropped, is noted for the pool,
-// which tells the worker.
+// it is redeemed, or the worker ends. A ticket that nobody can redeem any more, because its result was dropped, is
+// noted for the pool, which tells the worker.
 //
 // Thread safety: any thread. A result may outlive its pool: what is noted then is for nobody, as the worker has ended.
 // In a forked child nothing is noted: the tickets are its parent's.

@@ -117,14 +117,15 @@ bool PoolCore::tell_to_stop(Worker& worker) {
 void PoolCore::forget_dropped_offers() {
   std::list<KeptOffers::Offer> left = offers_->take_dropped();
   for (auto offer = left.begin(); offer != left.end();) {
-    const Worker* worker = worker_of(offer->worker);
+    Worker* worker = worker_of(offer->worker);
     bool told = worker == nullptr || !worker->alive;
-    try {
-      const TaskHead head{kForget, nullptr};
-      if (!told) {
+    if (!told && worker->held_up_until <= Clock::now()) {
+      try {
+        const TaskHead head{kForget, nullptr};
         told = worker->tasks.try_put(std::string(reinterpret_cast<const char*>(&head), sizeof head) + offer->ticket);
+      } catch (const Error&) {
       }
-    } catch (const Error&) {
+      if (!told) worker->held_up_until = Clock::now() + kHeldUpFor;
     }
     offer = told ? left.erase(offer) : std::next(offer);
   }
