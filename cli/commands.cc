@@ -1,5 +1,6 @@
 #include "cli/commands.h"
 
+#include <commonhold/server.h>
 #include <fmt/format.h>
 
 #include <chrono>
@@ -155,7 +156,12 @@ namespace {
 
 // Prints what is wrong in a manager that no server serves; how much it is.
 int print_audit(const rpc::ManagerAddress& address) {
-  const auto faults = manager::audit_unserved(address);
+  std::vector<std::string> faults;
+  try {
+    faults = manager::audit_unserved(address);
+  } catch (const ServerError& error) {
+    fmt::print("{}: not audited: {}\n", address.name, error.what());  // somebody serves it now, or it cannot be opened
+  }
   for (const std::string& fault : faults) fmt::print("{}: unsound: {}\n", address.name, shm::printable(fault));
   return static_cast<int>(faults.size());
 }
@@ -193,7 +199,10 @@ int examine(bool clean) {
       case FolderState::kForeign:
       case FolderState::kUnfinished:
         fmt::print("{}: {}: {}\n", name, to_string(report.state), report.note);
-        break;
+        if (report.is_of_no_use()) break;
+        fmt::print("{}: its objects wait for a server of their version; `commonhold destroy {}` removes them\n", name,
+                   name);
+        continue;
       case FolderState::kStrange:
         fmt::print("{}: {}, left alone: {}\n", name, to_string(report.state), report.note);
         continue;

@@ -46,13 +46,12 @@ void add_ending_options(CLI::App& command, Words& words) {
   command.add_option("manager", words.name, "A name or a folder")->required();
   command
       .add_option("--timeout", words.timeout,
-                  "How many seconds to wait for the server to answer, and as long again until it has ended")
+                  "How many seconds to wait, each, for the connection, the server's answer and its end")
       ->capture_default_str()
       ->check(CLI::Range(0.001, 1e6));
   command.footer(
-      "A server that does not answer in time is stopped, or has no descriptor left: the command fails with status 1 "
-      "and "
-      "names its process. `kill -9` ends that one, which loses nothing.");
+      "A server that does not answer in time may be stopped, stuck or out of descriptors: the command fails with "
+      "status 1 and names its process. `kill -9` ends that one, which loses nothing.");
 }
 
 CLI::App* add_serve(CLI::App& app, Words& words) {

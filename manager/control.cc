@@ -139,7 +139,9 @@ void wait_until(Done&& done, milliseconds timeout, const std::string& otherwise)
 class NamedFile {
  public:
   // REQUIRES: a server has the file: an open descriptor keeps remove_if_dead() from removing it.
-  explicit NamedFile(std::string path) : path_(std::move(path)), file_(open(path_.c_str(), O_PATH | O_CLOEXEC)) {}
+  explicit NamedFile(std::string path) : path_(std::move(path)), file_(open(path_.c_str(), O_PATH | O_CLOEXEC)) {
+    if (file_ < 0 && errno != ENOENT) throw ControlError(fmt::format("cannot look at {}: {}", path_, strerror(errno)));
+  }
   bool is_there() const {
     struct stat mine, now;
     return file_ >= 0 && fstat(file_, &mine) == 0 && stat(path_.c_str(), &now) == 0 && mine.st_dev == now.st_dev &&

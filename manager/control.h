@@ -15,7 +15,7 @@ class ControlError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// How long these wait for a server to answer, and as long again until it has ended. One that is stopped, or finds no
+// How long these wait, each, for the connection to a server, its answer and its end. One that is stopped, or finds no
 // descriptor for the connection, does not answer: that is a ControlError that names its process.
 inline constexpr std::chrono::milliseconds kAnswersWithin{10'000};
 

@@ -34,8 +34,8 @@ const char* to_string(FolderState state) {
 }
 
 bool FolderReport::is_of_no_use() const {
-  return (state == FolderState::kAbandoned && address.is_anonymous()) || state == FolderState::kForeign ||
-         state == FolderState::kUnfinished;
+  return state == FolderState::kUnfinished ||
+         (address.is_anonymous() && (state == FolderState::kAbandoned || state == FolderState::kForeign));
 }
 
 FolderReport examine_folder(const rpc::ManagerAddress& address) {

@@ -34,8 +34,8 @@ struct FolderReport {
   std::uint32_t sessions = 0;  // clients
   std::string note;            // why it is foreign, unfinished or strange
 
-  // Nothing can ever be done with it but removing it: no server adopts what is foreign or unfinished, or has no name to
-  // be asked for. The objects of a named manager are for the next server of the name, however its last one ended.
+  // Nothing can ever be done with it but removing it: no server adopts what is unfinished, or has no name to be asked
+  // for. The objects of a named manager are for the next server of the name and version, however its last one ended.
   bool is_of_no_use() const;
 };
 
