@@ -192,7 +192,7 @@ std::shared_ptr<ServerLink::Connection> ServerLink::knock(int socket) {
                     options_.address.name, rpc::kKeyVariable));
   }
   auto made = std::make_shared<Connection>();
-  const auto refusal = made->come_in(owned.release(), *key, program_invocation_short_name);
+  const auto refusal = made->authenticate(owned.release(), *key, program_invocation_short_name);
   if (refusal) throw_refusal(*refusal, options_.address.name);
   const rpc::Admitted& admitted = made->admitted();
   made->facts = {admitted.name, admitted.folder, admitted.nonce, admitted.anonymous, admitted.starts};

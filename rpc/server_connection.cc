@@ -25,7 +25,7 @@ ServerConnection::~ServerConnection() {
   }
 }
 
-std::optional<Denied> ServerConnection::come_in(int socket, const Authkey& key, std::string program) {
+std::optional<Denied> ServerConnection::authenticate(int socket, const Authkey& key, std::string program) {
   kj::AutoCloseFd owned(socket);
   return loop_->run([&](kj::WaitScope& scope) -> std::optional<Denied> {
     socket_ = owned.get();

@@ -1,7 +1,7 @@
 // A client's connection to a server: the socket, the session behind the door, and the loop on which both live.
 //
-// Thread safety: calls on the loop as CallLoop::run(); the rest from any thread once come_in() has returned. A forked
-// child abandons its parent's.
+// Thread safety: calls on the loop as CallLoop::run(); the rest from any thread once authenticate() has returned. A
+// forked child abandons its parent's.
 #pragma once
 
 #include <capnp/rpc-twoparty.h>
@@ -27,7 +27,7 @@ class ServerConnection {
 
   // Knocks through a connected socket, which it takes. What the server says when it lets nobody in; nothing: it did.
   // Throws kj::Exception, of the type OVERLOADED when the server does not answer in time. Called once.
-  std::optional<Denied> come_in(int socket, const Authkey& key, std::string program);
+  std::optional<Denied> authenticate(int socket, const Authkey& key, std::string program);
 
   // REQUIRES, of these: it has come in.
   const Admitted& admitted() const { return std::get<Admitted>(*parts_->answer); }
@@ -36,7 +36,7 @@ class ServerConnection {
   // What a promise gives, or a kj::Exception of the type OVERLOADED when the server does not answer in time.
   template <typename T>
   auto await(kj::Promise<T>&& promise, kj::WaitScope& scope) {
-    return loop_->timer().timeoutAfter(kAnswerPatience, kj::mv(promise)).wait(scope);
+    return loop_->timer().timeoutAfter(kAnswerTimeout, kj::mv(promise)).wait(scope);
   }
 
   // True when the server closed its end while nobody looked: what is sent now cannot arrive.
@@ -48,7 +48,7 @@ class ServerConnection {
   void abandon() noexcept { (void)loop_.release(); }
 
  private:
-  static constexpr auto kAnswerPatience = 10 * kj::SECONDS;
+  static constexpr auto kAnswerTimeout = 10 * kj::SECONDS;
 
   // Live on the loop.
   struct Parts {

@@ -9,8 +9,8 @@
 
 namespace commonhold::shm {
 
-// Threads made while this lives have all signals blocked that others send. Those that a thread causes itself stay: the
-// kernel ends a process in which they are blocked, and no handler has a word (lost_file.h, sanitizers, the program's).
+// Threads made while this lives have all signals blocked that others send. Those that a thread causes itself stay
+// unblocked: if one is blocked, the kernel kills the process without running a handler (lost_file.h, the program's).
 class BlockedSignals {
  public:
   BlockedSignals() {

@@ -95,7 +95,7 @@ class Dict {
   Status compare_exchange(ThreadContext& me, const Item& key, const Item& expected, const Item& desired,
                           std::string* actual = nullptr);
 
-  // Applies `change` to a scalar in one step and gives the word before. An absent key starts from `start` when not
+  // Atomically applies `change` to a scalar and gives the word before. An absent key starts from `start` when not
   // null, else kNotFound; kMismatch when the value is no word of `kind`. `change` is one of ours, never user code.
   using WordChange = Word (*)(Word before, Word operand);
   Status change_word(ThreadContext& me, const Item& key, ItemKind kind, WordChange change, Word operand,

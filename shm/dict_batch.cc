@@ -114,7 +114,7 @@ struct Plan {
   std::vector<DictShardOutcome> outcomes;
 };
 
-// Finds or promises a slot for each key of one shard. The keys are sorted by hash, so those of one table stand
+// Finds or reserves a slot for each key of one shard. The keys are sorted by hash, so those of one table stand
 // together: when a table is split, its keys alone start again, with no more than a table's slots behind them.
 Status choose_slots(Segment& segment, DictShardParts& shard, std::span<const Keyed> keys, std::span<DictPlace> places) {
   Offset current = 0;
@@ -131,7 +131,7 @@ Status choose_slots(Segment& segment, DictShardParts& shard, std::span<const Key
       const Status status = shard.table.free_slot(hash_tag(keys[i].key.hash), place.slot);
       if (status != Status::kOk) return status;
       if (arrangement != shard.table.rearranged() || place.root == 0) {
-        i = first;  // the promises went with the old arrangement
+        i = first;  // the reservations went with the old arrangement
         current = 0;
         continue;
       }
@@ -244,7 +244,7 @@ Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
       for (std::size_t k = i; k < std::min(end, changes.size()); ++k) {
         if (changes[k].entry != 0) shard.heap.give(changes[k].entry, changes[k].bytes);
       }
-      shard.table.complete_changes();  // takes the promises back
+      shard.table.complete_changes();  // takes the reservations back
     }
     return status == Status::kOk ? Status::kOutOfMemory : status;
   }

@@ -76,8 +76,9 @@ inline constexpr std::uint64_t kMaxShards = 128;
 inline constexpr Word kNeverSpreads = 63, kMostPatience = 24;
 
 struct DictControl {
-  // Where the shards are and how many: their distance from here in bits 7-63, times 2; their number, a power of two,
-  // less 1 in bits 0-6. Written by the creator, and by whoever spreads the dict, under its one shard's lock.
+  // Where the shards are and how many: in bits 7-63, signed, their distance from here in units of 64 bytes; in bits 0-6
+  // their number, a power of two, less 1. Written by the creator, and by whoever spreads the dict, under its one
+  // shard's lock.
   AtomicWord shards;
   Word seed;                              // of the key hash; written once
   std::atomic<std::uint32_t> notes_made;  // futex of all watchers (watch.h): raised with each note of any shard
@@ -167,7 +168,7 @@ constexpr std::uint64_t hash_shard(std::uint64_t hash, std::uint64_t shards) {
 inline constexpr std::uint32_t kSlotsPerBucket = 8;
 inline constexpr std::uint32_t kProbedBuckets = 4;
 inline constexpr Word kSlotOverflow = Word{1} << 39;  // in a bucket's first slot: entries of it live further on
-inline constexpr Word kSlotReserved = Word{1} << 38;  // empty, but promised to a change that is being prepared
+inline constexpr Word kSlotReserved = Word{1} << 38;  // empty, but reserved for a change that is being prepared
 inline constexpr Word kSlotEntry = (Word{1} << 38) - 1;
 
 constexpr Offset slot_entry(Word slot) {

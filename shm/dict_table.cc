@@ -216,7 +216,7 @@ void DictTable::copy_half(Offset table, Offset upper, std::uint32_t tag_bit) {
   }
 }
 
-// Empties the slots of entries that now live in the upper half's table and promised ones (choose_slots), and clears
+// Empties the slots of entries that now live in the upper half's table and reserved ones (choose_slots), and clears
 // overflow bits that no longer tell.
 void DictTable::clear_moved(Offset table, std::uint32_t tag_bit) {
   auto* slots = segment_.at<AtomicWord>(table);

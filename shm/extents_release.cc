@@ -43,7 +43,7 @@ bool another_session_lives(const Segment& segment) {
   const std::uint32_t sessions = segment.sessions_used();
   for (std::uint32_t s = 0; s < sessions; ++s) {
     const Word state = segment.session(s).state.load(std::memory_order_seq_cst);
-    if (static_cast<SessionState>(state & 0xff) != SessionState::kFree && !segment.is_own(SessionIndex{s})) return true;
+    if (session_state(state) != SessionState::kFree && !segment.is_own(SessionIndex{s})) return true;
   }
   return false;
 }

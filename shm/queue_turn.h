@@ -15,8 +15,8 @@ namespace commonhold::shm {
 // What one attempt grants a lock's holder: far more than any turn takes, unless its process is stopped.
 inline constexpr std::chrono::milliseconds kPatience{1000};
 
-// Who may have been woken at `gate` and ends without having done anything leaves the wake-up to another, as long as
-// ready() holds.
+// Called by a thread that may have been woken at `gate` and returns without having taken or put anything: wakes another
+// waiter while ready() holds.
 template <typename Ready>
 void pass_on(Gate& gate, Ready&& ready) {
   if (ready()) open_gate(gate, 1);

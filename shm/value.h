@@ -1,4 +1,4 @@
-// One value in shared memory: a word that the processor changes in one step, or a larger trivially copyable object that
+// One value in shared memory: a word that the processor changes atomically, or a larger trivially copyable object that
 // is swapped in whole.
 //
 //   up to 8 bytes: ValueControl.word is the value.

@@ -62,9 +62,9 @@ std::vector<T> take_many_decoded(Object& queue, std::size_t most, std::int64_t w
         try {
           values.push_back(decode<T>(queue, item));
         } catch (...) {
-          if (values.empty()) queue_leave(queue);
-          if (values.empty()) throw;
-          break;
+          if (!values.empty()) break;
+          queue_leave(queue);
+          throw;
         }
       }
       if (values.empty()) return values;

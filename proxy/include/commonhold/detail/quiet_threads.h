@@ -13,7 +13,7 @@ class BlockedSignals;
 
 namespace commonhold::detail {
 
-// Threads and processes made while this lives have all signals blocked.
+// Threads and processes made while this lives have all signals blocked that others send (shm/blocked_signals.h).
 class BlockedSignals {
  public:
   BlockedSignals();
