@@ -22,6 +22,7 @@ TEST_CASE("a proof that a server died does not let anybody claim what the next s
   for (std::uint64_t before : {0, 1, 2, 4, 8}) {  // 0: how many instructions there are up to the claim
     TestSegment segment;
     const shm::ObjectAddress dict = segment.make_dict(4);
+    fix_seed(dict);
     for (int i = 0; i < 200; ++i) {
       REQUIRE(shm::Dict(dict).put(segment.me(), text(std::to_string(i)), text(std::string(100, 'v'))) == Status::kOk);
     }

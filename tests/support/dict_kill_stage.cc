@@ -29,10 +29,6 @@ bool equal(const std::vector<shm::DictEntryCopy>& a, const std::vector<shm::Dict
 
 }  // namespace
 
-void fix_seed(const shm::ObjectAddress& where) {
-  control_of(where).seed = kFixedSeed;
-}
-
 void fill(shm::Dict& dict, shm::ThreadContext& me, std::size_t from, std::size_t to) {
   for (std::size_t i = from; i < to; ++i) {
     std::string key = key_number(i);

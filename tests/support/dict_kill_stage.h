@@ -8,6 +8,7 @@
 
 #include "shm/dict.h"
 #include "shm/words.h"
+#include "support/fixed_seed.h"
 #include "support/kill_stage.h"
 
 namespace commonhold::test {
@@ -58,10 +59,6 @@ class DictKillStage {
   State before_, after_;
   bool took_effect_ = false;
 };
-
-// A seed of the key hash that makes the shape of a dict the same in every run.
-inline constexpr shm::Word kFixedSeed = 1;
-void fix_seed(const shm::ObjectAddress& where);
 
 inline std::string key_number(std::size_t i) {
   return "key/" + std::to_string(i);

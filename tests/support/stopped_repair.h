@@ -21,6 +21,7 @@
 #include "shm/rw_lock.h"
 #include "shm/semaphore.h"
 #include "shm/user_lock.h"
+#include "support/fixed_seed.h"
 #include "support/process_shared.h"
 #include "support/test_segment.h"
 
@@ -48,11 +49,13 @@ pid_t stop_at_page(std::byte* page, Recover&& recover) {
   });
   int status = 0;
   REQUIRE(waitpid(child, &status, WUNTRACED) == child);
+  INFO("status " << status);
   REQUIRE(WIFSTOPPED(status));
   return child;
 }
 
-// A page to which the repair of a shard stores: in a large chunk of its heap.
+// A page to which the repair of a shard stores: in a large chunk of its heap. REQUIRES: fix_seed(), else the chunk may
+// hold nothing that is free.
 inline std::byte* page_of_heap(const shm::ObjectAddress& where, std::uint32_t shard) {
   shm::Offset found = 0;
   for_each_chunk(*where.segment, shm::ChunkOwner(where.object, shard), [&](shm::Offset chunk, std::uint64_t bytes) {
@@ -70,6 +73,7 @@ struct Objects {
         rw(segment.make({shm::ObjectKind::kRwLock, "", "rwlock"})),
         semaphore(segment.make({shm::ObjectKind::kSemaphore, "", "semaphore", {2}})),
         barrier(segment.make({shm::ObjectKind::kBarrier, "", "barrier", {2}})) {
+    fix_seed(dict);
     for (int i = 0; i < 200; ++i) {
       const std::string key = std::to_string(i);
       REQUIRE(shm::Dict(dict).put(segment.me(), text(key), text(std::string(100, 'v'))) == shm::Status::kOk);
