@@ -253,8 +253,12 @@ DictAllLocked::DictAllLocked(ThreadContext& me, const ObjectAddress& where, cons
 }
 
 DictAllLocked::~DictAllLocked() {
-  for (std::uint64_t i = shards_.size(); i-- > 0;) unlock_announced(shards_[i].writing);
+  for (std::uint64_t i = shards_.size(); i-- > freed_;) unlock_announced(shards_[i].writing);
   me_.retract_object(control_at_);
+}
+
+void DictAllLocked::free_next() {
+  unlock_announced(shards_[freed_++].writing);
 }
 
 Status Dict::create(ThreadContext& me, std::uint32_t object, std::uint64_t shards, Offset& control_at) {
@@ -285,6 +289,7 @@ void Dict::each_lock(const ObjectAddress& where, void* context, void (*visit)(vo
     visit(context, first[0].writing);
   }
   visit(context, control->committing);
+  visit(context, control->preparing);
 }
 
 }  // namespace commonhold::shm

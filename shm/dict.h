@@ -140,6 +140,7 @@ class Dict {
   struct Audit {
     std::string error;  // the first broken invariant, empty when sound
     std::uint64_t entries = 0, lost_blocks = 0, lost_chunks = 0;
+    std::uint64_t left_staged = 0;  // shards with entries of a batch that is over, for the next large one to free
   };
   // Checks every invariant and counts every block. REQUIRES: nobody changes the dict meanwhile.
   Audit audit(ThreadContext& me) const;

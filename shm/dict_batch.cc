@@ -1,13 +1,17 @@
-// Several keys at once: put_many, clear and assign prepare what nobody reaches and commit it as one batch
-// (dict_view.h).
+// Several keys at once: what nobody reaches is prepared, a large batch's entries before its locks are taken
+// (dict_staging.h), the rest under them, and then committed as one batch (dict_view.h).
 //
 // Private memory is taken before the locks and not under them: a std::bad_alloc leaves nothing to take back.
 #include <algorithm>
 #include <bitset>
+#include <optional>
 
 #include "shm/dict.h"
+#include "shm/dict_batch_keys.h"
+#include "shm/dict_probe.h"
 #include "shm/dict_shard_writer.h"
 #include "shm/dict_spread.h"
+#include "shm/dict_staging.h"
 #include "shm/dict_view.h"
 #include "shm/idle_memory.h"
 #include "shm/redo.h"
@@ -16,48 +20,12 @@ namespace commonhold::shm {
 
 namespace {
 
-struct Keyed {
-  DictKey key;
-  const Item* value = nullptr;
-  std::size_t order = 0;  // of the key's first appearance
-  std::uint64_t shard = 0;
-};
-
-bool equal_items(const Item& a, const Item& b) {
-  return a.kind == b.kind && a.size == b.size && (a.size == 0 || std::memcmp(a.data, b.data, a.size) == 0);
-}
-
-// Sorted by shard, each key once: the last value, the first place.
-std::vector<Keyed> sort_out(const DictControl& control, const DictShards& shards, std::span<const DictPair> pairs) {
-  std::vector<Keyed> all;
-  all.reserve(pairs.size());
-  for (std::size_t i = 0; i < pairs.size(); ++i) {
-    std::uint64_t hash = hash_key(pairs[i].key, control.seed);
-    all.push_back({{&pairs[i].key, hash}, &pairs[i].value, i, shards.index_of(hash)});
-  }
-  std::sort(all.begin(), all.end(), [](const Keyed& a, const Keyed& b) {
-    return std::tie(a.shard, a.key.hash, a.order) < std::tie(b.shard, b.key.hash, b.order);
-  });
-  std::vector<Keyed> once;
-  once.reserve(all.size());
-  for (const Keyed& keyed : all) {
-    bool known = false;
-    for (std::size_t i = once.size(); i-- > 0 && once[i].key.hash == keyed.key.hash && !known;) {
-      if (!equal_items(*once[i].key.item, *keyed.key.item)) continue;
-      once[i].value = keyed.value;
-      known = true;
-    }
-    if (!known) once.push_back(keyed);
-  }
-  return once;
-}
-
 // The locks of the shards that a set of keys lives in, for a scope.
 class SomeLocked {
  public:
-  SomeLocked(ThreadContext& me, const ObjectAddress& where, const DictShards& shards, const std::vector<Keyed>& keys)
+  SomeLocked(ThreadContext& me, const ObjectAddress& where, const DictShards& shards, const std::vector<BatchKey>& keys)
       : me_(me), where_(where), shards_(shards) {
-    for (const Keyed& keyed : keys) held_.set(keyed.shard);
+    for (const BatchKey& key : keys) held_.set(key.shard);
     me_.announce_object(where_.control);
     for (std::uint64_t i = 0; i < shards_.size(); ++i) {
       if (held_.test(i)) (void)lock_announced(me_, shards_[i].writing);
@@ -81,17 +49,6 @@ class SomeLocked {
   std::bitset<kMaxShards> held_;
 };
 
-// For a batch of so many pairs. True: the dict was too crowded for it, and has spread. REQUIRES: all shards' locks,
-// and that they stand.
-bool spread_if_crowded(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
-                       std::span<const DictPair> pairs) {
-  if (!shards.may_spread()) return false;
-  std::uint64_t bytes = 0;
-  for (const DictPair& pair : pairs) bytes += pair.key.size + pair.value.size;
-  DictShardParts one(me, where, control, shards, 0);
-  return is_crowded(control, one, pairs.size(), bytes) && spread_crowded_dict(me, where, control, one);
-}
-
 struct Change {
   RedoEntry store;
   Offset entry = 0;  // the new one
@@ -100,26 +57,83 @@ struct Change {
   std::uint64_t retired_bytes = 0;
 };
 
-// What a batch needs of private memory.
+// What a batch needs of private memory, all of it touched before the locks.
 struct Plan {
-  explicit Plan(std::vector<Keyed> sorted) : keys(std::move(sorted)), places(keys.size()) {
-    changes.reserve(keys.size());
-    stores.reserve(keys.size());
+  Plan(std::vector<BatchKey> sorted, std::size_t pairs)
+      : keys(std::move(sorted)), stores(keys.size()), recent(keys, pairs) {
+    changes.resize(keys.size());
+    changes.clear();
     outcomes.reserve(kMaxShards);
+    std::size_t most = 0;
+    for (std::size_t i = 0, count; i < keys.size(); i += count) {
+      most = std::max(most, count = keys_of_one_shard(keys, i));
+    }
+    places.resize(most);
   }
-  std::vector<Keyed> keys;
-  std::vector<DictPlace> places;  // of each key
-  std::vector<Change> changes;    // of each key, as far as they are prepared
+  std::vector<BatchKey> keys;
+  std::vector<StagedEntry> staged;  // of each key, or empty: none is
+  std::vector<DictPlace> places;    // of each key of the shard that is worked on
+  std::vector<Change> changes;      // of each key, as far as they are prepared
   std::vector<RedoEntry> stores;
   std::vector<DictShardOutcome> outcomes;
+  RecentKeys recent;
+};
+
+// Has what the next keys are looked up through fetched while others are worked on: which part of a large table a key
+// needs cannot be predicted, only known early.
+class LookAhead {
+ public:
+  LookAhead(const Segment& segment, const DictShard& shard, std::span<const BatchKey> keys)
+      : segment_(segment), shard_(shard), keys_(keys) {}
+  void at(std::size_t i) const {
+    if (keys_.size() < kWorthIt) return;
+    if (i + kBucket < keys_.size()) {
+      if (const AtomicWord* slots = home(keys_[i + kBucket])) __builtin_prefetch(slots);
+    }
+    if (i + kEntry < keys_.size()) {
+      const BatchKey& key = keys_[i + kEntry];
+      if (const Offset entry = likely_entry(key)) {
+        __builtin_prefetch(segment_.at<std::byte>(entry));  // never faults
+        __builtin_prefetch(key.key.item);
+      }
+    }
+    if (i + kKey < keys_.size() && likely_entry(keys_[i + kKey]) != 0) {
+      __builtin_prefetch(keys_[i + kKey].key.item->data);
+    }
+  }
+
+ private:
+  static constexpr std::size_t kBucket = 24, kEntry = 16, kKey = 8;  // so many keys ahead
+  static constexpr std::size_t kWorthIt = 256;                       // keys: the tables of less are in the cache anyway
+  // The one that the key is compared with, if there is any.
+  Offset likely_entry(const BatchKey& key) const {
+    const AtomicWord* slots = home(key);
+    const std::uint32_t matches = slots != nullptr ? slots_with_tag(slots, hash_tag(key.key.hash)) : 0;
+    return matches != 0 ? slot_entry(slots[std::countr_zero(matches)].load(std::memory_order_relaxed)) : 0;
+  }
+  const AtomicWord* home(const BatchKey& key) const {
+    const Word root = shard_.root.load(std::memory_order_relaxed);
+    const std::uint32_t tag = hash_tag(key.key.hash);
+    Word directory_entry;
+    Offset table;
+    std::uint32_t buckets;
+    if (root == 0 || !find_table(segment_, root, tag, directory_entry, table, buckets)) return nullptr;
+    return bucket_slots(segment_, table, buckets, tag, 0);
+  }
+  const Segment& segment_;
+  const DictShard& shard_;
+  std::span<const BatchKey> keys_;
 };
 
 // Finds or reserves a slot for each key of one shard. The keys are sorted by hash, so those of one table stand
 // together: when a table is split, its keys alone start again, with no more than a table's slots behind them.
-Status choose_slots(Segment& segment, DictShardParts& shard, std::span<const Keyed> keys, std::span<DictPlace> places) {
+Status choose_slots(Segment& segment, DictShardParts& shard, std::span<const BatchKey> keys,
+                    std::span<DictPlace> places) {
+  const LookAhead ahead(segment, shard.shard, keys);
   Offset current = 0;
   std::size_t first = 0;  // of the current table's keys
   for (std::size_t i = 0; i < keys.size();) {
+    ahead.at(i);
     DictPlace& place = places[i] = {};
     const Status found = find_in_table(segment, shard.shard, keys[i].key, place);
     if (found != Status::kOk && found != Status::kNotFound) return found;
@@ -143,24 +157,44 @@ Status choose_slots(Segment& segment, DictShardParts& shard, std::span<const Key
   return Status::kOk;
 }
 
-// Writes the new entries of one shard and lists the stores that will show them. `changes` gets one for each key.
-Status prepare(Segment& segment, DictShardParts& shard, std::span<const Keyed> keys, std::span<DictPlace> places,
-               std::uint64_t first_sequence, std::vector<Change>& changes) {
+// Whether the new value goes where the old one is, and it. What is staged says all that is needed of it: the caller's
+// own memory is not looked at then.
+bool goes_in_place(const Segment& segment, const DictShardParts& shard, const DictPlace& place, const BatchKey& key,
+                   const StagedEntry& staged, Word& word) {
+  if (place.entry == nullptr) return false;
+  if (staged.in_place && staged.kind == place.header.value_kind()) {
+    word = staged.word;
+    return true;
+  }
+  if (staged.entry != 0 || !is_scalar(key.value->kind) || place.header.value_kind() != key.value->kind) return false;
+  note_links(segment, shard.object, *key.value);
+  std::memcpy(&word, key.value->data, sizeof word);
+  return true;
+}
+
+// Writes the new entries of one shard, as far as they are not staged, and lists the stores that will show them.
+// `changes` gets one for each key. `staged` is empty, or keeps what was not used.
+Status prepare(Segment& segment, DictShardParts& shard, std::span<const BatchKey> keys, std::span<StagedEntry> staged,
+               std::span<DictPlace> places, std::uint64_t first_sequence, std::vector<Change>& changes) {
   Status status = choose_slots(segment, shard, keys, places);
   if (status != Status::kOk) return status;
   for (std::size_t i = 0; i < keys.size(); ++i) {
     const DictPlace& place = places[i];
-    const Item& value = *keys[i].value;
     Change change;
-    if (place.entry != nullptr && is_scalar(value.kind) && place.header.value_kind() == value.kind) {
-      note_links(segment, shard.object, value);
-      std::memcpy(&change.store.word, value.data, 8);
+    StagedEntry none;
+    StagedEntry& prepared = staged.empty() ? none : staged[i];
+    if (goes_in_place(segment, shard, place, keys[i], prepared, change.store.word)) {
       change.store.at = segment.offset_of(place.entry) + place.header.value_at();
     } else {
       std::uint64_t sequence = place.entry != nullptr ? place.header.sequence() : first_sequence + keys[i].order;
-      change.entry = shard.write_entry(segment, sequence, *keys[i].key.item, value);
-      if (change.entry == 0) return Status::kOutOfMemory;
-      change.bytes = EntryHeader::make(sequence, *keys[i].key.item, value).bytes();
+      change.entry = std::exchange(prepared.entry, 0);
+      if (change.entry != 0) {
+        set_sequence(segment, change.entry, sequence);
+      } else {
+        change.entry = shard.write_entry(segment, sequence, *keys[i].key.item, *keys[i].value);
+        if (change.entry == 0) return Status::kOutOfMemory;
+      }
+      change.bytes = load_entry(segment.at<std::byte>(change.entry)).bytes();
       // Read now: a later key of the batch may have set the overflow bit.
       Word mark = place.slot->load(std::memory_order_relaxed) & kSlotOverflow;
       change.store = {segment.offset_of(place.slot), slot_word(hash_tag(keys[i].key.hash), change.entry) | mark};
@@ -174,35 +208,16 @@ Status prepare(Segment& segment, DictShardParts& shard, std::span<const Keyed> k
   return Status::kOk;
 }
 
-std::uint64_t draw_sequences(DictControl& control, const std::vector<Keyed>& keys, std::size_t count) {
-  std::uint64_t first = control.next_sequence.fetch_add(count, std::memory_order_relaxed);
-  for (const Keyed& keyed : keys) {
-    control.recent[(first + keyed.order) % kRecentInserts].store(keyed.key.hash, std::memory_order_relaxed);
-  }
-  return first;
-}
-
-// Puts each shard's new root and count in the place of the old, and frees what the old ones alone reached. REQUIRES:
-// all locks.
-void swap_roots(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
-                std::span<const DictShardOutcome> outcomes) noexcept {
-  commit_batch(me, control, shards.redo_of_roots(), {}, outcomes);
-  for (std::uint64_t i = 0; i < shards.size(); ++i) {
-    if (shards[i].watched.load(std::memory_order_relaxed) != 0) note_all_dict_changes(control, shards[i]);
-    dict_derive_shard(me, where, control, shards, i);
-  }
-}
-
-bool all_fit(std::span<const DictPair> pairs) {
-  return std::all_of(pairs.begin(), pairs.end(), [](const DictPair& pair) {
-    return pair.key.size <= kMaxItemBytes && pair.value.size <= kMaxItemBytes;
-  });
+// A staged entry that was not needed.
+void give_staged(Segment& segment, DictShardParts& shard, const StagedEntry& staged) {
+  if (staged.entry == 0) return;
+  shard.heap.give(staged.entry, load_entry(segment.at<std::byte>(staged.entry)).bytes());
 }
 
 }  // namespace
 
 Status Dict::put_many(ThreadContext& me, std::span<const DictPair> pairs) {
-  if (!all_fit(pairs)) return Status::kTooLarge;
+  if (!fit_entries(pairs)) return Status::kTooLarge;
   if (pairs.empty()) return Status::kOk;
   return with_idle_memory(*this, me, [&] { return on_shards_that_stand([&] { return try_put_many(me, pairs); }); });
 }
@@ -210,26 +225,36 @@ Status Dict::put_many(ThreadContext& me, std::span<const DictPair> pairs) {
 Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
   const DictShards shards = look_at_shards();
   if (shards.size() == 0) return Status::kCorrupt;
-  Plan plan(sort_out(*control_, shards, pairs));
-  const std::vector<Keyed>& keys = plan.keys;
+  Plan plan(sort_batch(*control_, shards, pairs), pairs.size());
+  const std::vector<BatchKey>& keys = plan.keys;
   std::vector<Change>& changes = plan.changes;
-  auto end_of_run = [&](std::size_t begin) {  // of the keys of one shard
-    std::size_t end = begin;
-    while (end < keys.size() && keys[end].shard == keys[begin].shard) ++end;
-    return end;
-  };
+  std::optional<DictStaging> staging;
+  const bool is_large = is_worth_staging(pairs);
+  if (is_large) {
+    if (spread_for_batch(me, where_, *control_, shards, pairs)) return Status::kRetry;
+    staging.emplace(me, where_, *control_, shards);
+    plan.staged.resize(keys.size());
+    const Status status = staging->write(keys, plan.staged, DictStaging::Scalars::kInPlace);
+    if (status == Status::kOutOfMemory) {  // under the locks what is free in the dict may do
+      staging.reset();
+      plan.staged.clear();
+    } else if (status != Status::kOk) {
+      return status;
+    }
+  }
   SomeLocked held(me, where_, shards, keys);
   if (!shards.stand() || spread_if_crowded(me, where_, *control_, shards, pairs)) return Status::kRetry;
-  std::uint64_t first_sequence = draw_sequences(*control_, keys, pairs.size());
+  if (staging) staging->take();
+  std::uint64_t first_sequence = draw_sequences(*control_, plan.recent, pairs.size());
   Status status = Status::kOk;
-  for (std::size_t i = 0, end; i < keys.size() && status == Status::kOk; i = end) {
-    end = end_of_run(i);
+  for (std::size_t i = 0, count; i < keys.size(); i += count) {
+    count = keys_of_one_shard(keys, i);
     DictShardParts shard(me, where_, *control_, shards, keys[i].shard);
-    status = prepare(*segment_, shard, std::span(keys).subspan(i, end - i), std::span(plan.places).subspan(i, end - i),
-                     first_sequence, changes);
+    const auto staged = plan.staged.empty() ? std::span<StagedEntry>() : std::span(plan.staged).subspan(i, count);
+    status = prepare(*segment_, shard, std::span(keys).subspan(i, count), staged, plan.places, first_sequence, changes);
     if (status != Status::kOk) break;
     std::int64_t added = 0;
-    for (std::size_t k = i; k < end; ++k) added += changes[k].entry != 0 && changes[k].retired == 0;
+    for (std::size_t k = i; k < i + count; ++k) added += changes[k].entry != 0 && changes[k].retired == 0;
     plan.outcomes.push_back(
         {&shard.shard, shard.shard.root.load(std::memory_order_relaxed),
          added == 0 ? shard.shard.count.load(std::memory_order_relaxed) : shard.count_after(added)});
@@ -238,88 +263,34 @@ Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
   const std::uint64_t redo_bytes = redo_block_bytes(batch_redo_entries(keys.size(), plan.outcomes.size()));
   Offset redo = status == Status::kOk ? first.heap.take(redo_bytes) : 0;
   if (redo == 0) {
-    for (std::size_t i = 0, end; i < keys.size(); i = end) {
-      end = end_of_run(i);
+    for (std::size_t i = 0, count; i < keys.size(); i += count) {
+      count = keys_of_one_shard(keys, i);
       DictShardParts shard(me, where_, *control_, shards, keys[i].shard);
-      for (std::size_t k = i; k < std::min(end, changes.size()); ++k) {
-        if (changes[k].entry != 0) shard.heap.give(changes[k].entry, changes[k].bytes);
+      if (is_large) {  // what it took is worth the work for the whole shard: it goes to others
+        dict_derive_shard(me, where_, *control_, shards, keys[i].shard);
+        shard.table.shrink(shard.entries());
+        continue;
+      }
+      for (std::size_t k = i; k < i + count; ++k) {
+        if (k < changes.size() && changes[k].entry != 0) shard.heap.give(changes[k].entry, changes[k].bytes);
       }
       shard.table.complete_changes();  // takes the reservations back
     }
     return status == Status::kOk ? Status::kOutOfMemory : status;
   }
-  for (const Change& change : changes) plan.stores.push_back(change.store);
-  std::sort(plan.stores.begin(), plan.stores.end(), [](auto& a, auto& b) { return a.at < b.at; });
+  std::ranges::transform(changes, plan.stores.begin(), &Change::store);
+  std::ranges::sort(plan.stores, {}, &RedoEntry::at);
   commit_batch(me, *control_, redo, plan.stores, plan.outcomes);
-  for (std::size_t i = 0, end; i < keys.size(); i = end) {
-    end = end_of_run(i);
+  for (std::size_t i = 0, count; i < keys.size(); i += count) {
+    count = keys_of_one_shard(keys, i);
     DictShardParts shard(me, where_, *control_, shards, keys[i].shard);
-    for (std::size_t k = i; k < end; ++k) {
+    for (std::size_t k = i; k < i + count; ++k) {
       shard.tell_watchers(keys[k].key.hash);
       if (changes[k].retired != 0) shard.heap.retire(changes[k].retired, changes[k].retired_bytes);
+      if (!plan.staged.empty()) give_staged(*segment_, shard, plan.staged[k]);
     }
   }
   first.heap.give(redo, redo_bytes);
-  return Status::kOk;
-}
-
-Status Dict::clear(ThreadContext& me) {
-  return on_shards_that_stand([&] { return try_clear(me); });
-}
-
-Status Dict::try_clear(ThreadContext& me) {
-  const DictShards shards = look_at_shards();
-  if (shards.size() == 0) return Status::kCorrupt;
-  std::vector<DictShardOutcome> outcomes;
-  outcomes.reserve(shards.size());
-  DictAllLocked held(me, where_, shards);
-  if (!shards.stand()) return Status::kRetry;
-  for (std::uint64_t i = 0; i < shards.size(); ++i) {
-    DictShardParts shard(me, where_, *control_, shards, i);
-    outcomes.push_back({&shard.shard, 0, shard.count_after(-static_cast<std::int64_t>(shard.entries()))});
-  }
-  swap_roots(me, where_, *control_, shards, outcomes);
-  return Status::kOk;
-}
-
-Status Dict::assign(ThreadContext& me, std::span<const DictPair> pairs) {
-  if (!all_fit(pairs)) return Status::kTooLarge;
-  return with_idle_memory(*this, me, [&] { return on_shards_that_stand([&] { return try_assign(me, pairs); }); });
-}
-
-Status Dict::try_assign(ThreadContext& me, std::span<const DictPair> pairs) {
-  const DictShards shards = look_at_shards();
-  if (shards.size() == 0) return Status::kCorrupt;
-  std::vector<Keyed> keys = sort_out(*control_, shards, pairs);
-  std::vector<Word> slots;
-  slots.reserve(keys.size());
-  std::vector<DictShardOutcome> outcomes;
-  outcomes.reserve(shards.size());
-  DictAllLocked held(me, where_, shards);
-  if (!shards.stand() || spread_if_crowded(me, where_, *control_, shards, pairs)) return Status::kRetry;
-  std::uint64_t first_sequence = draw_sequences(*control_, keys, pairs.size());
-  bool memory = true;
-  std::size_t next = 0;
-  for (std::uint64_t i = 0; i < shards.size() && memory; ++i) {
-    DictShardParts shard(me, where_, *control_, shards, i);
-    slots.clear();
-    for (; next < keys.size() && keys[next].shard == i && memory; ++next) {
-      Offset entry =
-          shard.write_entry(*segment_, first_sequence + keys[next].order, *keys[next].key.item, *keys[next].value);
-      memory = entry != 0;
-      slots.push_back(slot_word(hash_tag(keys[next].key.hash), entry));
-    }
-    const Word root = slots.empty() || !memory ? 0 : shard.table.build(slots);
-    memory = memory && (root != 0 || slots.empty());
-    outcomes.push_back(
-        {&shard.shard, root,
-         shard.count_after(static_cast<std::int64_t>(slots.size()) - static_cast<std::int64_t>(shard.entries()))});
-  }
-  if (!memory) {
-    for (std::uint64_t i = 0; i < shards.size(); ++i) dict_derive_shard(me, where_, *control_, shards, i);
-    return Status::kOutOfMemory;
-  }
-  swap_roots(me, where_, *control_, shards, outcomes);
   return Status::kOk;
 }
 

@@ -53,6 +53,7 @@ struct DictShard {
   Word unfinished;
   AtomicWord hidden_root;  // what `root` is while it says kRootHidden; a death in between: recovery puts it back
   Word shrink_at;  // not 0: a smaller table found no memory; tried again when no more entries than this are left
+  AtomicWord staged;  // entries of a batch that is being prepared (dict_staging.h)
   // Read by everybody, changed rarely.
   alignas(64) AtomicWord recycle;  // see heap.h
   AtomicWord root;  // 0 empty; table offset | size code; directory offset | 32 | depth; kRootHidden; kRootMoved
@@ -95,6 +96,7 @@ struct DictControl {
   // When all idle memory was given back and was not enough, not 0 (trim_mark): a hint. Written by whoever runs out of
   // memory.
   AtomicWord trimmed_at;
+  LockWord preparing;  // of whoever writes entries of a large batch before it has its locks (dict_staging.h)
   alignas(64) AtomicWord next_sequence;  // drawn by each insertion of a new key
   AtomicWord recent[kRecentInserts];     // hash of the key with sequence s at s % kRecentInserts: a hint for pop_last
 };
@@ -226,11 +228,13 @@ constexpr std::uint64_t directory_index(std::uint32_t tag, std::uint32_t depth) 
 
 // ---- entries
 
+inline constexpr Word kSequenceMask = (Word{1} << 48) - 1;
+
 struct EntryHeader {
   Word what;   // sequence in bits 0-47, key kind in 48-55, value kind in 56-63
   Word sizes;  // key size in bits 0-31, value size in 32-63
 
-  std::uint64_t sequence() const { return what & 0xffff'ffff'ffff; }
+  std::uint64_t sequence() const { return what & kSequenceMask; }
   ItemKind key_kind() const { return static_cast<ItemKind>(what >> 48 & 0xff); }
   ItemKind value_kind() const { return static_cast<ItemKind>(what >> 56); }
   std::uint32_t key_size() const { return static_cast<std::uint32_t>(sizes); }

@@ -6,6 +6,7 @@
 #include "shm/dict.h"
 #include "shm/dict_shard_writer.h"
 #include "shm/dict_spread.h"
+#include "shm/dict_staging.h"
 #include "shm/dict_view.h"
 
 namespace commonhold::shm {
@@ -18,6 +19,7 @@ void derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& co
                   std::uint64_t index, WithoutMemory without_memory) {
   DictShardParts shard(me, where, control, shards, index);
   show_hidden_root(shard.shard);
+  if (is_staged_in_vain(control, shard.shard)) shard.shard.staged.store(0, std::memory_order_release);
   shard.table.complete_changes();
   std::int64_t entries = 0;
   const bool whole = shard.table.each_entry([&](auto&&...) { ++entries; });
@@ -49,6 +51,7 @@ void dict_derive_shard(ThreadContext& me, const ObjectAddress& where, DictContro
 void Dict::repair(ThreadContext& me, const ObjectAddress& where, LockWord& held) {
   auto* control = where.segment->at<DictControl>(where.control);
   if (&held == &control->committing) end_batch_of_dead(*control);
+  if (&held == &control->preparing) drop_staged_of_dead(me, where, *control);
   auto repair_shard = [&](const DictShards& shards, std::uint64_t index) {
     note_all_dict_changes(*control, shards[index]);  // the dead one may have changed anything and told nobody
     // Without private memory a recovery gives up its claim, and is done again from the start: nothing is lost.
@@ -99,6 +102,7 @@ Dict::Audit Dict::audit(ThreadContext& me) const {
     std::string error;
     if (shard.shard.root.load() == kRootHidden) fail(fmt::format("shard {}: its root was left hidden", i));
     if ((shard.shard.count.load() & kCountChanging) != 0) fail(fmt::format("shard {}: its count was left open", i));
+    audit.left_staged += is_staged_in_vain(*control_, shard.shard);
     if (shard.shard.unfinished != 0) fail(fmt::format("shard {}: a split, or a spreading, was left half done", i));
     if (!shard.table.reachable(blocks, &entries, error)) {
       fail(fmt::format("shard {}: {}", i, error));

@@ -117,6 +117,8 @@ class DictAllLocked {
  public:
   DictAllLocked(ThreadContext& me, const ObjectAddress& where, const DictShards& shards);
   ~DictAllLocked();
+  // Frees the first one that is still held. What the locks stand for together is over then.
+  void free_next();
   DictAllLocked(const DictAllLocked&) = delete;
   DictAllLocked& operator=(const DictAllLocked&) = delete;
 
@@ -124,6 +126,7 @@ class DictAllLocked {
   ThreadContext& me_;
   Offset control_at_;
   const DictShards& shards_;
+  std::uint64_t freed_ = 0;  // of the first ones
 };
 
 // Takes an attempt again as long as the shards that it worked on are replaced under it (kRetry).

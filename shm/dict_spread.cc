@@ -129,6 +129,7 @@ bool try_spread(ThreadContext& me, const ObjectAddress& where, DictControl& cont
 // Where nothing was ever pinned, without private memory.
 void finish_spread(ThreadContext& me, const ObjectAddress& where, DictShardParts& old) {
   old.shard.root.store(kRootMoved, std::memory_order_release);
+  old.shard.staged.store(0, std::memory_order_release);  // its batch begins again
   if (me.segment().header().pins_used.load(std::memory_order_seq_cst) == 0) {
     old.shard.recycle.fetch_add(1, std::memory_order_seq_cst);  // SYNC POINT: recycle: before others have the memory
     zero_words(&old.shard.heap, sizeof old.shard.heap);
@@ -174,6 +175,25 @@ bool spread_crowded_dict(ThreadContext& me, const ObjectAddress& where, DictCont
   const Word patience = control.patience.load(std::memory_order_relaxed);
   if (patience < kMostPatience) control.patience.store(patience + 1, std::memory_order_relaxed);
   return false;
+}
+
+bool spread_if_crowded(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
+                       std::span<const DictPair> pairs) {
+  if (!shards.may_spread()) return false;
+  std::uint64_t bytes = 0;
+  for (const DictPair& pair : pairs) bytes += pair.key.size + pair.value.size;
+  DictShardParts one(me, where, control, shards, 0);
+  return is_crowded(control, one, pairs.size(), bytes) && spread_crowded_dict(me, where, control, one);
+}
+
+bool spread_for_batch(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
+                      std::span<const DictPair> pairs) {
+  if (!shards.may_spread()) return false;
+  const HeldLock held(me, shards[0].writing);
+  if (!shards.stand()) return true;
+  const bool spread = spread_if_crowded(me, where, control, shards, pairs);
+  if (spread) note_shard_change(shards[0]);
+  return spread;
 }
 
 void spread_for_watchers(ThreadContext& me, const ObjectAddress& where, DictControl& control) {

@@ -7,6 +7,8 @@
 // the old shard to be emptied. Whoever recovers the old shard's lock does either (settle_spread).
 #pragma once
 
+#include <span>
+
 #include "shm/dict_shard_writer.h"
 
 namespace commonhold::shm {
@@ -23,6 +25,14 @@ bool is_crowded(const DictControl& control, const DictShardParts& shard, std::ui
 // std::bad_alloc where a dead holder of the extents' lock was recovered without private memory: what is left then is
 // for the next. REQUIRES: the one shard's lock.
 bool spread_crowded_dict(ThreadContext& me, const ObjectAddress& where, DictControl& control, DictShardParts& old);
+
+// For a batch of so many pairs. True: the dict was too crowded for it, and has spread. REQUIRES: all shards' locks,
+// and that they stand.
+bool spread_if_crowded(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
+                       std::span<const DictPair> pairs);
+// The same for who has no lock. True: the shards do not stand any more.
+bool spread_for_batch(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
+                      std::span<const DictPair> pairs);
 
 // Spreads a dict whose keys are about to be watched: many shards tell keys apart better (watch.h). Does nothing when
 // the lock is not free soon, or there was no memory before.

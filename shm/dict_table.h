@@ -117,6 +117,9 @@ class DictTable {
   // All blocks that root reaches, entries included. False: something makes no sense (`error` says what).
   bool reachable(std::vector<BlockRange>& blocks, std::vector<EntryHeader>* entries, std::string& error);
 
+  // Of these, the entries of a batch that no slot names yet (dict_staging.h).
+  bool reachable_staged(std::vector<BlockRange>& blocks, std::string& error);
+
   // Retires the tables and directory (not the entries) under `root`.
   void retire_tables(Word root);
 

@@ -45,7 +45,27 @@ void DictTable::complete_changes() {
   });
 }
 
+bool DictTable::reachable_staged(std::vector<BlockRange>& blocks, std::string& error) {
+  const std::uint64_t most = shard_.heap.owned_bytes / sizeof(EntryHeader);
+  std::uint64_t count = 0;
+  for (Offset at = shard_.staged.load(std::memory_order_acquire); at != 0; ++count) {
+    if (count > most || at % 16 != 0 || !segment_.holds(at, sizeof(EntryHeader))) {
+      error = "the entries of a batch are no list";
+      return false;
+    }
+    const EntryHeader header = load_entry(segment_.at<std::byte>(at));
+    if (!segment_.holds(at, header.bytes())) {
+      error = "an entry of a batch reaches out of the segment";
+      return false;
+    }
+    blocks.push_back({at, header.bytes()});
+    at = header.sequence();  // the next one, in its place
+  }
+  return true;
+}
+
 bool DictTable::reachable(std::vector<BlockRange>& blocks, std::vector<EntryHeader>* entries, std::string& error) {
+  if (!reachable_staged(blocks, error)) return false;
   Word root = shard_.root.load(std::memory_order_acquire);
   if (root == 0 || root == kRootMoved) return true;
   if (root_is_directory(root)) {

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "shm/dict_spread.h"
+#include "shm/dict_staging.h"
 #include "shm/recovery.h"
 #include "support/dict_kill_cases.h"
 #include "support/process_shared.h"
@@ -85,6 +86,9 @@ std::string use_without_recovery(DictKillStage& dict) {
     if (const auto first = shm::first_shard(*dict.stage.segment, control); first.size() != 0) {
       shm::HeldLock held(dict.stage.me(), first[0].writing);
     }
+    // Nor does anybody but the next large batch for what one had written.
+    const shm::DictShards shards(*dict.stage.segment, control);
+    { const shm::DictStaging next(dict.stage.me(), dict.where, control, shards); }
     std::string wrong = dict.check();
     if (!wrong.empty()) throw std::runtime_error(wrong);
     dict.stage.segment->leave();

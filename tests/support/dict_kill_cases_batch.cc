@@ -1,4 +1,6 @@
 // Operations on several keys, recycling, pins, and readers that take locks.
+#include "shm/dict_spread.h"
+#include "shm/dict_staging.h"
 #include "support/dict_kill_cases.h"
 #include "support/tag_twins.h"
 
@@ -39,6 +41,13 @@ auto assign(std::size_t from, std::size_t to) {
   auto batch = std::make_shared<Batch>(from, to);
   return [=](Dict& dict, ThreadContext& me) { (void)dict.assign(me, batch->pairs); };
 }
+// The same for batches that write their entries before they take their locks, two in one hold.
+auto staged(std::function<void(Dict& dict, ThreadContext& me)> op) {
+  return [=](Dict& dict, ThreadContext& me) {
+    const shm::StagingForTest as_if_large(2, 2);
+    op(dict, me);
+  };
+}
 void clear(Dict& dict, ThreadContext& me) {
   (void)dict.clear(me);
 }
@@ -75,6 +84,14 @@ std::vector<DictCase> dict_batches() {
                      (void)dict.put_many(me, pairs);
                    }});
   cases.push_back({"put_many that grows tables", 2, filled(12), put_many(10, 30)});
+  cases.push_back({"put_many of a large batch in an empty dict", 2, {}, staged(put_many(0, 5))});
+  cases.push_back({"put_many of a large batch, new and old keys, in place too", 4, filled(4), staged(put_many(2, 9))});
+  cases.push_back({"put_many of a large batch that grows tables", 1, filled(12), staged(put_many(10, 26))});
+  cases.push_back({.name = "put_many of a large batch that spreads the dict",
+                   .shards = 0,
+                   .setup = filled(4),
+                   .op = staged(put_many(2, 9)),
+                   .waits = shm::kCrowdedWaits});
   cases.push_back({"put_many of one key twice", 2, filled(2), [](Dict& dict, ThreadContext& me) {
                      shm::DictPair pairs[] = {{text("a"), text("1")}, {text("a"), text("2")}};
                      (void)dict.put_many(me, pairs);
@@ -88,6 +105,11 @@ std::vector<DictCase> dict_clearings() {
   cases.push_back({"clear, empty", 2, {}, clear, false});
   cases.push_back({"clear, large values", 1, put_many(0, 6), clear});
   cases.push_back({.name = "assign", .shards = 2, .setup = filled(10), .op = assign(5, 12), .renews = true});
+  cases.push_back({.name = "assign of a large batch",
+                   .shards = 2,
+                   .setup = filled(10),
+                   .op = staged(assign(5, 12)),
+                   .renews = true});
   cases.push_back({"assign to an empty dict", 2, {}, assign(0, 4)});
   cases.push_back({"assign nothing", 2, filled(4), assign(0, 0)});
   return cases;

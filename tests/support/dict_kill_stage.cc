@@ -106,6 +106,7 @@ std::string DictKillStage::look(State& state) const {
   if (locked != 0) return fmt::format("a lock is {:#x}", locked);
   auto audit = dict->audit(stage.me());
   if (!audit.error.empty()) return audit.error;
+  if (audit.left_staged != 0) return "entries of a batch were left";
   Status status = dict->snapshot(stage.me(), state);
   return status == Status::kOk ? std::string() : fmt::format("snapshot: {}", to_string(status));
 }

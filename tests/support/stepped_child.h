@@ -64,6 +64,7 @@ class SteppedChild {
     return status_;
   }
   std::uint64_t instructions() const { return board_->done; }
+  pid_t pid() const { return child_; }
 
  private:
   struct Board {

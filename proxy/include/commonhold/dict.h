@@ -136,8 +136,9 @@ class Dict {
   // The value that was there, if any.
   std::optional<V> exchange(KeyArg key, ValueArg value) const;
 
-  // Several entries atomically; others of the dict stay. A later one of an equal key wins. Other writers of the dict
-  // wait while it is prepared, about a second for a million new keys; readers never do.
+  // Several entries atomically; others of the dict stay. A later one of an equal key wins. The entries of a large batch
+  // are written while others change the dict; its other writers wait only while all of them are put in place, some 0.1
+  // to 0.2 us a key. Readers never wait. Another large batch waits for the first.
   template <std::ranges::input_range Entries = std::initializer_list<value_type>>
   void update(Entries&& entries) const {
     detail::dict_put_many(*handle_, detail::PairBatch<K, V>(entries, *handle_).items());
