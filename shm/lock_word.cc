@@ -34,9 +34,12 @@ Status wait_for_lock(ThreadContext& me, LockWord& word, Deadline deadline) {
   const std::chrono::nanoseconds interval{holder_check_ns.load(std::memory_order_relaxed)};
   for (Deadline check = Deadline::after(interval);;) {
     std::uint32_t seen = state.load(std::memory_order_relaxed);
-    if (seen == 0) {
-      // With the waiter bit: others may sleep, and the unlock that woke us has cleared their bit.
-      if (take(state, me.owner() | kLockWaiters)) return Status::kOk;
+    if ((seen & ~kLockWaiters) == 0) {  // the bit alone is garbage
+      // With the waiter bit: others may sleep, and the unlock that woke us has cleared their bit. SYNC POINT: lock.
+      if (state.compare_exchange_strong(seen, me.owner() | kLockWaiters, std::memory_order_acq_rel,
+                                        std::memory_order_relaxed)) {
+        return Status::kOk;
+      }
       continue;
     }
     if ((seen & kLockWaiters) == 0 && !state.compare_exchange_weak(seen, seen | kLockWaiters)) continue;
