@@ -103,7 +103,7 @@ TEST_CASE("while a large batch writes its entries it holds one shard's lock at a
     }
     REQUIRE(expected.size() > batch.keys.size() + 20);
     REQUIRE(batched.dict.size() == expected.size() - batch.keys.size());  // nothing of the batch is seen yet
-    REQUIRE(writer.finish() == 0);
+    REQUIRE(writer.finish_at_full_speed() == 0);
     REQUIRE(batched.contents() == expected);
     REQUIRE(batched.fault() == "");
   }
@@ -173,7 +173,7 @@ TEST_CASE("whatever is done to a dict while a large batch is being written, the 
         meanwhile.run(batched, expected);
         ++runs;
       }
-      REQUIRE(writer.finish() == 0);
+      REQUIRE(writer.finish_at_full_speed() == 0);
       batch.add_to(expected);
       REQUIRE(batched.contents() == expected);
       REQUIRE(batched.fault() == "");
@@ -194,7 +194,7 @@ TEST_CASE("a second large batch waits for the first, and both are there") {
     require_ok(batched.dict.put_many(batched.segment.me(), second.pairs));
   });
   batched.put("single", "put");
-  REQUIRE(writer.finish() == 0);
+  REQUIRE(writer.finish_at_full_speed() == 0);
   REQUIRE(wait_for(other) == 0);
   Contents expected{{"single", "put"}};
   first.add_to(expected);
@@ -226,7 +226,7 @@ TEST_CASE("entries that a dead writer left in a shard whose lock was held then g
     recover_all_dead(*batched.segment, me);
     CHECK(batched.control().preparing.state.load() == 0);
     CHECK(batched.dict.audit(me).left_staged == 1);
-    REQUIRE(holder.finish() == 0);
+    REQUIRE(holder.finish_at_full_speed() == 0);
   }
   Contents expected{{"holder", "put"}};
   CHECK(batched.contents() == expected);
@@ -240,6 +240,26 @@ TEST_CASE("entries that a dead writer left in a shard whose lock was held then g
   CHECK(batched.fault() == "");
   require_ok(batched.dict.clear(me));
   CHECK(bytes_owned_by(*batched.segment, batched.where.object) <= before);
+}
+
+TEST_CASE(
+    "what a dead large batch has left in a shard that was held is idle memory, also where none was found before") {
+  const Batch batch("batch/", 0, 30);
+  BatchedDict batched(2);
+  auto& me = batched.segment.me();
+  SteppedChild writer = batch_writer(batched, batch, batched.staged_words());
+  REQUIRE(writer.run_until_change(20));
+  while (batched.locks_held() != 0) REQUIRE(writer.run_until(writer.instructions() + 1));
+  batched.dict.found_no_idle_memory();
+  REQUIRE(!batched.dict.may_have_idle_memory());
+  kill(writer.pid(), SIGKILL);
+  REQUIRE(writer.finish() == -SIGKILL);
+  {
+    const DictAllLocked reader(me, batched.where, batched.shards());
+    recover_all_dead(*batched.segment, me);
+  }
+  REQUIRE(batched.dict.audit(me).left_staged != 0);
+  CHECK(batched.dict.may_have_idle_memory());
 }
 
 TEST_CASE("a large batch that finds no memory leaves nothing of what it has written") {
