@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <random>
+#include <thread>
 
 #include "shm/dict_spread.h"
 #include "shm/recovery.h"
@@ -242,6 +243,32 @@ TEST_CASE("entries that a dead writer left in a shard whose lock was held then g
   CHECK(bytes_owned_by(*batched.segment, batched.where.object) <= before);
 }
 
+TEST_CASE("whoever recovers a large batch's writer keeps the shards' locks that it holds itself") {
+  const Batch batch("batch/", 0, 30);
+  BatchedDict batched(4);
+  auto& me = batched.segment.me();
+  SteppedChild writer = batch_writer(batched, batch, batched.staged_words());
+  REQUIRE(writer.run_until_change(20));
+  while (batched.locks_held() != 0) REQUIRE(writer.run_until(writer.instructions() + 1));
+  kill(writer.pid(), SIGKILL);
+  REQUIRE(writer.finish() == -SIGKILL);
+  set_holder_check_for_test(std::chrono::microseconds(100));  // as after a long stop in the middle of a short wait
+  {
+    const DictShards shards = batched.shards();
+    const DictAllLocked held(me, batched.where, shards);
+    recover_all_dead(*batched.segment, me);
+    CHECK(batched.control().preparing.state.load() == 0);
+    for (std::uint64_t i = 0; i < shards.size(); ++i) {
+      CHECK((shards[i].writing.state.load() & ~kLockWaiters) == me.owner());
+    }
+  }
+  set_holder_check_for_test(std::chrono::milliseconds(100));
+  CHECK(batched.dict.audit(me).left_staged != 0);
+  batched.dict.give_idle_memory(me);
+  CHECK(batched.contents().empty());
+  CHECK(batched.fault() == "");
+}
+
 TEST_CASE(
     "what a dead large batch has left in a shard that was held is idle memory, also where none was found before") {
   const Batch batch("batch/", 0, 30);
@@ -260,6 +287,28 @@ TEST_CASE(
   }
   REQUIRE(batched.dict.audit(me).left_staged != 0);
   CHECK(batched.dict.may_have_idle_memory());
+}
+
+TEST_CASE("a thread that ends in the middle of a large batch leaves nothing of it") {
+  const Batch batch("batch/", 0, 30);
+  for (const bool holds_a_shard : {false, true}) {
+    BatchedDict batched(4);
+    batched.put("old", "put");
+    std::thread([&] {
+      ThreadContext& me = batched.segment.me();
+      const auto* shards = new DictShards(batched.shards());  // nobody destroys what it has, as after pthread_exit
+      const auto keys = sort_batch(batched.control(), *shards, batch.pairs);
+      std::vector<StagedEntry> staged(keys.size());
+      auto* staging = new DictStaging(me, batched.where, batched.control(), *shards);
+      if (staging->write(keys, staged, DictStaging::Scalars::kAnew) != Status::kOk) std::abort();
+      if (holds_a_shard) new HeldLock(me, (*shards)[1].writing);
+    }).join();
+    REQUIRE(batched.dict.audit(batched.segment.me()).error == "");
+    CHECK(batched.control().preparing.state.load() == 0);
+    CHECK(batched.locks_held() == 0);
+    CHECK(batched.contents() == Contents{{"old", "put"}});
+    CHECK(batched.fault() == "");
+  }
 }
 
 TEST_CASE("a large batch that finds no memory leaves nothing of what it has written") {
