@@ -78,7 +78,7 @@ Status Dict::try_assign(ThreadContext& me, std::span<const DictPair> pairs) {
   }
   DictAllLocked held(me, where_, shards);
   if (!shards.stand() || spread_if_crowded(me, where_, *control_, shards, pairs)) return Status::kRetry;
-  if (staging) staging->take();
+  if (const Status taken = staging ? staging->take() : Status::kOk; taken != Status::kOk) return taken;
   std::uint64_t first_sequence = draw_sequences(*control_, recent, pairs.size());
   bool memory = true;
   std::size_t next = 0;

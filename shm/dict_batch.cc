@@ -244,7 +244,7 @@ Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
   }
   SomeLocked held(me, where_, shards, keys);
   if (!shards.stand() || spread_if_crowded(me, where_, *control_, shards, pairs)) return Status::kRetry;
-  if (staging) staging->take();
+  if (const Status taken = staging ? staging->take() : Status::kOk; taken != Status::kOk) return taken;
   std::uint64_t first_sequence = draw_sequences(*control_, plan.recent, pairs.size());
   Status status = Status::kOk;
   for (std::size_t i = 0, count; i < keys.size(); i += count) {

@@ -101,6 +101,8 @@ Status DictStaging::write_some(Run& run, std::span<const BatchKey> keys, std::sp
   const std::uint64_t index = keys[run.next].shard;
   const HeldLock held(me_, shards_[index].writing);
   if (!shards_.stand()) return Status::kRetry;
+  Offset& last = last_[index];
+  if (shards_[index].staged.load(std::memory_order_relaxed) != last) return Status::kCorrupt;
   DictShardParts shard(me_, where_, control_, shards_, index);
   const std::size_t end = std::min(run.end, run.next + keys_at_once.load(std::memory_order_relaxed));
   std::uint64_t bytes = 0;
@@ -119,21 +121,24 @@ Status DictStaging::write_some(Run& run, std::span<const BatchKey> keys, std::sp
         continue;
       }
     }
-    const Offset entry =
-        shard.write_entry(segment, shard.shard.staged.load(std::memory_order_relaxed), *key.key.item, *key.value);
+    const Offset entry = shard.write_entry(segment, last, *key.key.item, *key.value);
     if (entry == 0) return Status::kOutOfMemory;
     shard.shard.staged.store(entry, std::memory_order_release);
-    staged.entry = entry;
+    staged.entry = last = entry;
     bytes += key.key.item->size + key.value->size;
   }
   awaited = awaited || (shards_[index].writing.state.load(std::memory_order_relaxed) & kLockWaiters) != 0;
   return Status::kOk;
 }
 
-void DictStaging::take() {
+Status DictStaging::take() {
   for (std::uint64_t i = 0; i < shards_.size(); ++i) {
-    if (is_staged(shards_[i])) shards_[i].staged.store(0, std::memory_order_release);
+    if (last_[i] != 0 && shards_[i].staged.load(std::memory_order_relaxed) != last_[i]) return Status::kCorrupt;
   }
+  for (std::uint64_t i = 0; i < shards_.size(); ++i) {
+    if (last_[i] != 0) shards_[i].staged.store(0, std::memory_order_release);
+  }
+  return Status::kOk;
 }
 
 bool is_staged_in_vain(const DictControl& control, const DictShard& shard) {

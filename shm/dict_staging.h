@@ -12,6 +12,7 @@
 // then (the recoverer may hold it) keeps its list until it is derived, or the next large batch comes.
 #pragma once
 
+#include <array>
 #include <span>
 #include <vector>
 
@@ -51,12 +52,13 @@ class DictStaging {
   DictStaging& operator=(const DictStaging&) = delete;
 
   // Writes entries for sorted keys, kInPlace not for those that have a scalar of that kind already. kRetry: the dict has
-  // spread. kOutOfMemory. REQUIRES: the caller holds no shard's lock.
+  // spread. kOutOfMemory. kCorrupt. REQUIRES: the caller holds no shard's lock.
   enum class Scalars : std::uint8_t { kInPlace, kAnew };
   Status write(std::span<const BatchKey> keys, std::span<StagedEntry> entries, Scalars scalars);
 
-  // From now on the entries are the caller's. REQUIRES: the locks of all shards that they are of.
-  void take();
+  // From now on the entries are the caller's. kCorrupt: garbage in the segment made others take a list for that of a
+  // dead one, and free what it had. REQUIRES: the locks of all shards that they are of, and that these stand.
+  Status take();
 
  private:
   struct Run {
@@ -70,6 +72,7 @@ class DictStaging {
   DictControl& control_;
   const DictShards& shards_;
   HeldLock held_;
+  std::array<Offset, kMaxShards> last_{};  // of each shard's list, as written here: what `staged` has to be
 };
 
 // Makes a staged entry one that a slot may name.

@@ -1,4 +1,6 @@
 // A shard's table after a death: what its root reaches, and half-done changes completed.
+#include <algorithm>
+
 #include "shm/dict_table.h"
 
 namespace commonhold::shm {
@@ -46,7 +48,8 @@ void DictTable::complete_changes() {
 }
 
 bool DictTable::reachable_staged(std::vector<BlockRange>& blocks, std::string& error) {
-  const std::uint64_t most = shard_.heap.owned_bytes / sizeof(EntryHeader);
+  const std::uint64_t most = std::min(shard_.heap.owned_bytes / sizeof(EntryHeader),
+                                      segment_.committed_extents() * (kExtent / sizeof(EntryHeader)));
   std::uint64_t count = 0;
   for (Offset at = shard_.staged.load(std::memory_order_acquire); at != 0; ++count) {
     if (count > most || at % 16 != 0 || !segment_.holds(at, sizeof(EntryHeader))) {

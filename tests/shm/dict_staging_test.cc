@@ -370,3 +370,43 @@ TEST_CASE("a damaged list of staged entries is told, and frees nothing") {
     CHECK(batched.fault() == "");
   }
 }
+
+TEST_CASE("a list of staged entries that is a ring ends, whatever the heap says that it owns") {
+  BatchedDict batched(1);
+  auto& me = batched.segment.me();
+  const Batch batch("batch/", 0, 20);
+  SteppedChild writer = batch_writer(batched, batch, batched.staged_words());
+  REQUIRE(writer.run_until_change(20));
+  while (batched.locks_held() != 0) REQUIRE(writer.run_until(writer.instructions() + 1));
+  DictShard& shard = batched.shards()[0];
+  set_sequence(*batched.segment, shard.staged, shard.staged);
+  shard.heap.owned_bytes = ~Word{0};
+  CHECK(batched.dict.audit(me).error != "");
+}
+
+TEST_CASE("a large batch whose entries another has freed, as only garbage can bring about, puts none in place") {
+  const Batch batch("batch/", 0, 30), other("other/", 0, 30);
+  for (std::uint64_t entries : {3u, 17u, 30u}) {
+    BatchedDict batched(4);
+    auto& me = batched.segment.me();
+    SteppedChild writer(
+        batched.staged_words(), [&] { batched.segment.me(); },
+        [&] {
+          const StagingForTest as_if_large(2, 1);
+          if (batched.dict.put_many(batched.segment.me(), batch.pairs) != Status::kCorrupt) _exit(1);
+        });
+    REQUIRE(writer.run_until_change(entries));
+    while (batched.locks_held() != 0) REQUIRE(writer.run_until(writer.instructions() + 1));
+    batched.control().preparing.state = 0;
+    {
+      const StagingForTest as_if_large(2, 1);
+      require_ok(batched.dict.put_many(me, other.pairs));
+    }
+    INFO("stopped when " << entries << " entries are written");
+    CHECK(writer.finish_at_full_speed() == 0);
+    Contents expected;
+    other.add_to(expected);
+    CHECK(batched.contents() == expected);
+    CHECK(batched.fault() == "");
+  }
+}
