@@ -65,7 +65,8 @@ Status Dict::try_assign(ThreadContext& me, std::span<const DictPair> pairs) {
   std::vector<DictShardOutcome> outcomes;
   outcomes.reserve(shards.size());
   std::optional<DictStaging> staging;
-  if (is_worth_staging(pairs)) {
+  const bool is_large = is_worth_staging(pairs);
+  if (is_large) {
     if (spread_for_batch(me, where_, *control_, shards, pairs)) return Status::kRetry;
     staging.emplace(me, where_, *control_, shards);
     const Status status = staging->write(keys, staged, DictStaging::Scalars::kAnew);
@@ -77,7 +78,9 @@ Status Dict::try_assign(ThreadContext& me, std::span<const DictPair> pairs) {
     }
   }
   DictAllLocked held(me, where_, shards);
-  if (!shards.stand() || spread_if_crowded(me, where_, *control_, shards, pairs)) return Status::kRetry;
+  if (!shards.stand()) return Status::kRetry;
+  // A large one has had its look, before what it has written since counted among what the dict holds.
+  if (!is_large && spread_if_crowded(me, where_, *control_, shards, pairs)) return Status::kRetry;
   if (const Status taken = staging ? staging->take() : Status::kOk; taken != Status::kOk) return taken;
   std::uint64_t first_sequence = draw_sequences(*control_, recent, pairs.size());
   bool memory = true;

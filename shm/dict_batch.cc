@@ -243,7 +243,9 @@ Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
     }
   }
   SomeLocked held(me, where_, shards, keys);
-  if (!shards.stand() || spread_if_crowded(me, where_, *control_, shards, pairs)) return Status::kRetry;
+  if (!shards.stand()) return Status::kRetry;
+  // A large one has had its look, before what it has written since counted among what the dict holds.
+  if (!is_large && spread_if_crowded(me, where_, *control_, shards, pairs)) return Status::kRetry;
   if (const Status taken = staging ? staging->take() : Status::kOk; taken != Status::kOk) return taken;
   std::uint64_t first_sequence = draw_sequences(*control_, plan.recent, pairs.size());
   Status status = Status::kOk;

@@ -311,6 +311,23 @@ TEST_CASE("a thread that ends in the middle of a large batch leaves nothing of i
   }
 }
 
+TEST_CASE("what a large batch has written counts once when it is seen whether the dict is crowded") {
+  BatchedDict batched(0);
+  auto& me = batched.segment.me();
+  std::vector<std::string> keys;
+  std::vector<DictPair> pairs;
+  const std::string value(kCrowdedBytes / 16, 'v');
+  for (int i = 0; i < 10; ++i) keys.push_back("key/" + std::to_string(i));
+  for (const std::string& key : keys) pairs.push_back({text(key), text(value)});
+  REQUIRE(is_worth_staging(pairs));
+  require_ok(batched.dict.assign(me, pairs));
+  CHECK(batched.shards().size() == 1);
+  require_ok(batched.dict.clear(me));
+  require_ok(batched.dict.put_many(me, pairs));
+  CHECK(batched.shards().size() == 1);
+  CHECK(batched.fault() == "");
+}
+
 TEST_CASE("a large batch that finds no memory leaves nothing of what it has written") {
   BatchedDict batched(4, 4u << 20);
   auto& me = batched.segment.me();
