@@ -157,8 +157,8 @@ Status choose_slots(Segment& segment, DictShardParts& shard, std::span<const Bat
   return Status::kOk;
 }
 
-// Whether the new value goes where the old one is, and it. What is staged says all that is needed of it: the caller's
-// own memory is not looked at then.
+// Whether the new value goes where the old one is, and it. A staged entry is always used: the key may have got its
+// scalar since it was written.
 bool goes_in_place(const Segment& segment, const DictShardParts& shard, const DictPlace& place, const BatchKey& key,
                    const StagedEntry& staged, Word& word) {
   if (place.entry == nullptr) return false;
@@ -173,21 +173,21 @@ bool goes_in_place(const Segment& segment, const DictShardParts& shard, const Di
 }
 
 // Writes the new entries of one shard, as far as they are not staged, and lists the stores that will show them.
-// `changes` gets one for each key. `staged` is empty, or keeps what was not used.
-Status prepare(Segment& segment, DictShardParts& shard, std::span<const BatchKey> keys, std::span<StagedEntry> staged,
-               std::span<DictPlace> places, std::uint64_t first_sequence, std::vector<Change>& changes) {
+// `changes` gets one for each key. `staged`: what is, or empty.
+Status prepare(Segment& segment, DictShardParts& shard, std::span<const BatchKey> keys,
+               std::span<const StagedEntry> staged, std::span<DictPlace> places, std::uint64_t first_sequence,
+               std::vector<Change>& changes) {
   Status status = choose_slots(segment, shard, keys, places);
   if (status != Status::kOk) return status;
   for (std::size_t i = 0; i < keys.size(); ++i) {
     const DictPlace& place = places[i];
     Change change;
-    StagedEntry none;
-    StagedEntry& prepared = staged.empty() ? none : staged[i];
+    const StagedEntry prepared = staged.empty() ? StagedEntry() : staged[i];
     if (goes_in_place(segment, shard, place, keys[i], prepared, change.store.word)) {
       change.store.at = segment.offset_of(place.entry) + place.header.value_at();
     } else {
       std::uint64_t sequence = place.entry != nullptr ? place.header.sequence() : first_sequence + keys[i].order;
-      change.entry = std::exchange(prepared.entry, 0);
+      change.entry = prepared.entry;
       if (change.entry != 0) {
         set_sequence(segment, change.entry, sequence);
       } else {
@@ -206,12 +206,6 @@ Status prepare(Segment& segment, DictShardParts& shard, std::span<const BatchKey
     changes.push_back(change);
   }
   return Status::kOk;
-}
-
-// A staged entry that was not needed.
-void give_staged(Segment& segment, DictShardParts& shard, const StagedEntry& staged) {
-  if (staged.entry == 0) return;
-  shard.heap.give(staged.entry, load_entry(segment.at<std::byte>(staged.entry)).bytes());
 }
 
 }  // namespace
@@ -252,7 +246,7 @@ Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
   for (std::size_t i = 0, count; i < keys.size(); i += count) {
     count = keys_of_one_shard(keys, i);
     DictShardParts shard(me, where_, *control_, shards, keys[i].shard);
-    const auto staged = plan.staged.empty() ? std::span<StagedEntry>() : std::span(plan.staged).subspan(i, count);
+    const auto staged = plan.staged.empty() ? std::span<const StagedEntry>() : std::span(plan.staged).subspan(i, count);
     status = prepare(*segment_, shard, std::span(keys).subspan(i, count), staged, plan.places, first_sequence, changes);
     if (status != Status::kOk) break;
     std::int64_t added = 0;
@@ -289,7 +283,6 @@ Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
     for (std::size_t k = i; k < i + count; ++k) {
       shard.tell_watchers(keys[k].key.hash);
       if (changes[k].retired != 0) shard.heap.retire(changes[k].retired, changes[k].retired_bytes);
-      if (!plan.staged.empty()) give_staged(*segment_, shard, plan.staged[k]);
     }
   }
   first.heap.give(redo, redo_bytes);
