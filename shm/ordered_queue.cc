@@ -251,7 +251,7 @@ Status OrderedQueue::take_if_equal(ThreadContext& me, const Item& expected, Word
 // REQUIRES: the lock.
 Status OrderedQueue::finish_flight(ThreadContext& me) const {
   Flight *mine = nullptr, *ours = nullptr;
-  const Word session = me.record().claim.load(std::memory_order_relaxed) & 0xffff'ffff;
+  const Word session = index_of(me.session()) + 1;
   auto earlier = [](Flight& flight, Flight* than) { return than == nullptr || own(flight.taken) < own(than->taken); };
   each_flight(segment(), control_->flights, [&](Flight& flight) {
     Word owner = flight.owner.load(std::memory_order_acquire);

@@ -123,7 +123,7 @@ bool ReservedSession::claim_slot(std::uint32_t index) {
     claim = taken;
   }
   // A predecessor's slot is used as its owner, who recovers itself as a thread does that ends with locks held.
-  context->begin(segment_, slot, static_cast<std::uint32_t>(claim >> 32));
+  context->begin(segment_, SessionIndex{index}, slot, static_cast<std::uint32_t>(claim >> 32));
   if (is_predecessors) context->depth_ = kAnnouncements;
   context_ = std::move(context);
   return true;

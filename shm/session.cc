@@ -231,18 +231,19 @@ std::unique_ptr<ThreadContext> Segment::claim_slot_in(std::uint32_t session, std
     raise_to(header().threads_used, index + 1);  // before the claim, so that a scan after our death finds the slot
     const Word generation = (claim >> 32) + 1;
     if (!record.claim.compare_exchange_strong(claim, generation << 32 | session)) continue;
-    context->begin(*this, index, static_cast<std::uint32_t>(generation));
+    context->begin(*this, SessionIndex{session - 1}, index, static_cast<std::uint32_t>(generation));
     return context;
   }
   return nullptr;
 }
 
 // REQUIRES: the slot is the caller's.
-void ThreadContext::begin(Segment& segment, std::uint32_t slot, std::uint32_t generation) {
+void ThreadContext::begin(Segment& segment, SessionIndex session, std::uint32_t slot, std::uint32_t generation) {
   base_ = segment.base();
   record_ = &segment.thread(slot);
   record_->kernel_id.store(static_cast<Word>(syscall(SYS_gettid)), std::memory_order_relaxed);
   index_ = slot;
+  session_ = session;
   owner_ = lock_owner(slot, generation);
   segment_.store(&segment, std::memory_order_relaxed);
 }

@@ -32,9 +32,7 @@ class ThreadContext {
   std::uint32_t index() const { return index_; }  // of the thread slot
   ThreadRecord& record() const { return *record_; }
   // The session that it is a thread of: this process's, or the reserved one in whose name it recovers.
-  SessionIndex session() const {
-    return SessionIndex{static_cast<std::uint32_t>(record_->claim.load(std::memory_order_relaxed)) - 1};
-  }
+  SessionIndex session() const { return session_; }
 
   // While it repairs what a dead one's lock guards, which it owns itself by then: the dead owner, else 0. The second
   // changes it, and gives what it was.
@@ -121,7 +119,7 @@ class ThreadContext {
   friend class ReservedSession;
   friend class ContextsOfThread;
   ThreadContext() = default;
-  void begin(Segment& segment, std::uint32_t slot, std::uint32_t generation);
+  void begin(Segment& segment, SessionIndex session, std::uint32_t slot, std::uint32_t generation);
   Offset offset_of(const void* address) const {
     return static_cast<Offset>(static_cast<const std::byte*>(address) - base_);
   }
@@ -157,6 +155,7 @@ class ThreadContext {
   ThreadRecord* record_ = nullptr;
   std::uint32_t owner_ = 0;
   std::uint32_t index_ = 0;
+  SessionIndex session_{};
   std::uint32_t depth_ = 0;  // announcements in use
   std::uint32_t repairs_for_ = 0;
   Word swept_when_short_ = 0;

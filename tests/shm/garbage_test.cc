@@ -192,6 +192,21 @@ TEST_CASE("a lock that threads take and free without a pause is never taken for 
   CHECK(overlaps == 0);
 }
 
+TEST_CASE("who recovers another does not look for its own session in its slot") {
+  TestSegment segment;
+  auto& me = segment.me();
+  for (const shm::Word garbage : {shm::Word{0}, shm::Word{0x4000'0001}}) {
+    const pid_t victim = spawn([&] {
+      (void)segment.me();
+      kill(getpid(), SIGKILL);
+    });
+    REQUIRE(wait_for(victim) == -SIGKILL);
+    const shm::Word claim = me.record().claim.exchange(garbage);
+    CHECK(shm::recover_all_dead(*segment, me) == 1);
+    me.record().claim = claim;
+  }
+}
+
 TEST_CASE("a record of a recovery by a session that there cannot be holds up no other recovery") {
   TestSegment segment;
   const auto dict = segment.make_dict(1);
