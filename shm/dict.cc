@@ -9,6 +9,8 @@
 #include "shm/dict_shard_writer.h"
 #include "shm/extents.h"
 #include "shm/idle_memory.h"
+#include "shm/liveness.h"
+#include "shm/recovery.h"
 
 namespace commonhold::shm {
 
@@ -81,6 +83,7 @@ Status replace_value(Segment& segment, DictShardParts& shard, const DictPlace& p
 }  // namespace
 
 void Dict::give_idle_memory(ThreadContext& me) {
+  (void)recover_dead_holder(me, control_->preparing);  // what it had listed is idle then, also without a server
   (void)on_shards_that_stand([&] {
     const DictShards shards = look_at_shards();
     for (std::uint64_t i = 0; i < shards.size(); ++i) {
@@ -113,6 +116,8 @@ bool Dict::may_have_idle_memory() const {
   const Word changes = sum_of_changes(look_at_shards());
   const Word mark = control_->trimmed_at.load(std::memory_order_relaxed);
   if (mark == 0 || ((changes - mark) & kTrimChanges) > 1) return true;
+  const std::uint32_t preparing = control_->preparing.state.load(std::memory_order_relaxed) & ~kLockWaiters;
+  if (preparing != 0 && owner_is_dead(*segment_, preparing)) return true;
   control_->trimmed_at.store(trim_mark(changes, mark >> kTrimFreeShift), std::memory_order_relaxed);
   return false;
 }

@@ -289,6 +289,27 @@ TEST_CASE(
   CHECK(batched.dict.may_have_idle_memory());
 }
 
+TEST_CASE("without a server, who runs out of memory gets back what a dead large batch had written") {
+  BatchedDict batched(4, 4u << 20);
+  batched.put("old", "put");
+  const Batch batch("batch/", 0, 4'000);
+  const pid_t writer = spawn([&] {
+    const DictShards shards = batched.shards();
+    const auto keys = sort_batch(batched.control(), shards, batch.pairs);
+    std::vector<StagedEntry> staged(keys.size());
+    DictStaging staging(batched.segment.me(), batched.where, batched.control(), shards);
+    if (staging.write(keys, staged, DictStaging::Scalars::kAnew) == Status::kOk) kill(getpid(), SIGKILL);
+  });
+  REQUIRE(wait_for(writer) == -SIGKILL);
+  const std::uint64_t left = bytes_owned_by(*batched.segment, batched.where.object);
+  REQUIRE(left > 2u << 20);
+  batched.dict.found_no_idle_memory();
+  batched.put("large", std::string((4u << 20) - left, 'l'));
+  CHECK(batched.control().preparing.state.load() == 0);
+  CHECK(batched.contents().size() == 2);
+  CHECK(batched.fault() == "");
+}
+
 TEST_CASE("a thread that ends in the middle of a large batch leaves nothing of it") {
   const Batch batch("batch/", 0, 30);
   for (const bool holds_a_shard : {false, true}) {
