@@ -19,7 +19,7 @@ void derive_shard(ThreadContext& me, const ObjectAddress& where, DictControl& co
                   std::uint64_t index, WithoutMemory without_memory) {
   DictShardParts shard(me, where, control, shards, index);
   show_hidden_root(shard.shard);
-  if (is_staged_in_vain(control, shard.shard)) shard.shard.staged.store(0, std::memory_order_release);
+  if (has_orphaned_entries(control, shard.shard)) shard.shard.staged.store(0, std::memory_order_release);
   shard.table.complete_changes();
   std::int64_t entries = 0;
   const bool whole = shard.table.each_entry([&](auto&&...) { ++entries; });
@@ -102,7 +102,7 @@ Dict::Audit Dict::audit(ThreadContext& me) const {
     std::string error;
     if (shard.shard.root.load() == kRootHidden) fail(fmt::format("shard {}: its root was left hidden", i));
     if ((shard.shard.count.load() & kCountChanging) != 0) fail(fmt::format("shard {}: its count was left open", i));
-    audit.left_staged += is_staged_in_vain(*control_, shard.shard);
+    audit.left_staged += has_orphaned_entries(*control_, shard.shard);
     if (shard.shard.unfinished != 0) fail(fmt::format("shard {}: a split, or a spreading, was left half done", i));
     if (!shard.table.reachable(blocks, &entries, error)) {
       fail(fmt::format("shard {}: {}", i, error));

@@ -14,13 +14,13 @@ namespace commonhold::shm {
 
 namespace {
 
-// Below these a batch holds its locks for some tenths of a millisecond anyway.
+// Below these a batch holds its locks for some tenths of a millisecond at most.
 constexpr std::size_t kWorthKeys = 512;
 constexpr std::uint64_t kWorthBytes = 128 * kGranule;
 // One hold of a shard's lock: some ten microseconds.
 constexpr std::size_t kKeysAtOnce = 64;
 constexpr std::uint64_t kBytesAtOnce = 32 * kGranule;
-// For whom a hold has kept waiting, where no other shard's turn comes in between.
+// How long a lock is left to those who wait for it, where no other shard's turn comes in between.
 constexpr std::chrono::microseconds kTurnOfOthers{50};
 // For all the shards' locks that a recovery would like to have.
 constexpr std::chrono::milliseconds kDropTimeout{10};
@@ -141,7 +141,7 @@ Status DictStaging::take() {
   return Status::kOk;
 }
 
-bool is_staged_in_vain(const DictControl& control, const DictShard& shard) {
+bool has_orphaned_entries(const DictControl& control, const DictShard& shard) {
   return is_staged(shard) && control.preparing.state.load(std::memory_order_acquire) == 0;
 }
 

@@ -1,6 +1,6 @@
 // The entries of a large batch, written before the batch holds all locks that it needs: a few at a time, each time under
-// the lock of their shard alone. Between two such holds others change the shard as they like. What is left to be done
-// under all locks is to find the slots and to store into them (dict_batch.cc).
+// the lock of their shard alone. Between two such holds others change the shard as they like. Under all locks the slots
+// are found, and stored into (dict_batch.cc).
 //
 //   DictShard::staged -> entry { what: kinds | the next one, ... } -> entry -> 0
 //
@@ -8,8 +8,8 @@
 // belongs to whoever holds DictControl::preparing, which is taken before any shard's lock; while nobody holds that, it
 // belongs to nobody, and the next who derives the shard frees it. The lists are empty before the batch overwrites the
 // first `what` with a sequence.
-// A death frees nothing by itself: whoever recovers `preparing` empties the lists. A shard whose lock is not to be had
-// then (the recoverer may hold it) keeps its list until it is derived, or the next large batch comes.
+// After a death whoever recovers `preparing` empties the lists. A shard whose lock is taken then, perhaps by the
+// recoverer itself, keeps its list until it is derived, or the next large batch comes.
 #pragma once
 
 #include <array>
@@ -81,8 +81,8 @@ inline void set_sequence(Segment& segment, Offset entry, std::uint64_t sequence)
   store_word(what, (load_word(what) & ~kSequenceMask) | sequence);
 }
 
-// For the shard's derivation: whether what is staged belongs to nobody. REQUIRES: the shard's lock.
-bool is_staged_in_vain(const DictControl& control, const DictShard& shard);
+// Whether the shard lists entries that no batch owns. REQUIRES: the shard's lock.
+bool has_orphaned_entries(const DictControl& control, const DictShard& shard);
 
 // After the death of who held `preparing`, which the caller owns in its place.
 void drop_staged_of_dead(ThreadContext& me, const ObjectAddress& where, DictControl& control);

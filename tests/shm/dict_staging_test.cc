@@ -409,7 +409,7 @@ TEST_CASE("a damaged list of staged entries is told, and frees nothing") {
   }
 }
 
-TEST_CASE("a list of staged entries that is a ring ends, whatever the heap says that it owns") {
+TEST_CASE("a walk over a cycle of staged entries ends, whatever the heap says that it owns") {
   BatchedDict batched(1);
   auto& me = batched.segment.me();
   const Batch batch("batch/", 0, 20);
