@@ -184,6 +184,47 @@ TEST_CASE("whatever is done to a dict while a large batch is being written, the 
   }
 }
 
+TEST_CASE("a large batch replaces what its keys have when it commits, not what they had when it wrote its entries") {
+  const std::int64_t old = 1, put = 5, batch = 9;
+  const std::string as_stored(reinterpret_cast<const char*>(&batch), sizeof batch);
+  const std::vector<DictPair> pairs{
+      {text("stays"), integer(batch)},          {text("is erased"), integer(batch)},
+      {text("becomes a text"), integer(batch)}, {text("becomes a number"), integer(batch)},
+      {text("comes"), integer(batch)},          {text("was a text"), text("of the batch")}};
+  const Contents expected{{"stays", as_stored},          {"is erased", as_stored},
+                          {"becomes a text", as_stored}, {"becomes a number", as_stored},
+                          {"comes", as_stored},          {"was a text", "of the batch"}};
+  int runs = 0;
+  for (std::uint64_t instruction = 20; runs < 25; instruction += 1 + instruction / 8) {
+    BatchedDict batched(2);
+    auto& me = batched.segment.me();
+    for (const char* key : {"stays", "is erased", "becomes a text"}) {
+      require_ok(batched.dict.put(me, text(key), integer(old)));
+    }
+    for (const char* key : {"becomes a number", "was a text"}) batched.put(key, "a text");
+    SteppedChild writer(
+        {}, [&] { batched.segment.me(); },
+        [&] {
+          const StagingForTest as_if_large(2, 1);
+          require_ok(batched.dict.put_many(batched.segment.me(), pairs));
+        });
+    const bool stopped = writer.run_until(instruction);
+    INFO("at instruction " << instruction);
+    if (!stopped || batched.dict.size() == expected.size()) break;
+    if (batched.locks_held() != 0) continue;
+    ++runs;
+    REQUIRE(batched.dict.erase(me, text("is erased")) == Status::kOk);
+    batched.put("becomes a text", "put");
+    for (const char* key : {"becomes a number", "comes", "was a text"}) {
+      require_ok(batched.dict.put(me, text(key), integer(put)));
+    }
+    REQUIRE(writer.finish_at_full_speed() == 0);
+    REQUIRE(batched.contents() == expected);
+    REQUIRE(batched.fault() == "");
+  }
+  CHECK(runs > 5);
+}
+
 TEST_CASE("a second large batch waits for the first, and both are there") {
   const Batch first("first/", 0, 20), second("second/", 0, 20);
   BatchedDict batched(4);
