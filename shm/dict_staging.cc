@@ -22,7 +22,7 @@ constexpr std::size_t kKeysAtOnce = 64;
 constexpr std::uint64_t kBytesAtOnce = 32 * kGranule;
 // How long a lock is left to those who wait for it, where no other shard's turn comes in between.
 constexpr std::chrono::microseconds kTurnOfOthers{50};
-// For all the shards' locks that a recovery would like to have.
+// How long a recovery waits for a shard's lock, until one is not freed in time.
 constexpr std::chrono::milliseconds kDropTimeout{10};
 
 std::atomic<std::size_t> worth_keys{kWorthKeys}, keys_at_once{kKeysAtOnce};
@@ -148,14 +148,15 @@ bool has_orphaned_entries(const DictControl& control, const DictShard& shard) {
 void drop_staged_of_dead(ThreadContext& me, const ObjectAddress& where, DictControl& control) {
   const DictShards shards(me.segment(), control);
   const std::uint32_t dead = dead_owner_of(me, control.preparing);
-  const Deadline deadline = Deadline::after(kDropTimeout);
+  auto timeout = kDropTimeout;
   for (std::uint64_t i = 0; i < shards.size(); ++i) {
     if (!is_staged(shards[i])) continue;
     control.trimmed_at.store(0, std::memory_order_relaxed);  // what stays listed is idle memory
     const std::uint32_t owner = shards[i].writing.state.load(std::memory_order_relaxed) & ~kLockWaiters;
     // The dead one's is repaired next. Our own is not to be waited for: see free_unheld_lock().
     if (owner == dead || owner == me.owner()) continue;
-    const TimedLockGuard held(me, shards[i].writing, deadline);
+    const TimedLockGuard held(me, shards[i].writing, Deadline::after(timeout));
+    if (!held) timeout = {};  // whoever is stopped in the middle of a batch has many of them
     if (held && shards.stand()) drop_staged(me, where, control, shards, i);
   }
 }
