@@ -59,15 +59,14 @@ StagingForTest::~StagingForTest() {
 
 DictStaging::DictStaging(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards)
     : me_(me), where_(where), control_(control), shards_(shards), held_(me, control.preparing) {
-  // What the dead left, and nobody could free then.
-  for (std::uint64_t i = 0; i < shards_.size(); ++i) {
-    if (!is_staged(shards_[i])) continue;
-    const HeldLock held(me_, shards_[i].writing);
-    if (shards_.stand()) drop_staged(me_, where_, control_, shards_, i);
-  }
+  drop_lists();  // what a dead one left, and nobody could free then
 }
 
 DictStaging::~DictStaging() {
+  drop_lists();
+}
+
+void DictStaging::drop_lists() {
   for (std::uint64_t i = 0; i < shards_.size(); ++i) {
     if (!is_staged(shards_[i])) continue;
     const HeldLock held(me_, shards_[i].writing);

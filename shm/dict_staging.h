@@ -61,6 +61,7 @@ class DictStaging {
   Status take();
 
  private:
+  void drop_lists();
   struct Run {
     std::size_t next, end;  // of the keys
   };
