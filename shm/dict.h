@@ -149,7 +149,8 @@ class Dict {
   void give_idle_memory(ThreadContext& me);
   // Moves large values together, so that free memory is in one piece. False: nothing could be moved.
   bool compact(ThreadContext& me);
-  // False: both were done, in vain, and since then nothing changed here but the attempt that has just found no memory.
+  // False: both were done, in vain, and since then no large batch died here, and nothing changed but the attempt that
+  // has just found no memory.
   bool may_have_idle_memory() const;
   // True: but others gave memory back since.
   bool may_move_together() const;
