@@ -72,7 +72,8 @@ void condition_release(Object& condition) {
   const shm::Condition& structure = quick_structure<shm::Condition>(condition);
   if (me == nullptr || !structure.held_by(*me)) [[unlikely]]
     return release_slowly(condition);
-  structure.release_own(*me);
+  if (const shm::Status status = structure.release_own(*me); status != shm::Status::kOk) [[unlikely]]
+    throw_status(status, condition, "release");
 }
 
 void condition_notify(Object& condition, std::uint64_t most) {

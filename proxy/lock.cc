@@ -70,7 +70,8 @@ void lock_release(Object& lock) {
   const shm::UserLock& structure = quick_structure<shm::UserLock>(lock);
   if (me == nullptr || !structure.held_by(*me)) [[unlikely]]
     return release_slowly(lock);
-  structure.release_own(*me);
+  if (const shm::Status status = structure.release_own(*me); status != shm::Status::kOk) [[unlikely]]
+    throw_status(status, lock, "release");
 }
 
 bool lock_is_locked(Object& lock) {

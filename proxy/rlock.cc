@@ -64,7 +64,7 @@ void rlock_release(Object& lock) {
   const shm::RLock& structure = quick_structure<shm::RLock>(lock);
   if (me == nullptr || !structure.base().held_by(*me)) [[unlikely]]
     return release_slowly(lock);
-  structure.release_own(*me);
+  (void)structure.release_own(*me);
 }
 
 bool rlock_is_locked(Object& lock) {

@@ -67,9 +67,8 @@ class Condition {
     return recursive_ ? RLock(*where_.segment, *lock_).take_own_or_free(me) : base().take_free(me);
   }
   // REQUIRES: held_by().
-  void release_own(ThreadContext& me) const {
-    if (recursive_) return RLock(*where_.segment, *lock_).release_own(me);
-    base().release_own(me);
+  Status release_own(ThreadContext& me) const {
+    return recursive_ ? RLock(*where_.segment, *lock_).release_own(me) : base().release_own(me);
   }
   // REQUIRES: held_by().
   bool has_waiters() const {

@@ -25,12 +25,15 @@ inline bool owns_lock(const ThreadContext& me, const LockWord& word) {
   return (word.state.load(std::memory_order_relaxed) & ~kLockWaiters) == me.owner();
 }
 
-// REQUIRES: the caller owns it.
-inline void free_own_lock(ThreadContext& me, LockWord& word) {
+// REQUIRES: the caller owned it when it looked. False: somebody else has freed it since, and nobody taken it.
+inline bool free_own_lock(ThreadContext& me, LockWord& word) {
   std::uint32_t before = word.state.exchange(0, std::memory_order_release);
-  if ((before & kLockWaiters) != 0) [[unlikely]]
-    return wake_waiter(me, word);
+  if ((before & kLockWaiters) != 0) [[unlikely]] {
+    wake_waiter(me, word);
+    return true;
+  }
   me.retract(word);
+  return before != 0;
 }
 
 // Frees at the end of a scope what take_free_lock() took at its start. REQUIRES: the scope announces and retracts in

@@ -38,14 +38,14 @@ class RLock {
   Status release(ThreadContext& me) const {
     if (!lock_.held_by(me)) [[unlikely]]
       return Status::kNotHeld;
-    release_own(me);
-    return Status::kOk;
+    return release_own(me);
   }
   // REQUIRES: the caller owns it.
-  void release_own(ThreadContext& me) const {
+  Status release_own(ThreadContext& me) const {
     std::uint64_t before = depth();
     set_depth(before - 1);
-    if (before <= 1) free_own_lock(me, lock_.control().word);
+    if (before <= 1) (void)free_own_lock(me, lock_.control().word);  // nobody else frees it
+    return Status::kOk;
   }
 
   // How often its owner holds it; 0 when free.

@@ -56,11 +56,12 @@ class UserLock {
   Status release(ThreadContext& me) const {
     if (!owns_lock(me, control_->word)) [[unlikely]]
       return unlock(me, control_->word);
-    release_own(me);
-    return Status::kOk;
+    return release_own(me);
   }
-  // REQUIRES: the caller owns it.
-  void release_own(ThreadContext& me) const { free_own_lock(me, control_->word); }
+  // The same for who owned it when he looked.
+  Status release_own(ThreadContext& me) const {
+    return free_own_lock(me, control_->word) ? Status::kOk : Status::kNotHeld;
+  }
   // Takes it whatever happened to its owners: after kPoisoned it is held as after kOk.
   Status reacquire(ThreadContext& me, std::uint32_t* died = nullptr) const;
 
