@@ -118,7 +118,7 @@ VictimFate KillRun::run_victim_once() {
   b.ending = VictimEnding::kNone;
   b.armed = false;
   b.signal = 0;
-  b.stops_reached = b.rip = b.trace_size = b.store_count = b.syscall_count = 0;
+  b.stops_reached = b.rip = b.trace_size = b.store_count = b.syscall_count = b.access_count = 0;
   b.message[0] = '\0';
   return nursery_->run_one();
 }

@@ -15,7 +15,7 @@
 namespace commonhold::test {
 namespace {
 
-constexpr char kRunOne = 'r';
+constexpr char kRunOne = 'r', kEnd = 'e';
 
 // Reads or writes a whole message; false when the other end is gone.
 bool receive(int channel, void* message, std::size_t size) {
@@ -81,14 +81,26 @@ VictimNursery::VictimNursery(VictimBoard& board, const std::function<void()>& en
 }
 
 VictimNursery::~VictimNursery() {
+  (void)send(channel_, &kEnd, sizeof kEnd);  // nurseries that were made later have our end of the channel, too
   ::close(channel_);
   while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
   }
 }
 
 VictimFate VictimNursery::run_one() {
+  start_one();
+  return await_one();
+}
+
+void VictimNursery::start_one() {
+  if (!send(channel_, &kRunOne, sizeof kRunOne)) {
+    throw std::runtime_error("the victim nursery (pid " + std::to_string(pid_) + ") is gone");
+  }
+}
+
+VictimFate VictimNursery::await_one() {
   VictimFate fate;
-  if (!send(channel_, &kRunOne, sizeof kRunOne) || !receive(channel_, &fate, sizeof fate)) {
+  if (!receive(channel_, &fate, sizeof fate)) {
     throw std::runtime_error("the victim nursery (pid " + std::to_string(pid_) + ") is gone");
   }
   if (fate.pid < 0) {

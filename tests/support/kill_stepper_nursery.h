@@ -30,6 +30,9 @@ class VictimNursery {
   // Forks a victim that follows the board's orders, and waits until it was reaped. Throws std::runtime_error
   // when the nursery is gone or could not fork.
   [[nodiscard]] VictimFate run_one();
+  // The same in two steps.
+  void start_one();
+  [[nodiscard]] VictimFate await_one();
 
  private:
   pid_t pid_ = -1;

@@ -27,7 +27,7 @@ void KillRecorder::on_trap(greg_t* regs) {
   auto rip = static_cast<std::uint64_t>(regs[REG_RIP]);
   regs[REG_EFL] &= ~kTrapFlag;
   if (rip - 1 == arm_address()) {
-    protect_ranges(PROT_READ);
+    protect_ranges(closed());
     regs[REG_EFL] |= kTrapFlag;
     return;  // the next trap is behind the call, before the operation's first instruction
   }
@@ -35,7 +35,7 @@ void KillRecorder::on_trap(greg_t* regs) {
     if (!breakpoint_.explains(rip)) end_victim(board, VictimEnding::kStrayTrap, rip);
     breakpoint_.remove();
     regs[REG_RIP] = static_cast<greg_t>(--rip);  // the trace has it already
-    if (in_syscall_) protect_ranges(PROT_READ);
+    if (in_syscall_) protect_ranges(closed());
     in_syscall_ = false;
   } else {
     if (board.trace_size > 0) learn_length(board.trace[board.trace_size - 1], rip);
@@ -138,14 +138,17 @@ void KillRecorder::learn_length(std::uint64_t rip, std::uint64_t next) {
 bool KillRecorder::on_fault(const greg_t* regs, std::uint64_t address) {
   VictimBoard& board = *board_;
   const bool write = (regs[REG_ERR] & kWriteAccess) != 0;
-  if (!write || board.trace_size == 0 || !in_ranges(address, true) || open_count_ == kMaxOpenPages) return false;
+  const bool wanted = write || board.accesses != nullptr;
+  if (!wanted || board.trace_size == 0 || !in_ranges(address, true) || open_count_ == kMaxOpenPages) return false;
   const auto rip = static_cast<std::uint64_t>(regs[REG_RIP]);
   std::uint64_t index = run_begin_;
   while (index < board.trace_size && board.trace[index] != rip) ++index;
   if (index == board.trace_size) return false;
 
-  const bool again = board.store_count > 0 && board.stores[board.store_count - 1] == index;
-  if (!again && in_ranges(address, false)) board.stores[board.store_count++] = static_cast<std::uint32_t>(index);
+  if (in_ranges(address, false)) {
+    if (write) note(board.stores, board.store_count, index);
+    if (board.accesses != nullptr) note(board.accesses, board.access_count, index);
+  }
   protect(page_of(address), page_of(address) + kPage, PROT_READ | PROT_WRITE);
   open_pages_[open_count_++] = page_of(address);
   if (breakpoint_.planted()) {  // in a run: stop behind the store instead, to close the page
@@ -154,6 +157,16 @@ bool KillRecorder::on_fault(const greg_t* regs, std::uint64_t address) {
     breakpoint_.plant(board.trace[index + 1]);
   }
   return true;
+}
+
+// An instruction may fault more than once.
+void KillRecorder::note(std::uint32_t* indices, std::uint64_t& count, std::uint64_t index) {
+  if (count == 0 || indices[count - 1] != index) indices[count++] = static_cast<std::uint32_t>(index);
+}
+
+// The ranges' protection while nothing is let through.
+int KillRecorder::closed() const {
+  return board_->accesses != nullptr ? PROT_NONE : PROT_READ;
 }
 
 bool KillRecorder::on_alarm() {
@@ -189,7 +202,7 @@ bool KillRecorder::in_ranges(std::uint64_t address, bool whole_pages) const {
 void KillRecorder::close_pages() {
   while (open_count_ > 0) {
     const std::uint64_t page = open_pages_[--open_count_];
-    protect(page, page + kPage, PROT_READ);
+    protect(page, page + kPage, closed());
   }
 }
 

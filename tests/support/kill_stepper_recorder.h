@@ -24,7 +24,7 @@ namespace commonhold::test {
 // of most jumps, calls and returns the registers tell where they go. What remains (indirect jumps, `rep`) is
 // stepped with the trap flag. kRecordSteps uses that everywhere. The shared ranges are read-only while the
 // operation runs; a page fault marks the storing instruction, the page is opened, and the next instruction is
-// a stop that closes it again.
+// a stop that closes it again. Where loads are looked for too, the ranges cannot be read either.
 //
 // Used in signal handlers only. Its own memory is zero to begin with, and is not shared.
 class KillRecorder {
@@ -34,7 +34,7 @@ class KillRecorder {
 
   // SIGTRAP. Ends the victim after the operation's last instruction.
   void on_trap(greg_t* regs);
-  // SIGSEGV: whether it was a store into a shared range, which now may happen.
+  // SIGSEGV: whether it was an access to a shared range that is looked for, which now may happen.
   [[nodiscard]] bool on_fault(const greg_t* regs, std::uint64_t address);
   // SIGALRM: whether the recording got on since the last one, by an instruction a millisecond.
   [[nodiscard]] bool on_alarm();
@@ -56,6 +56,8 @@ class KillRecorder {
   void learn_length(std::uint64_t rip, std::uint64_t next);
   [[nodiscard]] Length& length_slot(std::uint64_t rip);
 
+  static void note(std::uint32_t* indices, std::uint64_t& count, std::uint64_t index);
+  [[nodiscard]] int closed() const;
   void append(std::uint64_t rip);
   void protect_ranges(int protection);
   [[nodiscard]] bool in_ranges(std::uint64_t address, bool whole_pages) const;

@@ -20,23 +20,26 @@ KillTrace::KillTrace(std::size_t capacity)
       rips_(capacity_ * sizeof(std::uint64_t)),
       stores_(capacity_ * sizeof(std::uint32_t)),
       syscalls_(capacity_ * sizeof(std::uint32_t)),
+      accesses_(capacity_ * sizeof(std::uint32_t)),
       previous_(capacity_ * sizeof(std::int32_t)),
       stops_(capacity_ * sizeof(Stop)) {
   if (capacity > 0x7fff'ffff) throw std::runtime_error("a trace of " + std::to_string(capacity) + " instructions");
 }
 
-void KillTrace::prepare_recording(VictimBoard& board) {
-  size_ = store_count_ = syscall_count_ = 0;
+void KillTrace::prepare_recording(VictimBoard& board, bool loads) {
+  size_ = store_count_ = syscall_count_ = access_count_ = 0;
   board.trace = rips();
   board.trace_capacity = capacity_;
   board.stores = static_cast<std::uint32_t*>(stores_.data());
   board.syscalls = static_cast<std::uint32_t*>(syscalls_.data());
+  board.accesses = loads ? static_cast<std::uint32_t*>(accesses_.data()) : nullptr;
 }
 
 void KillTrace::finish_recording(const VictimBoard& board) {
   size_ = board.trace_size;
   store_count_ = board.store_count;
   syscall_count_ = board.syscall_count;
+  access_count_ = board.access_count;
   find_routes();
 }
 

@@ -16,8 +16,8 @@ class KillTrace {
   // Room for so many instructions, taken as they come.
   explicit KillTrace(std::size_t capacity);
 
-  // Points a recording victim at this trace, and forgets what was recorded.
-  void prepare_recording(VictimBoard& board);
+  // Points a recording victim at this trace, and forgets what was recorded. `loads`: accesses() are looked for.
+  void prepare_recording(VictimBoard& board, bool loads = false);
   // Takes over what a victim recorded. Throws std::runtime_error if a victim's way to some instruction cannot be
   // found.
   void finish_recording(const VictimBoard& board);
@@ -26,6 +26,7 @@ class KillTrace {
   [[nodiscard]] std::uint64_t rip(std::size_t k) const { return rips()[k]; }
   // Trace indices, ascending.
   [[nodiscard]] std::vector<std::uint32_t> stores() const { return indices(stores_, store_count_); }
+  [[nodiscard]] std::vector<std::uint32_t> accesses() const { return indices(accesses_, access_count_); }
   [[nodiscard]] std::vector<std::uint32_t> syscalls() const { return indices(syscalls_, syscall_count_); }
   [[nodiscard]] std::size_t store_count() const { return store_count_; }
 
@@ -46,9 +47,11 @@ class KillTrace {
   std::size_t size_ = 0;
   std::size_t store_count_ = 0;
   std::size_t syscall_count_ = 0;
+  std::size_t access_count_ = 0;
   SharedBuffer rips_;
   SharedBuffer stores_;
   SharedBuffer syscalls_;
+  SharedBuffer accesses_;
   SharedBuffer previous_;  // per instruction: the stop before it on its route; kStart: none; kInsideRep
   SharedBuffer stops_;     // the present route
 };

@@ -61,7 +61,8 @@ void on_trap_to_kill(greg_t* regs) {
   const std::uint64_t at = static_cast<std::uint64_t>(regs[REG_RIP]) - 1;
   if (at == arm_address()) return plant_next_stop();
   if (at == disarm_address()) {
-    const bool here = board->job == VictimJob::kKillAtEnd;
+    const bool here = board->job == VictimJob::kKillAtEnd && board->pause == nullptr;
+    if (board->pause != nullptr) board->pause(true);
     end_victim(*board, here ? VictimEnding::kKilled : VictimEnding::kFinished, at);
   }
   if (!breakpoint.explains(at + 1)) end_victim(*board, VictimEnding::kStrayTrap, at);
@@ -69,7 +70,10 @@ void on_trap_to_kill(greg_t* regs) {
   const Stop& stop = board->stops[board->stops_reached++];
   regs[REG_RIP] = static_cast<greg_t>(at);
   if (stop.rep_count != 0) regs[REG_RCX] = static_cast<greg_t>(stop.rep_count);
-  if (board->stops_reached == board->stop_count) end_victim(*board, VictimEnding::kKilled, at);
+  if (board->stops_reached == board->stop_count) {
+    if (board->pause == nullptr) end_victim(*board, VictimEnding::kKilled, at);
+    board->pause(false);
+  }
   plant_next_stop();
 }
 

@@ -41,12 +41,14 @@ struct VictimBoard {
   std::uint32_t timeout_ms;
   const Stop* stops;
   std::uint64_t stop_count;
-  const MemoryRange* ranges;  // for the recording, as is what follows
+  void (*pause)(bool finished);  // not null: called at the last stop, and at the end, instead of dying; in a handler
+  const MemoryRange* ranges;     // for the recording, as is what follows
   std::uint64_t range_count;
   std::uint64_t* trace;  // RIP of each executed instruction
   std::uint64_t trace_capacity;
   std::uint32_t* stores;  // trace indices of stores into ranges, ascending
   std::uint32_t* syscalls;
+  std::uint32_t* accesses;  // the same of loads and stores; null: only stores are looked for
 
   // News.
   VictimEnding ending;
@@ -57,6 +59,7 @@ struct VictimBoard {
   std::uint64_t trace_size;
   std::uint64_t store_count;
   std::uint64_t syscall_count;
+  std::uint64_t access_count;
   char message[256];
 };
 

@@ -1,0 +1,79 @@
+// Each two operations of every kind of queue, waiting ones too, one interrupted anywhere by the other.
+#include "interleave/pair_ground.h"
+#include "shm/any_queue.h"
+#include "support/queue_fixture.h"
+
+using namespace commonhold;
+using namespace commonhold::test;
+using namespace std::chrono_literals;
+using shm::Deadline;
+using shm::Status;
+using shm::ThreadContext;
+
+namespace {
+
+template <typename Result>
+std::string got(Status status, const Result& item) {
+  return word_of(status) + (status == Status::kOk ? " " + shown(item) : "");
+}
+
+// What both kinds have, at a queue with `filled` items and room for two.
+template <typename Queue, typename Put>
+std::vector<Operation> operations_of(const Queue& queue, Put put) {
+  const auto get = [&queue](ThreadContext& me, Deadline deadline) {
+    std::string item;
+    Status status;
+    if constexpr (std::is_same_v<Queue, shm::Queue>) {
+      status = queue.get(me, item, deadline);
+    } else {
+      status = queue.get(me, item, nullptr, deadline);
+    }
+    return got(status, item);
+  };
+  return {
+      {"put", [=](ThreadContext& me) { return word_of(put(me, "new", Deadline::never())); }},
+      {"put without a wait", [=](ThreadContext& me) { return word_of(put(me, "now", Deadline::already())); }},
+      {"put in time", [=](ThreadContext& me) { return word_of(put(me, "soon", Deadline::after(10ms))); }},
+      {"get", [=](ThreadContext& me) { return get(me, Deadline::never()); }},
+      {"get without a wait", [=](ThreadContext& me) { return get(me, Deadline::already()); }},
+      {"get in time", [=](ThreadContext& me) { return get(me, Deadline::after(10ms)); }},
+      {"size", [&queue](ThreadContext&) { return std::to_string(queue.size()); }},
+      {"shut down", [&queue](ThreadContext& me) { return word_of(queue.shut_down(me, false)); }},
+      {"task done", [&queue](ThreadContext& me) { return word_of(queue.task_done(me)); }},
+  };
+}
+
+}  // namespace
+
+TEST_CASE("two operations of a queue, one of them interrupted anywhere, are done one after the other") {
+  const NoLookingByItself nobody_looks;
+  for (const int filled : {0, 2}) {
+    KillStage stage;
+    const shm::Queue queue(make_queue(stage.segment, 0, 2));
+    const auto put = [&queue](ThreadContext& me, std::string_view item, Deadline deadline) {
+      return queue.put(me, text(item), deadline);
+    };
+    for (int i = 0; i < filled; ++i) REQUIRE(put(stage.me(), i == 0 ? "a" : "b", Deadline::already()) == Status::kOk);
+    explore_all_pairs(stage, filled == 0 ? "queue, empty" : "queue, full", operations_of(queue, put),
+                      {[&] { return state_of(queue); }, [&] { return what_is_wrong(stage.segment, queue); }});
+  }
+}
+
+TEST_CASE("two operations of a queue by priority, one of them interrupted anywhere, are done one after the other") {
+  const NoLookingByItself nobody_looks;
+  for (const int filled : {0, 2}) {
+    KillStage stage;
+    const shm::OrderedQueue queue(stage.segment.make({shm::ObjectKind::kPriorityQueue, "", "queue", {0, 2, 3}}));
+    const auto put = [&queue](ThreadContext& me, std::string_view item, Deadline deadline) {
+      return queue.put(me, text(item), item.size(), deadline);
+    };
+    for (int i = 0; i < filled; ++i) REQUIRE(put(stage.me(), i == 0 ? "a" : "bb", Deadline::already()) == Status::kOk);
+    explore_all_pairs(stage, filled == 0 ? "queue by priority, empty" : "queue by priority, full",
+                      operations_of(queue, put),
+                      {[&] {
+                         return fmt::format("{} unfinished {} ended {}", queue.size(), queue.unfinished(),
+                                            static_cast<int>(queue.ended()));
+                       },
+                       [&] { return queue.audit(stage.me()).error; }});
+  }
+}

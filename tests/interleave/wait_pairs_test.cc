@@ -1,0 +1,58 @@
+// Each two operations on an event, a condition and a barrier, one interrupted anywhere by the other.
+#include "interleave/pair_ground.h"
+#include "shm/barrier.h"
+#include "shm/condition.h"
+#include "shm/event.h"
+
+using namespace commonhold;
+using namespace commonhold::test;
+using namespace std::chrono_literals;
+using shm::Deadline;
+using shm::Status;
+using shm::ThreadContext;
+
+TEST_CASE("two operations on an event, one of them interrupted anywhere, are done one after the other") {
+  KillStage stage;
+  const shm::Event event(stage.segment.make({shm::ObjectKind::kEvent, "", "event"}));
+  const std::vector<Operation> operations{
+      {"wait", [&](ThreadContext&) { return word_of(event.wait(Deadline::never())); }},
+      {"wait in time", [&](ThreadContext&) { return word_of(event.wait(Deadline::after(10ms))); }},
+      {"set",
+       [&](ThreadContext& me) {
+         event.set(me);
+         return std::string("set");
+       }},
+      {"clear",
+       [&](ThreadContext&) {
+         event.clear();
+         return std::string("cleared");
+       }},
+  };
+  explore_all_pairs(stage, "event", operations,
+                    {[&] { return std::string(event.is_set() ? "set" : "clear"); }, [] { return std::string(); }});
+}
+
+TEST_CASE("two operations on a barrier, one of them interrupted anywhere, are done one after the other") {
+  KillStage stage;
+  const auto where = stage.segment.make({shm::ObjectKind::kBarrier, "", "barrier", {2}});
+  const shm::Barrier barrier(where);
+  const auto wait = [&](ThreadContext& me, Deadline deadline) {
+    shm::Barrier::Arrival arrival;
+    const Status status = barrier.wait(me, deadline, false, arrival);
+    return word_of(status) + (status == Status::kOk ? fmt::format(" {}", arrival.index) : "");
+  };
+  const std::vector<Operation> operations{
+      {"wait", [&](ThreadContext& me) { return wait(me, Deadline::never()); }},
+      {"wait in time", [&](ThreadContext& me) { return wait(me, Deadline::after(10ms)); }},
+      {"abort",
+       [&](ThreadContext& me) {
+         barrier.abort(me);
+         return std::string("aborted");
+       }},
+      {"reset", [&](ThreadContext& me) { return word_of(barrier.reset(me)); }},
+  };
+  explore_all_pairs(
+      stage, "barrier", operations,
+      {[&] { return fmt::format("{} inside, {}", barrier.waiting(), barrier.broken() ? "broken" : "whole"); },
+       [&] { return shm::Barrier::audit(stage.me(), where); }});
+}

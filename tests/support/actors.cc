@@ -1,0 +1,267 @@
+#include "support/actors.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <stdexcept>
+
+#include "shm/recovery.h"
+#include "shm/spin.h"
+#include "support/code_location.h"
+
+namespace commonhold::test {
+
+namespace {
+
+constexpr std::size_t kMostInstructions = 400'000;
+constexpr int kMostTurns = 10'000;           // of one run: who goes on longer gets nowhere
+constexpr std::int64_t kTime = 400'000'000;  // ns that pass in a step X~
+
+void pause_at_stop(bool finished) {
+  stop_running(finished ? ActorState::kFinished : ActorState::kPaused);
+}
+
+void store_result(ActorBoard& board, const std::string& result) {
+  std::strncpy(board.result, result.c_str(), sizeof board.result - 1);
+}
+
+void fail(Outcome& outcome, std::string what) {
+  if (outcome.wrong.empty()) outcome.wrong = std::move(what);
+}
+
+}  // namespace
+
+Actors::Actors(KillStage& stage, std::vector<Operation> operations, const Observation& observation)
+    : stage_(stage),
+      operations_(std::move(operations)),
+      observation_(observation),
+      world_(*new (memory_.data()) World) {
+  world_.actors = operations_.size();
+  belong_to(&world_);
+  shm::spinning = false;
+  for (std::size_t i = 0; i < operations_.size(); ++i) {
+    traces_.push_back(std::make_unique<KillTrace>(kMostInstructions));
+    world_.actor[i].victim.ranges = stage_.ranges().data();
+    world_.actor[i].victim.range_count = stage_.ranges().size();
+    auto context = std::make_shared<shm::ThreadContext*>(nullptr);
+    ActorBoard& board = world_.actor[i];
+    nurseries_.push_back(std::make_unique<VictimNursery>(
+        board.victim,
+        [this, i, context] {
+          become_actor(i);
+          *context = &stage_.segment.me();
+          if (world_.actor[i].victim.pause != nullptr) stop_running(ActorState::kPaused);
+        },
+        [this, i, context, &board] {
+          std::string results;
+          for (const Call& call : operations_[i].calls) {
+            if (!results.empty()) {
+              if (world_.stops_at_calls.load(std::memory_order_relaxed)) stop_running(ActorState::kPaused);
+              results += ", ";
+            }
+            results += call(**context);
+          }
+          store_result(board, results);
+        }));
+  }
+  for (std::size_t i = 0; i < operations_.size(); ++i) record(i);
+}
+
+Actors::~Actors() {
+  nurseries_.clear();
+  belong_to(nullptr);
+  shm::spinning = true;
+}
+
+// An actor that is recorded runs alone, and never sleeps: where it would, its trace ends.
+void Actors::record(std::size_t actor) {
+  stage_.restore();
+  VictimBoard& board = world_.actor[actor].victim;
+  board.pause = nullptr;
+  board.job = VictimJob::kRecord;
+  board.timeout_ms = 20'000;
+  board.ending = VictimEnding::kNone;
+  board.trace_size = board.store_count = board.syscall_count = board.access_count = 0;
+  traces_[actor]->prepare_recording(board, true);
+  world_.records.store(true);
+  const VictimFate fate = nurseries_[actor]->run_one();
+  world_.records.store(false);
+  if (board.ending != VictimEnding::kFinished) {
+    throw std::runtime_error(fmt::format("recording {}: it ended by {} with wait status {} at {}",
+                                         operations_[actor].name, static_cast<int>(board.ending), fate.wait_status,
+                                         board.rip != 0 ? describe_code(board.rip) : "?"));
+  }
+  traces_[actor]->finish_recording(board);
+}
+
+void Actors::start_all() {
+  world_.now = 0;
+  world_.sleepers = 0;
+  for (std::size_t i = 0; i < size(); ++i) {
+    ActorBoard& actor = world_.actor[i];
+    actor.state = ActorState::kRunning;
+    actor.may_run = 0;
+    actor.sleeps_on = 0;
+    actor.sleeps = 0;
+    actor.woken = false;
+    actor.result[0] = '\0';
+    VictimBoard& board = actor.victim;
+    board.pause = &pause_at_stop;
+    board.timeout_ms = 20'000;
+    board.ending = VictimEnding::kNone;
+    board.armed = false;
+    board.signal = 0;
+    board.stops_reached = board.stop_count = board.rip = 0;
+    board.job = VictimJob::kKillAtStop;
+    nurseries_[i]->start_one();
+    alive_[i] = true;
+    if (!await_stop(world_, i)) throw std::runtime_error(operations_[i].name + ": it does not start");
+  }
+}
+
+bool Actors::is_over(std::size_t actor) const {
+  return !alive_[actor] || world_.actor[actor].state.load() == ActorState::kFinished;
+}
+
+std::string Actors::place_of(std::size_t actor) const {
+  const VictimBoard& board = world_.actor[actor].victim;
+  return fmt::format("{} ({}), state {}, ending {}, signal {}{}", static_cast<char>('A' + actor),
+                     operations_[actor].name, static_cast<int>(world_.actor[actor].state.load()),
+                     static_cast<int>(board.ending), board.signal,
+                     board.rip != 0 ? " at " + describe_code(board.rip) : "");
+}
+
+void Actors::go_on(std::size_t actor, Outcome& outcome) {
+  if (!let_run(world_, actor)) {
+    fail(outcome, place_of(actor) + ": it does not come to an end");
+    if (world_.actor[actor].pid != 0) (void)kill(world_.actor[actor].pid, SIGKILL);
+    (void)nurseries_[actor]->await_one();
+    alive_[actor] = false;
+  }
+}
+
+void Actors::take(const Step& step, Outcome& outcome) {
+  const std::size_t actor = step.actor;
+  if (actor >= size() || !alive_[actor] || !outcome.wrong.empty()) return;
+  switch (step.kind) {
+    case Step::Kind::kTo:
+      // From the beginning only: the way to an instruction is known for who runs alone.
+      traces_[actor]->route_to(step.instructions, world_.actor[actor].victim);
+      go_on(actor, outcome);
+      break;
+    case Step::Kind::kOn:
+      for (int turn = 0; alive_[actor] && !is_over(actor) && is_runnable(world_, actor); ++turn) {
+        if (turn == kMostTurns) return fail(outcome, place_of(actor) + ": it gets nowhere");
+        go_on(actor, outcome);
+      }
+      break;
+    case Step::Kind::kCall:
+      if (!is_over(actor) && is_runnable(world_, actor)) go_on(actor, outcome);
+      break;
+    case Step::Kind::kKill:
+      kill_and_recover(actor, outcome);
+      break;
+    case Step::Kind::kTime:
+      pass_time(outcome);
+      break;
+  }
+}
+
+void Actors::kill_and_recover(std::size_t actor, Outcome& outcome) {
+  (void)kill(world_.actor[actor].pid, SIGKILL);
+  const VictimFate fate = nurseries_[actor]->await_one();
+  alive_[actor] = false;
+  outcome.died[actor] = true;
+  if (!WIFSIGNALED(fate.wait_status)) fail(outcome, place_of(actor) + ": it was over when it was to be killed");
+  const int recovered = shm::recover_all_dead(*stage_.segment, stage_.me());
+  if (recovered > 1) fail(outcome, fmt::format("{} were recovered where one died", recovered));
+}
+
+// Those who sleep wake up when their time is over, and go on as far as they get.
+void Actors::pass_time(Outcome& outcome) {
+  const std::int64_t until = world_.now + kTime;
+  for (int turn = 0; turn < kMostTurns && outcome.wrong.empty(); ++turn) {
+    std::size_t first = size();
+    for (std::size_t i = 0; i < size(); ++i) {
+      const ActorBoard& other = world_.actor[i];
+      if (!alive_[i] || other.state != ActorState::kAsleep) continue;
+      if (first == size() || other.wakes_at < world_.actor[first].wakes_at) first = i;
+    }
+    if (first == size()) break;
+    if (!is_runnable(world_, first)) {
+      if (world_.actor[first].wakes_at > until) break;
+      outcome.waited[first] += std::max<std::int64_t>(world_.actor[first].wakes_at - world_.now, 0);
+      world_.now = std::max(world_.now.load(), world_.actor[first].wakes_at.load());
+    }
+    go_on(first, outcome);
+  }
+}
+
+void Actors::finish_all(Outcome& outcome) {
+  for (int turn = 0; outcome.wrong.empty(); ++turn) {
+    if (turn == kMostTurns) return fail(outcome, "they get nowhere");
+    std::size_t next = size(), sleeper = size();
+    for (std::size_t i = 0; i < size(); ++i) {
+      if (!alive_[i] || is_over(i)) continue;
+      const ActorBoard& actor = world_.actor[i];
+      if (is_runnable(world_, i)) {
+        next = std::min(next, i);
+      } else if (actor.sleeps_on == 0 || sleeper == size()) {  // a pause comes to an end by itself
+        sleeper = i;
+      }
+    }
+    if (next != size()) {
+      go_on(next, outcome);
+    } else if (sleeper == size()) {
+      return;  // all are over
+    } else {
+      const ActorBoard& actor = world_.actor[sleeper];
+      if (actor.sleeps_on != 0) return;  // nobody runs who could wake it
+      world_.now = std::max(world_.now.load(), actor.wakes_at.load());
+    }
+  }
+}
+
+void Actors::observe(Outcome& outcome) {
+  for (std::size_t i = 0; i < size(); ++i) {
+    if (!alive_[i]) continue;
+    outcome.results[i] = is_over(i) ? world_.actor[i].result : "(asleep)";
+    if (world_.actor[i].victim.ending != VictimEnding::kNone) fail(outcome, place_of(i) + ": it crashed");
+  }
+  if (std::string wrong = observation_.audit(); !wrong.empty()) return fail(outcome, std::move(wrong));
+  outcome.contents = observation_.contents();
+}
+
+void Actors::end_all(Outcome& outcome) {
+  int ended = 0;
+  for (std::size_t i = 0; i < size(); ++i) {
+    if (!alive_[i]) continue;
+    (void)kill(world_.actor[i].pid, SIGKILL);
+    (void)nurseries_[i]->await_one();
+    alive_[i] = false;
+    ++ended;
+  }
+  if (!outcome.wrong.empty()) return;
+  if (std::string wrong = stage_.recover(0, ended); !wrong.empty()) return fail(outcome, std::move(wrong));
+  if (std::string wrong = observation_.audit(); !wrong.empty()) return fail(outcome, "at the end: " + wrong);
+}
+
+Outcome Actors::run(const Schedule& schedule) {
+  Outcome outcome;
+  stage_.restore();
+  world_.stops_at_calls =
+      std::ranges::any_of(schedule, [](const Step& step) { return step.kind == Step::Kind::kCall; });
+  start_all();
+  for (const Step& step : schedule) take(step, outcome);
+  if (outcome.wrong.empty()) finish_all(outcome);
+  if (outcome.wrong.empty()) observe(outcome);
+  end_all(outcome);
+  return outcome;
+}
+
+}  // namespace commonhold::test

@@ -1,0 +1,86 @@
+// Two or three processes that a test lets run by turns, each with one operation, from the same shared memory every
+// time.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "support/kill_stage.h"
+#include "support/kill_stepper_nursery.h"
+#include "support/kill_stepper_trace.h"
+#include "support/schedule.h"
+#include "support/virtual_kernel.h"
+
+namespace commonhold::test {
+
+// Gives its result in words.
+using Call = std::function<std::string(shm::ThreadContext& me)>;
+
+// One call, or several one after the other, between which others may come.
+struct Operation {
+  Operation(std::string name, Call call, std::int64_t waits_at_most = kNoDeadline)
+      : name(std::move(name)), calls{std::move(call)}, waits_at_most(waits_at_most) {}
+  Operation(std::string name, std::vector<Call> calls) : name(std::move(name)), calls(std::move(calls)) {}
+  std::string name;
+  std::vector<Call> calls;
+  std::int64_t waits_at_most = kNoDeadline;  // ns, for a process that is stopped
+};
+
+// What a schedule led to.
+struct Outcome {
+  std::string wrong;  // "" is well: what is not, whatever the operation
+  std::array<std::string, kMostActors>
+      results;  // of those who ended; "(asleep)" of who sleeps and nobody is left to wake
+  std::array<bool, kMostActors> died{};
+  std::array<std::int64_t, kMostActors> waited{};  // ns, for a process that was stopped
+  std::string contents;
+};
+
+// What is looked at after each run, by the caller.
+struct Observation {
+  std::function<std::string()> contents;  // as users see them
+  std::function<std::string()> audit;     // what is wrong inside, "" for nothing
+};
+
+class Actors {
+ public:
+  // The stage is saved as each run is to find it. REQUIRES: it, the operations and the observation outlive this.
+  Actors(KillStage& stage, std::vector<Operation> operations, const Observation& observation);
+  ~Actors();
+  Actors(const Actors&) = delete;
+  Actors& operator=(const Actors&) = delete;
+
+  // What an operation does when it is alone, up to where it sleeps. Throws std::runtime_error.
+  const KillTrace& trace(std::size_t actor) const { return *traces_[actor]; }
+  std::size_t size() const { return operations_.size(); }
+
+  Outcome run(const Schedule& schedule);
+  const Operation& operation(std::size_t actor) const { return operations_[actor]; }
+
+ private:
+  void record(std::size_t actor);
+  void start_all();
+  void take(const Step& step, Outcome& outcome);
+  void go_on(std::size_t actor, Outcome& outcome);
+  void kill_and_recover(std::size_t actor, Outcome& outcome);
+  void pass_time(Outcome& outcome);
+  void finish_all(Outcome& outcome);
+  void observe(Outcome& outcome);
+  void end_all(Outcome& outcome);
+  bool is_over(std::size_t actor) const;
+  std::string place_of(std::size_t actor) const;
+
+  KillStage& stage_;
+  std::vector<Operation> operations_;
+  const Observation& observation_;
+  SharedBuffer memory_{sizeof(World)};
+  World& world_;
+  std::vector<std::unique_ptr<KillTrace>> traces_;
+  std::vector<std::unique_ptr<VictimNursery>> nurseries_;
+  std::array<bool, kMostActors> alive_{};
+};
+
+}  // namespace commonhold::test
