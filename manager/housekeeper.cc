@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -44,6 +45,13 @@ constexpr std::uint64_t kKeptOfAhead = 2;                     // so many times w
 
 std::system_error system_error(const char* what) {
   return std::system_error(errno, std::generic_category(), what);
+}
+
+// What the thread has had of a processor.
+std::chrono::nanoseconds thread_time() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
 }
 
 std::string title_of(const shm::SessionRecord& record) {
@@ -264,9 +272,10 @@ void Housekeeper::sweep_when_due(Clock::time_point now) {
   if (!sweep_asked_ || now < next_sweep_) return;
   sweep_asked_ = false;
   bool unfinished = false;
+  // By its own time: a sweep that waits while a large object is made is no work, and makes the next one no later.
+  const auto before = thread_time();
   int destroyed = registry_.sweep(&unfinished);
-  auto end = Clock::now();
-  next_sweep_ = end + (end - now) * kSweepShare;
+  next_sweep_ = Clock::now() + (thread_time() - before) * kSweepShare;
   sweep_asked_ = unfinished;
   if (destroyed == 0) return;
   destroyed_.fetch_add(static_cast<std::uint64_t>(destroyed), std::memory_order_relaxed);

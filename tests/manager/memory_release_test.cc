@@ -56,3 +56,11 @@ TEST_CASE("the memory of an array, of an erased value and of taken items goes ba
   texts["again"] = std::string(250 * kMiB, 'z');
   CHECK(texts.at("again") == std::string(250 * kMiB, 'z'));
 }
+
+TEST_CASE("an object goes soon after its last reference, however long it was in the making") {
+  ManagerHome home;
+  Manager manager;
+  { const auto large = manager.array<char>(900 * kMiB); }
+  // Not after twenty times as long as the array was made, for which the sweep was held up.
+  CHECK(eventually([&] { return manager.objects().empty(); }, std::chrono::seconds(5)));
+}
