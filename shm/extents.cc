@@ -15,6 +15,7 @@ constexpr std::uint64_t kLowWater = 64;        // fewer free extents than this w
 constexpr std::uint64_t kMuchIsFree = 2048;    // more wake it, too: 128 MiB
 constexpr int kTriesAside = 4;                 // others may take what was backed without the lock; then under it
 constexpr std::uint64_t kSearchOfSplit = 256;  // extents looked at for a free chunk before a new one is split
+constexpr std::uint64_t kMostPagesExtents = 32, kPagesShare = 128;  // see pages_run()
 
 std::size_t size_index(std::uint64_t bytes) {
   return static_cast<std::size_t>(std::countr_zero(bytes / kGranule));
@@ -53,6 +54,12 @@ std::uint64_t free_at_end(const Segment& segment) {
 
 std::uint64_t reserve_of(const Segment& segment) {
   return segment.tables().max_extents >= 32 * kReservedExtents ? kReservedExtents : 0;
+}
+
+// How many extents in a row are split for reference pages at once. Those of one process that makes many objects would
+// lie among them else, one in every 8 MiB, and stay when the objects are gone: nothing larger would fit in between.
+std::uint64_t pages_run(const Segment& segment) {
+  return std::clamp<std::uint64_t>(segment.tables().max_extents / kPagesShare, 1, kMostPagesExtents);
 }
 
 // A run of free extents: of backed ones where there is one, of those that were given back to the system else, of new
@@ -117,7 +124,13 @@ Status take_split(Segment& segment, ChunkOwner owner, std::uint64_t bytes, Offse
     if (granule == kGranulesPerExtent) ++extent;
   }
   if (granule == kGranulesPerExtent) {
-    Status status = free_run(segment, 1, is_of_system(owner), extent, nullptr);
+    std::uint64_t run = is_of_system(owner) ? pages_run(segment) : 1;
+    // Of what is free to all; the last extents, which are for the system alone, one by one.
+    Status status = run > 1 ? free_run(segment, run, false, extent, nullptr) : Status::kOutOfMemory;
+    if (status != Status::kOk) {
+      run = 1;
+      status = free_run(segment, 1, is_of_system(owner), extent, nullptr);
+    }
     if (status != Status::kOk) {  // full: now every extent is worth a look
       for (extent = 0; extent < committed && granule == kGranulesPerExtent; ++extent) {
         granule = free_chunk_in(segment, extent, granules, whose);
@@ -125,11 +138,13 @@ Status take_split(Segment& segment, ChunkOwner owner, std::uint64_t bytes, Offse
       if (granule == kGranulesPerExtent) return status;
       --extent;
     } else {
-      for (std::uint32_t g = 0; g < kGranulesPerExtent; g += granules) {
-        granule_entry(segment, extent, g).store(0, std::memory_order_relaxed);
+      for (std::uint64_t e = extent; e < extent + run; ++e) {
+        for (std::uint32_t g = 0; g < kGranulesPerExtent; g += granules) {
+          granule_entry(segment, e, g).store(0, std::memory_order_relaxed);
+        }
+        extent_entry(segment, e)
+            .store(extent_word(ExtentKind::kSplit, granules, whose, kUnannouncedReaders), std::memory_order_release);
       }
-      extent_entry(segment, extent)
-          .store(extent_word(ExtentKind::kSplit, granules, whose, kUnannouncedReaders), std::memory_order_release);
       granule = 0;
     }
   }
@@ -175,19 +190,40 @@ void ring_when_much_is_free(const Segment& segment, std::uint64_t count) {
   if (free >= kMuchIsFree && free - std::min(free, count) < kMuchIsFree) segment.ring_bell();
 }
 
+bool is_empty_split(const Segment& segment, std::uint64_t extent, std::uint32_t step) {
+  for (std::uint32_t g = 0; g + step <= kGranulesPerExtent; g += step) {
+    if (granule_entry(segment, extent, g).load(std::memory_order_relaxed) != 0) return false;
+  }
+  return true;
+}
+
+// Of the run that the extent was split with, what no page was ever taken of. REQUIRES: extents_lock.
+void free_empty_pages_beside(Segment& segment, std::uint64_t extent) {
+  const std::uint64_t committed = segment.committed_extents();
+  for (const std::uint64_t direction : {~std::uint64_t{0}, std::uint64_t{1}}) {
+    for (std::uint64_t e = extent + direction; e < committed; e += direction) {
+      const Word word = extent_entry(segment, e).load(std::memory_order_relaxed);
+      const std::uint32_t step = extent_granules(word);
+      if (is_takeable(word) && e + pages_run(segment) > extent && extent + pages_run(segment) > e) continue;
+      if (extent_kind(word) != ExtentKind::kSplit || extent_owner(word) != kPagesOwner || step == 0) break;
+      if (!is_empty_split(segment, e, step)) break;
+      free_extent(segment, e);
+    }
+  }
+}
+
 // REQUIRES: extents_lock; the extent is split.
 void free_granule(Segment& segment, std::uint64_t extent, std::uint32_t granule) {
   const Word word = extent_entry(segment, extent).load(std::memory_order_relaxed);
   std::uint32_t step = extent_granules(word);
   if (step == 0 || step >= kGranulesPerExtent) return;  // no writer of ours leaves that
   granule_entry(segment, extent, granule).store(0, std::memory_order_release);
-  for (std::uint32_t g = 0; g + step <= kGranulesPerExtent; g += step) {
-    if (granule_entry(segment, extent, g).load(std::memory_order_relaxed) != 0) {
-      hint_for(segment.header(), step * kGranule, extent_owner(word)).store(extent, std::memory_order_relaxed);
-      return;
-    }
+  if (!is_empty_split(segment, extent, step)) {
+    hint_for(segment.header(), step * kGranule, extent_owner(word)).store(extent, std::memory_order_relaxed);
+    return;
   }
   free_extent(segment, extent);
+  if (extent_owner(word) == kPagesOwner) free_empty_pages_beside(segment, extent);
 }
 
 }  // namespace

@@ -14,8 +14,8 @@
 // Whoever runs out commits more, under extents_lock where it is one extent, else without it; the server runs ahead so
 // that clients rarely do (extents_commit.h).
 //
-// Reference pages lie in extents of their own (kPagesOwner in the word of a split extent), so that they keep no extent
-// from being whole again; and kReservedExtents are for them alone, so that references can be taken in a full segment.
+// Reference pages lie in extents of their own (kPagesOwner in the word of a split extent), several in a row, so that they
+// keep no extent from being whole again and large blocks find room between them; and kReservedExtents are for them alone, so that references can be taken in a full segment.
 //
 // Thread safety: any thread of any process. A leaf: no other lock is taken under extents_lock.
 #pragma once

@@ -100,6 +100,22 @@ TEST_CASE("thousands of references fill page after page and the pages serve agai
   REQUIRE(sweep_unreferred_objects(segment.me()) == 3000);
 }
 
+TEST_CASE("the pages of very many references leave the rest of the memory in one piece") {
+  test::TestSegment segment(24u << 20);
+  std::vector<ObjectId> ids;
+  ObjectId id;
+  while (create_object(segment.me(), {ObjectKind::kLock, "", "lock", {}}, id) == Status::kOk &&
+         add_reference(*segment, id) == Status::kOk) {
+    ids.push_back(id);
+  }
+  REQUIRE(ids.size() > 20'000);
+  for (ObjectId one : ids) drop_reference(*segment, one);
+  while (sweep_unreferred_objects(segment.me()) != 0) {
+  }
+  Offset chunk = 0;
+  CHECK(take_chunk(segment.me(), ChunkOwner(1, kControlArena), 20u << 20, chunk) == Status::kOk);
+}
+
 TEST_CASE("a forked child refers on its own account and cannot drop its parent's references") {
   test::TestSegment segment;
   ObjectId id = make_lock(segment);
