@@ -156,6 +156,7 @@ TEST_CASE("a second large batch waits for the first, and both are there") {
   batched.segment.me();
   SteppedChild writer = batch_writer(batched, first, batched.staged_words());
   REQUIRE(writer.run_until_change(7));
+  while (batched.locks_held() != 0) REQUIRE(writer.run_until(writer.instructions() + 1));
   const pid_t other = spawn([&] {
     const StagingForTest as_if_large(2, 2);
     require_ok(batched.dict.put_many(batched.segment.me(), second.pairs));
