@@ -101,7 +101,10 @@ bool dict_contains(Object& dict, const Item& key) {
 }
 
 std::uint64_t dict_size(Object& dict) {
-  return of(dict).size();
+  const std::uint64_t size = of(dict).size();
+  if (size == 0 && !of(dict).has_shards()) [[unlikely]]
+    throw_status(shm::Status::kCorrupt, dict, "count");
+  return size;
 }
 
 void dict_put(Object& dict, const Item& key, const Item& value) {

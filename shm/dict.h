@@ -73,8 +73,9 @@ class Dict {
   bool get_fixed_straight(const Item& key, void* value, std::size_t size) const;
   Status get_fixed_at_length(const Item& key, void* value, std::size_t size) const;
   bool contains(const Item& key) const;
-  // Exact at a moment between call and return.
+  // Exact at a moment between call and return. 0 where the segment is damaged: has_shards() tells.
   std::uint64_t size() const;
+  bool has_shards() const;
 
   // Puts a value; kExists with kInsertOnly and a present key, kNotFound with kReplaceOnly and an absent one, both
   // changing nothing. `before`, when it has room, gets the value that was there; `replaced` says whether there was one.

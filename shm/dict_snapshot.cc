@@ -199,6 +199,10 @@ Status Dict::get_many(ThreadContext& me, std::span<const Item> keys, std::vector
   });
 }
 
+bool Dict::has_shards() const {
+  return look_at_shards().size() != 0;
+}
+
 std::uint64_t Dict::size() const {
   // Two equal collections in a row are the counts at the moment between them: each change of a count changes its upper
   // bits.
