@@ -77,3 +77,19 @@ TEST_CASE("two operations on a lock for readers and writers, one of them interru
   };
   explore_all_pairs(stage, "rwlock", operations, {[] { return std::string(); }, [] { return std::string(); }});
 }
+
+TEST_CASE("two operations on a recursive lock, one of them interrupted anywhere, are done one after the other") {
+  KillStage stage;
+  const shm::RLock lock(stage.segment.make({shm::ObjectKind::kRLock, "", "rlock"}));
+  const Call acquire = [&](ThreadContext& me) { return word_of(lock.acquire(me)); };
+  const Call release = [&](ThreadContext& me) { return word_of(lock.release(me)); };
+  const std::vector<Operation> operations{
+      {"acquire", acquire},
+      {"acquire without a wait", [&](ThreadContext& me) { return word_of(lock.acquire(me, Deadline::already())); }, 0},
+      {"acquire and release", {acquire, release}},
+      {"acquire twice, release twice", {acquire, acquire, release, release}},
+      {"release", release},
+  };
+  explore_all_pairs(stage, "rlock", operations,
+                    {[&] { return fmt::format("depth {}", lock.depth()); }, [] { return std::string(); }});
+}

@@ -59,21 +59,32 @@ TEST_CASE("two operations of a queue, one of them interrupted anywhere, are done
   }
 }
 
-TEST_CASE("two operations of a queue by priority, one of them interrupted anywhere, are done one after the other") {
+TEST_CASE("two operations of an ordered queue, one of them interrupted anywhere, are done one after the other") {
   const NoLookingByItself nobody_looks;
-  for (const int filled : {0, 2}) {
-    KillStage stage;
-    const shm::OrderedQueue queue(stage.segment.make({shm::ObjectKind::kPriorityQueue, "", "queue", {0, 2, 3}}));
-    const auto put = [&queue](ThreadContext& me, std::string_view item, Deadline deadline) {
-      return queue.put(me, text(item), item.size(), deadline);
-    };
-    for (int i = 0; i < filled; ++i) REQUIRE(put(stage.me(), i == 0 ? "a" : "bb", Deadline::already()) == Status::kOk);
-    explore_all_pairs(stage, filled == 0 ? "queue by priority, empty" : "queue by priority, full",
-                      operations_of(queue, put),
-                      {[&] {
-                         return fmt::format("{} unfinished {} ended {}", queue.size(), queue.unfinished(),
-                                            static_cast<int>(queue.ended()));
-                       },
-                       [&] { return queue.audit(stage.me()).error; }});
+  struct Kind {
+    const char* name;
+    shm::ObjectKind kind;
+    shm::Word order, redelivers;
+  };
+  for (const Kind& kind : {Kind{"queue by priority", shm::ObjectKind::kPriorityQueue, 3, 0},
+                           Kind{"last in first out", shm::ObjectKind::kQueue, 2, 0},
+                           Kind{"queue that redelivers", shm::ObjectKind::kQueue, 0, 1}}) {
+    for (const int filled : {0, 2}) {
+      KillStage stage;
+      const shm::OrderedQueue queue(stage.segment.make({kind.kind, "", "queue", {0, 2, kind.order, kind.redelivers}}));
+      const auto put = [&queue](ThreadContext& me, std::string_view item, Deadline deadline) {
+        return queue.put(me, text(item), item.size(), deadline);
+      };
+      for (int i = 0; i < filled; ++i) {
+        REQUIRE(put(stage.me(), i == 0 ? "a" : "bb", Deadline::already()) == Status::kOk);
+      }
+      explore_all_pairs(stage, fmt::format("{}, {}", kind.name, filled == 0 ? "empty" : "full"),
+                        operations_of(queue, put),
+                        {[&] {
+                           return fmt::format("{} unfinished {} ended {}", queue.size(), queue.unfinished(),
+                                              static_cast<int>(queue.ended()));
+                         },
+                         [&] { return queue.audit(stage.me()).error; }});
+    }
   }
 }

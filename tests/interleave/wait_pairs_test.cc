@@ -56,3 +56,22 @@ TEST_CASE("two operations on a barrier, one of them interrupted anywhere, are do
       {[&] { return fmt::format("{} inside, {}", barrier.waiting(), barrier.broken() ? "broken" : "whole"); },
        [&] { return shm::Barrier::audit(stage.me(), where); }});
 }
+
+TEST_CASE("two operations on a condition, one of them interrupted anywhere, are done one after the other") {
+  KillStage stage;
+  const shm::Condition condition(stage.segment.make({shm::ObjectKind::kCondition, "", "condition", {}}));
+  const Call acquire = [&](ThreadContext& me) { return word_of(condition.acquire(me)); };
+  const Call release = [&](ThreadContext& me) { return word_of(condition.release(me)); };
+  const Call wait = [&](ThreadContext& me) { return word_of(condition.wait(me)); };
+  const auto notify = [&](std::uint64_t most) {
+    return [&, most](ThreadContext& me) { return word_of(condition.notify(me, most)); };
+  };
+  const std::vector<Operation> operations{
+      {"wait", {acquire, wait, release}},
+      {"notify one", {acquire, notify(1), release}},
+      {"notify all", {acquire, notify(~std::uint64_t{0}), release}},
+      {"acquire and release", {acquire, release}},
+  };
+  explore_all_pairs(stage, "condition", operations,
+                    {[&] { return fmt::format("{} wait", condition.waiting()); }, [] { return std::string(); }});
+}
