@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <new>
 #include <sstream>
 #include <string>
 
@@ -44,7 +45,7 @@ bool maps_segment(int pid, const Segment& segment) {
   while (std::getline(maps, line)) {
     if (line.find(wanted) != std::string::npos) return true;
   }
-  return false;
+  return !maps.eof();  // a line for which there was no memory proves nothing
 }
 
 // A program that replaced its image may map the segment anew. A process has one session at a time, so a later one that
@@ -63,6 +64,18 @@ bool joined_again(const Segment& segment, const SessionRecord& record) {
       return true;
   }
   return false;
+}
+
+// REQUIRES: a process with that pid lives.
+bool is_another_process(const Segment& segment, const SessionRecord& record, int pid) {
+  try {
+    const Word born = birth_ns(pid);
+    // One clock tick of slack: births are counted in ticks.
+    if (born > record.joined_ns.load(std::memory_order_relaxed) + 10'000'000) return true;
+    return !maps_segment(pid, segment) || joined_again(segment, record);
+  } catch (const std::bad_alloc&) {
+    return false;  // not known: it is taken for the one as long as nobody has the memory to look
+  }
 }
 
 // True when somebody holds one of the session's bytes. That of the fork first: the child locks the other one before it
@@ -84,11 +97,7 @@ bool process_is_gone(const Segment& segment, const SessionRecord& record) {
   pollfd ended{fd, POLLIN, 0};
   bool gone = poll(&ended, 1, 0) == 1;
   close(fd);
-  if (gone) return true;
-  Word born = birth_ns(pid);
-  // One clock tick of slack: births are counted in ticks.
-  if (born > record.joined_ns.load(std::memory_order_relaxed) + 10'000'000) return true;
-  return !maps_segment(pid, segment) || joined_again(segment, record);
+  return gone || is_another_process(segment, record, pid);
 }
 
 }  // namespace

@@ -1,10 +1,16 @@
 // Recovery, and the sweep, in a process that has no memory, or no room for another announcement.
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cstdlib>
 #include <new>
 #include <thread>
 
 #include "shm/dict_table.h"
+#include "shm/liveness.h"
 #include "shm/lock_word.h"
 #include "shm/ordered_queue.h"
 #include "shm/queue.h"
@@ -79,6 +85,29 @@ std::vector<std::string> locked_objects(const TestSegment& segment) {
 }
 
 }  // namespace
+
+TEST_CASE("a process that lives is not taken for dead for want of the memory to look") {
+  TestSegment segment;
+  segment.me();
+  Shared<std::atomic<std::uint32_t>> session;
+  const pid_t child = spawn([&] {
+    (void)segment.me();
+    (void)syscall(SYS_close_range, 3u, ~0u, 0u);  // and so loses its byte of the lock file
+    *session = shm::index_of(segment->session_index()) + 1;
+    for (;;) pause();
+  });
+  while (session->load() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  for (int allocations = 0; allocations < 40; ++allocations) {
+    allocations_left = allocations;
+    const bool dead = shm::session_is_dead(*segment, shm::SessionIndex{*session - 1});
+    allocations_left = -1;
+    INFO(allocations << " allocations");
+    CHECK_FALSE(dead);
+  }
+  kill(child, SIGKILL);
+  CHECK(wait_for(child) == -SIGKILL);
+  CHECK(shm::session_is_dead(*segment, shm::SessionIndex{*session - 1}));
+}
 
 TEST_CASE("a sweep that runs out of memory holds no lock, and the next one ends it") {
   TestSegment segment;
