@@ -56,6 +56,11 @@ void Dict::repair(ThreadContext& me, const ObjectAddress& where, LockWord& held)
     note_all_dict_changes(*control, shards[index]);  // the dead one may have changed anything and told nobody
     // Without private memory a recovery gives up its claim, and is done again from the start: nothing is lost.
     derive_shard(me, where, *control, shards, index, WithoutMemory::kThrow);
+    // While it gave chunks back it may have recovered another, who held the extents' lock and had `preparing`: that
+    // recovery left to this one what the shard, which it holds, has of the batch.
+    if (has_orphaned_entries(*control, shards[index])) {
+      derive_shard(me, where, *control, shards, index, WithoutMemory::kThrow);
+    }
   };
   if (const DictShards first = first_shard(me.segment(), *control); first.size() != 0 && &first[0].writing == &held) {
     settle_spread(me, where, *control);
