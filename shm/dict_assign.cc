@@ -59,7 +59,7 @@ Status Dict::try_assign(ThreadContext& me, std::span<const DictPair> pairs) {
   if (shards.size() == 0) return Status::kCorrupt;
   const std::vector<BatchKey> keys = sort_batch(*control_, shards, pairs);
   const RecentKeys recent(keys, pairs.size());
-  std::vector<StagedEntry> staged(keys.size());
+  std::vector<StagedEntry> staged;  // of each key, or empty: none is
   std::vector<Word> slots;
   slots.reserve(keys.size());
   std::vector<DictShardOutcome> outcomes;
@@ -67,15 +67,9 @@ Status Dict::try_assign(ThreadContext& me, std::span<const DictPair> pairs) {
   std::optional<DictStaging> staging;
   const bool is_large = is_worth_staging(pairs);
   if (is_large) {
-    if (spread_for_batch(me, where_, *control_, shards, pairs)) return Status::kRetry;
-    staging.emplace(me, where_, *control_, shards);
-    const Status status = staging->write(keys, staged, DictStaging::Scalars::kAnew);
-    if (status == Status::kOutOfMemory) {  // under the locks what is free in the dict may do
-      staging.reset();
-      staged.assign(keys.size(), {});
-    } else if (status != Status::kOk) {
-      return status;
-    }
+    const Status status =
+        stage_batch(me, where_, *control_, shards, pairs, keys, DictStaging::Scalars::kAnew, staging, staged);
+    if (status != Status::kOk) return status;
   }
   DictAllLocked held(me, where_, shards);
   if (!shards.stand()) return Status::kRetry;
@@ -90,7 +84,7 @@ Status Dict::try_assign(ThreadContext& me, std::span<const DictPair> pairs) {
     slots.clear();
     for (; next < keys.size() && keys[next].shard == i && memory; ++next) {
       const std::uint64_t sequence = first_sequence + keys[next].order;
-      Offset entry = staged[next].entry;
+      Offset entry = staged.empty() ? 0 : staged[next].entry;
       if (entry != 0) {
         set_sequence(*segment_, entry, sequence);
       } else {

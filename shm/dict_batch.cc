@@ -225,16 +225,9 @@ Status Dict::try_put_many(ThreadContext& me, std::span<const DictPair> pairs) {
   std::optional<DictStaging> staging;
   const bool is_large = is_worth_staging(pairs);
   if (is_large) {
-    if (spread_for_batch(me, where_, *control_, shards, pairs)) return Status::kRetry;
-    staging.emplace(me, where_, *control_, shards);
-    plan.staged.resize(keys.size());
-    const Status status = staging->write(keys, plan.staged, DictStaging::Scalars::kInPlace);
-    if (status == Status::kOutOfMemory) {  // under the locks what is free in the dict may do
-      staging.reset();
-      plan.staged.clear();
-    } else if (status != Status::kOk) {
-      return status;
-    }
+    const Status status =
+        stage_batch(me, where_, *control_, shards, pairs, keys, DictStaging::Scalars::kInPlace, staging, plan.staged);
+    if (status != Status::kOk) return status;
   }
   SomeLocked held(me, where_, shards, keys);
   if (!shards.stand()) return Status::kRetry;

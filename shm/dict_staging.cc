@@ -6,6 +6,7 @@
 #include <cstring>
 #include <thread>
 
+#include "shm/dict_spread.h"
 #include "shm/links.h"
 #include "shm/thread_recovery.h"
 #include "shm/timed_lock.h"
@@ -137,6 +138,19 @@ Status DictStaging::take() {
   for (std::uint64_t i = 0; i < shards_.size(); ++i) {
     if (last_[i] != 0) shards_[i].staged.store(0, std::memory_order_release);
   }
+  return Status::kOk;
+}
+
+Status stage_batch(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
+                   std::span<const DictPair> pairs, std::span<const BatchKey> keys, DictStaging::Scalars scalars,
+                   std::optional<DictStaging>& staging, std::vector<StagedEntry>& entries) {
+  if (spread_for_batch(me, where, control, shards, pairs)) return Status::kRetry;
+  staging.emplace(me, where, control, shards);
+  entries.resize(keys.size());
+  const Status status = staging->write(keys, entries, scalars);
+  if (status != Status::kOutOfMemory) return status;
+  staging.reset();
+  entries.clear();
   return Status::kOk;
 }
 

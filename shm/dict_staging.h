@@ -13,6 +13,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -75,6 +76,13 @@ class DictStaging {
   HeldLock held_;
   std::array<Offset, kMaxShards> last_{};  // of each shard's list, as written here: what `staged` has to be
 };
+
+// For a large batch, before its locks are taken: spreads the dict where it is too crowded, and writes the entries of its
+// sorted keys. Without memory for that, `staging` and `entries` stay empty: under the locks what is free in the dict may
+// do. kRetry: the shards do not stand any more.
+Status stage_batch(ThreadContext& me, const ObjectAddress& where, DictControl& control, const DictShards& shards,
+                   std::span<const DictPair> pairs, std::span<const BatchKey> keys, DictStaging::Scalars scalars,
+                   std::optional<DictStaging>& staging, std::vector<StagedEntry>& entries);
 
 // Makes a staged entry one that a slot may name.
 inline void set_sequence(Segment& segment, Offset entry, std::uint64_t sequence) {
