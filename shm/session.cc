@@ -330,7 +330,7 @@ void Segment::leave() {
   session_.store(0, std::memory_order_release);
   unlock_byte(lock_fd(), kSessionByte + index_of(own));
   {
-    std::lock_guard no_fork(SegmentRegistry::instance().mutex);  // as in here_slowly()
+    std::lock_guard no_fork(SegmentRegistry::instance().mutex);  // which would copy it, as above
     close_kept(inherited_fd_.exchange(-1, std::memory_order_relaxed), memory_identity());
   }
   ring_bell();

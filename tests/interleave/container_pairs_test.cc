@@ -1,5 +1,5 @@
 // Each two operations of a list, a value and an array, one interrupted anywhere by the other.
-#include "interleave/pair_ground.h"
+#include "interleave/pair_fixture.h"
 #include "shm/array.h"
 #include "shm/list.h"
 #include "shm/value.h"

@@ -1,5 +1,5 @@
 // Each two operations of a dict, one interrupted anywhere by the other.
-#include "interleave/pair_ground.h"
+#include "interleave/pair_fixture.h"
 #include "shm/dict.h"
 #include "support/dict_kill_stage.h"
 
@@ -10,8 +10,8 @@ using shm::ThreadContext;
 
 namespace {
 
-struct DictGround {
-  DictGround(std::uint64_t shards, std::size_t keys) : where(stage.segment.make_dict(shards)), dict(where) {
+struct DictFixture {
+  DictFixture(std::uint64_t shards, std::size_t keys) : where(stage.segment.make_dict(shards)), dict(where) {
     fix_seed(where);
     fill(dict, stage.me(), 0, keys);
   }
@@ -35,7 +35,7 @@ struct DictGround {
   const std::string k0 = key_number(0), k1 = key_number(1), fresh = "new", other = "other";
 };
 
-std::vector<Operation> DictGround::operations() {
+std::vector<Operation> DictFixture::operations() {
   return {
       {"put of a new key", [this](ThreadContext& me) { return word_of(dict.put(me, text(fresh), text("v"))); }},
       {"put over a value", [this](ThreadContext& me) { return word_of(dict.put(me, text(k0), text("larger"))); }},
@@ -88,6 +88,6 @@ std::vector<Operation> DictGround::operations() {
 }  // namespace
 
 TEST_CASE("two operations of a dict, one of them interrupted anywhere, are done one after the other") {
-  DictGround ground(2, 5);
-  explore_all_pairs(ground.stage, "dict", ground.operations(), ground.observation());
+  DictFixture fixture(2, 5);
+  explore_all_pairs(fixture.stage, "dict", fixture.operations(), fixture.observation());
 }

@@ -1,5 +1,5 @@
 // Each two operations on a lock of any kind, one interrupted anywhere by the other.
-#include "interleave/pair_ground.h"
+#include "interleave/pair_fixture.h"
 #include "shm/rlock.h"
 #include "shm/rw_lock.h"
 #include "shm/semaphore.h"

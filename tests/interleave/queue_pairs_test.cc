@@ -1,5 +1,5 @@
 // Each two operations of every kind of queue, waiting ones too, one interrupted anywhere by the other.
-#include "interleave/pair_ground.h"
+#include "interleave/pair_fixture.h"
 #include "shm/any_queue.h"
 #include "support/queue_fixture.h"
 

@@ -1,5 +1,5 @@
 // References taken, dropped and passed on, containers and the sweep: one interrupted anywhere by another.
-#include "interleave/pair_ground.h"
+#include "interleave/pair_fixture.h"
 #include "shm/dict.h"
 #include "shm/references.h"
 #include "shm/sweep.h"

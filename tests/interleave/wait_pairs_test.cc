@@ -1,5 +1,5 @@
 // Each two operations on an event, a condition and a barrier, one interrupted anywhere by the other.
-#include "interleave/pair_ground.h"
+#include "interleave/pair_fixture.h"
 #include "shm/barrier.h"
 #include "shm/condition.h"
 #include "shm/event.h"

@@ -47,7 +47,7 @@ class Orders {
       if (outcome.died[x]) allowed = &after_death_of_[x];
     }
     if (std::ranges::any_of(*allowed, [&](const Outcome& order) { return fits(outcome, order); })) return {};
-    // Who waits until a deadline for somebody who is stopped in the middle has done nothing.
+    // A call that times out while another process is stopped in the middle has no effect.
     for (std::size_t x : {0, 1}) {
       if (passed && outcome.results[x] == kTimedOut && fits(outcome, without_[x], x)) return {};
     }

@@ -4,7 +4,7 @@
 // `every`), with X the one that is interrupted and Y the other:
 //
 //   X@k Y* X*         X is held up at k
-//   X@k Y* X~ X*      and stays stopped, so that who waits for it, until a deadline, waits to the end
+//   X@k Y* X~ X*      X stays stopped for long: waits for it that have a deadline time out
 //   X@k Y* X!         X dies there
 //   X@k X! Y*         X dies there, and Y comes after the recovery
 //

@@ -2,9 +2,9 @@
 //
 // A test makes a world in shared memory and forks actors. Inside one, futex_wait() does not sleep in the kernel: the
 // actor notes on which word it sleeps, and until when, and gives the processor to the scheduler, which runs in the
-// test's process and lets one actor go on at a time. futex_wake() wakes who notes that word, in the order in which they
-// fell asleep. The clock stands still but for a little at each look, so that who waits by looking at it gets on; when
-// all sleep the scheduler moves it to the first deadline.
+// test's process and lets one actor go on at a time. futex_wake() wakes those that note that word, in the order in which
+// they fell asleep. Each read of the clock advances it a little, so that a loop that polls it ends; when all sleep the
+// scheduler moves it to the first deadline.
 //
 // How: the program defines the C library's syscall(), clock_gettime(), nanosleep() and clock_nanosleep(), through which
 // the library does these. Outside a world they are the kernel's. Not for sanitizer builds.
