@@ -33,7 +33,7 @@ struct Operation {
 struct Outcome {
   std::string wrong;  // "" is well: what is not, whatever the operation
   std::array<std::string, kMostActors>
-      results;  // of those who ended; "(asleep)" of who sleeps and nobody is left to wake
+      results;  // of those who ended; "(asleep)": left asleep without a waker
   std::array<bool, kMostActors> died{};
   std::array<std::int64_t, kMostActors> waited{};  // ns, for a process that was stopped
   std::string contents;

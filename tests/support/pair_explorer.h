@@ -8,10 +8,10 @@
 //   X@k Y* X!         X dies there
 //   X@k X! Y*         X dies there, and Y comes after the recovery
 //
-// A run is sound when the results and the contents are those of one of the two orders (of a dead operation: as if it
-// had been done as a whole, or not at all), nothing is wrong inside, nobody sleeps whom nobody is left to wake, and
-// nobody waited longer for a stopped process than he may. A preemption between two accesses is the same as one before
-// the second, for nobody else can tell the difference.
+// A run is sound when the results and the contents are those of one of the sequential orders (a dead operation took
+// effect as a whole or not at all), the audit finds nothing, no process is left asleep without a waker, and none waited
+// for a stopped process longer than it may. A preemption between two accesses is the same as one before the second:
+// nobody else can tell the difference.
 #pragma once
 
 #include <cstddef>
