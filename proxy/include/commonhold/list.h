@@ -88,8 +88,8 @@ class List {
     detail::list_push_front(*handle_, detail::Encoded<T>(*handle_, value).item());
   }
   void append(ValueArg value) const { push_back(value); }
-  // Removes and gives an element; IndexError when there is none. An element that cannot be decoded (a Codec that throws)
-  // stays where it is.
+  // Removes and gives an element; IndexError when there is none. An element that cannot be decoded (a Codec
+  // throws, or memory is short) stays where it is.
   T pop_back() const;
   T pop_front() const;
   T pop(Index index = -1) const;

@@ -13,8 +13,7 @@
 // try once; the try_ forms tell instead of throwing. put_many and get_many move many items at once, which is several
 // times faster, and are atomic: everybody sees all of what they put or took, or none of it, deaths included.
 //
-// A get decodes an item of a type with a Codec, or that refers to shared objects, before it takes it: when that throws,
-// the item stays where it is.
+// An item that cannot be decoded, because a Codec throws or memory is short, stays where it is.
 //
 // Tasks: a producer can wait for its items to be not only taken but worked off. Each consumer calls task_done() after
 // each item; join() returns when it was called as often as items were put.

@@ -73,7 +73,7 @@ class Set {
     if (!discard(element)) detail::throw_key_error(*handle_, detail::printed(element));
   }
   // Removes an element and gives it: the one that was added last. KeyError when there is none. An element that cannot
-  // be decoded (a Codec that throws) stays where it is.
+  // be decoded (a Codec throws, or memory is short) stays where it is.
   T pop() const {
     if (auto element = try_pop()) return *std::move(element);
     detail::throw_empty(*handle_, "pop");
@@ -91,7 +91,8 @@ class Set {
       return element;
     } else {
       if (!detail::dict_pop_last(*handle_, entry)) return std::nullopt;
-      return detail::decode<T>(*handle_, entry.key_kind, entry.key());
+      entry.bytes.resize(entry.key_size);
+      return detail::taken_value<T>(std::move(entry.bytes));
     }
   }
 

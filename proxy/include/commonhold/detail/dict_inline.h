@@ -106,7 +106,7 @@ std::optional<V> Dict<K, V>::exchange(KeyArg key, ValueArg value) const {
     detail::dict_put_if(*handle_, detail::EncodedKey<K>(key).item(), detail::Encoded<V>(*handle_, value).item(),
                         detail::PutMode::kPut, &before, &present);
     if (!present) return std::nullopt;
-    return detail::decode<V>(before);
+    return detail::taken_value<V>(std::move(before));
   }
 }
 
@@ -161,13 +161,14 @@ std::optional<V> Dict<K, V>::try_pop(KeyArg key) const {
   } else {
     std::string before;
     if (!detail::dict_erase(*handle_, detail::EncodedKey<K>(key).item(), &before)) return std::nullopt;
-    return detail::decode<V>(before);
+    return detail::taken_value<V>(std::move(before));
   }
 }
 
 template <detail::StorableKey K, detail::Storable V>
 auto Dict<K, V>::popitem() const -> value_type {
-  if constexpr (detail::kDecodedFirst<V> || detail::kDecodedFirst<K>) {
+  constexpr bool kTwoTexts = detail::kShape<K> == detail::Shape::kText && detail::kShape<V> == detail::Shape::kText;
+  if constexpr (detail::kDecodedFirst<V> || detail::kDecodedFirst<K> || kTwoTexts) {
     return detail::reading_links<V>([&]() -> value_type {
       detail::EntryBytes last;
       last.sequence = UINT64_MAX;  // no entry's: the first try only looks
@@ -188,7 +189,15 @@ auto Dict<K, V>::popitem() const -> value_type {
   } else {
     detail::EntryBytes entry;
     if (!detail::dict_pop_last(*handle_, entry)) detail::throw_empty(*handle_, "popitem");
-    return decoded(entry);
+    // Nothing that could fail now: the entry's bytes become its text.
+    if constexpr (detail::kIsFixed<K>) {
+      K key = detail::decode<K>(entry.key());
+      return {std::move(key), detail::taken_value<V>(std::move(entry.bytes.erase(0, entry.key_size)))};
+    } else {
+      V value = detail::decode<V>(entry.value());
+      entry.bytes.resize(entry.key_size);
+      return {detail::taken_value<K>(std::move(entry.bytes)), std::move(value)};
+    }
   }
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include <commonhold/detail/item.h>
 #include <commonhold/detail/message_pack.h>
@@ -222,6 +223,16 @@ T decode(std::string_view bytes) {
     T value = unpack<T>(in);
     in.end();
     return value;
+  }
+}
+
+// A value from the bytes that were taken out of an object: nothing that could fail now. A text's are the value.
+template <typename T>
+requires(!kDecodedFirst<T>) T taken_value(std::string&& bytes) {
+  if constexpr (kShape<T> == Shape::kText) {
+    return std::move(bytes);
+  } else {
+    return decode<T>(bytes);
   }
 }
 

@@ -20,7 +20,7 @@ T List<T>::at(Index index) const {
   } else {
     std::string bytes;
     if (!detail::list_get_bytes(*handle_, position(index), bytes)) outside(index);
-    return detail::decode<T>(bytes);
+    return detail::taken_value<T>(std::move(bytes));
   }
 }
 
@@ -107,7 +107,7 @@ template <detail::Storable T>
 std::optional<T> List<T>::popped(bool (*pop)(detail::Object&, std::string&)) const {
   std::string bytes;
   if (!pop(*handle_, bytes)) return std::nullopt;
-  return detail::decode<T>(bytes);
+  return detail::taken_value<T>(std::move(bytes));
 }
 
 template <detail::Storable T>
@@ -134,7 +134,7 @@ T List<T>::pop(Index index) const {
   } else {
     std::string bytes;
     if (!detail::list_erase(*handle_, position(index), &bytes)) outside(index);
-    return detail::decode<T>(bytes);
+    return detail::taken_value<T>(std::move(bytes));
   }
 }
 

@@ -86,11 +86,7 @@ std::optional<T> take_value(Object& queue, std::int64_t wait, Word* priority) {
   } else {
     std::string bytes;
     if (!queue_get(queue, bytes, wait, priority)) return std::nullopt;
-    if constexpr (std::is_same_v<T, std::string>) {
-      return bytes;
-    } else {
-      return decode<T>(bytes);
-    }
+    return taken_value<T>(std::move(bytes));
   }
 }
 

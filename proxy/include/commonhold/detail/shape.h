@@ -147,25 +147,19 @@ struct IsLink : std::bool_constant<kShape<T> == Shape::kReference || kShape<T> =
 template <typename T>
 inline constexpr bool kMayLink = any_part<T, IsLink>();
 
-// Values that the user's code decodes, which may throw: those with a Codec, and containers of such.
+// Stored as a fixed number of bytes.
 template <typename T>
-struct IsCoded : std::bool_constant<kShape<T> == Shape::kCoded> {};
-template <typename T>
-inline constexpr bool kUserDecoded = any_part<T, IsCoded>();
+inline constexpr bool kIsFixed = kShape<T> == Shape::kWord || kShape<T> == Shape::kStruct;
 
-// Values that whoever takes them out of an object decodes first, and takes if they are still there: what refers to
-// objects, which nobody would keep in between, and what the user's code decodes, which stays where it is when that
-// throws.
+// Values whose decoding can throw, in the user's code or for want of memory, or that refer to objects, which nobody would
+// keep in between: whoever takes them out of an object decodes them first, and takes them if they are still there.
+// Fixed ones are read without allocating; a text's bytes become the value itself.
 template <typename T>
-inline constexpr bool kDecodedFirst = kMayLink<T> || kUserDecoded<T>;
+inline constexpr bool kDecodedFirst = kMayLink<T> || !(kIsFixed<T> || kShape<T> == Shape::kText);
 
 // A type that can be a dict's key. Keys are equal when their stored bytes are.
 template <typename T>
 concept StorableKey = Storable<T> && !kIsUnordered<T> && (!kMayLink<T> || std::is_same_v<T, Any>);
-
-// Stored as a fixed number of bytes.
-template <typename T>
-inline constexpr bool kIsFixed = kShape<T> == Shape::kWord || kShape<T> == Shape::kStruct;
 
 // Numbers that += and the like change in one step.
 template <typename T>
