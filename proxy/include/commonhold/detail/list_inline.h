@@ -20,7 +20,7 @@ T List<T>::at(Index index) const {
   } else {
     std::string bytes;
     if (!detail::list_get_bytes(*handle_, position(index), bytes)) outside(index);
-    return detail::taken_value<T>(std::move(bytes));
+    return detail::decode<T>(bytes);
   }
 }
 
