@@ -3,9 +3,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <cstdlib>
 #include <iostream>
+#include <limits>
+#include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/pair_explorer.h"
@@ -30,32 +35,55 @@ inline std::string shown(std::string_view bytes) {
 
 struct PairTotals {
   std::size_t pairs = 0, schedules = 0, deaths = 0;
+  double seconds = 0;
 };
+
+// Everything with COMMONHOLD_SOAK or COMMONHOLD_POINTS in the environment.
+inline constexpr std::size_t kAllPairs = std::numeric_limits<std::size_t>::max();
+
+// Each operation of `these` with each of them, itself included, and with each of `others`; of more than `most_pairs` a
+// selection, drawn with the seed. REQUIRES: the stage is as each run is to find it.
+inline PairTotals explore_pairs_with(KillStage& stage, const std::string& what, const std::vector<Operation>& these,
+                                     const std::vector<Operation>& others, const Observation& observation,
+                                     std::size_t most_pairs = kAllPairs) {
+  stage.save();
+  std::vector<std::pair<const Operation*, const Operation*>> pairs;
+  for (std::size_t a = 0; a < these.size(); ++a) {
+    for (std::size_t b = a; b < these.size(); ++b) pairs.emplace_back(&these[a], &these[b]);
+    for (const Operation& other : others) pairs.emplace_back(&these[a], &other);
+  }
+  const std::size_t all = pairs.size();
+  if (all > most_pairs && !soaking() && std::getenv("COMMONHOLD_POINTS") == nullptr) {
+    std::mt19937_64 random(Catch::rngSeed());
+    std::shuffle(pairs.begin(), pairs.end(), random);
+    pairs.resize(most_pairs);
+  }
+  PairTotals totals;
+  for (const auto& [first, second] : pairs) {
+    PairPlan plan{.name = what + ": " + first->name + " / " + second->name,
+                  .first = *first,
+                  .second = *second,
+                  .observation = observation};
+    plan.seed = Catch::rngSeed();
+    const PairReport report = explore_pair(stage, plan);
+    ++totals.pairs;
+    totals.schedules += report.schedules;
+    totals.deaths += report.deaths;
+    totals.seconds += report.seconds;
+    INFO(report.line());
+    CHECK(report.ok());
+  }
+  std::cout << fmt::format("{}: {} operations, {} of {} pairs, {} schedules, {} deaths, {:.1f} s\n", what,
+                           these.size() + others.size(), totals.pairs, all, totals.schedules, totals.deaths,
+                           totals.seconds)
+            << std::flush;
+  return totals;
+}
 
 // Each operation with each, itself included. REQUIRES: the stage is as each run is to find it.
 inline PairTotals explore_all_pairs(KillStage& stage, const std::string& what, const std::vector<Operation>& operations,
-                                    const Observation& observation) {
-  stage.save();
-  PairTotals totals;
-  for (std::size_t a = 0; a < operations.size(); ++a) {
-    for (std::size_t b = a; b < operations.size(); ++b) {
-      PairPlan plan{.name = what + ": " + operations[a].name + " / " + operations[b].name,
-                    .first = operations[a],
-                    .second = operations[b],
-                    .observation = observation};
-      plan.seed = Catch::rngSeed();
-      const PairReport report = explore_pair(stage, plan);
-      ++totals.pairs;
-      totals.schedules += report.schedules;
-      totals.deaths += report.deaths;
-      INFO(report.line());
-      CHECK(report.ok());
-    }
-  }
-  std::cout << fmt::format("{}: {} operations, {} pairs, {} schedules, {} deaths\n", what, operations.size(),
-                           totals.pairs, totals.schedules, totals.deaths)
-            << std::flush;
-  return totals;
+                                    const Observation& observation, std::size_t most_pairs = kAllPairs) {
+  return explore_pairs_with(stage, what, operations, {}, observation, most_pairs);
 }
 
 }  // namespace commonhold::test

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <numeric>
 #include <random>
 
@@ -136,6 +137,12 @@ std::vector<Schedule> schedules_at(std::size_t interrupted, std::size_t k, bool 
 }
 
 }  // namespace
+
+std::size_t points_by_default() {
+  if (const char* points = std::getenv("COMMONHOLD_POINTS"); points != nullptr)
+    return std::strtoul(points, nullptr, 10);
+  return soaking() ? 1'000'000 : 10;
+}
 
 std::string PairReport::line() const {
   std::string text = fmt::format("{}: {} schedules, {} deaths, {} failures, {:.0f} schedules/s", name, schedules,

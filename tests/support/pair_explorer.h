@@ -24,12 +24,15 @@
 
 namespace commonhold::test {
 
+// COMMONHOLD_POINTS in the environment; 10, or without COMMONHOLD_POINTS all of them where COMMONHOLD_SOAK is set.
+std::size_t points_by_default();
+
 struct PairPlan {
   std::string name;
   Operation first, second;
   Observation observation;
-  bool every = soaking();                                // instruction, of operations of up to 5,000
-  std::size_t most_points = soaking() ? 1'000'000 : 10;  // of each operation; drawn with the seed when there are more
+  bool every = soaking();                         // instruction, of operations of up to 5,000
+  std::size_t most_points = points_by_default();  // of each operation; drawn with the seed when there are more
   std::uint64_t seed = 1;
   bool deaths = true;
   std::size_t most_failures = 3;
