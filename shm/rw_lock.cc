@@ -30,7 +30,9 @@ bool RwLock::is_mine(const ThreadContext& me) const {
 bool RwLock::readable() const {
   // SYNC POINT: reader announced; a writer takes the word before it looks through the slots, or skips that.
   while (control_->word.state.load(std::memory_order_seq_cst) == 0) {
-    if (control_->readers_seen.load(std::memory_order_seq_cst) != 0) return true;
+    if (control_->readers_seen.load(std::memory_order_seq_cst) != 0) {
+      return control_->word.state.load(std::memory_order_seq_cst) == 0;
+    }
     control_->readers_seen.store(1, std::memory_order_seq_cst);
   }
   return false;

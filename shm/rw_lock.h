@@ -12,8 +12,11 @@
 // Fairness: readers that find `word` taken wait for it like a writer does and announce themselves while they hold it.
 // So new readers wait as soon as a writer does, and queue with writers on equal terms.
 //
-// `readers_seen` spares writers the look through the slots. A reader that finds it 0 sets it and looks at `word` again;
-// a writer that found no announcement clears it.
+// `readers_seen` spares writers the look through the slots. A reader that finds it 0 sets it and begins anew; a writer that
+// found no announcement clears it. A reader that finds it set has looked at `word` before and looks at it once more. Both
+// are needed: a writer that held the word since before the first look, and clears `readers_seen`, holds it at the first;
+// and one that took it between the two looks, without looking through the slots because it found 0 where another reader
+// has written 1 since, holds it at the second.
 #pragma once
 
 #include <vector>
@@ -58,7 +61,8 @@ class RwLock {
     (void)me.announce_shared(where_.control);
     // SYNC POINT: reader announced.
     if (control_->word.state.load(std::memory_order_seq_cst) == 0 &&
-        control_->readers_seen.load(std::memory_order_seq_cst) != 0) [[likely]]
+        control_->readers_seen.load(std::memory_order_seq_cst) != 0 &&
+        control_->word.state.load(std::memory_order_seq_cst) == 0) [[likely]]
       return true;
     (void)me.retract_last_shared(where_.control);
     reader_gone();  // a writer may have seen us
