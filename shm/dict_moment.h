@@ -26,12 +26,15 @@ namespace commonhold::shm {
 
 using DictShardSet = std::bitset<kMaxShards>;
 
-// The locks of a set of shards for a scope, as far as they are free by the deadline. A dead holder is recovered, as by
-// all who wait for a lock. Without a thread slot: none.
+// The locks of a set of shards for a scope, as far as they are free by the deadline. Without a thread slot: none.
+//
+// A dead holder is recovered, as by all who wait for a lock, but not while somebody holds the extents' lock, which the
+// repair of a shard may need: that holder may be stopped, and what the dead one left can be read as it is. `recovers`:
+// also then.
 class DictReadGuard {
  public:
   DictReadGuard(ThreadContext* me, const ObjectAddress& where, const DictShards& shards, const DictShardSet& wanted,
-                Deadline deadline)
+                Deadline deadline, bool recovers)
       : me_(me), shards_(shards), control_at_(where.control) {
     if (me_ == nullptr) return;
     me_->announce_object(control_at_);
@@ -39,7 +42,9 @@ class DictReadGuard {
       if (!wanted.test(i)) continue;
       LockWord& word = shards_[i].writing;
       held_.set(i, lock_announced(*me_, word, deadline) == Status::kOk);
-      if (!held_.test(i)) (void)recover_dead_holder(*me_, word);
+      if (held_.test(i)) continue;
+      const LockWord& extents = me_->segment().header().extents_lock;
+      if (recovers || extents.state.load(std::memory_order_relaxed) == 0) (void)recover_dead_holder(*me_, word);
     }
   }
   ~DictReadGuard() {
@@ -129,7 +134,7 @@ Status read_at_one_moment(ThreadContext* me, const ObjectAddress& where, DictCon
     const bool sound = each([&](std::uint64_t i) { return DictView(segment, control).root(shards[i]) != kRootMoved; });
     if (!shards.stand()) return Status::kRetry;
     if (!sound) return Status::kCorrupt;
-    const DictReadGuard guard(me, where, shards, wanted, Deadline::after(timeout));
+    const DictReadGuard guard(me, where, shards, wanted, Deadline::after(timeout), timeout == kLastTimeout);
     const DictView view(segment, control);
     reader.begin();
     first.clear();

@@ -133,3 +133,30 @@ TEST_CASE("many processes help a stopped recoverer at once, and it does no harm 
     (void)shm::Barrier(objects.barrier).reset(segment.me());
   }
 }
+
+TEST_CASE("a reader of a dict whose writer died does not wait for who is stopped with the lock that the repair needs") {
+  TestSegment segment;
+  const Objects objects(segment);
+  objects.die_with_all(segment);
+  const pid_t stopped = spawn([&] {
+    if (shm::lock(segment.me(), segment->header().extents_lock) != Status::kOk) abort();
+    raise(SIGSTOP);
+    (void)shm::unlock(segment.me(), segment->header().extents_lock);
+    segment->leave();
+  });
+  int status = 0;
+  REQUIRE(waitpid(stopped, &status, WUNTRACED) == stopped);
+  REQUIRE(WIFSTOPPED(status));
+  const pid_t reader = spawn([&] {
+    std::vector<shm::DictEntryCopy> entries;
+    if (shm::Dict(objects.dict).snapshot(segment.me(), entries) != Status::kOk || entries.size() != 200) abort();
+    if (shm::Dict(objects.dict).size() != 200) abort();
+    segment->leave();
+  });
+  CHECK(wait_or_kill(reader) == 0);
+  kill(stopped, SIGCONT);
+  CHECK(wait_for(stopped) == 0);
+  (void)shm::recover_all_dead(*segment, segment.me());
+  CHECK(shm::Dict(objects.dict).audit(segment.me()).error == "");
+  CHECK(used_sessions(segment) == 1);
+}
