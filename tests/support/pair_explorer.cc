@@ -8,6 +8,8 @@
 #include <numeric>
 #include <random>
 
+#include "support/code_location.h"
+
 namespace commonhold::test {
 
 namespace {
@@ -121,7 +123,15 @@ std::string judge(const Actors& actors, const Orders& orders, const Schedule& sc
                           outcome.waited[i] / 1000);
     }
   }
-  return wrong.empty() ? wrong : to_string(schedule) + ": " + wrong;
+  if (wrong.empty()) return wrong;
+  std::string text = to_string(schedule) + ": " + wrong;
+  for (const Step& step : schedule) {
+    const KillTrace& trace = actors.trace(step.actor);
+    if (step.kind != Kind::kTo || step.instructions >= trace.size()) continue;
+    text += fmt::format("\n      {} is held up at {}", static_cast<char>('A' + step.actor),
+                        describe_code(trace.rip(step.instructions)));
+  }
+  return text;
 }
 
 std::vector<Schedule> schedules_at(std::size_t interrupted, std::size_t k, bool deaths) {
