@@ -179,7 +179,9 @@ void Actors::kill_and_recover(std::size_t actor, Outcome& outcome) {
   outcome.died[actor] = true;
   if (!WIFSIGNALED(fate.wait_status)) fail(outcome, place_of(actor) + ": it was over when it was to be killed");
   const int recovered = shm::recover_all_dead(*stage_.segment, stage_.me());
-  if (recovered > 1) fail(outcome, fmt::format("{} were recovered where one died", recovered));
+  if (recovered > 1 + stage_.dead_sessions) {
+    fail(outcome, fmt::format("{} were recovered where one died", recovered));
+  }
 }
 
 // Those who sleep wake up when their time is over, and go on as far as they get.
@@ -247,7 +249,8 @@ void Actors::end_all(Outcome& outcome) {
     ++ended;
   }
   if (!outcome.wrong.empty()) return;
-  if (std::string wrong = stage_.recover(0, ended); !wrong.empty()) return fail(outcome, std::move(wrong));
+  if (std::string wrong = stage_.recover(0, ended + stage_.dead_sessions); !wrong.empty())
+    return fail(outcome, std::move(wrong));
   if (std::string wrong = observation_.audit(); !wrong.empty()) return fail(outcome, "at the end: " + wrong);
 }
 

@@ -1,0 +1,103 @@
+// Operations of users beside what happens to a segment as a whole: recoveries, sweeps, releases of memory, a new server.
+#pragma once
+
+#include <algorithm>
+#include <iterator>
+#include <random>
+
+#include "interleave/pair_fixture.h"
+#include "shm/lock_word.h"
+#include "shm/recovery.h"
+#include "support/dying_operation.h"
+
+namespace commonhold::test {
+
+// What is explored of it all: a selection that the seed draws, or nearly all when soaking.
+inline std::size_t selected(std::size_t by_default, std::size_t when_soaking) {
+  return soaking() ? when_soaking : by_default;
+}
+
+template <typename Item>
+std::vector<Item> drawn_of(const std::vector<Item>& items, std::size_t most, std::mt19937_64& random) {
+  std::vector<Item> drawn;
+  std::sample(items.begin(), items.end(), std::back_inserter(drawn), most, random);
+  return drawn;
+}
+
+// Each of `world` with each of the operations. REQUIRES: the stage is saved.
+inline void explore_beside(KillStage& stage, const std::string& what, const std::vector<Operation>& world,
+                           const std::vector<Operation>& operations, const Observation& observation, PairTotals& totals,
+                           std::size_t most_points = selected(10, 60)) {
+  for (const Operation& one : world) {
+    for (const Operation& operation : operations) {
+      PairPlan plan{.name = what + ": " + one.name + " / " + operation.name,
+                    .first = one,
+                    .second = operation,
+                    .observation = observation};
+      plan.seed = Catch::rngSeed();
+      plan.every = false;
+      plan.most_points = most_points;
+      const PairReport report = explore_pair(stage, plan);
+      ++totals.pairs;
+      totals.schedules += report.schedules;
+      totals.deaths += report.deaths;
+      INFO(report.line());
+      CHECK(report.ok());
+    }
+  }
+}
+
+inline void print_totals(const std::string& what, const PairTotals& totals) {
+  std::cout << fmt::format("{}: {} pairs, {} schedules, {} deaths\n", what, totals.pairs, totals.schedules,
+                           totals.deaths)
+            << std::flush;
+}
+
+// What a third process was at when it died.
+struct DeadThird {
+  DeadThird(std::string name, Call call, Call enter = {}) : name(std::move(name)), call(call), enter(enter) {}
+  static DeadThird asleep(std::string name, Call call, Call enter = {}) {
+    DeadThird third(std::move(name), call, enter);
+    third.sleeps = true;
+    return third;
+  }
+  std::string name;
+  Call call, enter;
+  bool sleeps = false;  // it died in its sleep, else anywhere
+};
+
+inline Operation recovery_of_all() {
+  return {"recovery", [](shm::ThreadContext& me) {
+            (void)shm::recover_all_dead(me.segment(), me);
+            return std::string("recovered");
+          }};
+}
+
+// Operations beside the recovery of each of the dead, which died at a few points of what it was at. REQUIRES: the stage
+// is as those who died found it.
+inline void explore_beside_recovery(KillStage& stage, const std::string& what, const std::vector<DeadThird>& thirds,
+                                    std::vector<Operation> operations, const Observation& observation) {
+  operations.push_back(recovery_of_all());
+  operations.back().name = "another recovery";
+  PairTotals totals;
+  std::mt19937_64 random(Catch::rngSeed());
+  const auto explore = [&](const std::string& place) {
+    explore_beside(stage, what + ", died " + place, {recovery_of_all()},
+                   drawn_of(operations, selected(2, operations.size()), random), observation, totals, selected(5, 60));
+  };
+  for (const DeadThird& third : thirds) {
+    DyingOperation dying(stage, third.call, third.enter);
+    if (third.sleeps) {
+      dying.die_asleep();
+      explore("asleep in " + third.name);
+      continue;
+    }
+    for (const std::size_t point : drawn_of(dying.points(), selected(1, 5), random)) {
+      dying.die_before(point);
+      explore(fmt::format("before instruction {} of {}", point, third.name));
+    }
+  }
+  print_totals(what + " beside a recovery", totals);
+}
+
+}  // namespace commonhold::test
