@@ -64,7 +64,7 @@ void explore_watch(KillStage& stage, const std::string& what, const Watch& watch
     explore_beside(stage, what, {changing},
                    {{"watch until it is there", watching_until(watch, change.is_made)},
                     {"watch for a time", watching_for(watch, change.is_made, 10ms)}},
-                   observation, totals, selected(7, 60));
+                   observation, totals, points_selected(7));
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdlib>
 #include <iterator>
 #include <random>
 
@@ -12,9 +13,14 @@
 
 namespace commonhold::test {
 
-// What is explored of it all: a selection that the seed draws, or nearly all when soaking.
-inline std::size_t selected(std::size_t by_default, std::size_t when_soaking) {
-  return soaking() ? when_soaking : by_default;
+// What is explored of it all: a selection that the seed draws, or all with COMMONHOLD_SOAK or COMMONHOLD_POINTS in the
+// environment.
+inline std::size_t selected(std::size_t by_default, std::size_t of_all) {
+  return soaking() || std::getenv("COMMONHOLD_POINTS") != nullptr ? of_all : by_default;
+}
+inline std::size_t points_selected(std::size_t by_default) {
+  constexpr std::size_t kMost = 200;
+  return selected(by_default, std::min(points_by_default(), kMost));
 }
 
 template <typename Item>
@@ -27,7 +33,7 @@ std::vector<Item> drawn_of(const std::vector<Item>& items, std::size_t most, std
 // Each of `world` with each of the operations. REQUIRES: the stage is saved.
 inline void explore_beside(KillStage& stage, const std::string& what, const std::vector<Operation>& world,
                            const std::vector<Operation>& operations, const Observation& observation, PairTotals& totals,
-                           std::size_t most_points = selected(10, 60)) {
+                           std::size_t most_points = points_selected(10)) {
   for (const Operation& one : world) {
     for (const Operation& operation : operations) {
       PairPlan plan{.name = what + ": " + one.name + " / " + operation.name,
@@ -41,6 +47,7 @@ inline void explore_beside(KillStage& stage, const std::string& what, const std:
       ++totals.pairs;
       totals.schedules += report.schedules;
       totals.deaths += report.deaths;
+      totals.seconds += report.seconds;
       INFO(report.line());
       CHECK(report.ok());
     }
@@ -48,8 +55,8 @@ inline void explore_beside(KillStage& stage, const std::string& what, const std:
 }
 
 inline void print_totals(const std::string& what, const PairTotals& totals) {
-  std::cout << fmt::format("{}: {} pairs, {} schedules, {} deaths\n", what, totals.pairs, totals.schedules,
-                           totals.deaths)
+  std::cout << fmt::format("{}: {} pairs, {} schedules, {} deaths, {:.1f} s\n", what, totals.pairs, totals.schedules,
+                           totals.deaths, totals.seconds)
             << std::flush;
 }
 
@@ -83,7 +90,8 @@ inline void explore_beside_recovery(KillStage& stage, const std::string& what, c
   std::mt19937_64 random(Catch::rngSeed());
   const auto explore = [&](const std::string& place) {
     explore_beside(stage, what + ", died " + place, {recovery_of_all()},
-                   drawn_of(operations, selected(2, operations.size()), random), observation, totals, selected(5, 60));
+                   drawn_of(operations, selected(2, operations.size()), random), observation, totals,
+                   points_selected(5));
   };
   for (const DeadThird& third : thirds) {
     DyingOperation dying(stage, third.call, third.enter);
