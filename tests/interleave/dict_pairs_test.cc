@@ -1,93 +1,38 @@
 // Each two operations of a dict, one interrupted anywhere by the other.
-#include "interleave/pair_fixture.h"
-#include "shm/dict.h"
-#include "support/dict_kill_stage.h"
+#include "interleave/dict_pair_fixture.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
-using shm::Status;
-using shm::ThreadContext;
+using shm::PutMode;
 
 namespace {
 
-struct DictFixture {
-  DictFixture(std::uint64_t shards, std::size_t keys) : where(stage.segment.make_dict(shards)), dict(where) {
-    fix_seed(where);
-    fill(dict, stage.me(), 0, keys);
-  }
-  Observation observation() {
-    return {[this] {
-              std::vector<shm::DictEntryCopy> entries;
-              const Status status = dict.snapshot(stage.me(), entries);
-              if (status != Status::kOk) return word_of(status);
-              std::string text;
-              for (const auto& entry : entries) text += fmt::format("{}={} ", entry.key(), shown(entry.value()));
-              return text + fmt::format("({})", dict.size());
-            },
-            [this] { return dict.audit(stage.me()).error; }};
-  }
-  std::vector<Operation> operations();
-
-  KillStage stage;
-  shm::ObjectAddress where;
-  shm::Dict dict;
-  const std::int64_t seven = 7;
-  const std::string k0 = key_number(0), k1 = key_number(1), fresh = "new", other = "other";
-};
-
-std::vector<Operation> DictFixture::operations() {
-  return {
-      {"put of a new key", [this](ThreadContext& me) { return word_of(dict.put(me, text(fresh), text("v"))); }},
-      {"put over a value", [this](ThreadContext& me) { return word_of(dict.put(me, text(k0), text("larger"))); }},
-      {"put in place", [this](ThreadContext& me) { return word_of(dict.put(me, text(k0), integer(seven))); }},
-      {"erase", [this](ThreadContext& me) { return word_of(dict.erase(me, text(k0))); }},
-      {"get",
-       [this](ThreadContext&) {
-         std::string found;
-         const Status got = dict.get(text(k0), {&found, [](void* to, shm::ItemKind, std::size_t size) -> void* {
-                                                  static_cast<std::string*>(to)->resize(size);
-                                                  return static_cast<std::string*>(to)->data();
-                                                }});
-         return word_of(got) + (got == Status::kOk ? shown(found) : "");
-       },
-       kReaderWaits},
-      {"size", [this](ThreadContext&) { return std::to_string(dict.size()); }, kReaderWaits},
-      {"clear", [this](ThreadContext& me) { return word_of(dict.clear(me)); }},
-      {"put of many",
-       [this](ThreadContext& me) {
-         const shm::DictPair pairs[] = {{text(k0), text("a")}, {text(fresh), text("b")}, {text(other), integer(seven)}};
-         return word_of(dict.put_many(me, pairs));
-       }},
-      {"get of many",
-       [this](ThreadContext& me) {
-         std::vector<std::string> values;
-         std::vector<bool> found;
-         const Status got = dict.get_many(me, std::vector<shm::Item>{text(k0), text(fresh)}, values, found);
-         std::string seen = word_of(got);
-         for (std::size_t i = 0; i < found.size(); ++i) seen += found[i] ? " " + shown(values[i]) : " -";
-         return seen;
-       },
-       kReaderWaits},
-      {"pop of the last",
-       [this](ThreadContext& me) {
-         shm::DictOrderCache cache;
-         shm::DictEntryCopy popped;
-         const Status got = dict.pop_last(me, cache, popped);
-         return word_of(got) + (got == Status::kOk ? std::string(popped.key()) : "");
-       }},
-      {"count",
-       [this](ThreadContext& me) {
-         shm::Word before = 0;
-         const Status status = dict.change_word(
-             me, text(k1), shm::ItemKind::kInt64, [](shm::Word a, shm::Word b) { return a + b; }, 5, nullptr, &before);
-         return word_of(status) + std::to_string(before);
-       }},
-  };
-}
+constexpr std::size_t kFewPairs = 12;
 
 }  // namespace
 
 TEST_CASE("two operations of a dict, one of them interrupted anywhere, are done one after the other") {
-  DictFixture fixture(2, 5);
-  explore_all_pairs(fixture.stage, "dict", fixture.operations(), fixture.observation());
+  DictPairs pairs(2, 5);
+  const std::string k0 = key_number(0), k1 = key_number(1);
+  explore_all_pairs(
+      pairs.stage, "dict",
+      {pairs.put("new", "v"), pairs.put(k0, "larger"), pairs.put_number(k0), pairs.erase(k0), pairs.get(k0),
+       pairs.size(), pairs.clear(), pairs.put_many({{k0, "a"}, {"new", "b"}, {"other", ""}}),
+       pairs.get_many({k0, "new"}), pairs.pop_last(), pairs.add(k1, false)},
+      pairs.observation());
+}
+
+TEST_CASE("two conditional operations of a dict, one of them interrupted anywhere, are done one after the other") {
+  DictPairs pairs(2, 3);
+  const std::string k0 = key_number(0), k2 = key_number(2);
+  std::vector<Operation> others = pairs.readers(k0, "new");
+  for (Operation& writer : pairs.writers(k0, "new")) others.push_back(writer);
+  explore_pairs_with(
+      pairs.stage, "dict, conditions",
+      {pairs.compare_exchange(k0, 0, "exchanged"), pairs.compare_exchange(k0, 70, "exchanged too"),
+       pairs.update(k0, "updated"), pairs.erase_if_equal(k0, 0), pairs.put_if("new", "set", PutMode::kInsertOnly),
+       pairs.put_if(k0, "set", PutMode::kInsertOnly), pairs.put_if(k0, "replaced", PutMode::kReplaceOnly),
+       pairs.put_if("new", "replaced", PutMode::kReplaceOnly), pairs.exchange(k0, "exchange"),
+       pairs.exchange("new", "exchange"), pairs.add("new", true), pairs.pop_last_if_equal(), pairs.erase(k2)},
+      others, pairs.observation(), kFewPairs);
 }
