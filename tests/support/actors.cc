@@ -18,7 +18,7 @@ namespace commonhold::test {
 
 namespace {
 
-constexpr std::size_t kMostInstructions = 400'000;
+constexpr std::size_t kMostInstructions = 2'000'000;
 constexpr int kMostTurns = 10'000;           // of one run: who goes on longer gets nowhere
 constexpr std::int64_t kTime = 400'000'000;  // ns that pass in a step X~
 

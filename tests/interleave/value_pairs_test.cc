@@ -1,0 +1,156 @@
+// Each two operations of a value, and of an array, as their proxies do them, one interrupted anywhere by the other.
+#include <commonhold/array.h>
+#include <commonhold/value.h>
+
+#include "interleave/pair_fixture.h"
+#include "proxy/object.h"
+#include "shm/array.h"
+#include "shm/value.h"
+
+using namespace commonhold;
+using namespace commonhold::test;
+using namespace std::chrono_literals;
+using shm::ThreadContext;
+
+namespace {
+
+// A proxy of an object in a segment without a server.
+template <typename Proxy, typename Structure>
+Proxy proxy_of(const TestSegment& segment, const shm::ObjectAddress& where) {
+  auto object = std::make_shared<detail::ObjectOf<Structure>>(where);
+  object->segment = segment.shared();
+  object->control = where.control;
+  return detail::Access::make<Proxy>(detail::ObjectHandle(std::move(object)));
+}
+
+template <std::size_t kWords>
+struct Words {
+  static Words all(std::int64_t word) {
+    Words made;
+    std::ranges::fill(made.words, word);
+    return made;
+  }
+  std::int64_t words[kWords];
+};
+
+// Of several words what they all are: half of one value and half of another is not.
+std::string printed(std::int64_t value) {
+  return std::to_string(value);
+}
+template <std::size_t kWords>
+std::string printed(const Words<kWords>& value) {
+  const bool whole = std::ranges::all_of(value.words, [&](std::int64_t word) { return word == value.words[0]; });
+  return whole ? printed(value.words[0]) : "several";
+}
+
+template <typename T>
+T made_of(std::int64_t word) {
+  if constexpr (std::is_integral_v<T>) {
+    return static_cast<T>(word);
+  } else {
+    return T::all(word);
+  }
+}
+
+template <typename T>
+void explore_value(std::size_t most_pairs) {
+  KillStage stage;
+  const auto where = stage.segment.make({shm::ObjectKind::kValue, "", "value", {sizeof(T)}});
+  const auto value = proxy_of<Value<T>, shm::Value>(stage.segment, where);
+  const auto load = [&] { return printed(value.load()); };
+  const auto store = [&](std::int64_t word) {
+    return [&value, word](ThreadContext&) {
+      value.store(made_of<T>(word));
+      return std::string("stored");
+    };
+  };
+  const auto compare_exchange = [&](std::int64_t from, std::int64_t to) {
+    return [&value, from, to](ThreadContext&) {
+      T expected = made_of<T>(from);
+      const bool done = value.compare_exchange(expected, made_of<T>(to));
+      return fmt::format("{} {}", done, printed(expected));
+    };
+  };
+  std::vector<Operation> operations{
+      {"load", [&](ThreadContext&) { return load(); }, kReaderWaits},
+      {"store", store(1)},
+      {"store of another", store(2)},
+      {"exchange", [&](ThreadContext&) { return printed(value.exchange(made_of<T>(3))); }},
+      {"compare and exchange", compare_exchange(0, 4)},
+      {"compare and exchange later", compare_exchange(1, 5)},
+      {"wait", [&](ThreadContext&) { return printed(value.wait(made_of<T>(0))); }},
+      {"wait in time", [&](ThreadContext&) { return fmt::format("{}", value.wait_for(made_of<T>(0), 10ms)); }},
+  };
+  if constexpr (std::is_integral_v<T>) {
+    operations.push_back({"add", [&](ThreadContext&) { return printed(value.fetch_add(10)); }});
+    operations.push_back({"multiply", [&](ThreadContext&) { return printed(value *= 3); }});
+  }
+  explore_all_pairs(stage, fmt::format("value of {} bytes", sizeof(T)), operations,
+                    {[&] { return load(); }, [] { return std::string(); }}, most_pairs);
+}
+
+template <typename T>
+void explore_array(std::size_t most_pairs) {
+  KillStage stage;
+  constexpr std::uint64_t kCount = 6;
+  const auto where = stage.segment.make({shm::ObjectKind::kArray, "", "array", {kCount, sizeof(T)}});
+  const auto array = proxy_of<Array<T>, shm::Array>(stage.segment, where);
+  const auto read = [&](std::ptrdiff_t first, std::ptrdiff_t last) {
+    std::string seen;
+    for (const T& element : array.slice(first, last)) seen += printed(element) + " ";
+    return seen;
+  };
+  const auto fill = [&](std::ptrdiff_t first, std::ptrdiff_t last, std::int64_t word) {
+    return [&array, first, last, word](ThreadContext&) {
+      array.fill(first, last, made_of<T>(word));
+      return std::string("filled");
+    };
+  };
+  const auto set = [&](std::ptrdiff_t index, std::int64_t word) {
+    return [&array, index, word](ThreadContext&) {
+      array.set(index, made_of<T>(word));
+      return std::string("set");
+    };
+  };
+  std::vector<Operation> operations{
+      {"load", [&](ThreadContext&) { return printed(array.at(2)); }, kReaderWaits},
+      {"set", set(2, 1)},
+      {"set another", set(5, 2)},
+      {"slice of all", [&](ThreadContext&) { return read(0, kCount); }, kReaderWaits},
+      {"slice", [&](ThreadContext&) { return read(1, 3); }, kReaderWaits},
+      {"write",
+       [&](ThreadContext&) {
+         array.write(1, {made_of<T>(30), made_of<T>(31), made_of<T>(32), made_of<T>(33)});
+         return std::string("written");
+       }},
+      {"fill", fill(0, kCount, 40)},
+      {"fill of some", fill(2, 4, 50)},
+  };
+  if constexpr (std::is_integral_v<T>) {
+    operations.push_back({"add", [&](ThreadContext&) { return printed(array.fetch_add(2, 10)); }});
+    operations.push_back({"multiply", [&](ThreadContext&) { return printed(array[3] *= 3); }});
+    operations.push_back({"compare and exchange", [&](ThreadContext&) {
+                            T expected = 0;
+                            const bool done = array.compare_exchange(2, expected, 7);
+                            return fmt::format("{} {}", done, printed(expected));
+                          }});
+  }
+  explore_all_pairs(stage, fmt::format("array of {} bytes", sizeof(T)), operations,
+                    {[&] { return read(0, kCount); }, [] { return std::string(); }}, most_pairs);
+}
+
+}  // namespace
+
+TEST_CASE("two operations of a value, one of them interrupted anywhere, are done one after the other") {
+  constexpr std::size_t kSomePairs = 16;
+  explore_value<std::int64_t>(kSomePairs);
+  explore_value<Words<3>>(kSomePairs);
+  explore_value<Words<100>>(kSomePairs);
+}
+
+TEST_CASE("two operations of an array, one of them interrupted anywhere, are done one after the other") {
+  constexpr std::size_t kSomePairs = 20;
+  explore_array<std::int32_t>(kSomePairs);
+  explore_array<std::int64_t>(kSomePairs);
+  explore_array<Words<3>>(kSomePairs);
+}
