@@ -7,7 +7,7 @@ using shm::PutMode;
 
 namespace {
 
-constexpr std::size_t kFewPairs = 12;
+constexpr std::size_t kSomePairs = 24, kFewPairs = 12;
 
 }  // namespace
 

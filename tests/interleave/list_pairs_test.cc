@@ -216,6 +216,7 @@ class ListPairs {
 }  // namespace
 
 TEST_CASE("two operations of a list, one of them interrupted anywhere, are done one after the other") {
+  constexpr std::size_t kSomePairs = 20;
   for (const bool boxed : {false, true}) {
     ListPairs pairs(boxed, 3);
     const std::string first = pairs.element(0), new1 = pairs.element(100), new2 = pairs.element(101);
@@ -234,7 +235,8 @@ TEST_CASE("two operations of a list, one of them interrupted anywhere, are done 
         pairs.copy(0, kAll),
         pairs.extend({new1, new2}),
     };
-    explore_all_pairs(pairs.stage, boxed ? "list of texts" : "list of words", operations, pairs.observation());
+    explore_all_pairs(pairs.stage, boxed ? "list of texts" : "list of words", operations, pairs.observation(),
+                      kSomePairs);
   }
 }
 
