@@ -71,7 +71,8 @@ void Segment::reserve_for_child() {
 bool Segment::claim_record_for_child(int fd, std::uint32_t& index) const {
   for (index = kReservedSessions; index < kMaxSessions; ++index) {
     if (!is_free(session(index)) || !try_lock_open_file(fd, kSessionByte + index)) continue;
-    // SYNC POINT: record taken: paired with join_free_record().
+    // SYNC POINT: record taken: paired with join_free_record(). The system calls before and after make no fence.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
     if (!byte_is_locked_by_anyone(lock_fd(), kSessionByte + index) && is_free(session(index))) return true;
     unlock_open_file(fd, kSessionByte + index);
   }

@@ -156,7 +156,8 @@ bool Segment::join_free_record() {
     Word state = record.state.load(std::memory_order_acquire);
     if (session_state(state) != SessionState::kFree) continue;
     if (!try_lock_byte(lock_fd(), kSessionByte + index)) continue;
-    // SYNC POINT: record taken: paired with claim_record_for_child().
+    // SYNC POINT: record taken: paired with claim_record_for_child(). The system calls before and after make no fence.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
     const bool for_a_child = byte_is_locked(memory_fd(), kSessionByte + index);
     state = record.state.load(std::memory_order_acquire);
     if (for_a_child || session_state(state) != SessionState::kFree || !back_references(*this, SessionIndex{index})) {
