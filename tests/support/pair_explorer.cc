@@ -95,6 +95,22 @@ class Orders {
   std::string wrong_;
 };
 
+// Of a long row of accesses by one instruction, as of a loop that copies bytes, the ends and the middle stay.
+void thin_out_rows(const KillTrace& trace, std::vector<std::size_t>& points) {
+  constexpr std::size_t kLongRow = 16;
+  const auto rip = [&](std::size_t i) { return points[i] < trace.size() ? trace.rip(points[i]) : 0; };
+  std::vector<std::size_t> kept;
+  for (std::size_t i = 0, end = 0; i < points.size(); i = end) {
+    for (end = i + 1; end < points.size() && rip(end) == rip(i);) ++end;
+    if (end - i < kLongRow) {
+      for (; i < end; ++i) kept.push_back(points[i]);
+    } else {
+      for (const std::size_t one : {i, i + 1, i + (end - i) / 2, end - 2, end - 1}) kept.push_back(points[one]);
+    }
+  }
+  points = std::move(kept);
+}
+
 std::vector<std::size_t> points_of(const KillTrace& trace, const PairPlan& plan, std::mt19937_64& random) {
   std::vector<std::size_t> points;
   if (plan.every && trace.size() <= kMostOfEvery) {
@@ -106,6 +122,7 @@ std::vector<std::size_t> points_of(const KillTrace& trace, const PairPlan& plan,
     points.push_back(trace.size());
     std::sort(points.begin(), points.end());
     points.erase(std::unique(points.begin(), points.end()), points.end());
+    thin_out_rows(trace, points);
   }
   if (points.size() > plan.most_points) {
     std::vector<std::size_t> drawn;

@@ -1,0 +1,214 @@
+// Operations that allocate, free and read beside the growth of the segment and beside the release of memory to the
+// system, one interrupted anywhere by the other.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "interleave/world_fixture.h"
+#include "shm/dict.h"
+#include "shm/extents.h"
+#include "shm/extents_commit.h"
+#include "shm/extents_release.h"
+#include "shm/list.h"
+#include "shm/queue.h"
+#include "shm/sweep.h"
+#include "support/list_fixture.h"
+#include "support/queue_fixture.h"
+
+using namespace commonhold;
+using namespace commonhold::test;
+using shm::Deadline;
+using shm::Status;
+using shm::ThreadContext;
+
+namespace {
+
+constexpr std::size_t kLarge = shm::kExtent * 5 / 8;  // in an extent of its own
+constexpr std::size_t kLarger = shm::kExtent * 5 / 4;
+
+// Calls visit(offset) for each extent that is no memory.
+template <typename Visit>
+void each_unbacked(const shm::Segment& segment, Visit&& visit) {
+  for (std::uint64_t e = 0; e < segment.committed_extents(); ++e) {
+    if (shm::extent_kind(shm::extent_entry(segment, e).load()) == shm::ExtentKind::kUnbacked) {
+      visit(static_cast<off_t>(shm::extent_offset(segment, e)));
+    }
+  }
+}
+
+// Whoever looks into an extent that is no memory makes a page of it. The first page of a large block stays.
+std::string looked_into_holes(const shm::Segment& segment) {
+  std::string wrong;
+  each_unbacked(segment, [&](off_t extent) {
+    const off_t found = lseek(segment.memory_fd(), extent + static_cast<off_t>(shm::kPage), SEEK_DATA);
+    if (found < 0 || found >= extent + static_cast<off_t>(shm::kExtent)) return;
+    wrong = fmt::format("at {} is no memory, and there is a page at its byte {}", extent, found - extent);
+  });
+  return wrong;
+}
+
+// A server that died has not come so far with all of them.
+void punch_unbacked(const shm::Segment& segment) {
+  each_unbacked(segment, [&](off_t extent) {
+    (void)fallocate(segment.memory_fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, extent,
+                    static_cast<off_t>(shm::kExtent));
+  });
+}
+
+// A dict, a list and a queue with a large item each. At the end each is audited, and all extents counted.
+struct Memory {
+  explicit Memory(std::uint64_t committed)
+      : stage(48, committed),
+        dict(stage.segment.make_dict(1)),
+        list(make_list(stage.segment, true)),
+        queue(make_queue(stage.segment, 0)) {
+    REQUIRE(dict.put(stage.me(), text("large"), text(large)) == Status::kOk);
+    REQUIRE(list.push_back(stage.me(), text(large)) == Status::kOk);
+    REQUIRE(queue.put(stage.me(), text(large), Deadline::already()) == Status::kOk);
+  }
+
+  // First and last byte, and how many of them.
+  static std::string brief(const std::string& bytes) {
+    return bytes.empty() ? "-" : fmt::format("{}..{} x {}", bytes.front(), bytes.back(), bytes.size());
+  }
+  std::string value_of(const char* key) const {
+    std::string found;
+    const Status status = dict.get(text(key), {&found, [](void* to, shm::ItemKind, std::size_t size) -> void* {
+                                                 static_cast<std::string*>(to)->resize(size);
+                                                 return static_cast<std::string*>(to)->data();
+                                               }});
+    return status == Status::kOk ? brief(found) : word_of(status);
+  }
+  std::string contents() const {
+    std::string seen = fmt::format("{}: {}, {}", dict.size(), value_of("large"), value_of("new"));
+    std::vector<std::string> values;
+    (void)list.snapshot(stage.me(), 0, 100, values);
+    for (const std::string& value : values) seen += ", " + brief(value);
+    return seen + fmt::format(", {} items", queue.size());
+  }
+  std::string audit() {
+    // What a server leaves that died while it released memory, the next one completes.
+    shm::finish_release(stage.me());
+    punch_unbacked(*stage.segment);
+    std::string wrong = dict.audit(stage.me()).error;
+    if (wrong.empty()) wrong = list.audit(stage.me()).error;
+    return wrong.empty() ? what_is_wrong(stage.segment, queue) : wrong;
+  }
+
+  std::vector<Operation> operations() {
+    return {
+        {"put of a large value", [this](ThreadContext& me) { return word_of(dict.put(me, text("new"), text(other))); }},
+        {"put over a large value",
+         [this](ThreadContext& me) { return word_of(dict.put(me, text("large"), text(other))); }},
+        {"puts of small values", {small("a"), small("b"), small("c"), small("d")}},
+        {"erase", [this](ThreadContext& me) { return word_of(dict.erase(me, text("large"))); }},
+        {"push_back", [this](ThreadContext& me) { return word_of(list.push_back(me, text(other))); }},
+        {"pop_back",
+         [this](ThreadContext& me) {
+           std::string popped;
+           const Status status = list.pop_back(me, popped);
+           return word_of(status) + brief(popped);
+         }},
+        {"put into a queue",
+         [this](ThreadContext& me) { return word_of(queue.put(me, text(other), Deadline::already())); }},
+        {"get from a queue",
+         [this](ThreadContext& me) {
+           std::string item;
+           const Status status = queue.get(me, item, Deadline::already());
+           return word_of(status) + brief(item);
+         }},
+    };
+  }
+  // Takes a chunk of a split extent.
+  Call small(std::string key) {
+    return [this, key](ThreadContext& me) { return word_of(dict.put(me, text(key), text(medium))); };
+  }
+  std::vector<Operation> reads() {
+    return {
+        {"get", [this](ThreadContext&) { return value_of("large"); }, kReaderWaits},
+        {"copy of all",
+         [this](ThreadContext& me) {
+           std::vector<std::string> values;
+           const Status status = list.snapshot(me, 0, 100, values);
+           return word_of(status) + (values.empty() ? " none" : brief(values[0]));
+         },
+         kReaderWaits},
+        {"peek",
+         [this](ThreadContext& me) {
+           std::string item;
+           shm::ItemKind kind;
+           const Status status = queue.peek(me, kind, item, Deadline::already());
+           return word_of(status) + brief(item);
+         }},
+    };
+  }
+  Observation observation() {
+    return {[this] { return contents(); }, [this] { return audit(); }};
+  }
+
+  KillStage stage;
+  shm::Dict dict;
+  shm::List list;
+  shm::Queue queue;
+  const std::string large = std::string(kLarge, 'l'), other = std::string(kLarger, 'o'),
+                    medium = std::string(3000, 'm');
+};
+
+// What the server does; how many extents it finds is not compared.
+Call releasing() {
+  return [](ThreadContext& me) {
+    (void)shm::release_extents(me, 0, 64, false);
+    return std::string("released");
+  };
+}
+
+}  // namespace
+
+TEST_CASE("operations that make the segment grow are done one after the other with those that allocate and free") {
+  Memory memory(1);
+  memory.stage.save();
+  PairTotals totals;
+  const std::vector<Operation> operations = memory.operations();
+  const std::vector<Operation> world{
+      operations[0],
+      {"commit ahead", [](ThreadContext& me) { return word_of(shm::commit_ahead(me, 24)); }},
+  };
+  std::mt19937_64 random(Catch::rngSeed());
+  explore_beside(memory.stage, "growth", world, drawn_of(operations, selected(3, operations.size()), random),
+                 memory.observation(), totals, points_selected(5));
+  print_totals("growth of memory", totals);
+}
+
+TEST_CASE("the release of memory beside operations that allocate and free takes nothing that is in use") {
+  Memory memory(12);
+  memory.stage.save();
+  PairTotals totals;
+  const Call erase = memory.operations()[3].calls[0];
+  const std::vector<Operation> world{
+      {"release", releasing()},
+      {"erase and release", {erase, releasing()}},
+      {"release and commit", {releasing(), [](ThreadContext& me) { return word_of(shm::commit_ahead(me, 12)); }}},
+  };
+  std::mt19937_64 random(Catch::rngSeed());
+  const std::vector<Operation> operations = memory.operations();
+  explore_beside(memory.stage, "release", world, drawn_of(operations, selected(2, operations.size()), random),
+                 memory.observation(), totals, points_selected(5));
+  print_totals("release of memory", totals);
+}
+
+TEST_CASE("a reader beside the release of what it reads sees it whole or not at all, and looks into no hole") {
+  Memory memory(12);
+  memory.stage.save();
+  PairTotals totals;
+  const std::vector<Operation> operations = memory.operations();
+  const std::vector<Operation> reads = memory.reads();
+  for (const auto& [changes, read] : {std::pair{3, 0}, {1, 0}, {5, 1}, {7, 2}}) {
+    const Operation change{operations[changes].name + " and release", {operations[changes].calls[0], releasing()}};
+    Observation observation = memory.observation();
+    observation.audit = [&] {
+      const std::string wrong = looked_into_holes(*memory.stage.segment);
+      return wrong.empty() ? memory.audit() : wrong;
+    };
+    explore_beside(memory.stage, "release", {change}, {reads[read]}, observation, totals, points_selected(5));
+  }
+  print_totals("release of memory that is read", totals);
+}
