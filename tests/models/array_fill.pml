@@ -151,7 +151,7 @@ proctype adder(byte me) {
   if
   :: redo == 0 -> may = true
   :: else ->
-     exchange(me, STORING, 1, scratch);
+     exchange(me, STORING, 1, unseen);
      may_store(me, may);
      if
      :: !may -> store(me, STORING, 0); take_lock(me, WRITING)
@@ -169,7 +169,7 @@ proctype adder(byte me) {
 proctype filler(byte me) {
   byte owed, storing;
   take_lock(me, WRITING);
-  exchange(me, REDO, CLOSED, scratch);
+  exchange(me, REDO, CLOSED, unseen);
   if
   :: WITHOUT(NO_FENCE_FOR_ALL) -> EMPTY(me)
   :: else ->
@@ -187,7 +187,7 @@ proctype filler(byte me) {
      :: else
      fi
   od;
-  exchange(me, REDO, FILL, scratch);
+  exchange(me, REDO, FILL, unseen);
   store(me, ELEMENT, 10);
   store(me, REDO, 0);
   free_lock(me, WRITING);

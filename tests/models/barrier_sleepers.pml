@@ -26,7 +26,7 @@
 inline sleep(me) {
   load(me, SLEPT, slept);
   if
-  :: WITHOUT(SLEPT_OVERWRITTEN) -> exchange(me, SLEPT, (now / 2) + 1, scratch)
+  :: WITHOUT(SLEPT_OVERWRITTEN) -> exchange(me, SLEPT, (now / 2) + 1, unseen)
   :: else ->
      do
      :: slept >= (now / 2) + 1 -> break

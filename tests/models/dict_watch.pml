@@ -36,8 +36,8 @@ proctype writer(byte me; byte changes) {
      if
      :: watched ->
         if
-        :: WITHOUT(COUNT_RAISED_FIRST) -> fetch_add(me, NOTES_MADE, 1, scratch); exchange(me, WATCHED, 0, scratch)
-        :: else -> exchange(me, WATCHED, 0, scratch); fetch_add(me, NOTES_MADE, 1, scratch)
+        :: WITHOUT(COUNT_RAISED_FIRST) -> fetch_add(me, NOTES_MADE, 1, unseen); exchange(me, WATCHED, 0, unseen)
+        :: else -> exchange(me, WATCHED, 0, unseen); fetch_add(me, NOTES_MADE, 1, unseen)
         fi
      :: else
      fi;

@@ -120,7 +120,7 @@ proctype producer(byte me) {
   if
   :: there != 0 ->  // wake_some
      load(me, WANTED, there);
-     fetch_add(me, EVENT, 1, scratch);
+     fetch_add(me, EVENT, 1, unseen);
      futex_wake(me, EVENT, woken);
      if
      :: woken < 1 ->

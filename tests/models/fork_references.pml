@@ -49,7 +49,7 @@ proctype parent(byte me) {
   load(me, STATE, state);
   if
   :: IS_LIVE(state) ->
-     exchange(me, CELLS, 1, scratch);
+     exchange(me, CELLS, 1, unseen);
      confirm_reference(me, counts);
      if
      :: counts ->
@@ -60,11 +60,11 @@ proctype parent(byte me) {
         :: else
         fi;
         refers = true;  // from here on the child, too
-        exchange(me, CELLS, 0, scratch);
+        exchange(me, CELLS, 0, unseen);
         assert(!destroyed);
         refers = false;
-        exchange(me, CELLS + 1, 0, scratch)
-     :: else -> exchange(me, CELLS, 0, scratch)
+        exchange(me, CELLS + 1, 0, unseen)
+     :: else -> exchange(me, CELLS, 0, unseen)
      fi
   :: else
   fi

@@ -34,7 +34,7 @@ bool destroyed = false;
 
 proctype session(byte me; byte cell) {
   byte noted, swept;
-  exchange(me, cell, 0, scratch);
+  exchange(me, cell, 0, unseen);
   if
   :: WITHOUT(NO_FENCE_DROPPER) -> load(me, NOTED, noted); store(me, NOTED, noted + 1)
   :: else -> fetch_add(me, NOTED, 1, noted)
@@ -58,7 +58,7 @@ proctype server(byte me) {
      if
      :: one == 0 && two == 0 && !destroyed ->
         destroyed = true;
-        fetch_add(me, NOTED, 1, scratch);
+        fetch_add(me, NOTED, 1, unseen);
         asked = true  // what it kept may go now
      :: else
      fi;

@@ -46,7 +46,7 @@ proctype reader(byte me) {
   if
   :: WITHOUT(LOOKED_UP_FIRST) ->
      load(me, ROOT, root);
-     exchange(me, READS_LARGE, 1, scratch)
+     exchange(me, READS_LARGE, 1, unseen)
   :: else ->
      FENCED_STORE(me, READS_LARGE, 1, NO_FENCE_READER);
      load(me, ROOT, root)

@@ -74,15 +74,15 @@ inline check_at_end() {
 proctype giver(byte me) {
   if
   :: WITHOUT(MARKED_LATE) -> skip
-  :: else -> exchange(me, STORED, 1, scratch)
+  :: else -> exchange(me, STORED, 1, unseen)
   fi;
   take_lock(me, CONTAINER);
   store(me, LINK, 1);
   free_lock(me, CONTAINER);
   refers--;
-  exchange(me, CELLS, 0, scratch);
+  exchange(me, CELLS, 0, unseen);
   if
-  :: WITHOUT(MARKED_LATE) -> exchange(me, STORED, 1, scratch)
+  :: WITHOUT(MARKED_LATE) -> exchange(me, STORED, 1, unseen)
   :: else -> skip
   fi
 }
@@ -99,7 +99,7 @@ proctype taker(byte me) {
         take_lock(me, CONTAINER);
         store(me, LINK, 0);
         free_lock(me, CONTAINER);
-        exchange(me, CELLS + 1, 1, scratch);
+        exchange(me, CELLS + 1, 1, unseen);
         confirm_reference(me, counts);
         assert(counts);
         break
@@ -108,7 +108,7 @@ proctype taker(byte me) {
         counts = false;
         if
         :: IS_LIVE(state) ->
-           exchange(me, CELLS + 1, 1, scratch);
+           exchange(me, CELLS + 1, 1, unseen);
            confirm_reference(me, counts)
         :: else
         fi;
@@ -123,7 +123,7 @@ proctype taker(byte me) {
         :: take_lock(me, CONTAINER); store(me, LINK, 1); free_lock(me, CONTAINER)  // and puts it back
         fi;
         refers--;
-        exchange(me, CELLS + 1, 0, scratch);
+        exchange(me, CELLS + 1, 0, unseen);
         break
      :: else -> left--
      fi

@@ -64,7 +64,7 @@ proctype consumer(byte me; bool puts) {
         if
         :: there != 0 ->  // wake_some
            load(me, WANTED, there);
-           fetch_add(me, EVENT, 1, scratch);
+           fetch_add(me, EVENT, 1, unseen);
            futex_wake_all(me, EVENT);
            compare_exchange(me, WANTED, there, 0, told)  // fewer woke than were asked for
         :: else

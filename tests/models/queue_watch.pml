@@ -120,7 +120,7 @@ proctype producer(byte me) {
      if
      :: there & kWatches ->
         d_step { EMPTY(me) -> there = memory[WANTED] & 127; memory[WANTED] = there }
-        fetch_add(me, CHANGES, 1, scratch);
+        fetch_add(me, CHANGES, 1, unseen);
         futex_wake_all(me, CHANGES);
         if
         :: there == 0 -> goto over
@@ -128,7 +128,7 @@ proctype producer(byte me) {
         fi
      :: else
      fi;
-     fetch_add(me, EVENT, 1, scratch);
+     fetch_add(me, EVENT, 1, unseen);
      futex_wake(me, EVENT, woken);
      if
      :: woken < 1 -> compare_exchange(me, WANTED, there, there & kWatches, done)

@@ -80,7 +80,7 @@ proctype session(byte me; byte cell) {
         refers--
      :: else -> refused = true
      fi;
-     exchange(me, cell, 0, scratch)
+     exchange(me, cell, 0, unseen)
   :: else
   fi
 }

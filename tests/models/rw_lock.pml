@@ -65,7 +65,7 @@ bool writing = false;
 inline reader_gone(me) {
   load(me, DRAINING, draining);
   if
-  :: draining -> fetch_add(me, DRAINED, 1, scratch); futex_wake_all(me, DRAINED)
+  :: draining -> fetch_add(me, DRAINED, 1, unseen); futex_wake_all(me, DRAINED)
   :: else
   fi;
   draining = 0
@@ -106,8 +106,8 @@ again:
   :: else
   fi;
   take_lock(me, WORD);
-  exchange(me, me, 1, scratch);
-  exchange(me, SEEN, 1, scratch);
+  exchange(me, me, 1, unseen);
+  exchange(me, SEEN, 1, unseen);
   free_lock(me, WORD);
 shared:
   inside++;
@@ -133,7 +133,7 @@ proctype writer(byte me) {
            load(me, ANNOUNCED0, one);
            load(me, ANNOUNCED1, two);
            if
-           :: one == 0 && two == 0 -> exchange(me, SEEN, 0, scratch); break
+           :: one == 0 && two == 0 -> exchange(me, SEEN, 0, unseen); break
            :: else -> futex_wait(me, DRAINED, before)
            fi
         od;
