@@ -41,7 +41,7 @@ TEST_CASE("an operation on a lock beside the recovery of its dead user finds it 
   const shm::UserLock lock(stage.segment.make({shm::ObjectKind::kLock, "", "lock"}));
   const Call acquire = [&](ThreadContext& me) { return acquired(lock, me); };
   const Call release = [&](ThreadContext& me) { return word_of(lock.release(me)); };
-  const Call both = [&](ThreadContext& me) { return acquire(me) + release(me); };
+  const Call both = in_turn({acquire, release});
   const std::vector<Operation> operations{
       {"acquire", acquire},
       {"acquire and release", {acquire, release}},
@@ -59,7 +59,7 @@ TEST_CASE("an operation on a recursive lock beside the recovery of its dead user
   const shm::RLock lock(stage.segment.make({shm::ObjectKind::kRLock, "", "rlock"}));
   const Call acquire = [&](ThreadContext& me) { return acquired(lock, me); };
   const Call release = [&](ThreadContext& me) { return word_of(lock.release(me)); };
-  const Call twice = [&](ThreadContext& me) { return acquire(me) + acquire(me) + release(me) + release(me); };
+  const Call twice = in_turn({acquire, acquire, release, release});
   const std::vector<Operation> operations{
       {"acquire and release", {acquire, release}},
       {"acquire twice, release twice", {acquire, acquire, release, release}},
@@ -76,8 +76,8 @@ TEST_CASE("an operation on a lock for readers and writers beside the recovery of
   const Call write = [&](ThreadContext& me) { return word_of(lock.acquire(me)); };
   const Call end_read = [&](ThreadContext& me) { return word_of(lock.release_shared(me)); };
   const Call end_write = [&](ThreadContext& me) { return word_of(lock.release(me)); };
-  const Call read_once = [&](ThreadContext& me) { return read(me) + end_read(me); };
-  const Call write_once = [&](ThreadContext& me) { return write(me) + end_write(me); };
+  const Call read_once = in_turn({read, end_read});
+  const Call write_once = in_turn({write, end_write});
   const std::vector<Operation> operations{
       {"read", {read, end_read}},
       {"write", {write, end_write}},
@@ -94,7 +94,7 @@ TEST_CASE("an operation on a semaphore beside the recovery of its dead user find
   const shm::Semaphore semaphore(stage.segment.make({shm::ObjectKind::kSemaphore, "", "semaphore", {1}}));
   const Call acquire = [&](ThreadContext& me) { return word_of(semaphore.acquire(me)); };
   const Call release = [&](ThreadContext& me) { return word_of(semaphore.release(me)); };
-  const Call both = [&](ThreadContext& me) { return acquire(me) + release(me); };
+  const Call both = in_turn({acquire, release});
   const std::vector<Operation> operations{
       {"acquire", acquire},
       {"acquire and release", {acquire, release}},
@@ -120,10 +120,9 @@ TEST_CASE("an operation on a condition beside the recovery of its dead user is n
   const Call release = [&](ThreadContext& me) { return word_of(condition.release(me)); };
   const Call wait = [&](ThreadContext& me) { return word_of(condition.wait(me)); };
   const Call notify = [&](ThreadContext& me) { return word_of(condition.notify(me, 1)); };
-  const Call notify_once = [&](ThreadContext& me) { return acquire(me) + notify(me) + release(me); };
-  const Call short_wait = [&](ThreadContext& me) {
-    return acquire(me) + word_of(condition.wait(me, Deadline::after(1us))) + release(me);
-  };
+  const Call notify_once = in_turn({acquire, notify, release});
+  const Call short_wait =
+      in_turn({acquire, [&](ThreadContext& me) { return word_of(condition.wait(me, Deadline::after(1us))); }, release});
   const std::vector<Operation> operations{
       {"wait", {acquire, wait, release}},
       {"wait in time",

@@ -70,7 +70,8 @@ struct Contained {
          [this, take](ThreadContext& me) {
            if (shm::add_reference(*stage.segment, inner) != Status::kOk) return std::string("gone");
            shm::InFlight flight;
-           std::string done = word_of(shm::begin_flight(*stage.segment, inner, flight)) + take(me);
+           std::string done = word_of(shm::begin_flight(*stage.segment, inner, flight));
+           done += take(me);
            shm::drop_reference(*stage.segment, inner);
            return done;
          }},

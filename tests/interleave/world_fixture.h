@@ -54,6 +54,15 @@ inline void explore_beside(KillStage& stage, const std::string& what, const std:
   }
 }
 
+// One call that makes these one after the other, with no pause between them.
+inline Call in_turn(std::vector<Call> calls) {
+  return [calls = std::move(calls)](shm::ThreadContext& me) {
+    std::string results;
+    for (const Call& call : calls) results += (results.empty() ? "" : ", ") + call(me);
+    return results;
+  };
+}
+
 inline void print_totals(const std::string& what, const PairTotals& totals) {
   std::cout << fmt::format("{}: {} pairs, {} schedules, {} deaths, {:.1f} s\n", what, totals.pairs, totals.schedules,
                            totals.deaths, totals.seconds)
