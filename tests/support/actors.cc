@@ -1,6 +1,7 @@
 #include "support/actors.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -42,6 +43,7 @@ Actors::Actors(KillStage& stage, std::vector<Operation> operations, const Observ
       observation_(observation),
       world_(*new (memory_.data()) World) {
   world_.actors = operations_.size();
+  (void)malloc_trim(0);  // or the first large allocation of each actor tidies up this process's heap
   belong_to(&world_);
   shm::spinning = false;
   for (std::size_t i = 0; i < operations_.size(); ++i) {
@@ -61,7 +63,10 @@ Actors::Actors(KillStage& stage, std::vector<Operation> operations, const Observ
           std::string results;
           for (const Call& call : operations_[i].calls) {
             if (!results.empty()) {
-              if (world_.stops_at_calls.load(std::memory_order_relaxed)) stop_running(ActorState::kPaused);
+              if (world_.stops_at_calls.load(std::memory_order_relaxed)) {
+                stop_running(ActorState::kPaused);
+                follow_access_orders();
+              }
               results += ", ";
             }
             results += call(**context);
@@ -100,6 +105,7 @@ void Actors::record(std::size_t actor) {
 }
 
 void Actors::start_all() {
+  deaths_ = stage_.dead_sessions;
   world_.now = 0;
   world_.sleepers = 0;
   for (std::size_t i = 0; i < size(); ++i) {
@@ -115,6 +121,7 @@ void Actors::start_all() {
     board.timeout_ms = 20'000;
     board.ending = VictimEnding::kNone;
     board.armed = false;
+    board.access_limit = board.accesses_done = 0;
     board.signal = 0;
     board.stops_reached = board.stop_count = board.rip = 0;
     board.job = VictimJob::kKillAtStop;
@@ -148,11 +155,22 @@ void Actors::go_on(std::size_t actor, Outcome& outcome) {
 void Actors::take(const Step& step, Outcome& outcome) {
   const std::size_t actor = step.actor;
   if (actor >= size() || !alive_[actor] || !outcome.wrong.empty()) return;
+  VictimBoard& board = world_.actor[actor].victim;
+  board.accesses_done = 0;
+  board.access_limit = step.kind == Step::Kind::kAccess ? step.count : 0;
   switch (step.kind) {
     case Step::Kind::kTo:
       // From the beginning only: the way to an instruction is known for who runs alone.
-      traces_[actor]->route_to(step.instructions, world_.actor[actor].victim);
+      traces_[actor]->route_to(step.count, board);
       go_on(actor, outcome);
+      break;
+    case Step::Kind::kAccess:
+      while (alive_[actor] && !is_over(actor) && is_runnable(world_, actor) && board.accesses_done < step.count) {
+        go_on(actor, outcome);  // it may pause between two calls
+      }
+      outcome.accesses[actor] = board.accesses_done;
+      outcome.slept[actor] = alive_[actor] && world_.actor[actor].state == ActorState::kAsleep;
+      board.access_limit = 0;
       break;
     case Step::Kind::kOn:
       for (int turn = 0; alive_[actor] && !is_over(actor) && is_runnable(world_, actor); ++turn) {
@@ -178,10 +196,14 @@ void Actors::kill_and_recover(std::size_t actor, Outcome& outcome) {
   alive_[actor] = false;
   outcome.died[actor] = true;
   if (!WIFSIGNALED(fate.wait_status)) fail(outcome, place_of(actor) + ": it was over when it was to be killed");
+  ++deaths_;
+  recover_dead(outcome);
+}
+
+// One that stopped in the middle may hold what the recovery needs: then it is for later, or for one who waits.
+void Actors::recover_dead(Outcome& outcome) {
   const int recovered = shm::recover_all_dead(*stage_.segment, stage_.me());
-  if (recovered > 1 + stage_.dead_sessions) {
-    fail(outcome, fmt::format("{} were recovered where one died", recovered));
-  }
+  if (recovered > deaths_) fail(outcome, fmt::format("{} were recovered where {} died", recovered, deaths_));
 }
 
 // Those who sleep wake up when their time is over, and go on as far as they get.
@@ -204,7 +226,19 @@ void Actors::pass_time(Outcome& outcome) {
   }
 }
 
+// Those who were stopped go on, and who died is recovered.
 void Actors::finish_all(Outcome& outcome) {
+  go_on_to_end(outcome);
+  if (deaths_ == 0 || !outcome.wrong.empty()) return;
+  recover_dead(outcome);
+  const auto living = static_cast<std::size_t>(std::ranges::count(alive_, true)) + 1;  // with the caller
+  if (stage_.claimed_sessions() > living) {
+    return fail(outcome, "who died was not recovered, though nobody was stopped any more");
+  }
+  go_on_to_end(outcome);
+}
+
+void Actors::go_on_to_end(Outcome& outcome) {
   for (int turn = 0; outcome.wrong.empty(); ++turn) {
     if (turn == kMostTurns) return fail(outcome, "they get nowhere");
     std::size_t next = size(), sleeper = size();

@@ -31,11 +31,12 @@ struct Operation {
 
 // What a schedule led to.
 struct Outcome {
-  std::string wrong;  // "" is well: what is not, whatever the operation
-  std::array<std::string, kMostActors>
-      results;  // of those who ended; "(asleep)": left asleep without a waker
+  std::string wrong;                             // "" is well: what is not, whatever the operation
+  std::array<std::string, kMostActors> results;  // of those who ended; "(asleep)": left asleep without a waker
   std::array<bool, kMostActors> died{};
-  std::array<std::int64_t, kMostActors> waited{};  // ns, for a process that was stopped
+  std::array<std::int64_t, kMostActors> waited{};   // ns, for a process that was stopped
+  std::array<std::size_t, kMostActors> accesses{};  // made in its last step X%n
+  std::array<bool, kMostActors> slept{};            // at the end of it
   std::string contents;
 };
 
@@ -66,8 +67,10 @@ class Actors {
   void take(const Step& step, Outcome& outcome);
   void go_on(std::size_t actor, Outcome& outcome);
   void kill_and_recover(std::size_t actor, Outcome& outcome);
+  void recover_dead(Outcome& outcome);
   void pass_time(Outcome& outcome);
   void finish_all(Outcome& outcome);
+  void go_on_to_end(Outcome& outcome);
   void observe(Outcome& outcome);
   void end_all(Outcome& outcome);
   bool is_over(std::size_t actor) const;
@@ -81,6 +84,7 @@ class Actors {
   std::vector<std::unique_ptr<KillTrace>> traces_;
   std::vector<std::unique_ptr<VictimNursery>> nurseries_;
   std::array<bool, kMostActors> alive_{};
+  int deaths_ = 0;  // in this run, with those that the stage began with
 };
 
 }  // namespace commonhold::test

@@ -89,6 +89,12 @@ std::string KillStage::leftovers() const {
   return check_owners();
 }
 
+std::size_t KillStage::claimed_sessions() const {
+  std::size_t claimed = 0;
+  for (std::uint32_t i = 0; i < kSlotsInImage; ++i) claimed += (segment->session(i).state.load() & 0xffff'ffff) != 0;
+  return claimed;
+}
+
 std::string KillStage::check_owners() const {
   const shm::SegmentHeader& header = segment->header();
   std::uint64_t free = 0, unbacked = 0, committed = header.committed_extents.load(), lowest = committed;

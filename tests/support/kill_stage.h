@@ -38,6 +38,8 @@ class KillStage {
   std::string recover(int least, int most);
   std::string recover() { return recover(1, 1); }
   std::string leftovers() const;
+  // Of the living, and of the dead who were not recovered.
+  std::size_t claimed_sessions() const;
 
  private:
   std::string check_owners() const;

@@ -11,6 +11,7 @@
 #include <exception>
 #include <memory>
 
+#include "support/access_stops.h"
 #include "support/kill_stepper_recorder.h"
 #include "support/kill_stepper_signal.h"
 
@@ -46,6 +47,7 @@ namespace {
 
 VictimBoard* board;  // of this victim
 KillRecorder recorder;
+AccessStops accesses;
 Breakpoint breakpoint;
 alignas(16) char handler_stack[64 * 1024];
 
@@ -59,7 +61,10 @@ void plant_next_stop() {
 
 void on_trap_to_kill(greg_t* regs) {
   const std::uint64_t at = static_cast<std::uint64_t>(regs[REG_RIP]) - 1;
-  if (at == arm_address()) return plant_next_stop();
+  if (at == arm_address()) {
+    plant_next_stop();
+    return accesses.resume();
+  }
   if (at == disarm_address()) {
     const bool here = board->job == VictimJob::kKillAtEnd && board->pause == nullptr;
     if (board->pause != nullptr) board->pause(true);
@@ -73,6 +78,7 @@ void on_trap_to_kill(greg_t* regs) {
   if (board->stops_reached == board->stop_count) {
     if (board->pause == nullptr) end_victim(*board, VictimEnding::kKilled, at);
     board->pause(false);
+    accesses.resume();
   }
   plant_next_stop();
 }
@@ -81,16 +87,19 @@ void on_trap(int, siginfo_t*, void* context) {
   greg_t* regs = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
   if (recording()) {
     recorder.on_trap(regs);
-  } else {
+  } else if (!accesses.on_step(regs)) {
     on_trap_to_kill(regs);
   }
 }
 
 void on_fatal(int signal, siginfo_t* info, void* context) {
-  const greg_t* regs = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
+  greg_t* regs = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
+  const auto address = reinterpret_cast<std::uint64_t>(info->si_addr);
   if (recording()) {
-    if (signal == SIGSEGV && recorder.on_fault(regs, reinterpret_cast<std::uint64_t>(info->si_addr))) return;
+    if (signal == SIGSEGV && recorder.on_fault(regs, address)) return;
     if (signal == SIGALRM && recorder.on_alarm()) return;
+  } else if (signal == SIGSEGV && accesses.on_fault(regs, address)) {
+    return;
   }
   board->signal = signal;
   end_victim(*board, signal == SIGALRM ? VictimEnding::kTimedOut : VictimEnding::kCrashed,
@@ -137,9 +146,18 @@ void make_code_writable() {
   }
 }
 
+void follow_access_orders() {
+  if (!recording()) accesses.resume();
+}
+
+void count_system_call() {
+  if (!recording()) accesses.on_system_call();
+}
+
 void run_victim(VictimBoard& orders, const std::function<void()>& enter, const std::function<void()>& op) {
   board = &orders;
   recorder.start(orders);
+  accesses.start(orders);
   install_handlers();
   itimerval timer{};
   timer.it_value.tv_sec = orders.timeout_ms / 1000;

@@ -42,8 +42,10 @@ struct VictimBoard {
   const Stop* stops;
   std::uint64_t stop_count;
   void (*pause)(bool finished);  // not null: called at the last stop, and at the end, instead of dying; in a handler
-  const MemoryRange* ranges;     // for the recording, as is what follows
+  std::uint64_t access_limit;  // not 0: it pauses before its so-manieth access to the ranges, or system call, from now
+  const MemoryRange* ranges;
   std::uint64_t range_count;
+  // For the recording:
   std::uint64_t* trace;  // RIP of each executed instruction
   std::uint64_t trace_capacity;
   std::uint32_t* stores;  // trace indices of stores into ranges, ascending
@@ -55,7 +57,8 @@ struct VictimBoard {
   bool armed;  // enter() was over
   std::int32_t signal;
   std::uint64_t stops_reached;
-  std::uint64_t rip;  // where it ended
+  std::uint64_t rip;            // where it ended
+  std::uint64_t accesses_done;  // of those that access_limit counts
   std::uint64_t trace_size;
   std::uint64_t store_count;
   std::uint64_t syscall_count;
@@ -66,6 +69,11 @@ struct VictimBoard {
 // Makes all code of this process writable, so that victims forked from it can plant breakpoints without a system
 // call.
 void make_code_writable();
+
+// In a victim that paused outside of its handlers: takes note of new orders about accesses.
+void follow_access_orders();
+// In a victim: a system call comes next, which counts like an access.
+void count_system_call();
 
 // Follows the board's orders; ends this process. REQUIRES: a freshly forked child, make_code_writable() in an
 // ancestor.

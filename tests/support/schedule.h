@@ -3,6 +3,8 @@
 //   A@120 B* A! A*      A up to its 120th instruction; B as far as it gets; A is killed, and recovered; A to its end
 //
 //   X@n   X goes on until n instructions of its operation are done
+//   X%n   X goes on until it is about to make its n-th access to shared memory from here, or system call, or it ends or
+//         sleeps
 //   X*    X goes on until it ends or sleeps
 //   X+    X goes on until one more call of its operation is done, or it sleeps
 //   X!    X is killed, and a further process recovers it
@@ -16,10 +18,10 @@
 namespace commonhold::test {
 
 struct Step {
-  enum class Kind : char { kTo = '@', kOn = '*', kCall = '+', kKill = '!', kTime = '~' };
+  enum class Kind : char { kTo = '@', kAccess = '%', kOn = '*', kCall = '+', kKill = '!', kTime = '~' };
   std::size_t actor = 0;
   Kind kind = Kind::kOn;
-  std::size_t instructions = 0;
+  std::size_t count = 0;  // of instructions or accesses
 };
 
 using Schedule = std::vector<Step>;

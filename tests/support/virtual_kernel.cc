@@ -1,6 +1,7 @@
 #include "support/virtual_kernel.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
@@ -60,6 +61,7 @@ bool sleep_until(std::uint64_t word, std::int64_t deadline) {
   ++self->sleeps;
   stop_running(ActorState::kAsleep);
   self->sleeps_on = 0;
+  follow_access_orders();
   return self->woken.load();
 }
 
@@ -90,7 +92,13 @@ long virtual_sleep(const timespec& time) {
   return 0;
 }
 
+// A place where another actor can come between: an access to shared memory is one without this.
+void before_system_call() {
+  if (self != nullptr) count_system_call();
+}
+
 long dispatch(long number, long a, long b, long c, long d, long e, long f) {
+  before_system_call();
   if (world == nullptr || number != SYS_futex) return raw(number, a, b, c, d, e, f);
   const auto& word = *reinterpret_cast<const std::atomic<std::uint32_t>*>(a);
   const long operation = b & FUTEX_CMD_MASK;
@@ -171,6 +179,7 @@ int clock_gettime(clockid_t clock, timespec* now) noexcept {
   if (self == nullptr) {
     return static_cast<int>(with_errno(raw(SYS_clock_gettime, clock, reinterpret_cast<long>(now))));
   }
+  before_system_call();
   const std::int64_t time = kEpoch + world->now.fetch_add(kLook);
   *now = {time / kSecond, time % kSecond};
   return 0;
@@ -182,6 +191,7 @@ int clock_nanosleep(clockid_t clock, int flags, const timespec* time, timespec* 
     return static_cast<int>(
         -raw(SYS_clock_nanosleep, clock, flags, reinterpret_cast<long>(time), reinterpret_cast<long>(left)));
   }
+  before_system_call();
   return static_cast<int>(virtual_sleep(*time));
 }
 
@@ -189,6 +199,19 @@ int nanosleep(const timespec* time, timespec* left) {
   using namespace commonhold::test;
   if (self == nullptr)
     return static_cast<int>(with_errno(raw(SYS_nanosleep, reinterpret_cast<long>(time), reinterpret_cast<long>(left))));
+  before_system_call();
   return static_cast<int>(virtual_sleep(*time));
+}
+
+int fallocate(int file, int mode, off_t from, off_t length) {
+  using namespace commonhold::test;
+  before_system_call();
+  return static_cast<int>(with_errno(raw(SYS_fallocate, file, mode, from, length)));
+}
+
+int posix_fallocate(int file, off_t from, off_t length) {
+  using namespace commonhold::test;
+  before_system_call();
+  return static_cast<int>(-raw(SYS_fallocate, file, 0, from, length));
 }
 }

@@ -1,0 +1,22 @@
+// Three operations on an object: each triple by itself.
+#pragma once
+
+#include <catch2/catch.hpp>
+#include <iostream>
+
+#include "interleave/pair_fixture.h"
+#include "support/triple_explorer.h"
+
+namespace commonhold::test {
+
+// REQUIRES: the stage is as each run is to find it.
+inline void explore_and_check(KillStage& stage, TriplePlan plan) {
+  stage.save();
+  plan.seed = Catch::rngSeed();
+  const ExplorationReport report = explore_triple(stage, plan);
+  std::cout << report.line() << '\n' << std::flush;
+  INFO(report.line());
+  CHECK(report.ok());
+}
+
+}  // namespace commonhold::test

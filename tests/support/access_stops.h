@@ -1,0 +1,42 @@
+// Lets a process go on for a number of accesses to shared memory, wherever it stands.
+//
+// The ranges are made unreadable, so that each access faults; a fault that is not the last opens its page for one
+// instruction, by the trap flag. System calls that the test program intercepts count like accesses. About 20 us each.
+#pragma once
+
+#include <ucontext.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "support/kill_stepper_victim.h"
+
+namespace commonhold::test {
+
+// Used in a victim's signal handlers: calls no libc. All-zero to begin with.
+class AccessStops {
+ public:
+  void start(VictimBoard& board) { board_ = &board; }
+
+  // Follows the board's orders anew: access_limit is not 0 when accesses are to be counted.
+  void resume();
+  // SIGSEGV: whether it was an access to the ranges, which is counted, after a pause perhaps, and may happen now.
+  [[nodiscard]] bool on_fault(greg_t* regs, std::uint64_t address);
+  // SIGTRAP after one instruction; false: that was none of ours.
+  [[nodiscard]] bool on_step(greg_t* regs);
+  // A system call comes next.
+  void on_system_call();
+
+ private:
+  static constexpr std::size_t kMostOpenPages = 64;
+
+  void count();
+  void protect_all(int protection);
+
+  VictimBoard* board_;
+  bool closed_;  // the ranges cannot be accessed
+  std::size_t open_count_;
+  std::uint64_t open_pages_[kMostOpenPages];
+};
+
+}  // namespace commonhold::test

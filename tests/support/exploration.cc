@@ -1,0 +1,70 @@
+#include "support/exploration.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+
+#include "support/code_location.h"
+#include "support/soaking.h"
+
+namespace commonhold::test {
+
+Effort effort() {
+  if (const char* points = std::getenv("COMMONHOLD_POINTS"); points != nullptr) {
+    const std::size_t count = std::strtoul(points, nullptr, 10);
+    return {count, 2 * count, 20 * count};
+  }
+  return soaking() ? Effort{1'000'000, 2'000, 20'000} : Effort{10, 12, 120};
+}
+
+std::string ExplorationReport::line() const {
+  std::string text = fmt::format("{}: {} schedules, {} deaths, {} failures, {:.0f} schedules/s", name, schedules,
+                                 deaths, failures.size(), seconds > 0 ? static_cast<double>(schedules) / seconds : 0);
+  for (const std::string& failure : failures) text += "\n    " + failure;
+  return text;
+}
+
+Exploration::Exploration(KillStage& stage, const std::string& name, std::vector<Operation> operations,
+                         const Observation& observation, std::size_t most_failures)
+    : stage_(stage),
+      most_failures_(most_failures),
+      actors_(stage, std::move(operations), observation),
+      orders_(actors_) {
+  report_.name = name;
+  if (!orders_.wrong().empty()) report_.failures.push_back("one after the other: " + orders_.wrong());
+}
+
+Outcome Exploration::run(const Schedule& schedule) {
+  Outcome outcome = actors_.run(schedule);
+  ++report_.schedules;
+  for (const bool died : outcome.died) report_.deaths += died;
+  if (std::string wrong = judge(schedule, outcome); !wrong.empty()) report_.failures.push_back(std::move(wrong));
+  return outcome;
+}
+
+std::string Exploration::judge(const Schedule& schedule, const Outcome& outcome) {
+  std::string wrong = orders_.judge(schedule, outcome);
+  for (std::size_t i = 0; i < actors_.size() && wrong.empty(); ++i) {
+    if (outcome.waited[i] > actors_.operation(i).waits_at_most) {
+      wrong = fmt::format("{} waited {} us for a process that was stopped", actors_.operation(i).name,
+                          outcome.waited[i] / 1000);
+    }
+  }
+  if (wrong.empty()) return wrong;
+  std::string text = to_string(schedule) + ": " + wrong;
+  for (const Step& step : schedule) {
+    const KillTrace& trace = actors_.trace(step.actor);
+    if (step.kind != Step::Kind::kTo || step.count >= trace.size()) continue;
+    text += fmt::format("\n      {} is held up at {}", static_cast<char>('A' + step.actor),
+                        describe_code(trace.rip(step.count)));
+  }
+  return text;
+}
+
+ExplorationReport Exploration::finish() {
+  report_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  stage_.restore();
+  return std::move(report_);
+}
+
+}  // namespace commonhold::test

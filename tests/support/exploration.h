@@ -1,0 +1,59 @@
+// Schedules of some operations that are run and judged, and what came of it.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "support/actors.h"
+#include "support/orders.h"
+
+namespace commonhold::test {
+
+// How many schedules are run. COMMONHOLD_SOAK in the environment: all with one preemption; COMMONHOLD_POINTS=N: N places
+// an operation, and so many more of the others.
+struct Effort {
+  std::size_t points;    // of an operation, where it is interrupted once
+  std::size_t twice;     // schedules of a pair with two preemptions
+  std::size_t of_three;  // schedules of three operations
+};
+Effort effort();
+
+struct ExplorationReport {
+  std::string name;
+  std::size_t schedules = 0, deaths = 0;
+  double seconds = 0;
+  std::vector<std::string> failures;  // each begins with its schedule
+  bool ok() const { return failures.empty() && schedules > 0; }
+  std::string line() const;
+};
+
+// As many accesses as an operation makes.
+inline constexpr std::size_t kAllAccesses = 1'000'000'000;
+
+class Exploration {
+ public:
+  // The stage is saved as each run is to find it.
+  Exploration(KillStage& stage, const std::string& name, std::vector<Operation> operations,
+              const Observation& observation, std::size_t most_failures);
+
+  // Runs one schedule; a failure goes into the report.
+  Outcome run(const Schedule& schedule);
+  // What is wrong with it, "" for nothing.
+  std::string judge(const Schedule& schedule, const Outcome& outcome);
+  bool goes_on() const { return report_.failures.size() < most_failures_; }
+  Actors& actors() { return actors_; }
+  // Puts the stage back as well.
+  ExplorationReport finish();
+
+ private:
+  KillStage& stage_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::size_t most_failures_;
+  ExplorationReport report_;
+  Actors actors_;
+  Orders orders_;
+};
+
+}  // namespace commonhold::test
