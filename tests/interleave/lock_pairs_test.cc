@@ -1,5 +1,5 @@
 // Each two operations on a lock of any kind, one interrupted anywhere by the other.
-#include "interleave/pair_fixture.h"
+#include "interleave/lock_operations.h"
 #include "shm/rlock.h"
 #include "shm/rw_lock.h"
 #include "shm/semaphore.h"
@@ -15,15 +15,6 @@ using shm::ThreadContext;
 namespace {
 
 constexpr auto kShortWait = 10ms;
-
-// Takes it and lets it go, if it got it.
-Operation holding(const std::string& name, std::function<Status(ThreadContext&)> acquire,
-                  std::function<Status(ThreadContext&)> release) {
-  auto taken = std::make_shared<Status>(Status::kOk);
-  return {name,
-          {[=](ThreadContext& me) { return word_of(*taken = acquire(me)); },
-           [=](ThreadContext& me) { return *taken == Status::kOk ? word_of(release(me)) : std::string("-"); }}};
-}
 
 }  // namespace
 

@@ -1,56 +1,75 @@
-// Two readers and a writer of one lock, in three processes, two of which are interrupted anywhere.
-#include <fmt/format.h>
-
-#include <catch2/catch.hpp>
-#include <iostream>
-
-#include "interleave/pair_fixture.h"
+// Three operations on a lock of any kind: a holder, a waiter and a newcomer.
+#include "interleave/lock_operations.h"
+#include "interleave/triple_fixture.h"
+#include "shm/rlock.h"
 #include "shm/rw_lock.h"
+#include "shm/semaphore.h"
+#include "shm/user_lock.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
-using shm::Status;
+using namespace std::chrono_literals;
+using shm::Deadline;
 using shm::ThreadContext;
-using Kind = Step::Kind;
 
 namespace {
 
-constexpr std::size_t kReader = 0, kOther = 1, kWriter = 2;
-
-// Before each access to shared memory of an operation that is alone, and at its end.
-std::vector<std::uint32_t> points_of(const KillTrace& trace) {
-  std::vector<std::uint32_t> points = trace.accesses();
-  points.push_back(static_cast<std::uint32_t>(trace.size()));
-  return points;
-}
+// The holder may have it, and the waiter may sleep, before anybody is interrupted.
+const std::vector<std::string> kHandOver{"", "A+", "A+ B*"};
 
 }  // namespace
 
-TEST_CASE("a writer is never inside with one of two readers, wherever the two were interrupted") {
+TEST_CASE("a lock's holder, a waiter and a newcomer, interrupted anywhere, come one after the other") {
+  KillStage stage;
+  const shm::UserLock lock(stage.segment.make({shm::ObjectKind::kLock, "", "lock"}));
+  const auto acquire = [&](ThreadContext& me) { return lock.acquire(me); };
+  const auto soon = [&](ThreadContext& me) { return lock.acquire(me, Deadline::after(10ms)); };
+  const auto release = [&](ThreadContext& me) { return lock.release(me); };
+  const Observation observation{[&] { return std::string(lock.locked() ? "locked" : "free"); },
+                                [] { return std::string(); }};
+  const Operation holder = holding("hold", acquire, release), waiter = holding("wait", acquire, release),
+                  newcomer = holding("come", acquire, release), in_time = holding("wait in time", soon, release);
+  explore_and_check(stage, {"lock: holder, waiter, newcomer", {holder, waiter, newcomer}, observation, kHandOver});
+  explore_and_check(stage, {"lock: holder, waiter, one in time", {holder, waiter, in_time}, observation, kHandOver});
+  explore_and_check(stage,
+                    {"lock: holder, one in time, newcomer", {holder, in_time, newcomer}, observation, kHandOver});
+}
+
+TEST_CASE("a semaphore's holder, a waiter and a newcomer, interrupted anywhere, come one after the other") {
+  KillStage stage;
+  const shm::Semaphore semaphore(stage.segment.make({shm::ObjectKind::kSemaphore, "", "semaphore", {1}}));
+  const auto acquire = [&](ThreadContext& me) { return semaphore.acquire(me); };
+  const auto soon = [&](ThreadContext& me) { return semaphore.acquire(me, Deadline::after(10ms)); };
+  const auto release = [&](ThreadContext& me) { return semaphore.release(me); };
+  const Observation observation{[&] { return std::to_string(semaphore.value()); }, [] { return std::string(); }};
+  const Operation holder = holding("hold", acquire, release), waiter = holding("wait", acquire, release),
+                  newcomer = holding("come", acquire, release), in_time = holding("wait in time", soon, release);
+  explore_and_check(stage, {"semaphore: holder, waiter, newcomer", {holder, waiter, newcomer}, observation, kHandOver});
+  explore_and_check(stage,
+                    {"semaphore: holder, waiter, one in time", {holder, waiter, in_time}, observation, kHandOver});
+}
+
+TEST_CASE("readers and writers of a lock, three of them, interrupted anywhere, come in an order") {
   KillStage stage;
   const shm::RwLock lock(stage.segment.make({shm::ObjectKind::kRwLock, "", "rwlock"}));
-  const bool seen_before = GENERATE(false, true);  // whether it says already that it has had readers
-  if (seen_before) {
-    REQUIRE(lock.acquire_shared(stage.me()) == Status::kOk);
-    REQUIRE(lock.release_shared(stage.me()) == Status::kOk);
-  }
-  stage.save();
-  const Call read = [&](ThreadContext& me) { return word_of(lock.acquire_shared(me)); };
-  const Call write = [&](ThreadContext& me) { return word_of(lock.acquire(me)); };
+  const auto read = [&](ThreadContext& me) { return lock.acquire_shared(me); };
+  const auto write = [&](ThreadContext& me) { return lock.acquire(me); };
+  const auto end_read = [&](ThreadContext& me) { return lock.release_shared(me); };
+  const auto end_write = [&](ThreadContext& me) { return lock.release(me); };
   const Observation observation{[] { return std::string(); }, [] { return std::string(); }};
-  Actors actors(stage, {{"read", read}, {"read", read}, {"write", write}}, observation);
-  const std::string ok = word_of(Status::kOk);
-  std::size_t schedules = 0;
-  for (const std::uint32_t k : points_of(actors.trace(kReader))) {
-    for (const std::uint32_t j : points_of(actors.trace(kOther))) {
-      const Schedule schedule{{kReader, Kind::kTo, k}, {kOther, Kind::kTo, j}, {kWriter}, {kOther}, {kReader}};
-      const Outcome outcome = actors.run(schedule);
-      INFO(to_string(schedule));
-      CHECK(outcome.wrong.empty());
-      const bool any_reads = outcome.results[kReader] == ok || outcome.results[kOther] == ok;
-      CHECK(any_reads != (outcome.results[kWriter] == ok));
-      ++schedules;
-    }
-  }
-  std::cout << fmt::format("{} schedules\n", schedules) << std::flush;
+  const Operation reader = holding("read", read, end_read), writer = holding("write", write, end_write);
+  explore_and_check(stage, {"rwlock: writer, reader, reader", {writer, reader, reader}, observation, kHandOver});
+  explore_and_check(stage, {"rwlock: reader, writer, reader", {reader, writer, reader}, observation, kHandOver});
+  explore_and_check(stage, {"rwlock: writer, writer, reader", {writer, writer, reader}, observation, kHandOver});
+}
+
+TEST_CASE("a recursive lock's holder, a waiter and a newcomer, interrupted anywhere, come one after the other") {
+  KillStage stage;
+  const shm::RLock lock(stage.segment.make({shm::ObjectKind::kRLock, "", "rlock"}));
+  const Call acquire = [&](ThreadContext& me) { return word_of(lock.acquire(me)); };
+  const Call release = [&](ThreadContext& me) { return word_of(lock.release(me)); };
+  const Operation once{"acquire and release", {acquire, release}};
+  const Operation twice{"acquire twice, release twice", {acquire, acquire, release, release}};
+  const Observation observation{[&] { return fmt::format("depth {}", lock.depth()); }, [] { return std::string(); }};
+  explore_and_check(stage, {"rlock: holder, waiter, newcomer", {twice, once, once}, observation, kHandOver});
 }

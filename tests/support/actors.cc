@@ -70,6 +70,7 @@ Actors::Actors(KillStage& stage, std::vector<Operation> operations, const Observ
               results += ", ";
             }
             results += call(**context);
+            note_call_done();
           }
           store_result(board, results);
         }));
@@ -108,6 +109,7 @@ void Actors::start_all() {
   deaths_ = stage_.dead_sessions;
   world_.now = 0;
   world_.sleepers = 0;
+  world_.calls_done = calls_noted_ = 0;
   for (std::size_t i = 0; i < size(); ++i) {
     ActorBoard& actor = world_.actor[i];
     actor.state = ActorState::kRunning;
@@ -190,7 +192,16 @@ void Actors::take(const Step& step, Outcome& outcome) {
   }
 }
 
+// Calls that have returned since the last time, then `event`.
+void Actors::note_order(Outcome& outcome, std::optional<Step> event) {
+  for (; calls_noted_ < world_.calls_done; ++calls_noted_) {
+    outcome.order.push_back({world_.done_by[calls_noted_], Step::Kind::kCall});
+  }
+  if (event) outcome.order.push_back(*event);
+}
+
 void Actors::kill_and_recover(std::size_t actor, Outcome& outcome) {
+  note_order(outcome, Step{actor, Step::Kind::kKill});
   (void)kill(world_.actor[actor].pid, SIGKILL);
   const VictimFate fate = nurseries_[actor]->await_one();
   alive_[actor] = false;
@@ -208,6 +219,7 @@ void Actors::recover_dead(Outcome& outcome) {
 
 // Those who sleep wake up when their time is over, and go on as far as they get.
 void Actors::pass_time(Outcome& outcome) {
+  note_order(outcome, Step{0, Step::Kind::kTime});
   const std::int64_t until = world_.now + kTime;
   for (int turn = 0; turn < kMostTurns && outcome.wrong.empty(); ++turn) {
     std::size_t first = size();
@@ -264,6 +276,7 @@ void Actors::go_on_to_end(Outcome& outcome) {
 }
 
 void Actors::observe(Outcome& outcome) {
+  note_order(outcome, std::nullopt);
   for (std::size_t i = 0; i < size(); ++i) {
     if (!alive_[i]) continue;
     outcome.results[i] = is_over(i) ? world_.actor[i].result : "(asleep)";

@@ -5,6 +5,7 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,7 @@ struct Outcome {
   std::array<std::size_t, kMostActors> accesses{};  // made in its last step X%n
   std::array<bool, kMostActors> slept{};            // at the end of it
   std::string contents;
+  Schedule order;  // the calls as they returned, with the deaths, and time that passed, between them
 };
 
 // What is looked at after each run, by the caller.
@@ -67,6 +69,7 @@ class Actors {
   void take(const Step& step, Outcome& outcome);
   void go_on(std::size_t actor, Outcome& outcome);
   void kill_and_recover(std::size_t actor, Outcome& outcome);
+  void note_order(Outcome& outcome, std::optional<Step> event);
   void recover_dead(Outcome& outcome);
   void pass_time(Outcome& outcome);
   void finish_all(Outcome& outcome);
@@ -84,6 +87,7 @@ class Actors {
   std::vector<std::unique_ptr<KillTrace>> traces_;
   std::vector<std::unique_ptr<VictimNursery>> nurseries_;
   std::array<bool, kMostActors> alive_{};
+  std::size_t calls_noted_ = 0;
   int deaths_ = 0;  // in this run, with those that the stage began with
 };
 

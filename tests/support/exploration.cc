@@ -31,7 +31,6 @@ Exploration::Exploration(KillStage& stage, const std::string& name, std::vector<
       actors_(stage, std::move(operations), observation),
       orders_(actors_) {
   report_.name = name;
-  if (!orders_.wrong().empty()) report_.failures.push_back("one after the other: " + orders_.wrong());
 }
 
 Outcome Exploration::run(const Schedule& schedule) {
@@ -62,6 +61,7 @@ std::string Exploration::judge(const Schedule& schedule, const Outcome& outcome)
 }
 
 ExplorationReport Exploration::finish() {
+  if (!orders_.wrong().empty()) report_.failures.push_back("one after the other: " + orders_.wrong());
   report_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   stage_.restore();
   return std::move(report_);

@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
+#include <random>
+#include <utility>
 
 namespace commonhold::test {
 
 namespace {
 
-using Kind = Step::Kind;
 const std::string kTimedOut(shm::to_string(shm::Status::kTimedOut));
 
 Schedule with(Schedule order, std::size_t at, Step step) {
@@ -19,71 +21,97 @@ Schedule with(Schedule order, std::size_t at, Step step) {
 }  // namespace
 
 Orders::Orders(Actors& actors) : actors_(actors) {
-  for (const Schedule& order : merges((1u << actors.size()) - 1)) {
-    add(all_, order);
-    for (std::size_t at = 0; at <= order.size(); ++at) {
-      add(in_time_, with(order, at, {0, Kind::kTime}));
-      for (std::size_t x = 0; x < actors.size(); ++x) add(after_death_of_[x], with(order, at, {x, Kind::kKill}));
-    }
+  const Mask everybody = (1u << actors.size()) - 1;
+  all_ = kind_of(everybody, {}, nullptr);
+  const Step time{0, Step::Kind::kTime};
+  in_time_ = kind_of(everybody, {}, &time);
+  for (std::size_t x = 0; x < actors.size(); ++x) {
+    const Step death{x, Step::Kind::kKill};
+    after_death_of_[x] = kind_of(everybody, {}, &death);
   }
-  in_time_.insert(in_time_.end(), all_.begin(), all_.end());
 }
 
-// The orders of these actors' calls.
-std::vector<Schedule> Orders::merges(Mask of) const {
+// All orders of the living ones' calls, after some steps.
+Orders::Kind Orders::kind_of(Mask living, const Schedule& begin, const Step* step) const {
+  Kind kind;
   Schedule order;
   for (std::size_t i = 0; i < actors_.size(); ++i) {
-    if ((of >> i & 1) != 0) order.insert(order.end(), actors_.operation(i).calls.size(), {i, Kind::kCall});
+    if ((living >> i & 1) != 0) order.insert(order.end(), actors_.operation(i).calls.size(), {i, Step::Kind::kCall});
   }
-  std::vector<Schedule> all;
   const auto lower = [](const Step& a, const Step& b) { return a.actor < b.actor; };
   do {
-    all.push_back(order);
+    kind.merges.push_back(begin);
+    kind.merges.back().insert(kind.merges.back().end(), order.begin(), order.end());
   } while (std::next_permutation(order.begin(), order.end(), lower));
-  return all;
+  if (step != nullptr) {
+    kind.has_step = true;
+    kind.step = *step;
+  }
+  kind.left.resize(kind.merges.size() * (step != nullptr ? order.size() + 1 : 1));
+  std::iota(kind.left.begin(), kind.left.end(), 0);
+  std::shuffle(kind.left.begin(), kind.left.end(), std::minstd_rand(1));
+  return kind;
 }
 
-void Orders::add(std::vector<Outcome>& outcomes, const Schedule& schedule) {
-  const Outcome outcome = actors_.run(schedule);
-  if (wrong_.empty() && !outcome.wrong.empty()) wrong_ = to_string(schedule) + ": " + outcome.wrong;
-  const auto same = [&](const Outcome& one) { return fits(outcome, one) && outcome.died == one.died; };
-  if (std::ranges::none_of(outcomes, same)) outcomes.push_back(outcome);
+Schedule Orders::variant(const Kind& kind, std::uint32_t index) const {
+  if (!kind.has_step) return kind.merges[index];
+  const std::size_t places = kind.merges.front().size() + 1;
+  return with(kind.merges[index / places], index % places, kind.step);
 }
 
-const std::vector<Outcome>& Orders::without(Mask dead) {
-  const auto [found, fresh] = without_.try_emplace(dead);
-  if (!fresh) return found->second;
-  Schedule kills;
-  for (std::size_t i = 0; i < actors_.size(); ++i) {
-    if ((dead >> i & 1) != 0) kills.push_back({i, Kind::kKill});
+bool Orders::try_order(Kind& kind, const Schedule& order, const Outcome& outcome, Mask but) {
+  Outcome ordered = actors_.run(order);
+  if (wrong_.empty() && !ordered.wrong.empty()) wrong_ = to_string(order) + ": " + ordered.wrong;
+  const bool fitting = fits(outcome, ordered, but);
+  kind.outcomes.push_back(std::move(ordered));
+  return fitting;
+}
+
+bool Orders::allows(Kind& kind, const Outcome& outcome, Mask but) {
+  if (std::ranges::any_of(kind.outcomes, [&](const Outcome& order) { return fits(outcome, order, but); })) return true;
+  const bool is_of_kind = std::ranges::all_of(outcome.order, [&](const Step& step) {
+    return step.kind == Step::Kind::kCall || (kind.has_step && step.kind == kind.step.kind);
+  });
+  if (is_of_kind && kind.tried.insert(to_string(outcome.order)).second) {
+    if (try_order(kind, outcome.order, outcome, but)) return true;
   }
-  for (const Schedule& rest : merges(~dead & ((1u << actors_.size()) - 1))) {
-    Schedule order = kills;
-    order.insert(order.end(), rest.begin(), rest.end());
-    add(found->second, order);
+  while (!kind.left.empty()) {
+    const std::uint32_t next = kind.left.back();
+    kind.left.pop_back();
+    if (try_order(kind, variant(kind, next), outcome, but)) return true;
   }
-  return found->second;
+  return false;
 }
 
 std::string Orders::judge(const Schedule& schedule, const Outcome& outcome) {
   if (!outcome.wrong.empty()) return outcome.wrong;
-  const bool passed = std::ranges::any_of(schedule, [](const Step& step) { return step.kind == Kind::kTime; });
-  const std::vector<Outcome>* allowed = passed ? &in_time_ : &all_;
+  const bool passed = std::ranges::any_of(schedule, [](const Step& step) { return step.kind == Step::Kind::kTime; });
+  Kind* kind = &all_;
   for (std::size_t x = 0; x < actors_.size(); ++x) {
-    if (outcome.died[x]) allowed = &after_death_of_[x];
+    if (outcome.died[x]) kind = &after_death_of_[x];
   }
-  if (std::ranges::any_of(*allowed, [&](const Outcome& order) { return fits(outcome, order); })) return {};
+  if (kind == &all_ && passed) kind = &in_time_;
+  if (allows(*kind, outcome) || (kind == &in_time_ && allows(all_, outcome))) return {};
   if (passed) {
     // A call that times out while another process is stopped in the middle has no effect.
     Mask timed_out = 0;
     for (std::size_t i = 0; i < actors_.size(); ++i) timed_out |= (outcome.results[i] == kTimedOut ? 1u : 0u) << i;
     for (Mask some = timed_out; some != 0; some = (some - 1) & timed_out) {
-      const auto& orders = without(some);
-      if (std::ranges::any_of(orders, [&](const Outcome& order) { return fits(outcome, order, some); })) return {};
+      const auto [without, fresh] = without_.try_emplace(some);
+      if (fresh) {
+        Schedule deaths;
+        for (std::size_t i = 0; i < actors_.size(); ++i) {
+          if ((some >> i & 1) != 0) deaths.push_back({i, Step::Kind::kKill});
+        }
+        without->second = kind_of(~some & ((1u << actors_.size()) - 1), deaths, nullptr);
+      }
+      if (allows(without->second, outcome, some)) return {};
     }
   }
   std::string text = "the outcome is that of no order: " + describe(outcome);
-  for (const Outcome& order : *allowed) text += "\n      allowed: " + describe(order);
+  std::set<std::string> allowed;
+  for (const Outcome& order : kind->outcomes) allowed.insert(describe(order));
+  for (const std::string& order : allowed) text += "\n      allowed: " + order;
   return text;
 }
 

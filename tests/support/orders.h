@@ -1,7 +1,9 @@
 // What several operations may lead to: the outcomes of the orders in which their calls can be done one after the other.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -12,28 +14,40 @@ namespace commonhold::test {
 // An outcome is allowed when it is that of a sequential order. Where one died, the order may end before any of its calls
 // (it took effect as a whole or not at all). Where time passed, calls that others held up may have timed out, without an
 // effect.
+//
+// Orders are run as they are needed: first the one in which the calls of the judged run returned, then the others.
 class Orders {
  public:
-  // Runs all orders, with a death or time that passes between any two calls. REQUIRES: the actors outlive this.
+  // REQUIRES: the actors outlive this.
   explicit Orders(Actors& actors);
 
-  // What was wrong with a sequential run, "" for nothing.
+  // What was wrong with a sequential run so far, "" for nothing.
   const std::string& wrong() const { return wrong_; }
   // What is wrong with an outcome, "" for nothing.
   std::string judge(const Schedule& schedule, const Outcome& outcome);
 
  private:
   using Mask = unsigned;  // of actors
-  std::vector<Schedule> merges(Mask of) const;
-  void add(std::vector<Outcome>& outcomes, const Schedule& schedule);
-  // Where these died before they began.
-  const std::vector<Outcome>& without(Mask dead);
-  bool fits(const Outcome& outcome, const Outcome& order, Mask but = 0) const;
+  // Orders of the same actors' calls, with one more step, or none, between any two of them.
+  struct Kind {
+    std::vector<Schedule> merges;
+    bool has_step = false;
+    Step step{};
+    std::vector<std::uint32_t> left;  // in a random order: those that were not run
+    std::vector<Outcome> outcomes;    // of the others
+    std::set<std::string> tried;      // of those that were guessed
+  };
+  Kind kind_of(Mask living, const Schedule& begin, const Step* step) const;
+  Schedule variant(const Kind& kind, std::uint32_t index) const;
+  // Whether the outcome is one of the kind's; `but`: whose results are not compared.
+  bool allows(Kind& kind, const Outcome& outcome, Mask but = 0);
+  bool try_order(Kind& kind, const Schedule& order, const Outcome& outcome, Mask but);
+  bool fits(const Outcome& outcome, const Outcome& order, Mask but) const;
   std::string describe(const Outcome& outcome) const;
 
   Actors& actors_;
-  std::vector<Outcome> all_, in_time_, after_death_of_[kMostActors];
-  std::map<Mask, std::vector<Outcome>> without_;
+  Kind all_, in_time_, after_death_of_[kMostActors];
+  std::map<Mask, Kind> without_;  // where these died before they began
   std::string wrong_;
 };
 

@@ -121,6 +121,13 @@ void become_actor(std::size_t index) {
   self->pid = static_cast<std::int32_t>(raw(SYS_getpid));
 }
 
+void note_call_done() {
+  const std::size_t index = world->calls_done.load(std::memory_order_relaxed);
+  if (index >= sizeof world->done_by) return;
+  world->done_by[index] = static_cast<std::uint8_t>(self - world->actor);
+  world->calls_done.store(index + 1, std::memory_order_seq_cst);
+}
+
 void stop_running(ActorState state) {
   ActorBoard& me = *self;
   me.may_run.store(0, std::memory_order_seq_cst);

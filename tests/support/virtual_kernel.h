@@ -51,6 +51,8 @@ struct World {
   std::atomic<bool> stops_at_calls{false};  // actors pause between the calls of their operations
   std::atomic<bool> records{false};         // an actor that would sleep ends instead
   std::size_t actors = 0;
+  std::atomic<std::size_t> calls_done{0};
+  std::uint8_t done_by[64];  // which actors' calls returned, in this order
   ActorBoard actor[kMostActors];
 };
 
@@ -58,6 +60,8 @@ struct World {
 void belong_to(World* world);
 // This process is an actor of the world that it belongs to.
 void become_actor(std::size_t index);
+// One more call of this actor's operation has returned.
+void note_call_done();
 // Waits until the scheduler lets this actor go on. Calls no libc: it may be called in a signal handler.
 void stop_running(ActorState state);
 
