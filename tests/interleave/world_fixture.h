@@ -20,7 +20,7 @@ inline std::size_t selected(std::size_t by_default, std::size_t of_all) {
 }
 inline std::size_t points_selected(std::size_t by_default) {
   constexpr std::size_t kMost = 200;
-  return selected(by_default, std::min(points_by_default(), kMost));
+  return selected(by_default, std::min(effort().points, kMost));
 }
 
 template <typename Item>
