@@ -4,15 +4,16 @@
 
 #include "shm/control_block.h"
 #include "shm/futex.h"
+#include "shm/gate.h"
 #include "shm/lock_word.h"
 #include "shm/read_undisturbed.h"
 #include "shm/segment.h"
+#include "shm/sleep_notice.h"
 #include "shm/watch.h"
 
 namespace commonhold::shm {
 namespace {
 
-constexpr std::int64_t kSliceNs = 1'000'000'000;  // a writer that died before its wake-up costs a waiter this much
 constexpr int kUndisturbedTries = 8;
 constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 32;
 
@@ -141,6 +142,7 @@ Status Value::compare_exchange(ThreadContext& me, void* expected, const void* de
 }
 
 Status Value::wait_change(ThreadContext& me, const void* seen, Deadline deadline) const {
+  const SleepNotice notice(me, control_->changes);  // for the death of a writer between the change and the wake-up
   for (;;) {
     std::uint32_t before = control_->changes.load(std::memory_order_seq_cst);
     control_->watched.store(1, std::memory_order_seq_cst);  // SYNC POINT: watched; before the look at the value
@@ -154,7 +156,7 @@ Status Value::wait_change(ThreadContext& me, const void* seen, Deadline deadline
     }
     if (!same) return Status::kOk;
     if (deadline.passed()) return Status::kTimedOut;
-    (void)futex_wait(control_->changes, before, deadline.left_ns(kSliceNs));
+    (void)futex_wait(control_->changes, before, deadline.left_ns(longest_sleep_ns()));
   }
 }
 

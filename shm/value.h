@@ -11,7 +11,9 @@
 // the new one; nothing needs repair.
 //
 // watch: a waiter sets `watched`, looks at the value again and sleeps on `changes`. A writer that finds `watched`
-// clears it, raises `changes` and wakes all: nobody pays when nobody watches, and a dead waiter costs one wake-up.
+// clears it, raises `changes` and wakes all: nobody pays when nobody watches, and a dead waiter costs one wake-up. A writer
+// that dies between the change and the wake-up is recovered, which wakes those who sleep (sleep_notice.h); one that is
+// about to sleep at that very moment looks again after a second.
 #pragma once
 
 #include <cstddef>

@@ -7,6 +7,7 @@
 #include "shm/any_queue.h"
 #include "shm/array.h"
 #include "shm/dict.h"
+#include "shm/gate.h"
 #include "shm/list.h"
 #include "shm/references.h"
 #include "shm/sleep_notice.h"
@@ -241,6 +242,7 @@ TEST_CASE("a watcher killed anywhere leaves structures that others watch and cha
 TEST_CASE("who sleeps for a change is woken, wherever the one who made it is killed", "[kill]") {
   Stage stage;
   shm::set_sleeper_check_for_test(3600'000'000'000);  // nothing but a wake-up helps
+  shm::set_longest_sleep_for_test(3600'000'000'000);
   Status status = Status::kOk;
   pid_t waiter = 0;
   Shared<std::atomic<pid_t>> waiting;
@@ -250,10 +252,11 @@ TEST_CASE("who sleeps for a change is woken, wherever the one who made it is kil
     kill(waiter, SIGKILL);
     (void)wait_for(std::exchange(waiter, 0));
   };
-  for (std::string what : {"dict", "value", "array", "ring", "lifo"}) {
+  for (std::string kind : {"dict", "value", "waited value", "array", "ring", "lifo"}) {
+    const std::string what = kind == "waited value" ? "value" : kind;
     stage.restore();
     std::string before = stage.contents(what);
-    KillPlan plan = stage.plan("a watched change of a " + what + " with a watcher asleep", [&](shm::ThreadContext& me) {
+    KillPlan plan = stage.plan("a watched change of a " + kind + " with a watcher asleep", [&](shm::ThreadContext& me) {
       if (what == "dict") ignore(stage.dict.put(me, text("k"), integer(two)));
       if (what == "value") ignore(stage.word.store(me, &two));
       if (what == "array") ignore(stage.array.store(me, 3, &two));
@@ -268,6 +271,13 @@ TEST_CASE("who sleeps for a change is woken, wherever the one who made it is kil
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         alarm(20);
         auto& me = stage.me();
+        if (kind == "waited value") {
+          std::int64_t seen = 0;
+          if (stage.word.load(me, &seen) != Status::kOk) throw std::runtime_error("no");
+          waiting->store(getpid());
+          if (stage.word.wait_change(me, &seen, shm::Deadline::never()) != Status::kOk) throw std::runtime_error("no");
+          return stage.segment->leave();
+        }
         auto watcher = what == "dict"    ? shm::watch_dict_key(me, stage.dict_at, text("k"), status)
                        : what == "value" ? shm::watch_value(me, stage.word_at, status)
                        : what == "array" ? shm::watch_array(me, stage.array_at, status)
@@ -298,4 +308,5 @@ TEST_CASE("who sleeps for a change is woken, wherever the one who made it is kil
     end_waiter();
   }
   shm::set_sleeper_check_for_test(100'000'000);
+  shm::set_longest_sleep_for_test(1'000'000'000);
 }
