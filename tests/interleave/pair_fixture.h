@@ -38,6 +38,14 @@ struct PairTotals {
   double seconds = 0;
 };
 
+// One line of figures, which tests/interleave/reliability_page.py reads.
+inline void print_figures(const std::string& what, const PairTotals& totals) {
+  if (wanted_replay() != nullptr) return;
+  std::cout << fmt::format("{}, {} schedules, {} deaths, {:.1f} s\n", what, totals.schedules, totals.deaths,
+                           totals.seconds)
+            << std::flush;
+}
+
 // Everything with COMMONHOLD_SOAK or COMMONHOLD_POINTS in the environment.
 inline constexpr std::size_t kAllPairs = std::numeric_limits<std::size_t>::max();
 
@@ -53,7 +61,7 @@ inline PairTotals explore_pairs_with(KillStage& stage, const std::string& what, 
     for (const Operation& other : others) pairs.emplace_back(&these[a], &other);
   }
   const std::size_t all = pairs.size();
-  if (all > most_pairs && !soaking() && std::getenv("COMMONHOLD_POINTS") == nullptr) {
+  if (all > most_pairs && !explores_all()) {
     std::mt19937_64 random(Catch::rngSeed());
     std::shuffle(pairs.begin(), pairs.end(), random);
     pairs.resize(most_pairs);
@@ -73,10 +81,8 @@ inline PairTotals explore_pairs_with(KillStage& stage, const std::string& what, 
     INFO(report.line());
     CHECK(report.ok());
   }
-  std::cout << fmt::format("{}: {} operations, {} of {} pairs, {} schedules, {} deaths, {:.1f} s\n", what,
-                           these.size() + others.size(), totals.pairs, all, totals.schedules, totals.deaths,
-                           totals.seconds)
-            << std::flush;
+  print_figures(fmt::format("{}: {} operations, {} of {} pairs", what, these.size() + others.size(), totals.pairs, all),
+                totals);
   return totals;
 }
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <catch2/catch.hpp>
-#include <iostream>
 
 #include "interleave/pair_fixture.h"
 #include "support/triple_explorer.h"
@@ -14,7 +13,7 @@ inline void explore_and_check(KillStage& stage, TriplePlan plan) {
   stage.save();
   plan.seed = Catch::rngSeed();
   const ExplorationReport report = explore_triple(stage, plan);
-  std::cout << report.line() << '\n' << std::flush;
+  print_figures(plan.name + ": 1 triple", {1, report.schedules, report.deaths, report.seconds});
   INFO(report.line());
   CHECK(report.ok());
 }

@@ -16,7 +16,7 @@ namespace commonhold::test {
 // What is explored of it all: a selection that the seed draws, or all with COMMONHOLD_SOAK or COMMONHOLD_POINTS in the
 // environment.
 inline std::size_t selected(std::size_t by_default, std::size_t of_all) {
-  return soaking() || std::getenv("COMMONHOLD_POINTS") != nullptr ? of_all : by_default;
+  return explores_all() ? of_all : by_default;
 }
 inline std::size_t points_selected(std::size_t by_default) {
   constexpr std::size_t kMost = 200;
@@ -64,9 +64,7 @@ inline Call in_turn(std::vector<Call> calls) {
 }
 
 inline void print_totals(const std::string& what, const PairTotals& totals) {
-  std::cout << fmt::format("{}: {} pairs, {} schedules, {} deaths, {:.1f} s\n", what, totals.pairs, totals.schedules,
-                           totals.deaths, totals.seconds)
-            << std::flush;
+  print_figures(fmt::format("{}: {} pairs", what, totals.pairs), totals);
 }
 
 // What a third process was at when it died.

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <cstdlib>
+#include <iostream>
+#include <memory>
+#include <stdexcept>
 
 #include "support/code_location.h"
 #include "support/soaking.h"
@@ -17,20 +20,47 @@ Effort effort() {
   return soaking() ? Effort{1'000'000, 2'000, 20'000} : Effort{10, 12, 120};
 }
 
+bool explores_all() {
+  return soaking() || std::getenv("COMMONHOLD_POINTS") != nullptr;
+}
+
+const Replay* wanted_replay() {
+  static const std::unique_ptr<const Replay> replay = [] {
+    const char* text = std::getenv("COMMONHOLD_REPLAY");
+    if (text == nullptr || *text == '\0') return std::unique_ptr<const Replay>();
+    const std::string line(text);
+    const std::size_t bar = line.rfind(" | ");
+    if (bar == std::string::npos) {
+      throw std::invalid_argument("COMMONHOLD_REPLAY is \"NAME | SCHEDULE\", and not \"" + line + "\"");
+    }
+    return std::make_unique<const Replay>(Replay{line.substr(0, bar), line.substr(bar + 3)});
+  }();
+  return replay.get();
+}
+
 std::string ExplorationReport::line() const {
   std::string text = fmt::format("{}: {} schedules, {} deaths, {} failures, {:.0f} schedules/s", name, schedules,
                                  deaths, failures.size(), seconds > 0 ? static_cast<double>(schedules) / seconds : 0);
   for (const std::string& failure : failures) text += "\n    " + failure;
+  if (!failures.empty()) {
+    std::string environment;
+    for (const char* variable : {"COMMONHOLD_SOAK", "COMMONHOLD_POINTS"}) {
+      if (const char* value = std::getenv(variable)) environment += fmt::format("{}={} ", variable, value);
+    }
+    text +=
+        fmt::format("\n    {}./dev test interleave --seed {} -- --replay \"{} | SCHEDULE\"", environment, seed, name);
+  }
   return text;
 }
 
 Exploration::Exploration(KillStage& stage, const std::string& name, std::vector<Operation> operations,
-                         const Observation& observation, std::size_t most_failures)
+                         const Observation& observation, std::uint64_t seed, std::size_t most_failures)
     : stage_(stage),
       most_failures_(most_failures),
       actors_(stage, std::move(operations), observation),
       orders_(actors_) {
   report_.name = name;
+  report_.seed = seed;
 }
 
 Outcome Exploration::run(const Schedule& schedule) {
@@ -58,6 +88,16 @@ std::string Exploration::judge(const Schedule& schedule, const Outcome& outcome)
                         describe_code(trace.rip(step.count)));
   }
   return text;
+}
+
+ExplorationReport Exploration::replay(const std::string& line) {
+  const Schedule schedule = parse_schedule(line);
+  const Outcome outcome = run(schedule);
+  const std::string& name = report_.name;
+  std::cout << (report_.failures.empty() ? fmt::format("replayed {} | {}: sound\n", name, to_string(schedule))
+                                         : fmt::format("replayed {} | {}\n", name, report_.failures.front()))
+            << std::flush;
+  return finish();
 }
 
 ExplorationReport Exploration::finish() {

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -19,15 +20,36 @@ struct Effort {
   std::size_t of_three;  // schedules of three operations
 };
 Effort effort();
+// Whether all is explored of what a run of seconds draws a selection of.
+bool explores_all();
+
+// COMMONHOLD_REPLAY in the environment, "NAME | SCHEDULE": that schedule alone is run, of the exploration with that name.
+struct Replay {
+  std::string name, schedule;
+};
+const Replay* wanted_replay();  // nullptr: none
 
 struct ExplorationReport {
   std::string name;
   std::size_t schedules = 0, deaths = 0;
   double seconds = 0;
+  std::uint64_t seed = 0;
   std::vector<std::string> failures;  // each begins with its schedule
-  bool ok() const { return failures.empty() && schedules > 0; }
+  bool skipped = false;               // a schedule of something else is replayed
+  bool ok() const { return failures.empty() && (schedules > 0 || skipped); }
   std::string line() const;
 };
+
+// Whether a schedule of something else is to be replayed.
+inline bool is_skipped(const std::string& name) {
+  return wanted_replay() != nullptr && wanted_replay()->name != name;
+}
+inline ExplorationReport skipped_report(const std::string& name) {
+  ExplorationReport report;
+  report.name = name;
+  report.skipped = true;
+  return report;
+}
 
 // As many accesses as an operation makes.
 inline constexpr std::size_t kAllAccesses = 1'000'000'000;
@@ -36,7 +58,7 @@ class Exploration {
  public:
   // The stage is saved as each run is to find it.
   Exploration(KillStage& stage, const std::string& name, std::vector<Operation> operations,
-              const Observation& observation, std::size_t most_failures);
+              const Observation& observation, std::uint64_t seed, std::size_t most_failures);
 
   // Runs one schedule; a failure goes into the report.
   Outcome run(const Schedule& schedule);
@@ -44,6 +66,8 @@ class Exploration {
   std::string judge(const Schedule& schedule, const Outcome& outcome);
   bool goes_on() const { return report_.failures.size() < most_failures_; }
   Actors& actors() { return actors_; }
+  // Runs it, says on standard output what came of it, and finishes.
+  ExplorationReport replay(const std::string& schedule);
   // Puts the stage back as well.
   ExplorationReport finish();
 

@@ -135,7 +135,9 @@ void interrupt_twice(Exploration& exploration, const PairPlan& plan, std::mt1993
 }  // namespace
 
 PairReport explore_pair(KillStage& stage, const PairPlan& plan) {
-  Exploration exploration(stage, plan.name, {plan.first, plan.second}, plan.observation, plan.most_failures);
+  if (is_skipped(plan.name)) return skipped_report(plan.name);
+  Exploration exploration(stage, plan.name, {plan.first, plan.second}, plan.observation, plan.seed, plan.most_failures);
+  if (wanted_replay() != nullptr) return exploration.replay(wanted_replay()->schedule);
   std::mt19937_64 random(plan.seed);
   interrupt_once(exploration, plan, random);
   interrupt_twice(exploration, plan, random);
@@ -143,7 +145,7 @@ PairReport explore_pair(KillStage& stage, const PairPlan& plan) {
 }
 
 std::string replay_pair(KillStage& stage, const PairPlan& plan, const std::string& line) {
-  Exploration exploration(stage, plan.name, {plan.first, plan.second}, plan.observation, plan.most_failures);
+  Exploration exploration(stage, plan.name, {plan.first, plan.second}, plan.observation, plan.seed, plan.most_failures);
   const Schedule schedule = parse_schedule(line);
   return exploration.judge(schedule, exploration.actors().run(schedule));
 }

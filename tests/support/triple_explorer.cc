@@ -20,7 +20,7 @@ Schedule joined(const Schedule& steps, const Schedule& more) {
 }
 
 Exploration exploration_of(KillStage& stage, const TriplePlan& plan) {
-  return {stage, plan.name, plan.operations, plan.observation, plan.most_failures};
+  return {stage, plan.name, plan.operations, plan.observation, plan.seed, plan.most_failures};
 }
 
 // The schedules of one beginning and one order of the three, with X stopped before its i-th access.
@@ -83,7 +83,9 @@ void run_some(Exploration& exploration, const InterruptedTriple& triple, std::si
 }  // namespace
 
 ExplorationReport explore_triple(KillStage& stage, const TriplePlan& plan) {
+  if (is_skipped(plan.name)) return skipped_report(plan.name);
   Exploration exploration = exploration_of(stage, plan);
+  if (wanted_replay() != nullptr) return exploration.replay(wanted_replay()->schedule);
   std::mt19937_64 random(plan.seed);
   const std::size_t share = std::max<std::size_t>(plan.most_schedules / (6 * plan.beginnings.size()), 1);
   for (const std::string& line : plan.beginnings) {
