@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Runs the interleaving tests and writes their figures into the table of docs/reliability.md.
+
+    tests/interleave/reliability_page.py build [--points N | --all] [--jobs N] [--page docs/reliability.md]
+
+Each program prints a line for each group of operations that it explores; a line of the page's table is one of them. Ends
+with status 1, and leaves the page as it was, when a program fails.
+"""
+import argparse
+import concurrent.futures
+import datetime
+import os
+import pathlib
+import random
+import re
+import subprocess
+import sys
+import time
+
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+LINE = re.compile(
+    r"^(?P<what>.+): (?:(?P<operations>\d+) operations, )?(?P<explored>\d+)(?: of (?P<all>\d+))? "
+    r"(?P<unit>pairs?|triples?), (?P<schedules>\d+) schedules, (?P<deaths>\d+) deaths, (?P<seconds>[\d.]+) s$"
+)
+
+
+def run(program, environment):
+    start = time.monotonic()
+    done = subprocess.run([program], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    seconds = time.monotonic() - start
+    print(f"{program.name}: {'passed' if done.returncode == 0 else 'FAILED'} in {seconds:.0f} s", flush=True)
+    if done.returncode != 0:
+        print(done.stdout + done.stderr, flush=True)
+    return done.returncode, [match for match in map(LINE.match, done.stdout.splitlines()) if match]
+
+
+def table(rows, how, seed, seconds):
+    total = lambda name: sum(int(row[name]) for row in rows)
+    lines = [
+        BEGIN,
+        f"{how}, seed {seed}, {datetime.date.today().isoformat()}, {seconds / 60:.0f} minutes on {os.cpu_count()} cores:",
+        "",
+        "| explored | operations | pairs or triples | schedules | with a death | seconds |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in sorted(rows, key=lambda row: row["what"]):
+        lines.append(
+            f"| {row['what']} | {row['operations'] or ''} | {row['explored']} | {int(row['schedules']):,} "
+            f"| {int(row['deaths']):,} | {float(row['seconds']):.0f} |"
+        )
+    lines.append(
+        f"| all | | {total('explored'):,} | {total('schedules'):,} | {total('deaths'):,} "
+        f"| {sum(float(row['seconds']) for row in rows):,.0f} |"
+    )
+    return "\n".join(lines + [END])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("--points", type=int, default=60, help="places of each operation (60)")
+    parser.add_argument("--all", action="store_true", help="every instruction; takes hours")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 2**32))
+    parser.add_argument("--page", type=pathlib.Path, default=pathlib.Path("docs/reliability.md"))
+    options = parser.parse_args()
+
+    programs = sorted(path for path in (options.build / "tests").glob("test_interleave_*") if path.is_file())
+    if not programs:
+        sys.exit(f"there are no interleaving tests in {options.build}/tests; ./dev test interleave builds them")
+    environment = dict(os.environ, COMMONHOLD_TEST_SEED=str(options.seed), COMMONHOLD_TEST_WATCHDOG_SECONDS="0")
+    environment.pop("COMMONHOLD_POINTS", None)
+    environment.pop("COMMONHOLD_SOAK", None)
+    environment.update({"COMMONHOLD_SOAK": "1"} if options.all else {"COMMONHOLD_POINTS": str(options.points)})
+    start = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        results = list(pool.map(lambda program: run(program.resolve(), environment), programs))
+    if any(status != 0 for status, _ in results):
+        sys.exit("a program failed; the page is as it was")
+
+    how = "Every instruction" if options.all else f"{options.points} places of each operation"
+    rows = [match.groupdict() for _, matches in results for match in matches]
+    text = options.page.read_text(encoding="utf-8")
+    begin, end = text.index(BEGIN), text.index(END) + len(END)
+    figures = table(rows, how, options.seed, time.monotonic() - start)
+    options.page.write_text(text[:begin] + figures + text[end:], encoding="utf-8")
+    print(f"{options.page}: {len(rows)} rows")
+
+
+if __name__ == "__main__":
+    main()
