@@ -1,8 +1,9 @@
 // One element of an array, 0 at first: somebody stores 5 into it, somebody adds 1 to it, somebody fills it with 10. The
 // first two take no lock and make no fence; who fills makes one for all processes in the middle. Whatever the order, each
-// is told what one order of the three explains, and the one who stored and reads twice afterwards sees no older value.
+// is told what one order of the three explains, and the one who stored and reads twice afterwards sees no older value. Who
+// fills may die after the commit: then the change is applied once more.
 //
-// The one who stores may also be of a process that does not take part in barriers. What the redo record says is 10, so
+// Each of the first two may also be of a process that does not take part in barriers. What the redo record says is 10, so
 // its other fields, and `version`, which tells one change from the next, are left out.
 //
 // source: shm/array.cc Array::commit(ThreadContext& me
@@ -52,7 +53,7 @@
 //   redo.put_over(
 //   control_->redo.load(std::memory_order_relaxed) != word
 //
-// must fail: NO_FENCE_FOR_ALL NO_FENCE_OUTSIDE STORE_UNSETTLED
+// must fail: NO_FENCE_FOR_ALL NO_FENCE_OUTSIDE NO_FENCE_ADDER_OUTSIDE STORE_UNSETTLED
 #define PROCESSORS 3
 #define ADDRESSES 4
 #define STORES 3
@@ -64,7 +65,7 @@
 #define FILL 2
 #include "tso.inc"
 
-bool takes_part;  // the one who stores
+bool storer_takes_part, adder_takes_part;
 byte done = 0;
 byte added_to, read1, read2;
 
@@ -114,7 +115,7 @@ proctype storer(byte me) {
   byte redo, again;
   bool may;
   if
-  :: takes_part -> load(me, REDO, redo)
+  :: storer_takes_part -> load(me, REDO, redo)
   :: else -> redo = 1  // kAlwaysSet
   fi;
   if
@@ -147,11 +148,14 @@ proctype adder(byte me) {
   byte redo, again;
   bool may;
   store(me, STORING, 1);
-  load(me, REDO, redo);
+  if
+  :: adder_takes_part -> load(me, REDO, redo)
+  :: else -> redo = 1
+  fi;
   if
   :: redo == 0 -> may = true
   :: else ->
-     exchange(me, STORING, 1, unseen);
+     FENCED_STORE(me, STORING, 1, NO_FENCE_ADDER_OUTSIDE);
      may_store(me, may);
      if
      :: !may -> store(me, STORING, 0); take_lock(me, WRITING)
@@ -173,11 +177,7 @@ proctype filler(byte me) {
   if
   :: WITHOUT(NO_FENCE_FOR_ALL) -> EMPTY(me)
   :: else ->
-     owed = 6;  // processors 1 and 2, and 0 where it takes part
-     if
-     :: takes_part -> owed = 7
-     :: else
-     fi;
+     owed = storer_takes_part | adder_takes_part << 1 | 4;
      MEMBARRIER(me, owed, owed)
   fi;
   do
@@ -189,6 +189,10 @@ proctype filler(byte me) {
   od;
   exchange(me, REDO, FILL, unseen);
   store(me, ELEMENT, 10);
+  if
+  :: skip
+  :: EMPTY(me); store(me, ELEMENT, 10)  // it died: recovery applies the change again
+  fi;
   store(me, REDO, 0);
   free_lock(me, WRITING);
   done++
@@ -201,8 +205,12 @@ proctype filler(byte me) {
 
 init {
   if
-  :: takes_part = true
-  :: takes_part = false
+  :: storer_takes_part = true
+  :: storer_takes_part = false
+  fi;
+  if
+  :: adder_takes_part = true
+  :: adder_takes_part = false
   fi;
   atomic { run storer(0); run adder(1); run filler(2) }
   done == 3 && EMPTY(0) && EMPTY(1) && EMPTY(2);
