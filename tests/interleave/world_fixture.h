@@ -107,7 +107,7 @@ inline void explore_beside_recovery(KillStage& stage, const std::string& what, c
       explore("asleep in " + third.name);
       continue;
     }
-    for (const std::size_t point : drawn_of(dying.points(), selected(1, 5), random)) {
+    for (const std::size_t point : drawn_of(dying.points(), selected(1, 2), random)) {
       dying.die_before(point);
       explore(fmt::format("before instruction {} of {}", point, third.name));
     }
