@@ -221,7 +221,7 @@ void Actors::recover_dead(Outcome& outcome) {
 void Actors::pass_time(Outcome& outcome) {
   note_order(outcome, Step{0, Step::Kind::kTime});
   const std::int64_t until = world_.now + kTime;
-  for (int turn = 0; turn < kMostTurns && outcome.wrong.empty(); ++turn) {
+  for (int turn = 0; outcome.wrong.empty(); ++turn) {
     std::size_t first = size();
     for (std::size_t i = 0; i < size(); ++i) {
       const ActorBoard& other = world_.actor[i];
@@ -229,12 +229,17 @@ void Actors::pass_time(Outcome& outcome) {
       if (first == size() || other.wakes_at < world_.actor[first].wakes_at) first = i;
     }
     if (first == size()) break;
+    if (turn == kMostTurns) return fail(outcome, place_of(first) + ": its time is over, and it does not come back");
     if (!is_runnable(world_, first)) {
       if (world_.actor[first].wakes_at > until) break;
       outcome.waited[first] += std::max<std::int64_t>(world_.actor[first].wakes_at - world_.now, 0);
       world_.now = std::max(world_.now.load(), world_.actor[first].wakes_at.load());
     }
     go_on(first, outcome);
+  }
+  for (std::size_t i = 0; i < size(); ++i) {
+    const bool sleeps_on = alive_[i] && world_.actor[i].state == ActorState::kAsleep;
+    if (sleeps_on) outcome.waited[i] += std::max<std::int64_t>(until - world_.now, 0);
   }
 }
 
@@ -275,6 +280,25 @@ void Actors::go_on_to_end(Outcome& outcome) {
   }
 }
 
+// A futex may wake a sleeper for nothing, who then looks again and goes back to sleep. One that gets further instead was
+// left asleep although what it waits for has come: the clock shows the beginning, when no deadline had passed.
+void Actors::wake_sleepers_for_nothing(Outcome& outcome) {
+  world_.now = 0;
+  for (std::size_t i = 0; i < size(); ++i) {
+    if (!alive_[i] || is_over(i)) continue;
+    ActorBoard& actor = world_.actor[i];
+    const std::uint64_t slept_on = actor.sleeps_on;
+    actor.woken = true;
+    for (int turn = 0; alive_[i] && !is_over(i) && is_runnable(world_, i); ++turn) {
+      if (turn == kMostTurns) return fail(outcome, place_of(i) + ": it gets nowhere");
+      go_on(i, outcome);
+    }
+    if (is_over(i) || actor.sleeps_on != slept_on) {
+      fail(outcome, place_of(i) + ": it was left asleep, and what it waits for has come");
+    }
+  }
+}
+
 void Actors::observe(Outcome& outcome) {
   note_order(outcome, std::nullopt);
   for (std::size_t i = 0; i < size(); ++i) {
@@ -309,6 +333,7 @@ Outcome Actors::run(const Schedule& schedule) {
   start_all();
   for (const Step& step : schedule) take(step, outcome);
   if (outcome.wrong.empty()) finish_all(outcome);
+  if (outcome.wrong.empty()) wake_sleepers_for_nothing(outcome);
   if (outcome.wrong.empty()) observe(outcome);
   end_all(outcome);
   return outcome;

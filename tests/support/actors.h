@@ -74,6 +74,7 @@ class Actors {
   void pass_time(Outcome& outcome);
   void finish_all(Outcome& outcome);
   void go_on_to_end(Outcome& outcome);
+  void wake_sleepers_for_nothing(Outcome& outcome);
   void observe(Outcome& outcome);
   void end_all(Outcome& outcome);
   bool is_over(std::size_t actor) const;
