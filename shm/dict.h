@@ -139,7 +139,7 @@ class Dict {
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
   static bool each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline, const LinkVisitor& visit);
   struct Audit {
-    std::string error;  // the first broken invariant, empty when sound
+    std::string error;  // the first broken invariant, or what memory is lost; empty when sound
     std::uint64_t entries = 0, lost_blocks = 0, lost_chunks = 0;
     std::uint64_t left_staged = 0;  // shards with entries of a batch that is over, for the next large one to free
   };

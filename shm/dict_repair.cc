@@ -8,6 +8,7 @@
 #include "shm/dict_spread.h"
 #include "shm/dict_staging.h"
 #include "shm/dict_view.h"
+#include "shm/lost_memory.h"
 
 namespace commonhold::shm {
 
@@ -147,8 +148,7 @@ Dict::Audit Dict::audit(ThreadContext& me) const {
     if (old.shard.unfinished != 0) fail("a spreading was left half done");
     audit.lost_chunks += old.heap.audit({}).lost_chunks;
   }
-  if (audit.lost_blocks != 0) fail(fmt::format("{} blocks lost", audit.lost_blocks));
-  if (audit.lost_chunks != 0) fail(fmt::format("{} chunks lost", audit.lost_chunks));
+  report_lost_memory(audit);
   return audit;
 }
 

@@ -98,7 +98,7 @@ class List {
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
   static bool each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline, const LinkVisitor& visit);
   struct Audit {
-    std::string error;  // the first broken invariant, empty when sound
+    std::string error;  // the first broken invariant, or what memory is lost; empty when sound
     std::uint64_t elements = 0, lost_blocks = 0, lost_chunks = 0;
   };
   // Checks every invariant and counts every block. REQUIRES: nobody changes the list meanwhile.

@@ -3,6 +3,7 @@
 
 #include "shm/control_block.h"
 #include "shm/list_writer.h"
+#include "shm/lost_memory.h"
 
 namespace commonhold::shm {
 namespace {
@@ -172,6 +173,7 @@ List::Audit List::audit(ThreadContext& me) const {
   if (blocks.doubled_blocks != 0 && audit.error.empty()) {
     audit.error = std::to_string(blocks.doubled_blocks) + " blocks are in use, free or parked at once";
   }
+  report_lost_memory(audit);
   return audit;
 }
 

@@ -19,10 +19,7 @@ namespace {
 
 template <typename Structure>
 std::string audit(ThreadContext& me, const ObjectAddress& where) {
-  auto found = Structure(where).audit(me);
-  if (!found.error.empty()) return found.error;
-  if (found.lost_blocks == 0 && found.lost_chunks == 0) return {};
-  return std::to_string(found.lost_blocks) + " blocks and " + std::to_string(found.lost_chunks) + " chunks are lost";
+  return Structure(where).audit(me).error;
 }
 
 // A dict, or what has its structure.

@@ -104,7 +104,7 @@ class OrderedQueue {
   static bool each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline, const LinkVisitor& visit);
   static void owner_ended(const ObjectAddress& where, std::uint32_t owner);
   struct Audit {
-    std::string error;
+    std::string error;  // as of Queue
     std::uint64_t items = 0, lost_blocks = 0, lost_chunks = 0;
   };
   Audit audit(ThreadContext& me) const;

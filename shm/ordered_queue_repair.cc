@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "shm/control_block.h"
+#include "shm/lost_memory.h"
 #include "shm/ordered_queue.h"
 #include "shm/queue_turn.h"
 #include "shm/timed_lock.h"
@@ -174,6 +175,7 @@ OrderedQueue::Audit OrderedQueue::audit(ThreadContext& me) const {
   if (memory_audit.doubled_blocks != 0) found.error = "a block is used twice";
   found.lost_blocks = memory_audit.lost_blocks;
   found.lost_chunks = memory_audit.lost_chunks;
+  report_lost_memory(found);
   return found;
 }
 

@@ -79,7 +79,7 @@ class Queue {
   static void wake(const ObjectAddress& where);
   static bool each_link(ThreadContext& me, const ObjectAddress& where, Deadline deadline, const LinkVisitor& visit);
   struct Audit {
-    std::string error;  // the first broken invariant, empty when sound
+    std::string error;  // the first broken invariant, or what memory is lost; empty when sound
     std::uint64_t items = 0, lost_blocks = 0, lost_chunks = 0;
   };
   // Checks every invariant and counts every chunk. REQUIRES: nobody changes the queue meanwhile.

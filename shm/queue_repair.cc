@@ -1,4 +1,5 @@
 // A queue in the hands of those who recover, look at, or check it: repair, wake-ups, its locks and links, the audit.
+#include "shm/lost_memory.h"
 #include "shm/queue.h"
 #include "shm/queue_turn.h"
 #include "shm/timed_lock.h"
@@ -56,6 +57,7 @@ Queue::Audit Queue::audit(ThreadContext& me) const {
   if (own(control.done) > tail) found.error = "more items are done than were put";
   if (own(control.head_seen) > head || own(control.tail_seen) > tail) found.error = "a copied count is ahead";
   if (found.error.empty()) found.error = ring_.check(head, tail, found.lost_chunks);
+  report_lost_memory(found);
   return found;
 }
 
