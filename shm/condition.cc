@@ -7,6 +7,7 @@
 #include "shm/liveness.h"
 #include "shm/lock_word.h"
 #include "shm/object_table.h"
+#include "shm/planted_fault.h"
 #include "shm/recovery.h"
 #include "shm/spin.h"
 
@@ -63,7 +64,7 @@ Status Condition::wait(ThreadContext& me, Deadline deadline, std::uint32_t* died
   const auto told = [&] { return record.wait_state.load(std::memory_order_acquire) != state; };
   Deadline check = Deadline::never();
   for (bool waited_awake = false; !told();) {
-    if (deadline.passed()) {
+    if (deadline.passed() && !planted(PlantedFault::kDeadlineNotLookedAt)) {
       if (change_wait(record, state, Waited::kNot)) result = Status::kTimedOut;
       break;  // else it was told at the last moment
     }

@@ -10,6 +10,7 @@
 #include "shm/extents.h"
 #include "shm/idle_memory.h"
 #include "shm/liveness.h"
+#include "shm/planted_fault.h"
 #include "shm/recovery.h"
 
 namespace commonhold::shm {
@@ -54,6 +55,7 @@ Status add_entry(Segment& segment, DictShardParts& shard, const DictKey& key, co
   if (entry == 0) return Status::kOutOfMemory;
   Word mark = slot->load(std::memory_order_relaxed) & kSlotOverflow;
   shard.begin_count_change();
+  if (planted(PlantedFault::kUnlockBeforeCommit)) unlock_announced(shard.shard.writing);
   slot->store(slot_word(hash_tag(key.hash), entry) | mark, std::memory_order_release);
   shard.add_to_count(1);
   shard.tell_watchers(key.hash);

@@ -4,6 +4,7 @@
 
 #include "shm/control_block.h"
 #include "shm/futex.h"
+#include "shm/planted_fault.h"
 #include "shm/segment.h"
 #include "shm/spin.h"
 #include "shm/thread_context.h"
@@ -37,7 +38,7 @@ void Event::set(ThreadContext& me) const {
     }
     me.announce_wake(&word);
     bool done = word.compare_exchange_strong(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed);
-    if (done) futex_wake_all(word);
+    if (done && !planted(PlantedFault::kNoWake)) futex_wake_all(word);
     me.retract_wake(&word);
     if (done) return;
   }

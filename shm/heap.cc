@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "shm/heap_classes.h"
+#include "shm/planted_fault.h"
 
 namespace commonhold::shm {
 
@@ -170,7 +171,7 @@ void Heap::recycle() {
   const Word count = std::min<Word>(parked_count(), kParkedBlocks);
   // SYNC POINT: recycle: raised before the first store into a block that readers may still be copying. Blocks are
   // written with release stores, so a reader that saw any of them also sees the raised counter.
-  recycle_.fetch_add(1, std::memory_order_seq_cst);
+  if (!planted(PlantedFault::kNoRecycleBump)) recycle_.fetch_add(1, std::memory_order_seq_cst);
   if (segment_.header().pins_used.load(std::memory_order_seq_cst) != 0) [[unlikely]]
     return recycle_beside_pins(count);
   const Segment::Backed memory = segment_.backed();
@@ -194,7 +195,7 @@ void Heap::recycle_beside_pins(Word count) {
   });
   Word kept = 0;
   for (Word i = 0; i < count; ++i) {
-    if (pinned[i]) store_word(&state_.parked[kept++], parked[i]);
+    if (pinned[i] && !planted(PlantedFault::kLeakedBlock)) store_word(&state_.parked[kept++], parked[i]);
   }
   set_parked(kept, strays());
   for (Word i = 0; i < count; ++i) {

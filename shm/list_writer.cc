@@ -1,5 +1,7 @@
 #include "shm/list_writer.h"
 
+#include "shm/planted_fault.h"
+
 namespace commonhold::shm {
 
 Status ListWriter::copy_out(Word cell, std::string* out, std::size_t& need) const {
@@ -47,8 +49,9 @@ void ListWriter::grow_tail(std::uint64_t count) {
 
 Status ListWriter::push_back(Word cell) {
   if (AtomicWord* room = tail_room(1); room != nullptr) [[likely]] {
+    if (planted(PlantedFault::kStoresSwapped)) grow_tail(1);
     room->store(cell, std::memory_order_release);
-    grow_tail(1);
+    if (!planted(PlantedFault::kStoresSwapped)) grow_tail(1);
     return Status::kOk;
   }
   AtomicWord one(cell);

@@ -4,6 +4,7 @@
 
 #include "shm/idle_memory.h"
 #include "shm/liveness.h"
+#include "shm/planted_fault.h"
 #include "shm/queue_turn.h"
 #include "shm/words.h"
 
@@ -36,6 +37,7 @@ Status Queue::put_with(ThreadContext& me, std::uint64_t count, Deadline deadline
       Offset at = cursor_at(own(control.put_cursor));
       status = ring_.is_position(at) ? append(at, now) : Status::kCorrupt;
       if (status == Status::kOk) [[likely]] {
+        if (planted(PlantedFault::kWakeBeforeChange)) open_gate(control.items, 1, &control.changes);
         control.tail.store(tail + now, std::memory_order_release);  // SYNC POINT: item put. The commit point
         control.put_cursor.store(cursor_word(at, tail + now), std::memory_order_release);
         done += now;
@@ -46,6 +48,7 @@ Status Queue::put_with(ThreadContext& me, std::uint64_t count, Deadline deadline
         if (ends_in_vain(status)) pass_on(control.room, [&] { return has_room(); });
         return;
       }
+      if (planted(PlantedFault::kWakeBeforeChange)) return;
       open_gate(control.items, static_cast<int>(std::min<Word>(now, 1 << 20)), &control.changes);
     });
     if (waits.worth_another(status)) [[unlikely]]

@@ -5,6 +5,7 @@
 #include "shm/liveness.h"
 #include "shm/lock_word.h"
 #include "shm/object_table.h"
+#include "shm/planted_fault.h"
 #include "shm/recovery.h"
 #include "shm/sleep_notice.h"
 #include "shm/spin.h"
@@ -76,6 +77,7 @@ Status Semaphore::acquire(ThreadContext& me, Deadline deadline) const {
   Word session = own_session(me), change = (session != 0 ? kOneHeld : 0) - 1;
   Word seen = control_->state.load(std::memory_order_relaxed);
   while (session_of(seen) == session && (seen & kValue) != 0 && (seen & kHeld) != kHeld) {
+    if (planted(PlantedFault::kLookThenStore)) return control_->state.store(seen + change), Status::kOk;
     // SYNC POINT: semaphore: acquire here, release in release and settle.
     if (control_->state.compare_exchange_weak(seen, seen + change, std::memory_order_acq_rel,
                                               std::memory_order_relaxed)) [[likely]]

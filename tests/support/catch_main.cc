@@ -7,7 +7,9 @@
 // fork clears an alarm, so the watchdog is of the test program alone. It takes the children with it when the
 // program leads its process group, as under Meson.
 
+#if !defined(COMMONHOLD_PLANTED_FAULTS)  // such a program has no layer above shm
 #include <commonhold/fresh.h>
+#endif
 #include <signal.h>
 #include <unistd.h>
 
@@ -67,7 +69,9 @@ unsigned long number_from_environment(const char* name, unsigned long otherwise)
 CATCH_REGISTER_LISTENER(RunningTestListener)
 
 int main(int argc, char** argv) {
+#if !defined(COMMONHOLD_PLANTED_FAULTS)
   commonhold::run_if_fresh();
+#endif
   Catch::Session session;
   session.configData().rngSeed =
       static_cast<unsigned>(number_from_environment("COMMONHOLD_TEST_SEED", std::random_device{}()));
