@@ -1,10 +1,10 @@
-// One element of an array, 0 at first: somebody stores 5 into it, somebody adds 1 to it, somebody fills it with 10. The
-// first two take no lock and make no fence; who fills makes one for all processes in the middle. Whatever the order, each
-// is told what one order of the three explains, and the one who stored and reads twice afterwards sees no older value. Who
-// fills may die after the commit: then the change is applied once more.
+// One element of an array, 0 at first: somebody stores 5 into it, somebody adds 1 to it, somebody fills it with 10.
+// The first two take no lock and make no fence; who fills makes one for all processes in the middle. Whatever the
+// order, each is told what one order of the three explains, and the one who stored and reads twice afterwards sees no
+// older value. Who fills may die after the commit: then the change is applied once more.
 //
-// Each of the first two may also be of a process that does not take part in barriers. What the redo record says is 10, so
-// its other fields, and `version`, which tells one change from the next, are left out.
+// Each of the first two may also be of a process that does not take part in barriers. What the redo record says is
+// 10, so its other fields, and `version`, which tells one change from the next, are left out.
 //
 // source: shm/array.cc Array::commit(ThreadContext& me
 //   control_->redo.store(kRedoClosed, std::memory_order_seq_cst)

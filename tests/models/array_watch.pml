@@ -1,5 +1,6 @@
-// Elements of an array are stored without a fence, and a watcher of the array sleeps until one has changed. One writer
-// takes part in barriers and stores twice, the other may not and stores once. No store stays unseen by the watcher.
+// Elements of an array are stored without a fence, and a watcher of the array sleeps until one has changed. One
+// writer takes part in barriers and stores twice, the other may not and stores once. No store stays unseen by the
+// watcher.
 //
 // `watched` and `changes` are the halves of one word: what changes both is one compare-and-swap.
 //

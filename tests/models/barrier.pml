@@ -1,8 +1,8 @@
-// Two threads come to a barrier of two parties, one of them twice, and a third breaks it, having reset it before or not. The
-// barrier has no lock: who comes last, or breaks it, says so by a compare-and-swap of the state, and then tells all that
-// are inside, along the chain of their slots; so does everybody who meets the state in between. Of each generation all are
-// told the same, it is passed by all parties or by none, and nobody is left asleep. (Here the wake-up is always made;
-// barrier_sleepers is about when it is spared.)
+// Two threads come to a barrier of two parties, one of them twice, and a third breaks it, having reset it before or
+// not. The barrier has no lock: who comes last, or breaks it, says so by a compare-and-swap of the state, and then
+// tells all that are inside, along the chain of their slots; so does everybody who meets the state in between. Of
+// each generation all are told the same, it is passed by all parties or by none, and nobody is left asleep. (Here the
+// wake-up is always made; barrier_sleepers is about when it is spared.)
 //
 // source: shm/barrier.cc Barrier::settle(const State& state) const
 //   each_inside(state

@@ -1,6 +1,6 @@
-// Two threads come to a barrier of two parties, and one of them dies: outside, inside, or while it says that all may pass.
-// Recovery finishes what it said, or breaks the barrier that it is inside of: after that nobody passes together with the
-// dead one. The other is left waiting only if it waits for somebody who never came.
+// Two threads come to a barrier of two parties, and one of them dies: outside, inside, or while it says that all may
+// pass. Recovery finishes what it said, or breaks the barrier that it is inside of: after that nobody passes together
+// with the dead one. The other is left waiting only if it waits for somebody who never came.
 //
 // source: shm/barrier.cc Barrier::forget(ThreadContext& me
 //   dead.wait_turn.load(std::memory_order_acquire)

@@ -1,7 +1,7 @@
-// A barrier of two parties, which they pass twice. Who comes last passes it, and makes a system call only if somebody may
-// sleep: `slept` says up to which generation somebody did, and is raised before a sleeper looks at the state for the last
-// time, in the kernel, behind a fence of the kernel's. A third party looks on: it sleeps until the first generation is
-// over, perhaps so late that the second is under way.
+// A barrier of two parties, which they pass twice. Who comes last passes it, and makes a system call only if somebody
+// may sleep: `slept` says up to which generation somebody did, and is raised before a sleeper looks at the state for
+// the last time, in the kernel, behind a fence of the kernel's. A third party looks on: it sleeps until the first
+// generation is over, perhaps so late that the second is under way.
 //
 // source: shm/barrier.cc Barrier::sleep(ThreadContext& me
 //   note_sleeper(state.generation)

@@ -1,7 +1,7 @@
 // Two threads wait under a lock until there is something to take, one of them no longer than a deadline; a third puts
-// something twice and notifies one each time. The waiters are told, in the order of their tickets, by a compare-and-swap of
-// their own word, which also says whether they need a wake-up. Each notification that meets a waiter reaches one, and the
-// one who waits for ever is not left asleep beside what it waits for.
+// something twice and notifies one each time. The waiters are told, in the order of their tickets, by a compare-and-
+// swap of their own word, which also says whether they need a wake-up. Each notification that meets a waiter reaches
+// one, and the one who waits for ever is not left asleep beside what it waits for.
 //
 // source: shm/condition.cc Condition::wait(ThreadContext& me
 //   begin_wait(me, where_.control, ticket)

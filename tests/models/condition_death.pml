@@ -1,6 +1,6 @@
-// One of two waiters dies while it waits, perhaps after it was told; a third puts something and notifies one. Recovery hands
-// the notification on to the one who waited longest when it was given. The other waiter is not left asleep beside what it
-// waits for.
+// One of two waiters dies while it waits, perhaps after it was told; a third puts something and notifies one.
+// Recovery hands the notification on to the one who waited longest when it was given. The other waiter is not left
+// asleep beside what it waits for.
 //
 // source: shm/condition.cc Condition::forget(ThreadRecord& dead
 //   dead.wait_state.load(std::memory_order_acquire)

@@ -1,6 +1,7 @@
 // One changes a dict twice, another once, each time under the shard's lock; one watches the whole dict. Who finds the
-// shard's flag set clears it, raises the count, and wakes once the lock is free. A watcher that finds its flag set already
-// does not take the lock. Nothing here is a fence: what carries it is the order of the flag and the count on both sides.
+// shard's flag set clears it, raises the count, and wakes once the lock is free. A watcher that finds its flag set
+// already does not take the lock. Nothing here is a fence: what carries it is the order of the flag and the count on
+// both sides.
 //
 // source: shm/watch.cc class DictWatch final
 //   control_.notes_made.load(std::memory_order_seq_cst)

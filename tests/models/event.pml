@@ -1,5 +1,6 @@
-// Two threads wait for an event, and two others set and clear it. The word has whether it is set, whether somebody may sleep
-// (W), and how often it was set. Whoever began to wait before the event was set goes on, though it was cleared again.
+// Two threads wait for an event, and two others set and clear it. The word has whether it is set, whether somebody
+// may sleep (W), and how often it was set. Whoever began to wait before the event was set goes on, though it was
+// cleared again.
 //
 // source: shm/event.cc Event::set(ThreadContext& me
 //   word.load(std::memory_order_relaxed)

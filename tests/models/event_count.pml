@@ -1,8 +1,8 @@
 // Two producers put an item each, two consumers take one each and sleep in between.
 //
 // Without the consumer's fence it may look for items before others see that it is about to sleep; without the
-// producer's, which is the exchange that frees its lock, the producer may look for sleepers before others see the item.
-// Either way nobody wakes a consumer that sleeps beside an item.
+// producer's, which is the exchange that frees its lock, the producer may look for sleepers before others see the
+// item. Either way nobody wakes a consumer that sleeps beside an item.
 //
 // source: shm/gate.h sleep_at(Gate& gate
 //   gate.event.load(std::memory_order_seq_cst)

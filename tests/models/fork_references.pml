@@ -1,6 +1,6 @@
-// A process takes a reference to an object, copies it for a child that it is about to fork, and drops its own; the server
-// sweeps meanwhile, and looks at the child's session first. The copy is confirmed only where a sweep is under way: a sweep
-// that begins later sees it.
+// A process takes a reference to an object, copies it for a child that it is about to fork, and drops its own; the
+// server sweeps meanwhile, and looks at the child's session first. The copy is confirmed only where a sweep is under
+// way: a sweep that begins later sees it.
 //
 // source: shm/references.cc copy_references(Segment& segment
 //   ->cells[used++].store(id.word(), std::memory_order_seq_cst)

@@ -1,5 +1,5 @@
-// Two sessions drop the last references to an object, and the server sweeps when its bell rings, which it does only where
-// it did not for what the sweep has not seen yet. Once all is quiet the object is destroyed.
+// Two sessions drop the last references to an object, and the server sweeps when its bell rings, which it does only
+// where it did not for what the sweep has not seen yet. Once all is quiet the object is destroyed.
 //
 // source: shm/references.cc drop_reference(Segment& segment
 //   found->compare_exchange_strong(expected, 0)

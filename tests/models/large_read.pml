@@ -1,8 +1,9 @@
-// A reader without a lock copies a large block while a writer frees it and the server gives free memory back to the system.
-// The reader announces itself and then looks up where the block is; the server takes free extents out of the table, then
-// looks for announcements. The reader never touches a page that went.
+// A reader without a lock copies a large block while a writer frees it and the server gives free memory back to the
+// system. The reader announces itself and then looks up where the block is; the server takes free extents out of the
+// table, then looks for announcements. The reader never touches a page that went.
 //
-// The server needs no fence: that an extent is free comes to memory behind the store that took the block out of reach.
+// The server needs no fence: that an extent is free comes to memory behind the store that took the block out of
+// reach.
 //
 // source: shm/large_read.h explicit LargeRead(Segment& segment)
 //   segment_.header().unslotted_large_reads.fetch_add(1, std::memory_order_seq_cst)

@@ -1,7 +1,8 @@
-// A session stores a link to an object in a container that is kept, then drops its reference; another takes the link out:
-// it notes a reference of its own first, and may put the link back. The server sweeps twice: sessions first, then the links of containers, under
-// their locks, and those only if the object was ever stored anywhere. What a session or the container leads to is never
-// destroyed. Here the order is what matters; no fence can be left out that is not in references.pml.
+// A session stores a link to an object in a container that is kept, then drops its reference; another takes the link
+// out: it notes a reference of its own first, and may put the link back. The server sweeps twice: sessions first,
+// then the links of containers, under their locks, and those only if the object was ever stored anywhere. What a
+// session or the container leads to is never destroyed. Here the order is what matters; no fence can be left out that
+// is not in references.pml.
 //
 // source: shm/links.cc set_mark(AtomicWord& mark)
 //   mark.load(std::memory_order_relaxed) == 0

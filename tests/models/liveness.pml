@@ -1,7 +1,7 @@
-// A forked child lives by a byte of the memory file, which its parent locked, until it has locked its byte of the lock file;
-// another process looks whether a byte is locked, and recovers the session where neither is. (In another pid namespace, or
-// before the child has said who it is, there is nothing but the bytes to go by.) A session whose child lives is not taken
-// for dead.
+// A forked child lives by a byte of the memory file, which its parent locked, until it has locked its byte of the
+// lock file; another process looks whether a byte is locked, and recovers the session where neither is. (In another
+// pid namespace, or before the child has said who it is, there is nothing but the bytes to go by.) A session whose
+// child lives is not taken for dead.
 //
 // source: shm/liveness.cc bool is_held(const Segment& segment
 //   byte_is_locked(segment.memory_fd(), kSessionByte + index)

@@ -1,7 +1,8 @@
-// Three threads take one lock, one of them with a deadline, and let it go again. The word says who holds it and whether
-// somebody may sleep (W). Never do two hold it, and nobody is left asleep beside a free lock.
+// Three threads take one lock, one of them with a deadline, and let it go again. The word says who holds it and
+// whether somebody may sleep (W). Never do two hold it, and nobody is left asleep beside a free lock.
 //
-// A waiter spins before it sleeps; here it may skip that. One with a deadline may find at any time that it has passed.
+// A waiter spins before it sleeps; here it may skip that. One with a deadline may find at any time that it has
+// passed.
 //
 // source: shm/lock_word.cc wait_for_lock(ThreadContext& me
 //   state.load(std::memory_order_relaxed) == 0 && take(state, me.owner())

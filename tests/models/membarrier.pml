@@ -1,6 +1,6 @@
-// The fence that one thread makes for all: a writer stores and then looks at a flag, without a fence between; a watcher
-// sets the flag, makes the fence, and looks at what was stored. One of the two sees the other. A process that may not
-// take part makes a fence of its own, because the watcher's passes it by.
+// The fence that one thread makes for all: a writer stores and then looks at a flag, without a fence between; a
+// watcher sets the flag, makes the fence, and looks at what was stored. One of the two sees the other. A process that
+// may not take part makes a fence of its own, because the watcher's passes it by.
 //
 // source: shm/barrier_everywhere.cc barrier_everywhere()
 //   membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED) || membarrier(MEMBARRIER_CMD_GLOBAL)

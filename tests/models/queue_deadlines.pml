@@ -1,6 +1,6 @@
-// A consumer that gives up at some time, in the middle of a wait or before its turn at the lock, one that waits for ever, and
-// a producer of one item, which wakes one of the two. A consumer that was woken and takes nothing wakes the other: whoever
-// waits for ever gets the item if the other does not.
+// A consumer that gives up at some time, in the middle of a wait or before its turn at the lock, one that waits for
+// ever, and a producer of one item, which wakes one of the two. A consumer that was woken and takes nothing wakes the
+// other: whoever waits for ever gets the item if the other does not.
 //
 // source: shm/queue_turn.h Status take_turn(ThreadContext& me, LockWord& word, Deadline deadline, Gate& gate
 //   take_turn(me, word, deadline)

@@ -1,6 +1,6 @@
-// One puts a second item and then says twice that a task is done, another says it once, a third waits until as many tasks
-// are done as items were put. Without a fence who says that the last task is done may not see that somebody waits, or who
-// waits may not see that all are done.
+// One puts a second item and then says twice that a task is done, another says it once, a third waits until as many
+// tasks are done as items were put. Without a fence who says that the last task is done may not see that somebody
+// waits, or who waits may not see that all are done.
 //
 // source: shm/queue.cc Queue::task_done(ThreadContext& me) const
 //   control.done.load(std::memory_order_relaxed)

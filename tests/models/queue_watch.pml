@@ -1,5 +1,5 @@
-// Two producers put an item each; one watches the queue, one sleeps at it until there is an item. The watcher's flag is a
-// bit of the event count that sleepers raise. Neither is left asleep beside what it waits for.
+// Two producers put an item each; one watches the queue, one sleeps at it until there is an item. The watcher's flag
+// is a bit of the event count that sleepers raise. Neither is left asleep beside what it waits for.
 //
 // source: shm/watch.cc class QueueWatch final
 //   control_.changes.load(std::memory_order_seq_cst)

@@ -1,7 +1,7 @@
-// A session is dead, and two processes, one of which may die over it, recover whoever is dead; a third makes a new session of
-// a record as soon as it is free. Whoever recovers a session has claimed it in its state, and who recovers a recoverer takes
-// over what that one had claimed. Nobody recovers a session that lives, no two live processes recover one, and in the end
-// all that died is recovered.
+// A session is dead, and two processes, one of which may die over it, recover whoever is dead; a third makes a new
+// session of a record as soon as it is free. Whoever recovers a session has claimed it in its state, and who recovers
+// a recoverer takes over what that one had claimed. Nobody recovers a session that lives, no two live processes
+// recover one, and in the end all that died is recovered.
 //
 // source: shm/recovery.cc Status recover_session(Segment& segment
 //   record_state.load(std::memory_order_acquire)

@@ -1,6 +1,6 @@
-// Two sessions take a reference to an object and drop it again while the server sweeps twice. Who takes one stores its cell
-// and then reads the object's state, the sweep condemns the object and then reads the cells. What somebody refers to is
-// never destroyed, and nobody is refused what was not destroyed.
+// Two sessions take a reference to an object and drop it again while the server sweeps twice. Who takes one stores
+// its cell and then reads the object's state, the sweep condemns the object and then reads the cells. What somebody
+// refers to is never destroyed, and nobody is refused what was not destroyed.
 //
 // source: shm/references.cc try_add_reference(Segment& segment
 //   is_there(segment, id)

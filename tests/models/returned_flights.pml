@@ -1,6 +1,6 @@
-// Two consumers died with an item each of a queue that delivers such items again, and two processes recover one each, while
-// a third consumer takes what has come back. `returned` spares consumers the look through the flights: a consumer clears
-// it, then looks; recovery returns the flight, then sets it. No item that has come back stays there.
+// Two consumers died with an item each of a queue that delivers such items again, and two processes recover one each,
+// while a third consumer takes what has come back. `returned` spares consumers the look through the flights: a
+// consumer clears it, then looks; recovery returns the flight, then sets it. No item that has come back stays there.
 //
 // source: shm/ordered_queue.cc OrderedQueue::take_returned(ThreadContext& me
 //   control_->returned.exchange(0, std::memory_order_acq_rel) == 0

@@ -1,7 +1,7 @@
-// Two readers and a writer, who takes the lock twice. A reader announces itself and then looks whether somebody writes, a
-// writer takes the word and then looks for announcements: one sees the other. `readers_seen` spares the writer that look,
-// and `draining` spares a reader that goes the wake-up. Readers and the writer are never inside together, a reader sees
-// all that a writer wrote, and nobody is left asleep.
+// Two readers and a writer, who takes the lock twice. A reader announces itself and then looks whether somebody
+// writes, a writer takes the word and then looks for announcements: one sees the other. `readers_seen` spares the
+// writer that look, and `draining` spares a reader that goes the wake-up. Readers and the writer are never inside
+// together, a reader sees all that a writer wrote, and nobody is left asleep.
 //
 // source: shm/rw_lock.h bool share_free(ThreadContext& me) const
 //   me.announce_shared(where_.control)

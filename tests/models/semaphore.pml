@@ -1,9 +1,9 @@
-// Two permits are released one by one, and three threads acquire one: two wait for ever, one of which gives its permit back
-// at once, and one gives up at some time. The state has the permits and whether somebody may sleep (W). Nobody is left
-// asleep beside a permit.
+// Two permits are released one by one, and three threads acquire one: two wait for ever, one of which gives its
+// permit back at once, and one gives up at some time. The state has the permits and whether somebody may sleep (W).
+// Nobody is left asleep beside a permit.
 //
-// The session that came last is in the state as well, which changes who may take the fast way, and nothing of this: here
-// all are of one session, and each step is one compare-and-swap.
+// The session that came last is in the state as well, which changes who may take the fast way, and nothing of this:
+// here all are of one session, and each step is one compare-and-swap.
 //
 // source: shm/semaphore.cc Semaphore::acquire(ThreadContext& me
 //   (seen & kValue) != 0

@@ -1,9 +1,9 @@
-// A process that joins locks its byte of the lock file and then looks at that of the memory file; one that prepares a fork
-// locks in the memory file and then looks at the lock file. Never do both take the record.
+// A process that joins locks its byte of the lock file and then looks at that of the memory file; one that prepares a
+// fork locks in the memory file and then looks at the lock file. Never do both take the record.
 //
-// A file lock is what the kernel's list of it says: an entry is made under a spinlock, whose release is a plain store on
-// x86, and whether there is one is looked at without the lock first. So two system calls of one process are no fence
-// between the entry and the look: where the kernel happens to make none, the process itself must.
+// A file lock is what the kernel's list of it says: an entry is made under a spinlock, whose release is a plain store
+// on x86, and whether there is one is looked at without the lock first. So two system calls of one process are no
+// fence between the entry and the look: where the kernel happens to make none, the process itself must.
 //
 // source: shm/session.cc bool Segment::join_free_record()
 //   try_lock_byte(lock_fd(), kSessionByte + index)

@@ -1,7 +1,7 @@
 // A waiter frees a lock that names a live thread which does not announce it, as only garbage in the word can say. The
-// thread announces a lock before it takes it, by a plain store, and takes its announcement back after it has freed the lock.
-// What the waiter goes by is that the thread did not run meanwhile: the kernel counts how often it took the thread off its
-// processor, and makes a fence there. The waiter never frees the lock while the thread holds it.
+// thread announces a lock before it takes it, by a plain store, and takes its announcement back after it has freed
+// the lock. What the waiter goes by is that the thread did not run meanwhile: the kernel counts how often it took the
+// thread off its processor, and makes a fence there. The waiter never frees the lock while the thread holds it.
 //
 // source: shm/recovery.cc free_unheld_lock(ThreadContext& me
 //   word.state.load(std::memory_order_acquire)

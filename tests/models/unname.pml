@@ -1,6 +1,6 @@
 // An object has a name and one reference. A session drops the reference and, if there is no name any more, says that
-// something may be destroyed; the server takes the name away and sweeps. One of the two sees what the other did, so the
-// object is destroyed in the end.
+// something may be destroyed; the server takes the name away and sweeps. One of the two sees what the other did, so
+// the object is destroyed in the end.
 //
 // source: shm/references.cc drop_reference(Segment& segment
 //   found->compare_exchange_strong(expected, 0)

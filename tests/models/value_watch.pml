@@ -1,7 +1,7 @@
-// A value is stored twice, and once more by another process; one waits until it is no longer 0, one watches it until the
-// last change. Whoever stores does so by an exchange, and then looks whether somebody waits; whoever waits says so by an
-// exchange, and then looks at the value. (A larger value is changed by the store of its version, which is an exchange as
-// well, and the exchange that frees its lock follows.)
+// A value is stored twice, and once more by another process; one waits until it is no longer 0, one watches it until
+// the last change. Whoever stores does so by an exchange, and then looks whether somebody waits; whoever waits says
+// so by an exchange, and then looks at the value. (A larger value is changed by the store of its version, which is an
+// exchange as well, and the exchange that frees its lock follows.)
 //
 // `watched` and `changes` are the halves of one word: what changes both is one compare-and-swap.
 //
