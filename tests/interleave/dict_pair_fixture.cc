@@ -91,6 +91,11 @@ Observation DictPairs::observation() {
             }
             if (!audit.error.empty()) return audit.error;
             return audit.left_staged != 0 ? "entries of a batch were left" : "";
+          },
+          [this] {
+            Status status = dict.put(stage.me(), text("a further key"), text("its value"));
+            if (status == Status::kOk) status = dict.erase(stage.me(), text("a further key"));
+            return status == Status::kOk || status == Status::kOutOfMemory ? std::string() : word_of(status);
           }};
 }
 

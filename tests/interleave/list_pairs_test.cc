@@ -71,6 +71,13 @@ class ListPairs {
               const auto audit = list.audit(stage.me());
               if (!audit.error.empty() || audit.lost_blocks + audit.lost_chunks == 0) return audit.error;
               return fmt::format("{} blocks and {} chunks are lost", audit.lost_blocks, audit.lost_chunks);
+            },
+            [this] {
+              const std::string value = word_text(1);
+              Status status = list.push_back(stage.me(), item(value));
+              std::string popped;
+              if (status == Status::kOk) status = list.pop_back(stage.me(), popped);
+              return status == Status::kOk || status == Status::kOutOfMemory ? std::string() : word_of(status);
             }};
   }
 

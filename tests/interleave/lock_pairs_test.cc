@@ -8,6 +8,7 @@
 using namespace commonhold;
 using namespace commonhold::test;
 using namespace std::chrono_literals;
+using namespace std::string_literals;
 using shm::Deadline;
 using shm::Status;
 using shm::ThreadContext;
@@ -15,6 +16,15 @@ using shm::ThreadContext;
 namespace {
 
 constexpr auto kShortWait = 10ms;
+
+// All who had it are dead.
+template <typename Lock>
+std::string taken_and_released(const Lock& lock, ThreadContext& me) {
+  const Status taken = lock.acquire(me, Deadline::already());
+  if (taken != Status::kOk) return "acquire: " + word_of(taken);
+  const Status released = lock.release(me);
+  return released == Status::kOk ? std::string() : "release: " + word_of(released);
+}
 
 }  // namespace
 
@@ -35,7 +45,8 @@ TEST_CASE("two operations on a lock, one of them interrupted anywhere, are done 
           [&](ThreadContext& me) { return lock.acquire(me, Deadline::after(kShortWait)); }, release),
   };
   explore_all_pairs(stage, "lock", operations,
-                    {[&] { return std::string(lock.locked() ? "locked" : "free"); }, [] { return std::string(); }});
+                    {[&] { return std::string(lock.locked() ? "locked" : "free"); }, [] { return std::string(); },
+                     [&] { return taken_and_released(lock, stage.me()); }});
 }
 
 TEST_CASE("two operations on a semaphore, one of them interrupted anywhere, are done one after the other") {
@@ -66,7 +77,15 @@ TEST_CASE("two operations on a lock for readers and writers, one of them interru
       holding("write and release", write, [&](ThreadContext& me) { return lock.release(me); }),
       {"write in time", [&](ThreadContext& me) { return word_of(lock.acquire(me, Deadline::after(kShortWait))); }},
   };
-  explore_all_pairs(stage, "rwlock", operations, {[] { return std::string(); }, [] { return std::string(); }});
+  explore_all_pairs(stage, "rwlock", operations,
+                    {[] { return std::string(); }, [] { return std::string(); },
+                     [&] {
+                       std::string wrong = taken_and_released(lock, stage.me());
+                       if (!wrong.empty()) return wrong;
+                       if (lock.acquire_shared(stage.me(), Deadline::already()) != Status::kOk)
+                         return "no reader comes in"s;
+                       return lock.release_shared(stage.me()) == Status::kOk ? std::string() : "a reader stays inside"s;
+                     }});
 }
 
 TEST_CASE("two operations on a recursive lock, one of them interrupted anywhere, are done one after the other") {
@@ -82,5 +101,6 @@ TEST_CASE("two operations on a recursive lock, one of them interrupted anywhere,
       {"release", release},
   };
   explore_all_pairs(stage, "rlock", operations,
-                    {[&] { return fmt::format("depth {}", lock.depth()); }, [] { return std::string(); }});
+                    {[&] { return fmt::format("depth {}", lock.depth()); }, [] { return std::string(); },
+                     [&] { return taken_and_released(lock, stage.me()); }});
 }

@@ -323,6 +323,10 @@ void Actors::end_all(Outcome& outcome) {
   if (std::string wrong = stage_.recover(0, ended + stage_.dead_sessions); !wrong.empty())
     return fail(outcome, std::move(wrong));
   if (std::string wrong = observation_.audit(); !wrong.empty()) return fail(outcome, "at the end: " + wrong);
+  if (!observation_.further) return;
+  if (std::string wrong = observation_.further(); !wrong.empty()) {
+    return fail(outcome, "a further operation: " + wrong);
+  }
 }
 
 Outcome Actors::run(const Schedule& schedule) {

@@ -46,6 +46,7 @@ struct Outcome {
 struct Observation {
   std::function<std::string()> contents;  // as users see them
   std::function<std::string()> audit;     // what is wrong inside, "" for nothing
+  std::function<std::string()> further;  // what is wrong with operations after all of them; the actors are dead by then
 };
 
 class Actors {

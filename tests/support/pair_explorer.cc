@@ -93,14 +93,13 @@ class SecondPreemptions {
       all.push_back({to, then, y_dies, x_on});
       all.push_back({to, then, x_dies, y_on});
     }
-    if (!alone.slept[y_]) return;
-    const Outcome woken = exploration_.run({to, y_on, {x_, Kind::kAccess, kAllAccesses}, y_on, x_on});
-    for (std::size_t j = 1; j <= woken.accesses[x_]; ++j) {
+    const Outcome resumed = exploration_.run({to, y_on, {x_, Kind::kAccess, kAllAccesses}, y_on, x_on});
+    for (std::size_t j = 1; j <= resumed.accesses[x_]; ++j) {
       const Step then{x_, Kind::kAccess, j};
+      if (deaths_) all.push_back({to, y_on, then, x_dies, y_on});
+      if (!alone.slept[y_]) continue;
       all.push_back({to, y_on, then, y_on, x_on});
-      if (!deaths_) continue;
-      all.push_back({to, y_on, then, x_dies, y_on});
-      all.push_back({to, y_on, then, y_dies, x_on});
+      if (deaths_) all.push_back({to, y_on, then, y_dies, x_on});
     }
   }
 

@@ -14,7 +14,8 @@
 //   X%i Y%j X* Y~ Y*  the same, and Y stays stopped for long
 //   X%i Y%j Y! X*     Y dies in the middle of what it does beside X
 //   X%i Y%j X! Y*     X dies while Y is in the middle of it
-//   X%i Y* X%j ...    where Y sleeps: X goes on, wakes it, and is interrupted again, or dies, or Y does
+//   X%i Y* X%j X! Y*  X goes on after Y, and dies then
+//   X%i Y* X%j ...    where Y sleeps: X goes on, wakes it, and is interrupted again, or Y dies
 //
 // A run is sound when the results and the contents are those of one of the sequential orders (a dead operation took
 // effect as a whole or not at all), the audit finds nothing, no process is left asleep without a waker, and none waited
