@@ -37,8 +37,9 @@ void Event::set(ThreadContext& me) const {
       continue;
     }
     me.announce_wake(&word);
+    if (planted(PlantedFault::kWakeBeforeChange)) futex_wake_all(word);
     bool done = word.compare_exchange_strong(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed);
-    if (done && !planted(PlantedFault::kNoWake)) futex_wake_all(word);
+    if (done && !planted(PlantedFault::kNoWake) && !planted(PlantedFault::kWakeBeforeChange)) futex_wake_all(word);
     me.retract_wake(&word);
     if (done) return;
   }

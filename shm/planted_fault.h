@@ -16,7 +16,7 @@ enum class PlantedFault : std::uint8_t {
   kNoRecycleBump,        // Heap::recycle() frees blocks without raising the counter that their readers compare
   kUnlockBeforeCommit,   // Dict::put() of a new key frees the shard's lock before the entry is in its slot
   kNoWake,               // Event::set() leaves its waiters asleep
-  kWakeBeforeChange,     // Queue::put() looks for sleepers before the item is there, and not afterwards
+  kWakeBeforeChange,     // Queue::put() and Event::set() look for sleepers before the change, and not afterwards
   kDeadlineNotLookedAt,  // Condition::wait() goes on when its time has passed
   kLeakedBlock,          // Heap::recycle() forgets the blocks that somebody has pinned
 };
