@@ -12,6 +12,8 @@
 #include <string>
 #include <system_error>
 
+#include "support/kill_stepper_recorder.h"
+
 namespace commonhold::test {
 namespace {
 
@@ -56,6 +58,7 @@ bool send(int channel, const void* message, std::size_t size) {
 }  // namespace
 
 VictimNursery::VictimNursery(VictimBoard& board, const std::function<void()>& enter, const std::function<void()>& op) {
+  KillRecorder::share_what_is_learned();
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
     throw std::system_error(errno, std::generic_category(), "socketpair for the victim nursery");

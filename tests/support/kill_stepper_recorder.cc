@@ -22,6 +22,11 @@ std::uint64_t page_of(std::uint64_t address) {
 
 }  // namespace
 
+void KillRecorder::share_what_is_learned() {
+  static const SharedBuffer memory(kLengths * sizeof(Length));
+  known_lengths = static_cast<Length*>(memory.data());
+}
+
 void KillRecorder::on_trap(greg_t* regs) {
   VictimBoard& board = *board_;
   auto rip = static_cast<std::uint64_t>(regs[REG_RIP]);
@@ -131,8 +136,9 @@ void KillRecorder::learn_length(std::uint64_t rip, std::uint64_t next) {
   constexpr std::uint64_t kLongest = 15;
   if (next - rip > kLongest || decode_step(rip).kind != CodeKind::kPlain) return;
   Length& known = length_slot(rip);
-  known.rip = rip;
+  known.rip = 0;  // the victim may die in between
   known.length = next - rip;
+  known.rip = rip;
 }
 
 bool KillRecorder::on_fault(const greg_t* regs, std::uint64_t address) {

@@ -26,11 +26,16 @@ namespace commonhold::test {
 // operation runs; a page fault marks the storing instruction, the page is opened, and the next instruction is
 // a stop that closes it again. Where loads are looked for too, the ranges cannot be read either.
 //
-// Used in signal handlers only. Its own memory is zero to begin with, and is not shared.
+// Used in signal handlers only. Its own memory is zero to begin with.
 class KillRecorder {
  public:
+  // Makes what recordings learn of the code common to all processes that are forked from now on.
+  static void share_what_is_learned();
   // REQUIRES: the board's job is a recording, before the operation.
-  void start(VictimBoard& board) { board_ = &board; }
+  void start(VictimBoard& board) {
+    board_ = &board;
+    lengths_ = known_lengths;
+  }
 
   // SIGTRAP. Ends the victim after the operation's last instruction.
   void on_trap(greg_t* regs);
@@ -70,7 +75,8 @@ class KillRecorder {
   bool in_syscall_;
   std::size_t open_count_;  // pages open for a store until the next stop
   std::uint64_t open_pages_[kMaxOpenPages];
-  Length lengths_[kLengths];
+  Length* lengths_;  // in shared memory
+  inline static Length* known_lengths = nullptr;
 };
 
 }  // namespace commonhold::test
