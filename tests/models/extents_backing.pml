@@ -1,6 +1,6 @@
-// Two clients need an extent that went back to the system, and the server gives free extents back. Backing takes long, so
-// a client does it without the lock, and looks afterwards whether the extent is still what it was; the server punches its
-// holes without the lock, too. Nobody touches a hole.
+// Two clients need an extent that went back to the system, and the server gives free extents back. Backing takes
+// long, so a client does it without the lock, and looks afterwards whether the extent is still what it was; the
+// server punches its holes without the lock, too. Nobody touches a hole.
 //
 // source: shm/extents.cc take_chunk_in_time(ThreadContext& me
 //   lock(me, segment.header().extents_lock, deadline)

@@ -1,6 +1,7 @@
-// Two processes acquire a permit of two and give it back, one of them twice; the other may die anywhere, and is recovered.
-// The state has the permits, the session that came last and what it holds; what another holds is in its cell, which a
-// switch of the session writes before its compare-and-swap. In the end all permits are there, whoever died when.
+// Two processes acquire a permit of two and give it back, one of them twice; the other may die anywhere, and is
+// recovered. The state has the permits, the session that came last and what it holds; what another holds is in its
+// cell, which a switch of the session writes before its compare-and-swap. In the end all permits are there, whoever
+// died when.
 //
 // source: shm/semaphore.cc Semaphore::acquire(ThreadContext& me
 //   session_of(seen) == session && (seen & kValue) != 0
