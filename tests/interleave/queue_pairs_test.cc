@@ -12,6 +12,8 @@ using shm::ThreadContext;
 
 namespace {
 
+constexpr std::size_t kSomePairs = 10;
+
 template <typename Result>
 std::string got(Status status, const Result& item) {
   return word_of(status) + (status == Status::kOk ? " " + shown(item) : "");
@@ -55,7 +57,8 @@ TEST_CASE("two operations of a queue, one of them interrupted anywhere, are done
     };
     for (int i = 0; i < filled; ++i) REQUIRE(put(stage.me(), i == 0 ? "a" : "b", Deadline::already()) == Status::kOk);
     explore_all_pairs(stage, filled == 0 ? "queue, empty" : "queue, full", operations_of(queue, put),
-                      {[&] { return state_of(queue); }, [&] { return what_is_wrong(stage.segment, queue); }});
+                      {[&] { return state_of(queue); }, [&] { return what_is_wrong(stage.segment, queue); }},
+                      kSomePairs);
   }
 }
 
@@ -84,7 +87,8 @@ TEST_CASE("two operations of an ordered queue, one of them interrupted anywhere,
                            return fmt::format("{} unfinished {} ended {}", queue.size(), queue.unfinished(),
                                               static_cast<int>(queue.ended()));
                          },
-                         [&] { return queue.audit(stage.me()).error; }});
+                         [&] { return queue.audit(stage.me()).error; }},
+                        kSomePairs);
     }
   }
 }
