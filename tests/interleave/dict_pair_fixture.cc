@@ -1,5 +1,6 @@
 #include "interleave/dict_pair_fixture.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "shm/dict_lookup.h"
@@ -27,9 +28,10 @@ std::string result_of(Status status, std::string_view value) {
   return status == Status::kOk ? fmt::format("ok {}", brief(value)) : word_of(status);
 }
 
-std::string all_of(const Dict& dict, ThreadContext& me) {
+std::string all_of(const Dict& dict, ThreadContext& me, bool in_order) {
   std::vector<shm::DictEntryCopy> entries;
   if (const Status status = dict.snapshot(me, entries); status != Status::kOk) return word_of(status);
+  if (!in_order) std::ranges::sort(entries, {}, [](const shm::DictEntryCopy& entry) { return entry.key(); });
   constexpr std::size_t kShownAsTheyAre = 16;
   std::string seen;
   std::uint64_t digest = 0;
@@ -69,6 +71,12 @@ std::vector<shm::DictPair> pairs_of(const Entries& entries) {
   return pairs;
 }
 
+std::string popped_from(Dict& dict, ThreadContext& me, shm::DictOrderCache& cache) {
+  shm::DictEntryCopy popped;
+  const Status status = dict.pop_last(me, cache, popped);
+  return fmt::format("{} {}={}", word_of(status), popped.key(), brief(popped.value()));
+}
+
 // A batch of two keys is large, and one entry is written at a time.
 template <typename Change>
 std::string as_batch(bool staged, Change&& change) {
@@ -80,7 +88,7 @@ std::string as_batch(bool staged, Change&& change) {
 }  // namespace
 
 Observation DictPairs::observation() {
-  return {[this] { return all_of(dict, stage.me()) + fmt::format("({})", dict.size()); },
+  return {[this] { return all_of(dict, stage.me(), in_order) + fmt::format("({})", dict.size()); },
           [this]() -> std::string {
             auto audit = dict.audit(stage.me());
             // Of a dead batch a shard keeps what it had listed where another process held that shard's lock during the
@@ -152,7 +160,7 @@ Operation DictPairs::get_many(std::vector<std::string> keys) {
 }
 
 Operation DictPairs::snapshot() {
-  return reader("snapshot", [](Dict& in, ThreadContext& me) { return all_of(in, me); });
+  return reader("snapshot", [this](Dict& in, ThreadContext& me) { return all_of(in, me, in_order); });
 }
 
 Operation DictPairs::pin(std::string key) {
@@ -293,10 +301,14 @@ Operation DictPairs::assign(Entries entries, bool staged) {
 Operation DictPairs::pop_last() {
   return writer("pop of the last", [](Dict& in, ThreadContext& me) {
     shm::DictOrderCache cache;
-    shm::DictEntryCopy popped;
-    const Status status = in.pop_last(me, cache, popped);
-    return word_of(status) + (status == Status::kOk ? fmt::format(" {}={}", popped.key(), brief(popped.value())) : "");
+    return popped_from(in, me, cache);
   });
+}
+
+Operation DictPairs::pop_twice() {
+  const auto cache = std::make_shared<shm::DictOrderCache>();
+  const Call pop = [this, cache](ThreadContext& me) { return popped_from(dict, me, *cache); };
+  return {"pop of the last two", {pop, pop}};
 }
 
 Operation DictPairs::pop_last_if_equal() {

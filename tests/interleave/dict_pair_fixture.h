@@ -69,6 +69,8 @@ class DictPairs {
   Operation pop_last();
   // As who decodes an entry before taking it: sees it in one call, and pops it in the next if it is the last one still.
   Operation pop_last_if_equal();
+  // As a process that pops again and again, and remembers the order.
+  Operation pop_twice();
   Operation clear();
   Operation compact();
   Operation give_idle_memory();
@@ -77,6 +79,10 @@ class DictPairs {
   std::vector<Operation> readers(const std::string& present, const std::string& absent);
   // All that changes one key or all, likewise.
   std::vector<Operation> writers(const std::string& present, const std::string& absent);
+
+  // Whether what is compared has the entries in insertion order; else by key. The order of two insertions that overlap
+  // is not that in which they become visible.
+  bool in_order = true;
 
   KillStage stage;
   shm::ObjectAddress where;

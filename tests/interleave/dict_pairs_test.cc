@@ -1,5 +1,6 @@
 // Each two operations of a dict, one interrupted anywhere by the other.
 #include "interleave/dict_pair_fixture.h"
+#include "support/tag_twins.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
@@ -33,6 +34,27 @@ TEST_CASE("two conditional operations of a dict, one of them interrupted anywher
        pairs.update(k0, "updated"), pairs.erase_if_equal(k0, 0), pairs.put_if("new", "set", PutMode::kInsertOnly),
        pairs.put_if(k0, "set", PutMode::kInsertOnly), pairs.put_if(k0, "replaced", PutMode::kReplaceOnly),
        pairs.put_if("new", "replaced", PutMode::kReplaceOnly), pairs.exchange(k0, "exchange"),
-       pairs.exchange("new", "exchange"), pairs.add("new", true), pairs.pop_last_if_equal(), pairs.erase(k2)},
+       pairs.exchange("new", "exchange"), pairs.add("new", true), pairs.pop_last_if_equal(), pairs.pop_twice(),
+       pairs.erase(k2)},
       others, pairs.observation(), kFewPairs);
+}
+
+TEST_CASE("two operations on keys that are told apart late, one of them interrupted anywhere, are done in an order") {
+  // Of one tag: only a look at the entry tells them apart. Long ones are compared out of line.
+  const auto twins = tag_twins(kFixedSeed);
+  const std::string prefix(60, 'k');
+  for (const auto& [what, first, second] : {std::tuple{"dict, two keys of one tag", twins.first, twins.second},
+                                            std::tuple{"dict, long keys", prefix + "1", prefix + "2"}}) {
+    for (const bool is_second_there : {false, true}) {
+      DictPairs pairs(1);
+      REQUIRE(pairs.dict.put(pairs.stage.me(), text(first), text("first")) == shm::Status::kOk);
+      if (is_second_there) REQUIRE(pairs.dict.put(pairs.stage.me(), text(second), text("twin")) == shm::Status::kOk);
+      explore_all_pairs(pairs.stage, is_second_there ? what : fmt::format("{}, one of them absent", what),
+                        {pairs.put(first, "First"), pairs.put(second, "second"), pairs.put_number(second),
+                         pairs.erase(first), pairs.erase(second), pairs.get(first), pairs.get(second),
+                         pairs.contains(second), pairs.get_many({first, second}), pairs.update(second, "updated"),
+                         pairs.exchange(first, "exchanged"), pairs.put_many({{first, "a"}, {second, ""}})},
+                        pairs.observation(), kFewPairs / 2);
+    }
+  }
 }

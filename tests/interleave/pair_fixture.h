@@ -5,10 +5,11 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
-#include <cstdlib>
+#include <functional>
 #include <iostream>
 #include <limits>
 #include <random>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,6 +34,16 @@ inline std::string shown(std::string_view bytes) {
   return text;
 }
 
+// One after the other, between which others may come: what a process sees in the first it must not see undone in the
+// second.
+inline Operation then(Operation first, const Operation& second) {
+  first.name += ", then " + second.name;
+  first.calls.insert(first.calls.end(), second.calls.begin(), second.calls.end());
+  const bool waits = first.waits_at_most == kNoDeadline || second.waits_at_most == kNoDeadline;
+  first.waits_at_most = waits ? kNoDeadline : first.waits_at_most + second.waits_at_most;
+  return first;
+}
+
 struct PairTotals {
   std::size_t pairs = 0, schedules = 0, deaths = 0;
   double seconds = 0;
@@ -49,20 +60,17 @@ inline void print_figures(const std::string& what, const PairTotals& totals) {
 // Everything with COMMONHOLD_SOAK or COMMONHOLD_POINTS in the environment.
 inline constexpr std::size_t kAllPairs = std::numeric_limits<std::size_t>::max();
 
-// Each operation of `these` with each of them, itself included, and with each of `others`; of more than `most_pairs` a
-// selection, drawn with the seed. REQUIRES: the stage is as each run is to find it.
-inline PairTotals explore_pairs_with(KillStage& stage, const std::string& what, const std::vector<Operation>& these,
-                                     const std::vector<Operation>& others, const Observation& observation,
-                                     std::size_t most_pairs = kAllPairs) {
+using OperationPairs = std::vector<std::pair<const Operation*, const Operation*>>;
+
+// Of more than `most_pairs` a selection, drawn with the seed. REQUIRES: the stage is as each run is to find it.
+inline PairTotals explore_pairs(KillStage& stage, const std::string& what, OperationPairs pairs,
+                                const Observation& observation, std::size_t most_pairs) {
   stage.save();
-  std::vector<std::pair<const Operation*, const Operation*>> pairs;
-  for (std::size_t a = 0; a < these.size(); ++a) {
-    for (std::size_t b = a; b < these.size(); ++b) pairs.emplace_back(&these[a], &these[b]);
-    for (const Operation& other : others) pairs.emplace_back(&these[a], &other);
-  }
   const std::size_t all = pairs.size();
+  std::set<const Operation*> operations;
+  for (const auto& [first, second] : pairs) operations.insert({first, second});
   if (all > most_pairs && !explores_all()) {
-    std::mt19937_64 random(Catch::rngSeed());
+    std::mt19937_64 random(Catch::rngSeed() + std::hash<std::string>()(what));
     std::shuffle(pairs.begin(), pairs.end(), random);
     pairs.resize(most_pairs);
   }
@@ -81,9 +89,28 @@ inline PairTotals explore_pairs_with(KillStage& stage, const std::string& what, 
     INFO(report.line());
     CHECK(report.ok());
   }
-  print_figures(fmt::format("{}: {} operations, {} of {} pairs", what, these.size() + others.size(), totals.pairs, all),
-                totals);
+  print_figures(fmt::format("{}: {} operations, {} of {} pairs", what, operations.size(), totals.pairs, all), totals);
   return totals;
+}
+
+// Each operation of `these` with each of `others`.
+inline OperationPairs each_with(const std::vector<Operation>& these, const std::vector<Operation>& others) {
+  OperationPairs pairs;
+  for (const Operation& one : these) {
+    for (const Operation& other : others) pairs.emplace_back(&one, &other);
+  }
+  return pairs;
+}
+
+// Each operation of `these` with each of them, itself included, and with each of `others`.
+inline PairTotals explore_pairs_with(KillStage& stage, const std::string& what, const std::vector<Operation>& these,
+                                     const std::vector<Operation>& others, const Observation& observation,
+                                     std::size_t most_pairs = kAllPairs) {
+  OperationPairs pairs = each_with(these, others);
+  for (std::size_t a = 0; a < these.size(); ++a) {
+    for (std::size_t b = a; b < these.size(); ++b) pairs.emplace_back(&these[a], &these[b]);
+  }
+  return explore_pairs(stage, what, std::move(pairs), observation, most_pairs);
 }
 
 // Each operation with each, itself included. REQUIRES: the stage is as each run is to find it.

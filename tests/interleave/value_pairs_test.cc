@@ -1,11 +1,5 @@
 // Each two operations of a value, and of an array, as their proxies do them, one interrupted anywhere by the other.
-#include <commonhold/array.h>
-#include <commonhold/value.h>
-
-#include "interleave/pair_fixture.h"
-#include "proxy/object.h"
-#include "shm/array.h"
-#include "shm/value.h"
+#include "interleave/value_pair_fixture.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
@@ -13,44 +7,6 @@ using namespace std::chrono_literals;
 using shm::ThreadContext;
 
 namespace {
-
-// A proxy of an object in a segment without a server.
-template <typename Proxy, typename Structure>
-Proxy proxy_of(const TestSegment& segment, const shm::ObjectAddress& where) {
-  auto object = std::make_shared<detail::ObjectOf<Structure>>(where);
-  object->segment = segment.shared();
-  object->control = where.control;
-  return detail::Access::make<Proxy>(detail::ObjectHandle(std::move(object)));
-}
-
-template <std::size_t kWords>
-struct Words {
-  static Words all(std::int64_t word) {
-    Words made;
-    std::ranges::fill(made.words, word);
-    return made;
-  }
-  std::int64_t words[kWords];
-};
-
-// Of several words what they all are: half of one value and half of another is not.
-std::string printed(std::int64_t value) {
-  return std::to_string(value);
-}
-template <std::size_t kWords>
-std::string printed(const Words<kWords>& value) {
-  const bool whole = std::ranges::all_of(value.words, [&](std::int64_t word) { return word == value.words[0]; });
-  return whole ? printed(value.words[0]) : "several";
-}
-
-template <typename T>
-T made_of(std::int64_t word) {
-  if constexpr (std::is_integral_v<T>) {
-    return static_cast<T>(word);
-  } else {
-    return T::all(word);
-  }
-}
 
 template <typename T>
 void explore_value(std::size_t most_pairs) {
