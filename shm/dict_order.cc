@@ -1,5 +1,8 @@
 // Insertion order: every entry carries the sequence number that its insertion drew. A snapshot sorts by it; pop_last
 // keeps a sorted memory in the calling process and adds what was inserted since from DictControl::recent.
+//
+// A number is drawn before the entry is stored, under the lock of its shard alone. So entries of several shards whose
+// insertions overlap may become visible in another order than that of their numbers.
 #include <algorithm>
 
 #include "shm/dict.h"

@@ -198,6 +198,8 @@ class Dict {
   void clear() const { detail::dict_clear(*handle_); }
 
   // ---- all of it, at one moment, in insertion order
+  // Where insertions of several processes overlap in time, either may stand first, also one that was not there yet when
+  // the other was read.
 
   std::vector<K> keys() const;
   std::vector<V> values() const;
