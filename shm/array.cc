@@ -31,6 +31,18 @@ void drop_scratch(ThreadContext& me, ArrayControl& control) {
   give_chunk(me, scratch, load_word(&control.scratch_bytes));
 }
 
+// REQUIRES, as what follows: `writing` is held.
+void raise_version(ArrayControl& control, std::memory_order order) {
+  control.version.store(control.version.load(std::memory_order_relaxed) + 1, order);
+}
+
+// After a committed change was applied. A reader that began before the commit, when the version had risen for this
+// change already, finds `redo` 0 again: the version tells that it was not all the time.
+void end_change_of_many(ArrayControl& control) {
+  raise_version(control, std::memory_order_release);
+  control.redo.store(0, std::memory_order_release);
+}
+
 // Always set, for processes that may not take part in barriers: each store of theirs makes its own.
 const ArrayMarks kAlwaysSet{{1}, {1}};
 
@@ -155,8 +167,9 @@ Status Array::read_once(std::uint64_t at, std::uint64_t bytes, void* out) const 
     status = ArrayRedo::read(*where_.segment, *control_, word, count_ * element_bytes_, redo);
     if (status == Status::kOk) redo.put_over(static_cast<std::byte*>(out), at, bytes);
   }
-  // Everything was loaded with acquire: if a byte is of a later change, so is one of these.
-  if (control_->redo.load(std::memory_order_relaxed) != word) return Status::kRetry;
+  // Everything was loaded with acquire: if a byte is of a later change, so is one of these. Where that change is over,
+  // `redo` may be what it was, and `version`, which is loaded after it, is not.
+  if (control_->redo.load(std::memory_order_acquire) != word) return Status::kRetry;
   if (control_->version.load(std::memory_order_relaxed) != version) return Status::kRetry;
   return status;
 }
@@ -200,7 +213,7 @@ Status Array::commit(ThreadContext& me, Word redo, std::uint64_t at, std::uint64
   ArrayRedo change;
   Status status = ArrayRedo::read(*where_.segment, *control_, redo, count_ * element_bytes_, change);
   if (status == Status::kOk) change.apply(data_);
-  control_->redo.store(0, std::memory_order_release);
+  end_change_of_many(*control_);
   changed();
   return status;
 }
@@ -213,7 +226,7 @@ Status Array::try_change_many(ThreadContext& me, Word kind, std::uint64_t first,
   const std::uint64_t at = first * element_bytes_, bytes = count * element_bytes_;
   const std::uint64_t scratch_bytes = kind == kRedoFill ? element_bytes_ : bytes;
   HeldLock held(me, control_->writing);
-  control_->version.store(control_->version.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+  raise_version(*control_, std::memory_order_seq_cst);
   Offset scratch = 0;
   Status status = take_scratch(me, scratch_bytes, scratch);
   if (status != Status::kOk) return status;
@@ -277,7 +290,7 @@ void Array::repair(ThreadContext& me, const ObjectAddress& where, LockWord& held
   ArrayRedo change;
   const std::uint64_t bytes = array.count_ * array.element_bytes_;
   if (ArrayRedo::read(*where.segment, control, redo, bytes, change) == Status::kOk) change.apply(array.data_);
-  if (redo != 0) control.redo.store(0, std::memory_order_release);
+  if (redo != 0) end_change_of_many(control);
   array.changed();  // the dead one may not have come to it
   // Scratch chunks that the dead one took and did not come to record, or to give back.
   Offset kept = load_word(&control.scratch);

@@ -50,8 +50,8 @@ struct ArrayControl {
   // that a death left outside of it is given back by repair.
   Word scratch;
   Word scratch_bytes;  // as requested; written before `scratch`
-  // Raised under `writing` before anything of a change is written: the record's fields, or the scratch chunk. Readers
-  // compare it.
+  // Raised under `writing` before anything of a change is written, the record's fields or the scratch chunk, and again
+  // after a committed change was applied, before `redo` is 0. Readers compare it.
   AtomicWord version;
   Word unused[3];
 };

@@ -42,185 +42,182 @@ class ListPairs {
     return all;
   }
   Observation observation() {
-    return {
-      [this] { return elements_of(list, stage.me(), 0, kAll); }, [this]() -> std::string {
-        const auto audit = list.audit(stage.me());
-        if (!audit.error.empty() || audit.lost_blocks + audit.lost_chunks == 0) return audit.error;
-        return fmt::format("{} blocks and {} chunks are lost", audit.lost_blocks, audit.lost_chunks);
-        , [this] {
-          const std::string value = word_text(1);
-          Status status = list.push_back(stage.me(), item(value));
-          std::string popped;
-          if (status == Status::kOk) status = list.pop_back(stage.me(), popped);
-          return status == Status::kOk || status == Status::kOutOfMemory ? std::string() : word_of(status);
-        }
-      };
-    }
+    return {[this] { return elements_of(list, stage.me(), 0, kAll); },
+            [this]() -> std::string {
+              const auto audit = list.audit(stage.me());
+              if (!audit.error.empty() || audit.lost_blocks + audit.lost_chunks == 0) return audit.error;
+              return fmt::format("{} blocks and {} chunks are lost", audit.lost_blocks, audit.lost_chunks);
+            },
+            [this] {
+              const std::string value = word_text(1);
+              Status status = list.push_back(stage.me(), item(value));
+              std::string popped;
+              if (status == Status::kOk) status = list.pop_back(stage.me(), popped);
+              return status == Status::kOk || status == Status::kOutOfMemory ? std::string() : word_of(status);
+            }};
+  }
 
-    Operation operation(std::string name, std::function<std::string(ThreadContext & me)> use) {
-      return {std::move(name), std::move(use)};
-    }
-    Operation reader(std::string name, std::function<std::string(ThreadContext & me)> use) {
-      return {std::move(name), std::move(use), kReaderWaits};
-    }
+  Operation operation(std::string name, std::function<std::string(ThreadContext& me)> use) {
+    return {std::move(name), std::move(use)};
+  }
+  Operation reader(std::string name, std::function<std::string(ThreadContext& me)> use) {
+    return {std::move(name), std::move(use), kReaderWaits};
+  }
 
-    // ---- one element; those that add one add it with the number 100 and above
+  // ---- one element; those that add one add it with the number 100 and above
 
-    Operation get(std::uint64_t index) {
-      return reader(fmt::format("get {}", static_cast<std::int64_t>(index)), [this, index](ThreadContext&) {
-        const auto value = test::get(list, index);
-        return value ? brief(*value) : "out of range";
-      });
-    }
-    Operation size() {
-      return reader("size", [this](ThreadContext&) { return std::to_string(list.size()); });
-    }
-    Operation set(std::uint64_t index, std::string value) {
-      return operation(fmt::format("set {}", static_cast<std::int64_t>(index)),
-                       [this, index, value](ThreadContext& me) {
-                         std::string before;
-                         const Status status = list.set(me, index, item(value), &before);
-                         return result_of(status, before);
-                       });
-    }
-    Operation push_back(std::string value) {
-      return operation("push back",
-                       [this, value](ThreadContext& me) { return word_of(list.push_back(me, item(value))); });
-    }
-    Operation push_front(std::string value) {
-      return operation("push front",
-                       [this, value](ThreadContext& me) { return word_of(list.push_front(me, item(value))); });
-    }
-    Operation pop_back() {
-      return operation("pop back", [this](ThreadContext& me) {
-        std::string popped;
-        const Status status = list.pop_back(me, popped);
-        return result_of(status, popped);
-      });
-    }
-    Operation pop_front() {
-      return operation("pop front", [this](ThreadContext& me) {
-        std::string popped;
-        const Status status = list.pop_front(me, popped);
-        return result_of(status, popped);
-      });
-    }
-    Operation insert(std::uint64_t index, std::string value) {
-      return operation(fmt::format("insert at {}", static_cast<std::int64_t>(index)),
-                       [=, this](ThreadContext& me) { return word_of(list.insert(me, index, item(value))); });
-    }
-    Operation erase(std::uint64_t index) {
-      return operation(fmt::format("erase {}", static_cast<std::int64_t>(index)), [this, index](ThreadContext& me) {
-        std::string erased;
-        const Status status = list.erase(me, index, &erased);
-        return result_of(status, erased);
-      });
-    }
-    Operation compare_exchange(std::uint64_t index, std::string expected, std::string desired) {
-      return operation(fmt::format("compare and exchange {}", index), [=, this](ThreadContext& me) {
-        std::string actual;
-        const Status status = list.compare_exchange(me, index, item(expected), item(desired), &actual);
-        return fmt::format("{} {}", word_of(status), brief(actual));
-      });
-    }
-    Operation add(std::uint64_t index) {
-      return operation(fmt::format("add to {}", index), [=, this](ThreadContext& me) {
-        shm::Word before = 0;
-        const Status status = list.change_word(
-            me, index, [](shm::Word a, shm::Word b) { return a + b; }, 1000, &before);
-        return fmt::format("{} {}", word_of(status), before);
-      });
-    }
-    Operation erase_if_equal(std::uint64_t index, std::string expected) {
-      return operation("erase if equal", [=, this](ThreadContext& me) {
-        return word_of(list.erase_if_equal(me, index, item(expected)));
-      });
-    }
-    Operation pop_back_if_equal(std::string expected) {
-      return operation("pop back if equal",
-                       [=, this](ThreadContext& me) { return word_of(list.pop_back_if_equal(me, item(expected))); });
-    }
+  Operation get(std::uint64_t index) {
+    return reader(fmt::format("get {}", static_cast<std::int64_t>(index)), [this, index](ThreadContext&) {
+      const auto value = test::get(list, index);
+      return value ? brief(*value) : "out of range";
+    });
+  }
+  Operation size() {
+    return reader("size", [this](ThreadContext&) { return std::to_string(list.size()); });
+  }
+  Operation set(std::uint64_t index, std::string value) {
+    return operation(fmt::format("set {}", static_cast<std::int64_t>(index)), [this, index, value](ThreadContext& me) {
+      std::string before;
+      const Status status = list.set(me, index, item(value), &before);
+      return result_of(status, before);
+    });
+  }
+  Operation push_back(std::string value) {
+    return operation("push back",
+                     [this, value](ThreadContext& me) { return word_of(list.push_back(me, item(value))); });
+  }
+  Operation push_front(std::string value) {
+    return operation("push front",
+                     [this, value](ThreadContext& me) { return word_of(list.push_front(me, item(value))); });
+  }
+  Operation pop_back() {
+    return operation("pop back", [this](ThreadContext& me) {
+      std::string popped;
+      const Status status = list.pop_back(me, popped);
+      return result_of(status, popped);
+    });
+  }
+  Operation pop_front() {
+    return operation("pop front", [this](ThreadContext& me) {
+      std::string popped;
+      const Status status = list.pop_front(me, popped);
+      return result_of(status, popped);
+    });
+  }
+  Operation insert(std::uint64_t index, std::string value) {
+    return operation(fmt::format("insert at {}", static_cast<std::int64_t>(index)),
+                     [=, this](ThreadContext& me) { return word_of(list.insert(me, index, item(value))); });
+  }
+  Operation erase(std::uint64_t index) {
+    return operation(fmt::format("erase {}", static_cast<std::int64_t>(index)), [this, index](ThreadContext& me) {
+      std::string erased;
+      const Status status = list.erase(me, index, &erased);
+      return result_of(status, erased);
+    });
+  }
+  Operation compare_exchange(std::uint64_t index, std::string expected, std::string desired) {
+    return operation(fmt::format("compare and exchange {}", index), [=, this](ThreadContext& me) {
+      std::string actual;
+      const Status status = list.compare_exchange(me, index, item(expected), item(desired), &actual);
+      return fmt::format("{} {}", word_of(status), brief(actual));
+    });
+  }
+  Operation add(std::uint64_t index) {
+    return operation(fmt::format("add to {}", index), [=, this](ThreadContext& me) {
+      shm::Word before = 0;
+      const Status status = list.change_word(
+          me, index, [](shm::Word a, shm::Word b) { return a + b; }, 1000, &before);
+      return fmt::format("{} {}", word_of(status), before);
+    });
+  }
+  Operation erase_if_equal(std::uint64_t index, std::string expected) {
+    return operation("erase if equal",
+                     [=, this](ThreadContext& me) { return word_of(list.erase_if_equal(me, index, item(expected))); });
+  }
+  Operation pop_back_if_equal(std::string expected) {
+    return operation("pop back if equal",
+                     [=, this](ThreadContext& me) { return word_of(list.pop_back_if_equal(me, item(expected))); });
+  }
 
-    // ---- many
+  // ---- many
 
-    Operation copy(std::uint64_t first, std::uint64_t count) {
-      return reader(count == kAll ? "copy of all" : "copy of a slice",
-                    [=, this](ThreadContext& me) { return elements_of(list, me, first, count); });
-    }
-    Operation extend(std::vector<std::string> values) {
-      return operation("extend", [this, values](ThreadContext& me) { return word_of(list.extend(me, items(values))); });
-    }
-    Operation replace(std::string name, std::uint64_t first, std::uint64_t count, std::vector<std::string> values) {
-      return operation(std::move(name),
-                       [=, this](ThreadContext& me) { return word_of(list.replace(me, first, count, items(values))); });
-    }
-    Operation reverse() {
-      return operation("reverse", [this](ThreadContext& me) { return word_of(list.reverse(me)); });
-    }
-    Operation clear() {
-      return operation("clear", [this](ThreadContext& me) { return word_of(list.clear(me)); });
-    }
-    // As sort() does: one call reads all, the next stores it in another order if nothing changed.
-    Operation sort() {
-      struct Seen {
-        std::vector<std::string> values;
-        std::uint64_t changes = 0;
-      };
-      const auto seen = std::make_shared<Seen>();
-      return {"sort",
-              {[this, seen](ThreadContext& me) {
-                 return word_of(list.snapshot(me, 0, kAll, seen->values, &seen->changes));
-               },
-               [this, seen](ThreadContext& me) {
-                 std::sort(seen->values.begin(), seen->values.end(), std::greater<>());
-                 return word_of(list.assign_if_unchanged(me, seen->changes, items(seen->values)));
-               }}};
-    }
-    // What it found to move is not compared: others leave more holes, or fewer.
-    Operation compact() {
-      return operation("compact", [this](ThreadContext& me) {
-        (void)list.compact(me);
-        return std::string("compacted");
-      });
-    }
-    Operation give_idle_memory() {
-      return operation("give idle memory", [this](ThreadContext& me) {
-        list.give_idle_memory(me);
-        return std::string("given");
-      });
-    }
-
-    KillStage stage;
-
-   private:
-    // Of a long text its length, and whether all of it is one letter: half of one text and half of another is not.
-    static std::string brief(std::string_view value) {
-      if (value.size() <= 64) return shown(value);
-      const bool whole = value.find_first_not_of(value[0]) == std::string_view::npos;
-      return fmt::format("{} times {}", value.size(), whole ? shown(value.substr(0, 1)) : "several letters");
-    }
-
-    static std::string result_of(Status status, std::string_view value) {
-      return status == Status::kOk ? fmt::format("ok {}", brief(value)) : word_of(status);
-    }
-
-    static std::string elements_of(const List& list, ThreadContext& me, std::uint64_t first, std::uint64_t count) {
-      constexpr std::size_t kShownAsTheyAre = 16;
+  Operation copy(std::uint64_t first, std::uint64_t count) {
+    return reader(count == kAll ? "copy of all" : "copy of a slice",
+                  [=, this](ThreadContext& me) { return elements_of(list, me, first, count); });
+  }
+  Operation extend(std::vector<std::string> values) {
+    return operation("extend", [this, values](ThreadContext& me) { return word_of(list.extend(me, items(values))); });
+  }
+  Operation replace(std::string name, std::uint64_t first, std::uint64_t count, std::vector<std::string> values) {
+    return operation(std::move(name),
+                     [=, this](ThreadContext& me) { return word_of(list.replace(me, first, count, items(values))); });
+  }
+  Operation reverse() {
+    return operation("reverse", [this](ThreadContext& me) { return word_of(list.reverse(me)); });
+  }
+  Operation clear() {
+    return operation("clear", [this](ThreadContext& me) { return word_of(list.clear(me)); });
+  }
+  // As sort() does: one call reads all, the next stores it in another order if nothing changed.
+  Operation sort() {
+    struct Seen {
       std::vector<std::string> values;
-      if (const Status status = list.snapshot(me, first, count, values); status != Status::kOk) return word_of(status);
-      std::string seen = fmt::format("{}:", values.size());
-      std::uint64_t digest = 0;
-      for (const std::string& value : values) {
-        digest = digest * 31 + std::hash<std::string>()(value);
-        if (values.size() <= kShownAsTheyAre) seen += fmt::format(" {}", brief(value));
-      }
-      return values.size() <= kShownAsTheyAre ? seen : fmt::format("{} {:x}", seen, digest);
+      std::uint64_t changes = 0;
+    };
+    const auto seen = std::make_shared<Seen>();
+    return {
+        "sort",
+        {[this, seen](ThreadContext& me) { return word_of(list.snapshot(me, 0, kAll, seen->values, &seen->changes)); },
+         [this, seen](ThreadContext& me) {
+           std::sort(seen->values.begin(), seen->values.end(), std::greater<>());
+           return word_of(list.assign_if_unchanged(me, seen->changes, items(seen->values)));
+         }}};
+  }
+  // What it found to move is not compared: others leave more holes, or fewer.
+  Operation compact() {
+    return operation("compact", [this](ThreadContext& me) {
+      (void)list.compact(me);
+      return std::string("compacted");
+    });
+  }
+  Operation give_idle_memory() {
+    return operation("give idle memory", [this](ThreadContext& me) {
+      list.give_idle_memory(me);
+      return std::string("given");
+    });
+  }
+
+  KillStage stage;
+
+ private:
+  // Of a long text its length, and whether all of it is one letter: half of one text and half of another is not.
+  static std::string brief(std::string_view value) {
+    if (value.size() <= 64) return shown(value);
+    const bool whole = value.find_first_not_of(value[0]) == std::string_view::npos;
+    return fmt::format("{} times {}", value.size(), whole ? shown(value.substr(0, 1)) : "several letters");
+  }
+
+  static std::string result_of(Status status, std::string_view value) {
+    return status == Status::kOk ? fmt::format("ok {}", brief(value)) : word_of(status);
+  }
+
+  static std::string elements_of(const List& list, ThreadContext& me, std::uint64_t first, std::uint64_t count) {
+    constexpr std::size_t kShownAsTheyAre = 16;
+    std::vector<std::string> values;
+    if (const Status status = list.snapshot(me, first, count, values); status != Status::kOk) return word_of(status);
+    std::string seen = fmt::format("{}:", values.size());
+    std::uint64_t digest = 0;
+    for (const std::string& value : values) {
+      digest = digest * 31 + std::hash<std::string>()(value);
+      if (values.size() <= kShownAsTheyAre) seen += fmt::format(" {}", brief(value));
     }
+    return values.size() <= kShownAsTheyAre ? seen : fmt::format("{} {:x}", seen, digest);
+  }
 
-    bool boxed_;
+  bool boxed_;
 
-   public:
-    List list;
-  };
+ public:
+  List list;
+};
 
 }  // namespace commonhold::test

@@ -110,3 +110,30 @@ TEST_CASE("two operations of an array, one of them interrupted anywhere, are don
   explore_array<std::int64_t>(kSomePairs);
   explore_array<Words<3>>(kSomePairs);
 }
+
+// A slice that began after a fill had raised the version, and before it was committed, found everything as it was.
+TEST_CASE("a slice of an array that is held up twice in the middle of a fill is the array at one moment") {
+  using Element = Words<3>;
+  KillStage stage;
+  const auto array = proxy_of<Array<Element>, shm::Array>(
+      stage.segment, stage.segment.make({shm::ObjectKind::kArray, "", "array", {6, sizeof(Element)}}));
+  const auto read = [&] {
+    std::string seen;
+    for (const Element& element : array.slice(0)) seen += printed(element) + " ";
+    return seen;
+  };
+  const auto fill = [&](ThreadContext&) {
+    array.fill(made_of<Element>(7));
+    return std::string("filled");
+  };
+  stage.save();
+  PairPlan plan{.name = "slice / fill",
+                .first = {"slice", [&](ThreadContext&) { return read(); }, kReaderWaits},
+                .second = {"fill", fill},
+                .observation = {[&] { return read(); }, [] { return std::string(); }}};
+  plan.seed = Catch::rngSeed();
+  plan.most_twice = 150;
+  const PairReport report = explore_pair(stage, plan);
+  INFO(report.line());
+  CHECK(report.ok());
+}
