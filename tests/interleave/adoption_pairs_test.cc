@@ -144,13 +144,14 @@ TEST_CASE("operations of clients go on beside a server that adopts the segment o
   PairTotals totals;
   std::vector<Operation> operations = world.of_clients();
   operations.push_back({"another adoption", adoption.calls[0]});
-  for (const DeadThird& server : world.dead_servers()) {
+  for (const DeadThird& server : drawn_of(world.dead_servers(), selected(3, 5), random)) {
     DyingOperation dying(world.stage, server.call, server.enter);
     for (const std::size_t point : drawn_of(dying.points(), selected(1, 2), random)) {
       dying.die_before(point);
+      ++world.stage.dead_sessions;  // of a child, where a fork failed
       explore_beside(world.stage, fmt::format("the server died before instruction {} of {}", point, server.name),
                      {adoption}, drawn_of(operations, selected(1, operations.size()), random), world.observation(),
-                     totals, points_selected(5));
+                     totals, places({5, 4}));
     }
   }
   print_totals("adoptions", totals);

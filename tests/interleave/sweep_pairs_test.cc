@@ -81,7 +81,8 @@ struct Contained {
          }},
     };
     PairTotals totals;
-    explore_beside(stage, what, {sweep()}, operations,
+    std::mt19937_64 random(Catch::rngSeed());
+    explore_beside(stage, what, {sweep()}, drawn_of(operations, selected(4, operations.size()), random),
                    {[this] {
                       return fmt::format("{} {}, {} references, {} others",
                                          is_alive(stage.segment, inner) ? "alive" : "gone",
@@ -92,7 +93,7 @@ struct Contained {
                       shm::finish_sweep(stage.me());
                       return wrong_after_sweep_in_flight();
                     }},
-                   totals, points_selected(6));
+                   totals, places({5, 6}));
     print_totals(what + " beside the sweep", totals);
   }
   // As wrong_after_sweep(), which knows of no messages.

@@ -59,12 +59,12 @@ struct Change {
 
 void explore_watch(KillStage& stage, const std::string& what, const Watch& watch, const std::vector<Change>& changes,
                    const Observation& observation, PairTotals& totals) {
+  std::mt19937_64 random(Catch::rngSeed());
   for (const Change& change : changes) {
-    const Operation changing{change.name, change.make};
-    explore_beside(stage, what, {changing},
-                   {{"watch until it is there", watching_until(watch, change.is_made)},
-                    {"watch for a time", watching_for(watch, change.is_made, 10ms)}},
-                   observation, totals, points_selected(7));
+    const std::vector<Operation> watching{{"watch until it is there", watching_until(watch, change.is_made)},
+                                          {"watch for a time", watching_for(watch, change.is_made, 10ms)}};
+    explore_beside(stage, what, {{change.name, change.make}}, drawn_of(watching, selected(1, 2), random), observation,
+                   totals, places({5, 6}));
   }
 }
 

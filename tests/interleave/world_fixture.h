@@ -18,9 +18,13 @@ namespace commonhold::test {
 inline std::size_t selected(std::size_t by_default, std::size_t of_all) {
   return explores_all() ? of_all : by_default;
 }
-inline std::size_t points_selected(std::size_t by_default) {
+// Of a pair: places of each operation where it is interrupted once, and schedules with two preemptions.
+struct Places {
+  std::size_t points, twice;
+};
+inline Places places(Places by_default) {
   constexpr std::size_t kMost = 200;
-  return selected(by_default, std::min(effort().points, kMost));
+  return explores_all() ? Places{std::min(effort().points, kMost), effort().twice} : by_default;
 }
 
 template <typename Item>
@@ -33,7 +37,7 @@ std::vector<Item> drawn_of(const std::vector<Item>& items, std::size_t most, std
 // Each of `world` with each of the operations. REQUIRES: the stage is saved.
 inline void explore_beside(KillStage& stage, const std::string& what, const std::vector<Operation>& world,
                            const std::vector<Operation>& operations, const Observation& observation, PairTotals& totals,
-                           std::size_t most_points = points_selected(10)) {
+                           Places explored) {
   for (const Operation& one : world) {
     for (const Operation& operation : operations) {
       PairPlan plan{.name = what + ": " + one.name + " / " + operation.name,
@@ -42,7 +46,8 @@ inline void explore_beside(KillStage& stage, const std::string& what, const std:
                     .observation = observation};
       plan.seed = Catch::rngSeed();
       plan.every = false;
-      plan.most_points = most_points;
+      plan.most_points = explored.points;
+      plan.most_twice = explored.twice;
       const PairReport report = explore_pair(stage, plan);
       ++totals.pairs;
       totals.schedules += report.schedules;
@@ -97,8 +102,7 @@ inline void explore_beside_recovery(KillStage& stage, const std::string& what, c
   std::mt19937_64 random(Catch::rngSeed());
   const auto explore = [&](const std::string& place) {
     explore_beside(stage, what + ", died " + place, {recovery_of_all()},
-                   drawn_of(operations, selected(2, operations.size()), random), observation, totals,
-                   points_selected(5));
+                   drawn_of(operations, selected(1, operations.size()), random), observation, totals, places({4, 4}));
   };
   for (const DeadThird& third : thirds) {
     DyingOperation dying(stage, third.call, third.enter);

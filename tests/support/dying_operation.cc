@@ -15,7 +15,7 @@ namespace commonhold::test {
 
 namespace {
 
-constexpr std::size_t kMostInstructions = 400'000;
+constexpr std::size_t kMostInstructions = 4'000'000;
 constexpr int kMostLooks = 20'000;  // of a millisecond each
 
 }  // namespace

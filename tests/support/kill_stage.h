@@ -26,7 +26,7 @@ class KillStage {
   void save() { image_ = std::make_unique<test::SharedImage>(ranges_); }
   void restore() const { image_->restore(); }
   const std::vector<test::MemoryRange>& ranges() const { return ranges_; }
-  // In what each run starts from: sessions of processes that died before, whom nobody has recovered.
+  // In what each run starts from, at most: sessions of processes that died before, whom nobody has recovered.
   int dead_sessions = 0;
 
   // A plan with prepare, enter (joins; `victim` is then the victim's context) and shared filled in.
