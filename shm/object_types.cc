@@ -48,7 +48,7 @@ constexpr ObjectType kTypes[] = {
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        return Value::create(me, object, plan.arguments[0], plan.arguments[1], control);
      },
-     Value::repair, Value::each_lock},
+     Value::repair, Value::each_lock, nullptr, nullptr, nullptr, nullptr, Value::user_died},
     {ObjectKind::kArray, "array",
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan& plan, Offset& control) {
        return Array::create(me, object, plan.arguments[0], plan.arguments[1], control);

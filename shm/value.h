@@ -12,8 +12,8 @@
 //
 // watch: a waiter sets `watched`, looks at the value again and sleeps on `changes`. A writer that finds `watched`
 // clears it, raises `changes` and wakes all: nobody pays when nobody watches, and a dead waiter costs one wake-up. A writer
-// that dies between the change and the wake-up is recovered, which wakes those who sleep (sleep_notice.h); one that is
-// about to sleep at that very moment looks again after a second.
+// that dies between the change and the wake-up is recovered, which does the same for every value that the dead process
+// referred to; so a waiter that is about to sleep at that very moment does not.
 #pragma once
 
 #include <cstddef>
@@ -67,6 +67,8 @@ class Value {
   // A value of `bytes` (1 or more; kTooLarge beyond 4 GiB): `initial` when it is a word, else zero.
   static Status create(ThreadContext& me, std::uint32_t object, std::uint64_t bytes, Word initial, Offset& control);
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
+  // A process that referred to the value died: it may have changed it and not told it.
+  static void user_died(const ObjectAddress& where) { Value(where).changed(); }
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
 
  private:

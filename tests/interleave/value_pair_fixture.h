@@ -9,10 +9,13 @@
 #include <memory>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "interleave/pair_fixture.h"
 #include "proxy/object.h"
 #include "shm/array.h"
+#include "shm/object_table.h"
+#include "shm/references.h"
 #include "shm/value.h"
 
 namespace commonhold::test {
@@ -23,6 +26,17 @@ Proxy proxy_of(const TestSegment& segment, const shm::ObjectAddress& where) {
   object->segment = segment.shared();
   object->control = where.control;
   return detail::Access::make<Proxy>(detail::ObjectHandle(std::move(object)));
+}
+
+// As a process that has a proxy of the object: a death tells others of what it may have changed.
+inline void refer_to(const TestSegment& segment, const shm::ObjectAddress& where, std::vector<Operation>& operations) {
+  shm::ObjectInfo info;
+  REQUIRE(shm::object_info(*segment, where.object, info) == shm::Status::kOk);
+  for (Operation& operation : operations) {
+    operation.enter = [&segment, id = info.id](shm::ThreadContext&) {
+      return word_of(shm::add_reference(*segment, id));
+    };
+  }
 }
 
 template <std::size_t kWords>

@@ -41,6 +41,7 @@ void explore_value(std::size_t most_pairs) {
     operations.push_back({"add", [&](ThreadContext&) { return printed(value.fetch_add(10)); }});
     operations.push_back({"multiply", [&](ThreadContext&) { return printed(value *= 3); }});
   }
+  refer_to(stage.segment, where, operations);
   explore_all_pairs(stage, fmt::format("value of {} bytes", sizeof(T)), operations,
                     {[&] { return load(); }, [] { return std::string(); }}, most_pairs);
 }
@@ -91,6 +92,7 @@ void explore_array(std::size_t most_pairs) {
                             return fmt::format("{} {}", done, printed(expected));
                           }});
   }
+  refer_to(stage.segment, where, operations);
   explore_all_pairs(stage, fmt::format("array of {} bytes", sizeof(T)), operations,
                     {[&] { return read(0, kCount); }, [] { return std::string(); }}, most_pairs);
 }

@@ -57,6 +57,7 @@ Actors::Actors(KillStage& stage, std::vector<Operation> operations, const Observ
         [this, i, context] {
           become_actor(i);
           *context = &stage_.segment.me();
+          if (operations_[i].enter) (void)operations_[i].enter(**context);
           if (world_.actor[i].victim.pause != nullptr) stop_running(ActorState::kPaused);
         },
         [this, i, context, &board] {

@@ -28,6 +28,7 @@ struct Operation {
   std::string name;
   std::vector<Call> calls;
   std::int64_t waits_at_most = kNoDeadline;  // ns, for a process that is stopped
+  Call enter = nullptr;                      // what its process has done before; the result is not looked at
 };
 
 // What a schedule led to.
