@@ -6,7 +6,7 @@ using namespace commonhold::test;
 
 namespace {
 
-constexpr std::size_t kFewPairs = 10;
+constexpr std::size_t kFewPairs = 4;
 
 std::vector<Operation> all_operations(DictPairs& pairs, const std::string& present) {
   std::vector<Operation> all = pairs.readers(present, "absent");

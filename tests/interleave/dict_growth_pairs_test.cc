@@ -7,7 +7,7 @@ using namespace commonhold::test;
 
 namespace {
 
-constexpr std::size_t kFewPairs = 6;
+constexpr std::size_t kFewPairs = 3;
 
 // Of a small table; 0: there is a directory.
 std::uint32_t buckets(const DictShape& shape) {

@@ -8,7 +8,7 @@ using shm::PutMode;
 
 namespace {
 
-constexpr std::size_t kSomePairs = 24, kFewPairs = 12;
+constexpr std::size_t kSomePairs = 16, kFewPairs = 8;
 
 }  // namespace
 

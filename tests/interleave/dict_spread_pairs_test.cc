@@ -8,7 +8,7 @@ using namespace commonhold::test;
 
 namespace {
 
-constexpr std::size_t kFewPairs = 8;
+constexpr std::size_t kFewPairs = 3;
 
 const std::string kPresent = key_number(0);
 

@@ -15,7 +15,7 @@ constexpr std::uint64_t kLeaf = shm::kLeafCells, kInner = shm::kInnerPairs * shm
 }  // namespace
 
 TEST_CASE("two operations of a list, one of them interrupted anywhere, are done one after the other") {
-  constexpr std::size_t kSomePairs = 20;
+  constexpr std::size_t kSomePairs = 12;
   for (const bool boxed : {false, true}) {
     ListPairs pairs(boxed, 3);
     const std::string first = pairs.element(0), new1 = pairs.element(100), new2 = pairs.element(101);
@@ -40,7 +40,7 @@ TEST_CASE("two operations of a list, one of them interrupted anywhere, are done 
 }
 
 TEST_CASE("slices, conditional and relative operations of a list, and others, are done one after the other") {
-  constexpr std::size_t kFewPairs = 12;
+  constexpr std::size_t kFewPairs = 6;
   for (const bool boxed : {false, true}) {
     ListPairs pairs(boxed, 4);
     const std::string first = pairs.element(0), last = pairs.element(3), new1 = pairs.element(100),
@@ -73,7 +73,7 @@ TEST_CASE("slices, conditional and relative operations of a list, and others, ar
 }
 
 TEST_CASE("operations that make and leave nodes of a long list, and others, are done one after the other") {
-  constexpr std::size_t kFewPairs = 8;
+  constexpr std::size_t kFewPairs = 3;
   for (const bool boxed : {false, true}) {
     ListPairs pairs(boxed, 3 * kLeaf);  // its tail is full
     std::vector<std::string> many;
@@ -98,7 +98,7 @@ TEST_CASE("operations that make and leave nodes of a long list, and others, are 
 }
 
 TEST_CASE("operations that make a list's tree higher or lower, and others, are done one after the other") {
-  constexpr std::size_t kFewPairs = 4;
+  constexpr std::size_t kFewPairs = 2;
   ListPairs pairs(false, kInner + kLeaf + 1);
   std::string popped;
   const std::string added = pairs.element(50'000);
@@ -115,7 +115,7 @@ TEST_CASE("operations that make a list's tree higher or lower, and others, are d
 }
 
 TEST_CASE("a list whose boxes are used again, or move, and readers of them, do their work one after the other") {
-  constexpr std::size_t kFewPairs = 8;
+  constexpr std::size_t kFewPairs = 3;
   for (const std::size_t bytes : {std::size_t{40}, std::size_t{3'000}}) {
     ListPairs pairs(true, 3);
     for (std::size_t i = 0; i < shm::kParkedBlocks; ++i) {

@@ -7,7 +7,7 @@ using namespace commonhold::test;
 
 namespace {
 
-constexpr std::size_t kFewPairs = 5;
+constexpr std::size_t kFewPairs = 3;
 
 template <typename Queue>
 std::vector<Operation> bulk_operations(QueuePairs<Queue>& pairs) {

@@ -12,7 +12,7 @@ using shm::ThreadContext;
 
 namespace {
 
-constexpr std::size_t kSomePairs = 10;
+constexpr std::size_t kSomePairs = 6;
 
 template <typename Result>
 std::string got(Status status, const Result& item) {

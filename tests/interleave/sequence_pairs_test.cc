@@ -13,7 +13,7 @@ using shm::ThreadContext;
 
 namespace {
 
-constexpr std::size_t kFewPairs = 8;
+constexpr std::size_t kFewPairs = 4;
 
 // Each reader before each other one.
 std::vector<Operation> sequences_of(const std::vector<Operation>& readers) {

@@ -9,7 +9,7 @@ using shm::PutMode;
 
 namespace {
 
-constexpr std::size_t kFewPairs = 12;
+constexpr std::size_t kFewPairs = 6;
 
 }  // namespace
 

@@ -100,14 +100,14 @@ void explore_array(std::size_t most_pairs) {
 }  // namespace
 
 TEST_CASE("two operations of a value, one of them interrupted anywhere, are done one after the other") {
-  constexpr std::size_t kSomePairs = 16;
+  constexpr std::size_t kSomePairs = 8;
   explore_value<std::int64_t>(kSomePairs);
   explore_value<Words<3>>(kSomePairs);
   explore_value<Words<100>>(kSomePairs);
 }
 
 TEST_CASE("two operations of an array, one of them interrupted anywhere, are done one after the other") {
-  constexpr std::size_t kSomePairs = 20;
+  constexpr std::size_t kSomePairs = 10;
   explore_array<std::int32_t>(kSomePairs);
   explore_array<std::int64_t>(kSomePairs);
   explore_array<Words<3>>(kSomePairs);
