@@ -15,9 +15,9 @@ namespace commonhold::test {
 Effort effort() {
   if (const char* points = std::getenv("COMMONHOLD_POINTS"); points != nullptr) {
     const std::size_t count = std::strtoul(points, nullptr, 10);
-    return {count, 2 * count, 20 * count};
+    return {count, 2 * count, 20 * count, 2'000};
   }
-  return soaking() ? Effort{1'000'000, 2'000, 20'000} : Effort{10, 12, 120};
+  return soaking() ? Effort{1'000'000, 2'000, 20'000, 1'000'000'000} : Effort{8, 8, 80, 200};
 }
 
 bool explores_all() {

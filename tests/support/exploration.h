@@ -18,6 +18,8 @@ struct Effort {
   std::size_t points;    // of an operation, where it is interrupted once
   std::size_t twice;     // schedules of a pair with two preemptions
   std::size_t of_three;  // schedules of three operations
+  std::size_t
+      accesses;  // before which an operation is interrupted that is interrupted by counting them: the first ones
 };
 Effort effort();
 // Whether all is explored of what a run of seconds draws a selection of.
@@ -50,9 +52,6 @@ inline ExplorationReport skipped_report(const std::string& name) {
   report.skipped = true;
   return report;
 }
-
-// As many accesses as an operation makes.
-inline constexpr std::size_t kAllAccesses = 1'000'000'000;
 
 class Exploration {
  public:

@@ -84,7 +84,7 @@ class SecondPreemptions {
   void find(std::size_t i, std::vector<Schedule>& all) {
     const Step to{x_, Kind::kAccess, i}, x_on{x_, Kind::kOn}, y_on{y_, Kind::kOn}, x_dies{x_, Kind::kKill},
         y_dies{y_, Kind::kKill}, y_rests{y_, Kind::kTime};
-    const Outcome alone = exploration_.run({to, {y_, Kind::kAccess, kAllAccesses}, x_on, y_on});
+    const Outcome alone = exploration_.run({to, {y_, Kind::kAccess, effort().accesses}, x_on, y_on});
     for (std::size_t j = 1; j <= alone.accesses[y_]; ++j) {
       const Step then{y_, Kind::kAccess, j};
       all.push_back({to, then, x_on, y_on});
@@ -93,7 +93,7 @@ class SecondPreemptions {
       all.push_back({to, then, y_dies, x_on});
       all.push_back({to, then, x_dies, y_on});
     }
-    const Outcome resumed = exploration_.run({to, y_on, {x_, Kind::kAccess, kAllAccesses}, y_on, x_on});
+    const Outcome resumed = exploration_.run({to, y_on, {x_, Kind::kAccess, effort().accesses}, y_on, x_on});
     for (std::size_t j = 1; j <= resumed.accesses[x_]; ++j) {
       const Step then{x_, Kind::kAccess, j};
       if (deaths_) all.push_back({to, y_on, then, x_dies, y_on});
@@ -112,7 +112,7 @@ class SecondPreemptions {
 void interrupt_twice(Exploration& exploration, const PairPlan& plan, std::mt19937_64& random) {
   constexpr std::size_t kEndings = 4;
   std::size_t accesses[2];
-  for (std::size_t x : {0, 1}) accesses[x] = exploration.run({{x, Kind::kAccess, kAllAccesses}}).accesses[x];
+  for (std::size_t x : {0, 1}) accesses[x] = exploration.run({{x, Kind::kAccess, effort().accesses}}).accesses[x];
   for (std::size_t x : {0, 1}) {
     SecondPreemptions second(exploration, plan, x);
     if (accesses[x] == 0) continue;

@@ -56,7 +56,7 @@ class InterruptedTriple {
   Schedule whole(const Schedule& steps) const { return joined(beginning_, steps); }
   // How many accesses the actor makes from there, until it ends or sleeps.
   std::size_t count(const Schedule& before, std::size_t actor, const Schedule& after) const {
-    const Schedule counted = joined(before, {{actor, Kind::kAccess, kAllAccesses}});
+    const Schedule counted = joined(before, {{actor, Kind::kAccess, effort().accesses}});
     return exploration_.run(whole(joined(counted, after))).accesses[actor];
   }
 
