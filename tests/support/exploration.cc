@@ -17,7 +17,7 @@ Effort effort() {
     const std::size_t count = std::strtoul(points, nullptr, 10);
     return {count, 2 * count, 20 * count, 2'000};
   }
-  return soaking() ? Effort{1'000'000, 2'000, 20'000, 1'000'000'000} : Effort{8, 8, 80, 200};
+  return soaking() ? Effort{1'000'000, 2'000, 20'000, 1'000'000'000} : Effort{6, 6, 60, 200};
 }
 
 bool explores_all() {
