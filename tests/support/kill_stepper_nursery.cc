@@ -43,7 +43,10 @@ bool send(int channel, const void* message, std::size_t size) {
   while (receive(channel, &order, sizeof order) && order == kRunOne) {
     VictimFate fate;
     fate.pid = ::fork();
-    if (fate.pid == 0) run_victim(board, enter, op);
+    if (fate.pid == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // one that is paused would stay
+      run_victim(board, enter, op);
+    }
     if (fate.pid > 0) {
       while (::waitpid(fate.pid, &fate.wait_status, 0) < 0 && errno == EINTR) {
       }
