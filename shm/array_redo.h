@@ -7,6 +7,7 @@
 //   redo is 0?                   change it atomically                 wait until no `storing` is in the range
 //                                record.storing = 0                   redo = what to do: the commit point
 //                                                                     apply it
+//                                                                     version + 1, so that slices begin again
 //                                                                     redo = 0
 //
 // Where the first look finds `redo` set, the operation waits for the lock, unless it is about an element outside of the

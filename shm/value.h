@@ -13,7 +13,7 @@
 // watch: a waiter sets `watched`, looks at the value again and sleeps on `changes`. A writer that finds `watched`
 // clears it, raises `changes` and wakes all: nobody pays when nobody watches, and a dead waiter costs one wake-up. A writer
 // that dies between the change and the wake-up is recovered, which does the same for every value that the dead process
-// referred to; so a waiter that is about to sleep at that very moment does not.
+// referred to; a waiter about to sleep then sees `changes` differ and does not sleep.
 #pragma once
 
 #include <cstddef>

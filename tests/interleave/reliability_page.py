@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the interleaving tests and writes their figures into the table of docs/reliability.md.
 
-    tests/interleave/reliability_page.py build [--points N | --all] [--jobs N] [--page docs/reliability.md]
+    tests/interleave/reliability_page.py build [--points N | --all] [--seed N] [--jobs N] [--page docs/reliability.md]
 
 Each program prints a line for each group of operations that it explores; a line of the page's table is one of them. Ends
 with status 1, and leaves the page as it was, when a program fails.
@@ -59,7 +59,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("--points", type=int, default=60, help="places of each operation (60)")
-    parser.add_argument("--all", action="store_true", help="every instruction; takes hours")
+    parser.add_argument("--all", action="store_true", help="as COMMONHOLD_SOAK=1; takes hours")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 2**32))
     parser.add_argument("--page", type=pathlib.Path, default=pathlib.Path("docs/reliability.md"))
@@ -78,7 +78,7 @@ def main():
     if any(status != 0 for status, _ in results):
         sys.exit("a program failed; the page is as it was")
 
-    how = "Every instruction" if options.all else f"{options.points} places of each operation"
+    how = "As thoroughly as with `COMMONHOLD_SOAK=1`" if options.all else f"{options.points} places of each operation"
     rows = [match.groupdict() for _, matches in results for match in matches]
     text = options.page.read_text(encoding="utf-8")
     begin, end = text.index(BEGIN), text.index(END) + len(END)

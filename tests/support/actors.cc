@@ -165,7 +165,15 @@ void Actors::take(const Step& step, Outcome& outcome) {
     case Step::Kind::kTo:
       // From the beginning only: the way to an instruction is known for who runs alone.
       traces_[actor]->route_to(step.count, board);
-      go_on(actor, outcome);
+      do {
+        go_on(actor, outcome);  // it may pause between two calls
+      } while (alive_[actor] && board.stops_reached < board.stop_count && !is_over(actor) &&
+               is_runnable(world_, actor));
+      // One that sleeps is where its trace ended: what is recorded behind is the end of the recording.
+      if (alive_[actor] && board.stops_reached < board.stop_count && is_over(actor)) {
+        fail(outcome, fmt::format("{}: it took another path than alone, and did not come to instruction {}",
+                                  place_of(actor), step.count));
+      }
       break;
     case Step::Kind::kAccess:
       while (alive_[actor] && !is_over(actor) && is_runnable(world_, actor) && board.accesses_done < step.count) {

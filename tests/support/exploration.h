@@ -18,8 +18,7 @@ struct Effort {
   std::size_t points;    // of an operation, where it is interrupted once
   std::size_t twice;     // schedules of a pair with two preemptions
   std::size_t of_three;  // schedules of three operations
-  std::size_t
-      accesses;  // before which an operation is interrupted that is interrupted by counting them: the first ones
+  std::size_t accesses;  // how many of an operation's first accesses are tried as preemption points by counting
 };
 Effort effort();
 // Whether all is explored of what a run of seconds draws a selection of.

@@ -39,12 +39,14 @@ bool send(int channel, const void* message, std::size_t size) {
 [[noreturn]] void serve(int channel, VictimBoard& board, const std::function<void()>& enter,
                         const std::function<void()>& op) {
   make_code_writable();
+  const pid_t nursery = ::getpid();
   char order;
   while (receive(channel, &order, sizeof order) && order == kRunOne) {
     VictimFate fate;
     fate.pid = ::fork();
     if (fate.pid == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // one that is paused would stay
+      if (::getppid() != nursery) ::_exit(0);
       run_victim(board, enter, op);
     }
     if (fate.pid > 0) {

@@ -2,6 +2,8 @@
 
 #include <sys/mman.h>
 
+#include <atomic>
+
 #include "support/kill_stepper_decode.h"
 
 namespace commonhold::test {
@@ -136,8 +138,11 @@ void KillRecorder::learn_length(std::uint64_t rip, std::uint64_t next) {
   constexpr std::uint64_t kLongest = 15;
   if (next - rip > kLongest || decode_step(rip).kind != CodeKind::kPlain) return;
   Length& known = length_slot(rip);
-  known.rip = 0;  // the victim may die in between
+  // The victim may die in between.
+  known.rip = 0;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
   known.length = next - rip;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
   known.rip = rip;
 }
 

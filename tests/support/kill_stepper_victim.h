@@ -42,7 +42,7 @@ struct VictimBoard {
   const Stop* stops;
   std::uint64_t stop_count;
   void (*pause)(bool finished);  // not null: called at the last stop, and at the end, instead of dying; in a handler
-  std::uint64_t access_limit;  // not 0: it pauses before its so-manieth access to the ranges, or system call, from now
+  std::uint64_t access_limit;    // not 0: it pauses before this access to the ranges (or system call), counted from now
   const MemoryRange* ranges;
   std::uint64_t range_count;
   // For the recording:

@@ -50,7 +50,7 @@ using PairReport = ExplorationReport;
 // REQUIRES: the stage is saved.
 PairReport explore_pair(KillStage& stage, const PairPlan& plan);
 
-// One schedule of the pair, for who looks into a failure. "" is well.
+// One schedule of the pair, for debugging a failure. "" is well.
 std::string replay_pair(KillStage& stage, const PairPlan& plan, const std::string& schedule);
 
 }  // namespace commonhold::test

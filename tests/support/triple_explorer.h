@@ -37,7 +37,7 @@ struct TriplePlan {
 // REQUIRES: the stage is saved.
 ExplorationReport explore_triple(KillStage& stage, const TriplePlan& plan);
 
-// One schedule, for who looks into a failure. "" is well.
+// One schedule, for debugging a failure. "" is well.
 std::string replay_triple(KillStage& stage, const TriplePlan& plan, const std::string& schedule);
 
 }  // namespace commonhold::test

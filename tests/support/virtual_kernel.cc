@@ -210,15 +210,26 @@ int nanosleep(const timespec* time, timespec* left) {
   return static_cast<int>(virtual_sleep(*time));
 }
 
-int fallocate(int file, int mode, off_t from, off_t length) {
+// Weak: a test of its own may let these fail.
+[[gnu::weak]] int fallocate(int file, int mode, off_t from, off_t length) {
   using namespace commonhold::test;
   before_system_call();
   return static_cast<int>(with_errno(raw(SYS_fallocate, file, mode, from, length)));
 }
 
-int posix_fallocate(int file, off_t from, off_t length) {
+[[gnu::weak]] int posix_fallocate(int file, off_t from, off_t length) {
   using namespace commonhold::test;
   before_system_call();
   return static_cast<int>(-raw(SYS_fallocate, file, 0, from, length));
+}
+
+int fcntl(int file, int command, ...) {
+  using namespace commonhold::test;
+  va_list all;
+  va_start(all, command);
+  const long argument = va_arg(all, long);
+  va_end(all);
+  before_system_call();
+  return static_cast<int>(with_errno(raw(SYS_fcntl, file, command, argument)));
 }
 }

@@ -6,7 +6,7 @@
 // they fell asleep. Each read of the clock advances it a little, so that a loop that polls it ends; when all sleep the
 // scheduler moves it to the first deadline.
 //
-// How: the program defines the C library's syscall(), clock_gettime(), nanosleep() and clock_nanosleep(), through which
+// How: the program defines the C library's syscall(), clock_gettime(), nanosleep(), clock_nanosleep(), fallocate() and fcntl(), through which
 // the library does these. Outside a world they are the kernel's. Not for sanitizer builds.
 #pragma once
 

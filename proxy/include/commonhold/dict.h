@@ -198,8 +198,8 @@ class Dict {
   void clear() const { detail::dict_clear(*handle_); }
 
   // ---- all of it, at one moment, in insertion order
-  // Where insertions of several processes overlap in time, either may stand first, also one that was not there yet when
-  // the other was read.
+  // Insertions that overlap in time may appear in either order: an entry that becomes visible later can precede one that
+  // was already read.
 
   std::vector<K> keys() const;
   std::vector<V> values() const;

@@ -226,16 +226,6 @@ T decode(std::string_view bytes) {
   }
 }
 
-// A value from the bytes that were taken out of an object: nothing that could fail now. A text's are the value.
-template <typename T>
-requires(!kDecodedFirst<T>) T taken_value(std::string&& bytes) {
-  if constexpr (kShape<T> == Shape::kText) {
-    return std::move(bytes);
-  } else {
-    return decode<T>(bytes);
-  }
-}
-
 // The same for a value that was read in `from`. Throws LinkGone (links.h).
 template <typename T>
 T decode(Object& from, ItemKind kind, std::string_view bytes) {
@@ -258,6 +248,17 @@ T decode(Object& from, ItemKind kind, std::string_view bytes) {
 template <typename T>
 T decode(Object& from, const StoredItem& item) {
   return decode<T>(from, item.kind, item.bytes);
+}
+
+// A value from the bytes that were taken out of an object, without an allocation that could fail: a text's bytes become
+// the value.
+template <typename T>
+requires(!kDecodedFirst<T>) T taken_value(std::string&& bytes) {
+  if constexpr (kShape<T> == Shape::kText) {
+    return std::move(bytes);
+  } else {
+    return decode<T>(bytes);
+  }
 }
 
 }  // namespace commonhold::detail
