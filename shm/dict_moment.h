@@ -28,8 +28,9 @@ using DictShardSet = std::bitset<kMaxShards>;
 
 // The locks of a set of shards for a scope, as far as they are free by the deadline. Without a thread slot: none.
 //
-// A dead holder is left to others, for what it left can be read as it is, and the repair of a shard may need the extents'
-// lock, whose holder may be stopped. `recovers`: it is recovered, as by all who wait for a lock.
+// A dead holder is recovered, as by all who wait for a lock, but not while somebody holds the extents' lock, which the
+// repair of a shard may need: that holder may be stopped, and what the dead one left can be read as it is. `recovers`:
+// recover even while the extents' lock is held.
 class DictReadGuard {
  public:
   DictReadGuard(ThreadContext* me, const ObjectAddress& where, const DictShards& shards, const DictShardSet& wanted,
@@ -41,7 +42,9 @@ class DictReadGuard {
       if (!wanted.test(i)) continue;
       LockWord& word = shards_[i].writing;
       held_.set(i, lock_announced(*me_, word, deadline) == Status::kOk);
-      if (!held_.test(i) && recovers) (void)recover_dead_holder(*me_, word);
+      if (held_.test(i)) continue;
+      const LockWord& extents = me_->segment().header().extents_lock;
+      if (recovers || extents.state.load(std::memory_order_relaxed) == 0) (void)recover_dead_holder(*me_, word);
     }
   }
   ~DictReadGuard() {

@@ -80,14 +80,15 @@ std::string use_without_recovery(DictKillStage& dict) {
   pid_t waiter = spawn([&] {
     alarm(20);
     std::vector<shm::DictEntryCopy> entries;
-    (void)dict.dict->snapshot(dict.stage.me(), entries);  // waits for every shard's lock
-    // But for that of the one shard before a dict spread, for which nobody needs to wait any more.
+    (void)dict.dict->snapshot(dict.stage.me(), entries);
+    // A reader may leave the dead one to others: writers wait for its locks.
     auto& control = *dict.stage.segment->at<shm::DictControl>(dict.where.control);
     if (const auto first = shm::first_shard(*dict.stage.segment, control); first.size() != 0) {
       shm::HeldLock held(dict.stage.me(), first[0].writing);
     }
-    // Nor does anybody but the next large batch for what one had written.
     const shm::DictShards shards(*dict.stage.segment, control);
+    for (std::uint64_t i = 0; i < shards.size(); ++i) shm::HeldLock held(dict.stage.me(), shards[i].writing);
+    // Nobody but the next large batch needs to wait for what one had written.
     { const shm::DictStaging next(dict.stage.me(), dict.where, control, shards); }
     std::string wrong = dict.check();
     if (!wrong.empty()) throw std::runtime_error(wrong);
