@@ -11,7 +11,9 @@
 //   wait_for_element_changes(me
 //   control_->redo.store(redo, std::memory_order_seq_cst)
 //   change.apply(data_)
-//   control_->redo.store(0, std::memory_order_release)
+//   end_change_of_many(*control_)
+// source: shm/array.cc end_change_of_many(ArrayControl& control
+//   control.redo.store(0, std::memory_order_release)
 // source: shm/array_redo.cc wait_for_element_changes(ThreadContext& me
 //   barrier_everywhere()
 //   record.storing.load(std::memory_order_seq_cst)
@@ -51,7 +53,7 @@
 //   control_->redo.load(std::memory_order_acquire)
 //   get_bytes(out, data_ + at, bytes)
 //   redo.put_over(
-//   control_->redo.load(std::memory_order_relaxed) != word
+//   control_->redo.load(std::memory_order_acquire) != word
 //
 // must fail: NO_FENCE_FOR_ALL NO_FENCE_OUTSIDE NO_FENCE_ADDER_OUTSIDE STORE_UNSETTLED
 #define PROCESSORS 3
