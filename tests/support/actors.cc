@@ -214,6 +214,7 @@ void Actors::kill_and_recover(std::size_t actor, Outcome& outcome) {
   (void)kill(world_.actor[actor].pid, SIGKILL);
   const VictimFate fate = nurseries_[actor]->await_one();
   alive_[actor] = false;
+  world_.actor[actor].state = ActorState::kNone;  // no wake-up goes to the dead
   outcome.died[actor] = true;
   if (!WIFSIGNALED(fate.wait_status)) fail(outcome, place_of(actor) + ": it was over when it was to be killed");
   ++deaths_;
