@@ -17,17 +17,6 @@ using shm::ThreadContext;
 
 namespace {
 
-// Of a long value its length, and whether all of it is one letter: half of one value and half of another is not.
-std::string brief(std::string_view value) {
-  if (value.size() <= 64) return shown(value);
-  const bool whole = value.find_first_not_of(value[0]) == std::string_view::npos;
-  return fmt::format("{} times {}", value.size(), whole ? shown(value.substr(0, 1)) : "several letters");
-}
-
-std::string result_of(Status status, std::string_view value) {
-  return status == Status::kOk ? fmt::format("ok {}", brief(value)) : word_of(status);
-}
-
 std::string all_of(const Dict& dict, ThreadContext& me, bool in_order) {
   std::vector<shm::DictEntryCopy> entries;
   if (const Status status = dict.snapshot(me, entries); status != Status::kOk) return word_of(status);

@@ -42,12 +42,7 @@ class ListPairs {
     return all;
   }
   Observation observation() {
-    return {[this] { return elements_of(list, stage.me(), 0, kAll); },
-            [this]() -> std::string {
-              const auto audit = list.audit(stage.me());
-              if (!audit.error.empty() || audit.lost_blocks + audit.lost_chunks == 0) return audit.error;
-              return fmt::format("{} blocks and {} chunks are lost", audit.lost_blocks, audit.lost_chunks);
-            },
+    return {[this] { return elements_of(list, stage.me(), 0, kAll); }, [this] { return list.audit(stage.me()).error; },
             [this] {
               const std::string value = word_text(1);
               Status status = list.push_back(stage.me(), item(value));
@@ -190,17 +185,6 @@ class ListPairs {
   KillStage stage;
 
  private:
-  // Of a long text its length, and whether all of it is one letter: half of one text and half of another is not.
-  static std::string brief(std::string_view value) {
-    if (value.size() <= 64) return shown(value);
-    const bool whole = value.find_first_not_of(value[0]) == std::string_view::npos;
-    return fmt::format("{} times {}", value.size(), whole ? shown(value.substr(0, 1)) : "several letters");
-  }
-
-  static std::string result_of(Status status, std::string_view value) {
-    return status == Status::kOk ? fmt::format("ok {}", brief(value)) : word_of(status);
-  }
-
   static std::string elements_of(const List& list, ThreadContext& me, std::uint64_t first, std::uint64_t count) {
     constexpr std::size_t kShownAsTheyAre = 16;
     std::vector<std::string> values;

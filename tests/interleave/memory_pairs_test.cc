@@ -67,7 +67,7 @@ struct Memory {
   }
 
   // First and last byte, and how many of them.
-  static std::string brief(const std::string& bytes) {
+  static std::string ends_of(const std::string& bytes) {
     return bytes.empty() ? "-" : fmt::format("{}..{} x {}", bytes.front(), bytes.back(), bytes.size());
   }
   std::string value_of(const char* key) const {
@@ -76,13 +76,13 @@ struct Memory {
                                                  static_cast<std::string*>(to)->resize(size);
                                                  return static_cast<std::string*>(to)->data();
                                                }});
-    return status == Status::kOk ? brief(found) : word_of(status);
+    return status == Status::kOk ? ends_of(found) : word_of(status);
   }
   std::string contents() const {
     std::string seen = fmt::format("{}: {}, {}", dict.size(), value_of("large"), value_of("new"));
     std::vector<std::string> values;
     (void)list.snapshot(stage.me(), 0, 100, values);
-    for (const std::string& value : values) seen += ", " + brief(value);
+    for (const std::string& value : values) seen += ", " + ends_of(value);
     return seen + fmt::format(", {} items", queue.size());
   }
   std::string audit() {
@@ -106,7 +106,7 @@ struct Memory {
          [this](ThreadContext& me) {
            std::string popped;
            const Status status = list.pop_back(me, popped);
-           return word_of(status) + brief(popped);
+           return word_of(status) + ends_of(popped);
          }},
         {"put into a queue",
          [this](ThreadContext& me) { return word_of(queue.put(me, text(other), Deadline::already())); }},
@@ -114,7 +114,7 @@ struct Memory {
          [this](ThreadContext& me) {
            std::string item;
            const Status status = queue.get(me, item, Deadline::already());
-           return word_of(status) + brief(item);
+           return word_of(status) + ends_of(item);
          }},
     };
   }
@@ -129,7 +129,7 @@ struct Memory {
          [this](ThreadContext& me) {
            std::vector<std::string> values;
            const Status status = list.snapshot(me, 0, 100, values);
-           return word_of(status) + (values.empty() ? " none" : brief(values[0]));
+           return word_of(status) + (values.empty() ? " none" : ends_of(values[0]));
          },
          kReaderWaits},
         {"peek",
@@ -137,7 +137,7 @@ struct Memory {
            std::string item;
            shm::ItemKind kind;
            const Status status = queue.peek(me, kind, item, Deadline::already());
-           return word_of(status) + brief(item);
+           return word_of(status) + ends_of(item);
          }},
     };
   }

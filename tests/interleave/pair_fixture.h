@@ -44,10 +44,32 @@ inline Operation then(Operation first, const Operation& second) {
   return first;
 }
 
+// Of a long value its length, and whether all of it is one letter: half of one value and half of another is not.
+inline std::string brief(std::string_view value) {
+  if (value.size() <= 64) return shown(value);
+  const bool whole = value.find_first_not_of(value[0]) == std::string_view::npos;
+  return fmt::format("{} times {}", value.size(), whole ? shown(value.substr(0, 1)) : "several letters");
+}
+
+inline std::string result_of(shm::Status status, std::string_view value) {
+  return status == shm::Status::kOk ? fmt::format("ok {}", brief(value)) : word_of(status);
+}
+
 struct PairTotals {
   std::size_t pairs = 0, schedules = 0, deaths = 0;
   double seconds = 0;
 };
+
+// Explores the pair and checks what was found.
+inline void explore_and_add(KillStage& stage, const PairPlan& plan, PairTotals& totals) {
+  const PairReport report = explore_pair(stage, plan);
+  ++totals.pairs;
+  totals.schedules += report.schedules;
+  totals.deaths += report.deaths;
+  totals.seconds += report.seconds;
+  INFO(report.line());
+  CHECK(report.ok());
+}
 
 // One line of figures, which tests/interleave/reliability_page.py reads.
 inline void print_figures(const std::string& what, const PairTotals& totals) {
@@ -81,13 +103,7 @@ inline PairTotals explore_pairs(KillStage& stage, const std::string& what, Opera
                   .second = *second,
                   .observation = observation};
     plan.seed = Catch::rngSeed();
-    const PairReport report = explore_pair(stage, plan);
-    ++totals.pairs;
-    totals.schedules += report.schedules;
-    totals.deaths += report.deaths;
-    totals.seconds += report.seconds;
-    INFO(report.line());
-    CHECK(report.ok());
+    explore_and_add(stage, plan, totals);
   }
   print_figures(fmt::format("{}: {} operations, {} of {} pairs", what, operations.size(), totals.pairs, all), totals);
   return totals;

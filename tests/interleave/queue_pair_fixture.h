@@ -61,11 +61,7 @@ class QueuePairs {
               return fmt::format("{} {}, {} unfinished, ended {}", queue.size(), items, queue.unfinished(),
                                  static_cast<int>(queue.ended()));
             },
-            [this]() -> std::string {
-              const auto audit = queue.audit(stage.me());
-              if (!audit.error.empty() || audit.lost_blocks + audit.lost_chunks == 0) return audit.error;
-              return fmt::format("{} blocks and {} chunks are lost", audit.lost_blocks, audit.lost_chunks);
-            }};
+            [this] { return queue.audit(stage.me()).error; }};
   }
 
   // ---- one item
@@ -210,15 +206,6 @@ class QueuePairs {
   KillStage stage;
 
  private:
-  // Of a long item its length, and whether all of it is one letter: half of one item and half of another is not.
-  static std::string brief(std::string_view item) {
-    if (item.size() <= 64) return shown(item);
-    const bool whole = item.find_first_not_of(item[0]) == std::string_view::npos;
-    return fmt::format("{} times {}", item.size(), whole ? shown(item.substr(0, 1)) : "several letters");
-  }
-  static std::string result_of(Status status, std::string_view item) {
-    return status == Status::kOk ? fmt::format("ok {}", brief(item)) : word_of(status);
-  }
   Status put_now(ThreadContext& me, const std::string& item, Deadline deadline) const {
     const std::string padded = sized(item, item_bytes_);
     if constexpr (kIsRing) {

@@ -48,13 +48,7 @@ inline void explore_beside(KillStage& stage, const std::string& what, const std:
       plan.every = false;
       plan.most_points = explored.points;
       plan.most_twice = explored.twice;
-      const PairReport report = explore_pair(stage, plan);
-      ++totals.pairs;
-      totals.schedules += report.schedules;
-      totals.deaths += report.deaths;
-      totals.seconds += report.seconds;
-      INFO(report.line());
-      CHECK(report.ok());
+      explore_and_add(stage, plan, totals);
     }
   }
 }

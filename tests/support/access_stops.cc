@@ -5,21 +5,6 @@
 #include "support/kill_stepper_signal.h"
 
 namespace commonhold::test {
-namespace {
-
-constexpr std::uint64_t kPage = 4096;
-constexpr greg_t kTrapFlag = 0x100;
-
-std::uint64_t page_of(std::uint64_t address) {
-  return address & ~(kPage - 1);
-}
-
-void protect(std::uint64_t from, std::uint64_t to, int protection) {
-  raw_syscall(SYS_mprotect, from, to - from, static_cast<std::uint64_t>(protection));
-}
-
-}  // namespace
-
 void AccessStops::resume() {
   if (board_->access_limit != 0 && !closed_) protect_all(PROT_NONE);
 }

@@ -221,7 +221,7 @@ void Actors::kill_and_recover(std::size_t actor, Outcome& outcome) {
   recover_dead(outcome);
 }
 
-// One that stopped in the middle may hold what the recovery needs: then it is for later, or for one who waits.
+// A stopped actor may hold a lock that the recovery needs: then the recovery is completed later, or by a waiter.
 void Actors::recover_dead(Outcome& outcome) {
   const int recovered = shm::recover_all_dead(*stage_.segment, stage_.me());
   if (recovered > deaths_) fail(outcome, fmt::format("{} were recovered where {} died", recovered, deaths_));

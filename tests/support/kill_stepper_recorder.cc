@@ -9,18 +9,8 @@
 namespace commonhold::test {
 namespace {
 
-constexpr std::uint64_t kPage = 4096;
-constexpr greg_t kTrapFlag = 0x100;
 // A page fault's error code: set when the access was a write.
 constexpr greg_t kWriteAccess = 2;
-
-void protect(std::uint64_t from, std::uint64_t to, int protection) {
-  raw_syscall(SYS_mprotect, from, to - from, static_cast<std::uint64_t>(protection));
-}
-
-std::uint64_t page_of(std::uint64_t address) {
-  return address & ~(kPage - 1);
-}
 
 }  // namespace
 

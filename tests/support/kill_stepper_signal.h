@@ -29,6 +29,17 @@ inline long raw_syscall(long number, std::uint64_t a = 0, std::uint64_t b = 0, s
   return result;
 }
 
+inline constexpr std::uint64_t kPage = 4096;
+inline constexpr greg_t kTrapFlag = 0x100;
+
+inline std::uint64_t page_of(std::uint64_t address) {
+  return address & ~(kPage - 1);
+}
+// Of the pages from one address up to another.
+inline void protect(std::uint64_t from, std::uint64_t to, int protection) {
+  raw_syscall(SYS_mprotect, from, to - from, static_cast<std::uint64_t>(protection));
+}
+
 [[noreturn]] inline void end_victim(VictimBoard& board, VictimEnding ending, std::uint64_t rip) {
   board.ending = ending;
   board.rip = rip;
