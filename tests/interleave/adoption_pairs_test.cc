@@ -50,7 +50,7 @@ struct Adopted {
   void serve() {
     if (adopt() != "adopted") throw std::runtime_error("it does not serve");
   }
-  std::vector<DeadThird> dead_servers() {
+  std::vector<DeadProcess> dead_servers() {
     const Call enter = [this](ThreadContext&) {
       serve();
       return std::string();
@@ -144,7 +144,7 @@ TEST_CASE("operations of clients go on beside a server that adopts the segment o
   PairTotals totals;
   std::vector<Operation> operations = world.of_clients();
   operations.push_back({"another adoption", adoption.calls[0]});
-  for (const DeadThird& server : drawn_of(world.dead_servers(), selected(3, 5), random)) {
+  for (const DeadProcess& server : drawn_of(world.dead_servers(), selected(3, 5), random)) {
     DyingOperation dying(world.stage, server.call, server.enter);
     for (const std::size_t point : drawn_of(dying.points(), selected(1, 2), random)) {
       dying.die_before(point);

@@ -53,7 +53,7 @@ TEST_CASE("an operation of a dict beside the recovery of a dead writer finds its
   };
   const Call erase = [&](ThreadContext& me) { return word_of(dict.erase(me, text(k0))); };
   const Call put = [&](ThreadContext& me) { return word_of(dict.put(me, text(k0), text("larger than before"))); };
-  const std::vector<DeadThird> thirds{
+  const std::vector<DeadProcess> thirds{
       {"put over a value", put},
       {"put of many", batch},
       {"puts that make it grow", grow},
@@ -179,11 +179,11 @@ TEST_CASE("an operation of a queue beside the recovery of a dead user finds each
       }
       const Call waiting_put = [&](ThreadContext& me) { return word_of(put(me, "new", Deadline::never())); };
       const Call waiting_get = [&](ThreadContext& me) { return get(me, Deadline::never()); };
-      std::vector<DeadThird> thirds;
+      std::vector<DeadProcess> thirds;
       if (filled < 2) thirds.push_back({"put", waiting_put});
       if (filled > 0) thirds.push_back({"get", waiting_get});
-      if (filled == 0) thirds.push_back(DeadThird::asleep("get", waiting_get));
-      if (filled == 2) thirds.push_back(DeadThird::asleep("put", waiting_put));
+      if (filled == 0) thirds.push_back(DeadProcess::asleep("get", waiting_get));
+      if (filled == 2) thirds.push_back(DeadProcess::asleep("put", waiting_put));
       const std::vector<Operation> operations{
           {"put", waiting_put},
           {"get", waiting_get},

@@ -105,7 +105,7 @@ TEST_CASE("an operation on a semaphore beside the recovery of its dead user find
                           {{"acquire", acquire},
                            {"acquire and release", both},
                            {"release", release},
-                           DeadThird::asleep("acquire", acquire, acquire)},
+                           DeadProcess::asleep("acquire", acquire, acquire)},
                           operations, nothing_but([&] {
                             // One attempt leaves the permits to the next where a live process holds the semaphore that long.
                             (void)shm::recover_all_dead(*stage.segment, stage.me());
@@ -131,7 +131,7 @@ TEST_CASE("an operation on a condition beside the recovery of its dead user is n
   };
   explore_beside_recovery(
       stage, "condition",
-      {{"notify", notify_once}, {"a short wait", short_wait}, DeadThird::asleep("wait", wait, acquire)}, operations,
+      {{"notify", notify_once}, {"a short wait", short_wait}, DeadProcess::asleep("wait", wait, acquire)}, operations,
       nothing_but([&] { return fmt::format("{} wait", condition.waiting()); }));
 }
 
@@ -153,7 +153,7 @@ TEST_CASE("an operation on an event beside the recovery of its dead user finds i
          return std::string("cleared");
        }},
   };
-  explore_beside_recovery(stage, "event", {{"set", set}, DeadThird::asleep("wait", wait)}, operations,
+  explore_beside_recovery(stage, "event", {{"set", set}, DeadProcess::asleep("wait", wait)}, operations,
                           nothing_but([&] { return std::string(event.is_set() ? "set" : "clear"); }));
 }
 
@@ -179,7 +179,7 @@ TEST_CASE("an operation on a barrier beside the recovery of its dead party passe
       {"abort", abort},
   };
   explore_beside_recovery(
-      stage, "barrier", {{"abort", abort}, {"reset", reset}, DeadThird::asleep("wait", long_wait)}, operations,
+      stage, "barrier", {{"abort", abort}, {"reset", reset}, DeadProcess::asleep("wait", long_wait)}, operations,
       {[&] { return fmt::format("{} inside, {}", barrier.waiting(), barrier.broken() ? "broken" : "whole"); },
        [&] { return shm::Barrier::audit(stage.me(), where); }});
 }

@@ -67,10 +67,10 @@ inline void print_totals(const std::string& what, const PairTotals& totals) {
 }
 
 // What a third process was at when it died.
-struct DeadThird {
-  DeadThird(std::string name, Call call, Call enter = {}) : name(std::move(name)), call(call), enter(enter) {}
-  static DeadThird asleep(std::string name, Call call, Call enter = {}) {
-    DeadThird third(std::move(name), call, enter);
+struct DeadProcess {
+  DeadProcess(std::string name, Call call, Call enter = {}) : name(std::move(name)), call(call), enter(enter) {}
+  static DeadProcess asleep(std::string name, Call call, Call enter = {}) {
+    DeadProcess third(std::move(name), call, enter);
     third.sleeps = true;
     return third;
   }
@@ -88,7 +88,7 @@ inline Operation recovery_of_all() {
 
 // Operations beside the recovery of each of the dead, which died at a few points of what it was at. REQUIRES: the stage
 // is as those who died found it.
-inline void explore_beside_recovery(KillStage& stage, const std::string& what, const std::vector<DeadThird>& thirds,
+inline void explore_beside_recovery(KillStage& stage, const std::string& what, const std::vector<DeadProcess>& thirds,
                                     std::vector<Operation> operations, const Observation& observation) {
   operations.push_back(recovery_of_all());
   operations.back().name = "another recovery";
@@ -98,7 +98,7 @@ inline void explore_beside_recovery(KillStage& stage, const std::string& what, c
     explore_beside(stage, what + ", died " + place, {recovery_of_all()},
                    drawn_of(operations, selected(1, operations.size()), random), observation, totals, places({4, 4}));
   };
-  for (const DeadThird& third : thirds) {
+  for (const DeadProcess& third : thirds) {
     DyingOperation dying(stage, third.call, third.enter);
     if (third.sleeps) {
       dying.die_asleep();

@@ -56,12 +56,8 @@ void interrupt_once(Exploration& exploration, const PairPlan& plan, std::mt19937
     const Step on{x, Kind::kOn}, dies{x, Kind::kKill}, time{x, Kind::kTime}, others{1 - x, Kind::kOn};
     for (const std::size_t k : points_of(exploration.actors().trace(x), plan, random)) {
       const Step to{x, Kind::kTo, k};
-      std::vector<Schedule> all{{to, others, on}, {to, others, time, on}};
-      if (plan.deaths) {
-        all.push_back({to, others, dies});
-        all.push_back({to, dies, others});
-      }
-      for (const Schedule& schedule : all) {
+      for (const Schedule& schedule :
+           {Schedule{to, others, on}, {to, others, time, on}, {to, others, dies}, {to, dies, others}}) {
         if (exploration.goes_on()) (void)exploration.run(schedule);
       }
     }
@@ -71,8 +67,7 @@ void interrupt_once(Exploration& exploration, const PairPlan& plan, std::mt19937
 // What comes after X stopped at its i-th access.
 class SecondPreemptions {
  public:
-  SecondPreemptions(Exploration& exploration, const PairPlan& plan, std::size_t x)
-      : exploration_(exploration), deaths_(plan.deaths), x_(x), y_(1 - x) {}
+  SecondPreemptions(Exploration& exploration, std::size_t x) : exploration_(exploration), x_(x), y_(1 - x) {}
 
   const std::vector<Schedule>& after(std::size_t i) {
     const auto [found, fresh] = known_.try_emplace(i);
@@ -89,22 +84,20 @@ class SecondPreemptions {
       const Step then{y_, Kind::kAccess, j};
       all.push_back({to, then, x_on, y_on});
       all.push_back({to, then, x_on, y_rests, y_on});
-      if (!deaths_) continue;
       all.push_back({to, then, y_dies, x_on});
       all.push_back({to, then, x_dies, y_on});
     }
     const Outcome resumed = exploration_.run({to, y_on, {x_, Kind::kAccess, effort().accesses}, y_on, x_on});
     for (std::size_t j = 1; j <= resumed.accesses[x_]; ++j) {
       const Step then{x_, Kind::kAccess, j};
-      if (deaths_) all.push_back({to, y_on, then, x_dies, y_on});
+      all.push_back({to, y_on, then, x_dies, y_on});
       if (!alone.slept[y_]) continue;
       all.push_back({to, y_on, then, y_on, x_on});
-      if (deaths_) all.push_back({to, y_on, then, y_dies, x_on});
+      all.push_back({to, y_on, then, y_dies, x_on});
     }
   }
 
   Exploration& exploration_;
-  bool deaths_;
   std::size_t x_, y_;
   std::map<std::size_t, std::vector<Schedule>> known_;
 };
@@ -114,7 +107,7 @@ void interrupt_twice(Exploration& exploration, const PairPlan& plan, std::mt1993
   std::size_t accesses[2];
   for (std::size_t x : {0, 1}) accesses[x] = exploration.run({{x, Kind::kAccess, effort().accesses}}).accesses[x];
   for (std::size_t x : {0, 1}) {
-    SecondPreemptions second(exploration, plan, x);
+    SecondPreemptions second(exploration, x);
     if (accesses[x] == 0) continue;
     if (2 * kEndings * accesses[0] * accesses[1] <= plan.most_twice) {
       for (std::size_t i = 1; i <= accesses[x]; ++i) {

@@ -41,7 +41,6 @@ struct PairPlan {
   std::size_t most_points = effort().points;  // of each operation; drawn with the seed when there are more
   std::size_t most_twice = effort().twice;    // schedules with two preemptions; drawn when there are more
   std::uint64_t seed = 1;
-  bool deaths = true;
   std::size_t most_failures = 3;
 };
 
