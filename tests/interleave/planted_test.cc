@@ -44,7 +44,7 @@ std::string schedule_of(std::string failure) {
 void expect_found(PlantedFault fault, KillStage& stage, PairPlan plan, std::size_t most_twice = 0) {
   if (is_skipped(plan.name)) return;
   stage.save();
-  plan.every = false;
+  plan.between = 0;
   plan.most_points = 100;  // more accesses than an operation has in which a fault shows
   plan.most_twice = most_twice;
   plan.seed = Catch::rngSeed();

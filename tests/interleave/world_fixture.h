@@ -45,7 +45,6 @@ inline void explore_beside(KillStage& stage, const std::string& what, const std:
                     .second = operation,
                     .observation = observation};
       plan.seed = Catch::rngSeed();
-      plan.every = false;
       plan.most_points = explored.points;
       plan.most_twice = explored.twice;
       explore_and_add(stage, plan, totals);

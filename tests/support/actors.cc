@@ -14,6 +14,7 @@
 #include "shm/recovery.h"
 #include "shm/spin.h"
 #include "support/code_location.h"
+#include "support/own_processor.h"
 
 namespace commonhold::test {
 
@@ -42,6 +43,7 @@ Actors::Actors(KillStage& stage, std::vector<Operation> operations, const Observ
       operations_(std::move(operations)),
       observation_(observation),
       world_(*new (memory_.data()) World) {
+  stay_on_one_processor();
   world_.actors = operations_.size();
   (void)malloc_trim(0);  // or the first large allocation of each actor tidies up this process's heap
   belong_to(&world_);
@@ -90,10 +92,7 @@ void Actors::record(std::size_t actor) {
   stage_.restore();
   VictimBoard& board = world_.actor[actor].victim;
   board.pause = nullptr;
-  board.job = VictimJob::kRecord;
-  board.timeout_ms = 20'000;
-  board.ending = VictimEnding::kNone;
-  board.trace_size = board.store_count = board.syscall_count = board.access_count = 0;
+  order_next(board, VictimJob::kRecord);
   traces_[actor]->prepare_recording(board, true);
   world_.records.store(true);
   const VictimFate fate = nurseries_[actor]->run_one();
@@ -120,14 +119,9 @@ void Actors::start_all() {
     actor.woken = false;
     actor.result[0] = '\0';
     VictimBoard& board = actor.victim;
+    order_next(board, VictimJob::kKillAtStop);
     board.pause = &pause_at_stop;
-    board.timeout_ms = 20'000;
-    board.ending = VictimEnding::kNone;
-    board.armed = false;
-    board.access_limit = board.accesses_done = 0;
-    board.signal = 0;
-    board.stops_reached = board.stop_count = board.rip = 0;
-    board.job = VictimJob::kKillAtStop;
+    board.access_limit = board.stop_count = 0;
     nurseries_[i]->start_one();
     alive_[i] = true;
     if (!await_stop(world_, i)) throw std::runtime_error(operations_[i].name + ": it does not start");

@@ -48,6 +48,7 @@ struct Observation {
   std::function<std::string()> contents;  // as users see them
   std::function<std::string()> audit;     // what is wrong inside, "" for nothing
   std::function<std::string()> further;  // what is wrong with operations after all of them; the actors are dead by then
+  std::function<bool(const Outcome& outcome)> permits;  // what is of no order, and right all the same
 };
 
 class Actors {
@@ -63,6 +64,7 @@ class Actors {
   std::size_t size() const { return operations_.size(); }
 
   Outcome run(const Schedule& schedule);
+  bool permits(const Outcome& outcome) const { return observation_.permits && observation_.permits(outcome); }
   const Operation& operation(std::size_t actor) const { return operations_[actor]; }
 
  private:

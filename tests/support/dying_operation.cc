@@ -48,10 +48,7 @@ std::vector<std::size_t> DyingOperation::points() {
   board_.ranges = stage_.ranges().data();
   board_.range_count = stage_.ranges().size();
   board_.pause = nullptr;
-  board_.timeout_ms = 20'000;
-  board_.job = VictimJob::kRecord;
-  board_.ending = VictimEnding::kNone;
-  board_.trace_size = board_.store_count = board_.syscall_count = board_.access_count = 0;
+  order_next(board_, VictimJob::kRecord);
   trace_.prepare_recording(board_);
   const VictimFate fate = nursery_->run_one();
   if (board_.ending != VictimEnding::kFinished) {
@@ -60,23 +57,13 @@ std::vector<std::size_t> DyingOperation::points() {
                                          board_.message));
   }
   trace_.finish_recording(board_);
-  std::vector<std::size_t> points;
-  for (const auto& marks : {trace_.stores(), trace_.syscalls()}) {
-    points.insert(points.end(), marks.begin(), marks.end());
-  }
-  points.push_back(trace_.size());
-  std::sort(points.begin(), points.end());
-  points.erase(std::unique(points.begin(), points.end()), points.end());
-  return points;
+  return trace_.death_points();
 }
 
 void DyingOperation::die_before(std::size_t point) {
   before_.restore();
   trace_.route_to(point, board_);
-  board_.job = point == trace_.size() ? VictimJob::kKillAtEnd : VictimJob::kKillAtStop;
-  board_.ending = VictimEnding::kNone;
-  board_.armed = false;
-  board_.stops_reached = 0;
+  order_next(board_, point == trace_.size() ? VictimJob::kKillAtEnd : VictimJob::kKillAtStop);
   (void)nursery_->run_one();
   if (board_.ending != VictimEnding::kKilled) throw std::runtime_error("the operation took another way to its death");
   end_saved();

@@ -15,9 +15,12 @@ namespace commonhold::test {
 Effort effort() {
   if (const char* points = std::getenv("COMMONHOLD_POINTS"); points != nullptr) {
     const std::size_t count = std::strtoul(points, nullptr, 10);
-    return {count, 2 * count, 20 * count, 2'000};
+    return {.points = count, .between = 1 + count / 8, .twice = 2 * count, .of_three = 20 * count, .accesses = 2'000};
   }
-  return soaking() ? Effort{1'000'000, 2'000, 20'000, 1'000'000'000} : Effort{6, 6, 60, 200};
+  if (soaking()) {
+    return {.points = 1'000'000, .between = 16, .twice = 500, .of_three = 10'000, .accesses = 1'000'000'000};
+  }
+  return {.points = 6, .between = 1, .twice = 6, .of_three = 60, .accesses = 200};
 }
 
 bool explores_all() {
@@ -69,6 +72,13 @@ Outcome Exploration::run(const Schedule& schedule) {
   for (const bool died : outcome.died) report_.deaths += died;
   if (std::string wrong = judge(schedule, outcome); !wrong.empty()) report_.failures.push_back(std::move(wrong));
   return outcome;
+}
+
+void Exploration::compare(const Schedule& one, const Schedule& other) {
+  const Outcome outcome = run(one), same = run(other);
+  if (outcome.results == same.results && outcome.contents == same.contents) return;
+  report_.failures.push_back(fmt::format("{} and {} end differently: {} and {}", to_string(one), to_string(other),
+                                         orders_.describe(outcome), orders_.describe(same)));
 }
 
 std::string Exploration::judge(const Schedule& schedule, const Outcome& outcome) {

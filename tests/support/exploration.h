@@ -12,10 +12,11 @@
 
 namespace commonhold::test {
 
-// How many schedules are run. COMMONHOLD_SOAK in the environment: all with one preemption; COMMONHOLD_POINTS=N: N places
-// an operation, and so many more of the others.
+// How many schedules are run. COMMONHOLD_SOAK in the environment: all with one preemption, and all with two up to a
+// number; COMMONHOLD_POINTS=N: N places an operation, and so many more of the others.
 struct Effort {
   std::size_t points;    // of an operation, where it is interrupted once
+  std::size_t between;   // instructions of an operation where an interruption must make no difference
   std::size_t twice;     // schedules of a pair with two preemptions
   std::size_t of_three;  // schedules of three operations
   std::size_t accesses;  // how many of an operation's first accesses are tried as preemption points by counting
@@ -60,6 +61,8 @@ class Exploration {
 
   // Runs one schedule; a failure goes into the report.
   Outcome run(const Schedule& schedule);
+  // Two that must have the same outcome.
+  void compare(const Schedule& one, const Schedule& other);
   // What is wrong with it, "" for nothing.
   std::string judge(const Schedule& schedule, const Outcome& outcome);
   bool goes_on() const { return report_.failures.size() < most_failures_; }

@@ -17,6 +17,7 @@
 #include "shm/references.h"
 #include "shm/spin.h"
 #include "support/code_location.h"
+#include "support/own_processor.h"
 
 namespace commonhold::test {
 
@@ -82,6 +83,7 @@ ForkingParent::ForkingParent(KillStage& stage, Call enter, Call operation, Call 
       observation_(observation),
       world_(*new (memory_.data()) World),
       trace_(kMostInstructions) {
+  stay_on_one_processor();
   world_.actors = 2;
   belong_to(&world_);
   shm::spinning = false;
@@ -116,10 +118,7 @@ void ForkingParent::record() {
   stage_.restore();
   VictimBoard& board = world_.actor[kParent].victim;
   board.pause = nullptr;
-  board.job = VictimJob::kRecord;
-  board.timeout_ms = 20'000;
-  board.ending = VictimEnding::kNone;
-  board.trace_size = board.store_count = board.syscall_count = board.access_count = 0;
+  order_next(board, VictimJob::kRecord);
   trace_.prepare_recording(board, true);
   world_.records.store(true);
   (void)nursery_->run_one();
@@ -141,14 +140,9 @@ void ForkingParent::start(std::size_t instruction) {
     actor->result[0] = '\0';
   }
   VictimBoard& board = world_.actor[kParent].victim;
+  order_next(board, VictimJob::kKillAtStop);
   trace_.route_to(instruction, board);
   board.pause = &fork_at_stop;
-  board.timeout_ms = 20'000;
-  board.ending = VictimEnding::kNone;
-  board.armed = false;
-  board.signal = 0;
-  board.stops_reached = board.rip = 0;
-  board.job = VictimJob::kKillAtStop;
   world_.actor[kChild].victim.ending = VictimEnding::kNone;
   nursery_->start_one();
   alive_[kParent] = alive_[kChild] = true;

@@ -16,6 +16,7 @@
 #include "support/code_location.h"
 #include "support/kill_stepper_nursery.h"
 #include "support/kill_stepper_trace.h"
+#include "support/own_processor.h"
 
 namespace commonhold::test {
 namespace {
@@ -72,6 +73,7 @@ class KillRun {
 KillRun::KillRun(const KillPlan& plan)
     : plan_(plan), trace_(plan.max_instructions), second_trace_(std::min(plan.max_instructions, plan.max_every)) {
   if (!plan.op) throw std::invalid_argument("kill plan '" + plan.name + "' has no op");
+  stay_on_one_processor();
   report_.name = plan.name;
   new (board_memory_.data()) VictimBoard{};
   board().ranges = plan.shared.data();
@@ -113,13 +115,7 @@ KillReport KillRun::run() {
 
 VictimFate KillRun::run_victim_once() {
   if (plan_.prepare) plan_.prepare();
-  VictimBoard& b = board();
-  b.timeout_ms = plan_.timeout_ms;
-  b.ending = VictimEnding::kNone;
-  b.armed = false;
-  b.signal = 0;
-  b.stops_reached = b.rip = b.trace_size = b.store_count = b.syscall_count = b.access_count = 0;
-  b.message[0] = '\0';
+  order_next(board(), board().job, plan_.timeout_ms);
   return nursery_->run_one();
 }
 

@@ -178,6 +178,9 @@ bool KillRecorder::on_alarm() {
 
 void KillRecorder::append(std::uint64_t rip) {
   if (board_->trace_size == board_->trace_capacity) end_victim(*board_, VictimEnding::kTraceFull, rip);
+  if (rip == reinterpret_cast<std::uint64_t>(&count_system_call)) {
+    note(board_->syscalls, board_->syscall_count, board_->trace_size);
+  }
   board_->trace[board_->trace_size++] = rip;
 }
 

@@ -1,6 +1,7 @@
 #include "support/kill_stepper_trace.h"
 
 #include <algorithm>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
@@ -46,6 +47,15 @@ void KillTrace::finish_recording(const VictimBoard& board) {
 std::vector<std::uint32_t> KillTrace::indices(const SharedBuffer& buffer, std::size_t count) {
   const auto* first = static_cast<const std::uint32_t*>(buffer.data());
   return {first, first + count};
+}
+
+std::vector<std::size_t> KillTrace::points(const std::vector<std::uint32_t>& marks,
+                                           const std::vector<std::uint32_t>& more) const {
+  std::vector<std::size_t> points;
+  std::ranges::set_union(marks, more, std::back_inserter(points));
+  points.erase(std::unique(points.begin(), points.end()), points.end());
+  if (points.empty() || points.back() < size_) points.push_back(size_);
+  return points;
 }
 
 std::size_t KillTrace::first_difference(const KillTrace& other) const {

@@ -28,6 +28,10 @@ class KillTrace {
   [[nodiscard]] std::vector<std::uint32_t> stores() const { return indices(stores_, store_count_); }
   [[nodiscard]] std::vector<std::uint32_t> accesses() const { return indices(accesses_, access_count_); }
   [[nodiscard]] std::vector<std::uint32_t> syscalls() const { return indices(syscalls_, syscall_count_); }
+  // Before each access and system call, and the end: between two of them nobody else sees a difference.
+  [[nodiscard]] std::vector<std::size_t> switch_points() const { return points(accesses(), syscalls()); }
+  // Before each store and system call, and the end: the places in which a death leaves different things behind.
+  [[nodiscard]] std::vector<std::size_t> death_points() const { return points(stores(), syscalls()); }
   [[nodiscard]] std::size_t store_count() const { return store_count_; }
 
   // The first k in which the two differ (their size if one is the other's beginning).
@@ -41,6 +45,8 @@ class KillTrace {
   [[nodiscard]] std::uint64_t* rips() const { return static_cast<std::uint64_t*>(rips_.data()); }
   [[nodiscard]] std::int32_t* previous() const { return static_cast<std::int32_t*>(previous_.data()); }
   [[nodiscard]] static std::vector<std::uint32_t> indices(const SharedBuffer& buffer, std::size_t count);
+  [[nodiscard]] std::vector<std::size_t> points(const std::vector<std::uint32_t>& marks,
+                                                const std::vector<std::uint32_t>& more) const;
   void find_routes();
 
   std::size_t capacity_;  // one more than asked for: a recording looks ahead to where the operation returns to

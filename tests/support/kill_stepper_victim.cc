@@ -10,6 +10,7 @@
 #include <cstring>
 #include <exception>
 #include <memory>
+#include <utility>
 
 #include "support/access_stops.h"
 #include "support/kill_stepper_recorder.h"
@@ -49,6 +50,8 @@ VictimBoard* board;  // of this victim
 KillRecorder recorder;
 AccessStops accesses;
 Breakpoint breakpoint;
+// Of a `rep` that was let go for some of its iterations: where it is, and how many more it has.
+std::uint64_t rep_at, rep_rest;
 alignas(16) char handler_stack[64 * 1024];
 
 bool recording() {
@@ -74,10 +77,18 @@ void on_trap_to_kill(greg_t* regs) {
   breakpoint.remove();
   const Stop& stop = board->stops[board->stops_reached++];
   regs[REG_RIP] = static_cast<greg_t>(at);
-  if (stop.rep_count != 0) regs[REG_RCX] = static_cast<greg_t>(stop.rep_count);
+  if (stop.rep_count != 0) {
+    rep_at = at;
+    rep_rest = static_cast<std::uint64_t>(regs[REG_RCX]) - stop.rep_count;
+    regs[REG_RCX] = static_cast<greg_t>(stop.rep_count);
+  }
   if (board->stops_reached == board->stop_count) {
     if (board->pause == nullptr) end_victim(*board, VictimEnding::kKilled, at);
     board->pause(false);
+    if (rep_rest != 0) {
+      regs[REG_RIP] = static_cast<greg_t>(rep_at);
+      regs[REG_RCX] = static_cast<greg_t>(std::exchange(rep_rest, 0));
+    }
     accesses.resume();
   }
   plant_next_stop();
@@ -132,6 +143,17 @@ void call_op(void* op) noexcept {
 
 }  // namespace
 
+void order_next(VictimBoard& next, VictimJob job, std::uint32_t timeout_ms) {
+  next.job = job;
+  next.timeout_ms = timeout_ms;
+  next.ending = VictimEnding::kNone;
+  next.armed = false;
+  next.signal = 0;
+  next.stops_reached = next.rip = next.accesses_done = 0;
+  next.trace_size = next.store_count = next.syscall_count = next.access_count = 0;
+  next.message[0] = '\0';
+}
+
 void make_code_writable() {
   const std::unique_ptr<FILE, int (*)(FILE*)> maps(std::fopen("/proc/self/maps", "re"), &std::fclose);
   char line[4352];
@@ -151,7 +173,7 @@ void follow_access_orders() {
 }
 
 void count_system_call() {
-  if (!recording()) accesses.on_system_call();
+  accesses.on_system_call();  // by the same path in a recording, which finds this function's calls by its address
 }
 
 void run_victim(VictimBoard& orders, const std::function<void()>& enter, const std::function<void()>& op) {

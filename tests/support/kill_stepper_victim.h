@@ -66,14 +66,17 @@ struct VictimBoard {
   char message[256];
 };
 
+// Takes back what the board tells of the victim before, and orders the next one's job.
+void order_next(VictimBoard& board, VictimJob job, std::uint32_t timeout_ms = 20'000);
+
 // Makes all code of this process writable, so that victims forked from it can plant breakpoints without a system
 // call.
 void make_code_writable();
 
 // In a victim that paused outside of its handlers: takes note of new orders about accesses.
 void follow_access_orders();
-// In a victim: a system call comes next, which counts like an access.
-void count_system_call();
+// In a victim: a system call comes next, or what a test does in its place, which counts like an access.
+[[gnu::noinline]] void count_system_call();
 
 // Follows the board's orders; ends this process. REQUIRES: a freshly forked child, make_code_writable() in an
 // ancestor.

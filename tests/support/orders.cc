@@ -108,6 +108,7 @@ std::string Orders::judge(const Schedule& schedule, const Outcome& outcome) {
       if (allows(without->second, outcome, some)) return {};
     }
   }
+  if (actors_.permits(outcome)) return {};
   std::string text = "the outcome is that of no order: " + describe(outcome);
   std::set<std::string> allowed;
   for (const Outcome& order : kind->outcomes) allowed.insert(describe(order));

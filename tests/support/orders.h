@@ -25,6 +25,7 @@ class Orders {
   const std::string& wrong() const { return wrong_; }
   // What is wrong with an outcome, "" for nothing.
   std::string judge(const Schedule& schedule, const Outcome& outcome);
+  std::string describe(const Outcome& outcome) const;
 
  private:
   using Mask = unsigned;  // of actors
@@ -43,7 +44,6 @@ class Orders {
   bool allows(Kind& kind, const Outcome& outcome, Mask but = 0);
   bool try_order(Kind& kind, const Schedule& order, const Outcome& outcome, Mask but);
   bool fits(const Outcome& outcome, const Outcome& order, Mask but) const;
-  std::string describe(const Outcome& outcome) const;
 
   Actors& actors_;
   Kind all_, in_time_, after_death_of_[kMostActors];

@@ -1,17 +1,17 @@
 #include "support/pair_explorer.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
-#include <numeric>
 #include <random>
 
-#include "support/code_location.h"
+#include "support/soaking.h"
 
 namespace commonhold::test {
 
 namespace {
 
-constexpr std::size_t kMostOfEvery = 5'000;
+constexpr std::size_t kMostOfRows = 5'000;
 using Kind = Step::Kind;
 
 // Of a long row of accesses by one instruction, as of a loop that copies bytes, the ends and the middle stay.
@@ -30,31 +30,23 @@ void thin_out_rows(const KillTrace& trace, std::vector<std::size_t>& points) {
   points = std::move(kept);
 }
 
-std::vector<std::size_t> points_of(const KillTrace& trace, const PairPlan& plan, std::mt19937_64& random) {
-  std::vector<std::size_t> points;
-  if (plan.every && trace.size() <= kMostOfEvery) {
-    points.resize(trace.size() + 1);
-    std::iota(points.begin(), points.end(), 0);
-  } else {
-    for (const auto& marks : {trace.accesses(), trace.syscalls()})
-      points.insert(points.end(), marks.begin(), marks.end());
-    points.push_back(trace.size());
-    std::sort(points.begin(), points.end());
-    points.erase(std::unique(points.begin(), points.end()), points.end());
-    thin_out_rows(trace, points);
-  }
-  if (points.size() > plan.most_points) {
-    std::vector<std::size_t> drawn;
-    std::sample(points.begin(), points.end(), std::back_inserter(drawn), plan.most_points, random);
-    points = std::move(drawn);
-  }
+// All, and of more than a soak goes through the long rows are thinned out.
+std::vector<std::size_t> points_of(const KillTrace& trace) {
+  std::vector<std::size_t> points = trace.switch_points();
+  if (!soaking() || points.size() > kMostOfRows) thin_out_rows(trace, points);
   return points;
+}
+
+std::vector<std::size_t> drawn(const std::vector<std::size_t>& points, std::size_t most, std::mt19937_64& random) {
+  std::vector<std::size_t> some;
+  std::sample(points.begin(), points.end(), std::back_inserter(some), most, random);
+  return some;
 }
 
 void interrupt_once(Exploration& exploration, const PairPlan& plan, std::mt19937_64& random) {
   for (std::size_t x : {0, 1}) {
     const Step on{x, Kind::kOn}, dies{x, Kind::kKill}, time{x, Kind::kTime}, others{1 - x, Kind::kOn};
-    for (const std::size_t k : points_of(exploration.actors().trace(x), plan, random)) {
+    for (const std::size_t k : drawn(points_of(exploration.actors().trace(x)), plan.most_points, random)) {
       const Step to{x, Kind::kTo, k};
       for (const Schedule& schedule :
            {Schedule{to, others, on}, {to, others, time, on}, {to, others, dies}, {to, dies, others}}) {
@@ -64,20 +56,34 @@ void interrupt_once(Exploration& exploration, const PairPlan& plan, std::mt19937
   }
 }
 
-// What comes after X stopped at its i-th access.
+// Between two switch points nothing happens that another process could see.
+void interrupt_between(Exploration& exploration, const PairPlan& plan, std::mt19937_64& random) {
+  for (std::size_t x : {0, 1}) {
+    const std::vector<std::size_t> points = exploration.actors().trace(x).switch_points();
+    for (std::size_t n = 0; n < plan.between && exploration.goes_on(); ++n) {
+      const std::size_t k = std::uniform_int_distribution<std::size_t>(0, points.back())(random);
+      const std::size_t next = *std::ranges::lower_bound(points, k);
+      if (next == k || is_done_at_once(exploration.actors().trace(x).rip(k))) continue;
+      exploration.compare({{x, Kind::kTo, k}, {1 - x, Kind::kOn}, {x, Kind::kOn}},
+                          {{x, Kind::kTo, next}, {1 - x, Kind::kOn}, {x, Kind::kOn}});
+    }
+  }
+}
+
+// What comes after X stopped at its instruction k.
 class SecondPreemptions {
  public:
   SecondPreemptions(Exploration& exploration, std::size_t x) : exploration_(exploration), x_(x), y_(1 - x) {}
 
-  const std::vector<Schedule>& after(std::size_t i) {
-    const auto [found, fresh] = known_.try_emplace(i);
-    if (fresh) find(i, found->second);
+  const std::vector<Schedule>& after(std::size_t k) {
+    const auto [found, fresh] = known_.try_emplace(k);
+    if (fresh) find(k, found->second);
     return found->second;
   }
 
  private:
-  void find(std::size_t i, std::vector<Schedule>& all) {
-    const Step to{x_, Kind::kAccess, i}, x_on{x_, Kind::kOn}, y_on{y_, Kind::kOn}, x_dies{x_, Kind::kKill},
+  void find(std::size_t k, std::vector<Schedule>& all) {
+    const Step to{x_, Kind::kTo, k}, x_on{x_, Kind::kOn}, y_on{y_, Kind::kOn}, x_dies{x_, Kind::kKill},
         y_dies{y_, Kind::kKill}, y_rests{y_, Kind::kTime};
     const Outcome alone = exploration_.run({to, {y_, Kind::kAccess, effort().accesses}, x_on, y_on});
     for (std::size_t j = 1; j <= alone.accesses[y_]; ++j) {
@@ -104,22 +110,22 @@ class SecondPreemptions {
 
 void interrupt_twice(Exploration& exploration, const PairPlan& plan, std::mt19937_64& random) {
   constexpr std::size_t kEndings = 4;
-  std::size_t accesses[2];
-  for (std::size_t x : {0, 1}) accesses[x] = exploration.run({{x, Kind::kAccess, effort().accesses}}).accesses[x];
+  const std::vector<std::size_t> points[] = {points_of(exploration.actors().trace(0)),
+                                             points_of(exploration.actors().trace(1))};
+  const bool all = 2 * kEndings * points[0].size() * points[1].size() <= plan.most_twice;
   for (std::size_t x : {0, 1}) {
     SecondPreemptions second(exploration, x);
-    if (accesses[x] == 0) continue;
-    if (2 * kEndings * accesses[0] * accesses[1] <= plan.most_twice) {
-      for (std::size_t i = 1; i <= accesses[x]; ++i) {
-        for (const Schedule& schedule : second.after(i)) {
+    if (all) {
+      for (const std::size_t k : points[x]) {
+        for (const Schedule& schedule : second.after(k)) {
           if (exploration.goes_on()) (void)exploration.run(schedule);
         }
       }
-    } else {
-      for (std::size_t n = 0; n < plan.most_twice / 2 && exploration.goes_on(); ++n) {
-        const auto& all = second.after(std::uniform_int_distribution<std::size_t>(1, accesses[x])(random));
-        if (!all.empty()) (void)exploration.run(all[random() % all.size()]);
-      }
+      continue;
+    }
+    for (std::size_t n = 0; n < plan.most_twice / 2 && exploration.goes_on(); ++n) {
+      const auto& schedules = second.after(points[x][random() % points[x].size()]);
+      if (!schedules.empty()) (void)exploration.run(schedules[random() % schedules.size()]);
     }
   }
 }
@@ -132,6 +138,7 @@ PairReport explore_pair(KillStage& stage, const PairPlan& plan) {
   if (wanted_replay() != nullptr) return exploration.replay(wanted_replay()->schedule);
   std::mt19937_64 random(plan.seed);
   interrupt_once(exploration, plan, random);
+  interrupt_between(exploration, plan, random);
   interrupt_twice(exploration, plan, random);
   return exploration.finish();
 }

@@ -1,26 +1,29 @@
 // Two operations of two processes, interrupted anywhere by one another, with and without a death.
 //
-// One preemption: for each instruction k of either (or each k before which shared memory is accessed or a system call
-// made, see `every`), with X the one that is interrupted and Y the other:
+// One preemption: for each instruction k of either before which shared memory is accessed, a system call made or the
+// clock read, with X the one that is interrupted and Y the other:
 //
 //   X@k Y* X*         X is held up at k
 //   X@k Y* X~ X*      X stays stopped for long: waits for it that have a deadline time out
 //   X@k Y* X!         X dies there
 //   X@k X! Y*         X dies there, and Y comes after the recovery
 //
-// Two preemptions, at accesses to shared memory and system calls: for each i of X and then each j of Y:
+// That is every instruction: one between two of those does nothing that another process could see, so a preemption there
+// is a preemption before the second of them. It is looked at as well: of the instructions between, some are drawn, and
+// what X@k Y* X* leads to there must be the same.
 //
-//   X%i Y%j X* Y*     X goes on while Y is held up
-//   X%i Y%j X* Y~ Y*  the same, and Y stays stopped for long
-//   X%i Y%j Y! X*     Y dies in the middle of what it does beside X
-//   X%i Y%j X! Y*     X dies while Y is in the middle of it
-//   X%i Y* X%j X! Y*  X goes on after Y, and dies then
-//   X%i Y* X%j ...    where Y sleeps: X goes on, wakes it, and is interrupted again, or Y dies
+// Two preemptions: for each such k of X and then each access, system call or look at the clock j of Y:
+//
+//   X@k Y%j X* Y*     X goes on while Y is held up
+//   X@k Y%j X* Y~ Y*  the same, and Y stays stopped for long
+//   X@k Y%j Y! X*     Y dies in the middle of what it does beside X
+//   X@k Y%j X! Y*     X dies while Y is in the middle of it
+//   X@k Y* X%j X! Y*  X goes on after Y, and dies then
+//   X@k Y* X%j ...    where Y sleeps: X goes on, wakes it, and is interrupted again, or Y dies
 //
 // A run is sound when the results and the contents are those of one of the sequential orders (a dead operation took
 // effect as a whole or not at all), the audit finds nothing, no process is left asleep without a waker, and none waited
-// for a stopped process longer than it may. A preemption between two accesses is the same as one before the second:
-// nobody else can tell the difference.
+// for a stopped process longer than it may.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +32,6 @@
 #include <vector>
 
 #include "support/exploration.h"
-#include "support/soaking.h"
 
 namespace commonhold::test {
 
@@ -37,8 +39,8 @@ struct PairPlan {
   std::string name;
   Operation first, second;
   Observation observation;
-  bool every = soaking();                     // instruction, of operations of up to 5,000
   std::size_t most_points = effort().points;  // of each operation; drawn with the seed when there are more
+  std::size_t between = effort().between;     // instructions of each operation, drawn
   std::size_t most_twice = effort().twice;    // schedules with two preemptions; drawn when there are more
   std::uint64_t seed = 1;
   std::size_t most_failures = 3;

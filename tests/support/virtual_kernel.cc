@@ -12,6 +12,9 @@
 
 #include "support/kill_stepper_signal.h"
 
+// The linker's, of the section that COMMONHOLD_AT_ONCE names.
+extern "C" const char __start_commonhold_at_once[], __stop_commonhold_at_once[];
+
 namespace commonhold::test {
 
 namespace {
@@ -51,8 +54,11 @@ std::int64_t deadline_of(const timespec* timeout) {
   return world->now.load() + timeout->tv_sec * kSecond + timeout->tv_nsec;
 }
 
+// What the kernel does at once: nobody is interrupted in the middle of it. Has a section of its own in the program.
+#define COMMONHOLD_AT_ONCE [[gnu::section("commonhold_at_once"), gnu::noinline]]
+
 // False: its time was over before anybody woke it.
-bool sleep_until(std::uint64_t word, std::int64_t deadline) {
+[[gnu::always_inline]] inline bool sleep_until(std::uint64_t word, std::int64_t deadline) {
   if (world->records) end_victim(self->victim, VictimEnding::kFinished, 0);
   self->sleeps_on = word;
   self->wakes_at = deadline;
@@ -65,12 +71,13 @@ bool sleep_until(std::uint64_t word, std::int64_t deadline) {
   return self->woken.load();
 }
 
-long virtual_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected, const timespec* timeout) {
+COMMONHOLD_AT_ONCE long virtual_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
+                                     const timespec* timeout) {
   if (word.load(std::memory_order_seq_cst) != expected) return -EAGAIN;
   return sleep_until(reinterpret_cast<std::uint64_t>(&word), deadline_of(timeout)) ? 0 : -ETIMEDOUT;
 }
 
-long virtual_wake(const std::atomic<std::uint32_t>& word, std::uint32_t count) {
+COMMONHOLD_AT_ONCE long virtual_wake(const std::atomic<std::uint32_t>& word, std::uint32_t count) {
   std::uint32_t woken = 0;
   while (woken < count) {
     ActorBoard* first = nullptr;
@@ -155,6 +162,11 @@ bool await_stop(World& in, std::size_t index) {
     (void)real_futex(in.turn, FUTEX_WAIT, turn, &timeout);
   }
   return actor.state.load(std::memory_order_seq_cst) != ActorState::kRunning;
+}
+
+bool is_done_at_once(std::uint64_t rip) {
+  return rip >= reinterpret_cast<std::uint64_t>(__start_commonhold_at_once) &&
+         rip < reinterpret_cast<std::uint64_t>(__stop_commonhold_at_once);
 }
 
 bool is_runnable(const World& in, std::size_t index) {

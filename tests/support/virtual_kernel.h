@@ -73,5 +73,7 @@ bool await_stop(World& world, std::size_t index);
 bool let_run(World& world, std::size_t index);
 // Whether it would go on by itself: woken, or its deadline has passed.
 bool is_runnable(const World& world, std::size_t index);
+// Whether the instruction is of what the kernel does at once, so that nobody is interrupted there.
+bool is_done_at_once(std::uint64_t rip);
 
 }  // namespace commonhold::test
