@@ -74,7 +74,7 @@ Status wait_for_element_changes(ThreadContext& me, Offset from, Offset to, Deadl
     };
     Deadline check = Deadline::after(kDeathCheck);
     for (int spins = 0; busy() && i != me.index(); ++spins) {
-      if (spins < kSpins) {
+      if (looks_again(spins, kSpins)) {
         relax();
         continue;
       }

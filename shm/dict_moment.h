@@ -112,7 +112,7 @@ Status read_at_one_moment(ThreadContext* me, const ObjectAddress& where, DictCon
   for (int attempt = 0; attempt == 0 || (attempt < kAttempts && ticks() - start < kLookFor); ++attempt) {
     const DictView view(segment, control);
     const bool free = each([&](std::uint64_t i) {
-      for (int spin = 0; spin < kSpins; ++spin, relax()) {
+      for (int spin = 0; looks_again(spin, kSpins); ++spin, relax()) {
         moments[i] = DictShardMoment(shards[i]);
         if (moments[i].was_free()) return true;
       }

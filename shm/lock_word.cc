@@ -24,7 +24,7 @@ bool take(std::atomic<std::uint32_t>& state, std::uint32_t owner) {
 // REQUIRES: the word is announced.
 Status wait_for_lock(ThreadContext& me, LockWord& word, Deadline deadline) {
   auto& state = word.state;
-  for (int i = 0; i < kSpins; ++i) {
+  for (int i = 0; looks_again(i, kSpins); ++i) {
     if (state.load(std::memory_order_relaxed) == 0 && take(state, me.owner())) return Status::kOk;
     if ((state.load(std::memory_order_relaxed) & kLockWaiters) != 0) break;  // others sleep: queue behind them
     relax();

@@ -162,7 +162,7 @@ Status RwLock::drain(ThreadContext& me, Deadline deadline) const {
       status = Status::kTimedOut;
       break;
     }
-    if (++spins < kSpins) {
+    if (looks_again(++spins, kSpins)) {
       relax();
       continue;
     }

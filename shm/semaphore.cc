@@ -143,7 +143,9 @@ Status Semaphore::try_acquire(ThreadContext& me, Word waiters, Deadline deadline
 Status Semaphore::wait_and_acquire(ThreadContext& me, Deadline deadline) const {
   AtomicWord& state = control_->state;
   Word left = 0;
-  for (int i = 0; i < kSpins && (state.load(std::memory_order_relaxed) & (kValue | kWaiters)) == 0; ++i) relax();
+  for (int i = 0; looks_again(i, kSpins) && (state.load(std::memory_order_relaxed) & (kValue | kWaiters)) == 0; ++i) {
+    relax();
+  }
   bool slept = false;
   SleepNotice notice(me, futex_of(state));
   for (Deadline check = Deadline::after(std::chrono::nanoseconds(sleeper_check_ns()));;) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "support/pair_explorer.h"
+#include "support/soaking.h"
 
 namespace commonhold::test {
 
@@ -63,6 +64,7 @@ struct PairTotals {
 // Explores the pair and checks what was found.
 inline void explore_and_add(KillStage& stage, const PairPlan& plan, PairTotals& totals) {
   const PairReport report = explore_pair(stage, plan);
+  if (soaking()) std::cerr << report.line() << '\n';
   ++totals.pairs;
   totals.schedules += report.schedules;
   totals.deaths += report.deaths;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <iterator>
 #include <random>
 
 #include "interleave/pair_fixture.h"
@@ -25,13 +24,6 @@ struct Places {
 inline Places places(Places by_default) {
   constexpr std::size_t kMost = 200;
   return explores_all() ? Places{std::min(effort().points, kMost), effort().twice} : by_default;
-}
-
-template <typename Item>
-std::vector<Item> drawn_of(const std::vector<Item>& items, std::size_t most, std::mt19937_64& random) {
-  std::vector<Item> drawn;
-  std::sample(items.begin(), items.end(), std::back_inserter(drawn), most, random);
-  return drawn;
 }
 
 // Each of `world` with each of the operations. REQUIRES: the stage is saved.

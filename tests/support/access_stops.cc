@@ -25,13 +25,31 @@ bool AccessStops::on_fault(greg_t* regs, std::uint64_t address) {
   }
   protect(page_of(address), page_of(address) + kPage, PROT_READ | PROT_WRITE);
   open_pages_[open_count_++] = page_of(address);
-  regs[REG_EFL] |= kTrapFlag;
+  if (!breakpoint_.planted()) stop_behind(regs);
   return true;
 }
 
+void AccessStops::stop_behind(greg_t* regs) {
+  const std::uint64_t next = recorder_->next_of_plain(static_cast<std::uint64_t>(regs[REG_RIP]));
+  if (next != 0 && !Breakpoint::is_at(next)) {
+    breakpoint_.plant(next);
+  } else {
+    regs[REG_EFL] |= kTrapFlag;
+    stepped_from_ = static_cast<std::uint64_t>(regs[REG_RIP]);
+  }
+}
+
 bool AccessStops::on_step(greg_t* regs) {
-  if ((regs[REG_EFL] & kTrapFlag) == 0) return false;
-  regs[REG_EFL] &= ~kTrapFlag;
+  const auto rip = static_cast<std::uint64_t>(regs[REG_RIP]);
+  if (breakpoint_.explains(rip)) {
+    breakpoint_.remove();
+    regs[REG_RIP] = static_cast<greg_t>(rip - 1);
+  } else if ((regs[REG_EFL] & kTrapFlag) != 0) {
+    regs[REG_EFL] &= ~kTrapFlag;
+    recorder_->learn_length(stepped_from_, rip);
+  } else {
+    return false;
+  }
   while (open_count_ > 0) {
     const std::uint64_t page = open_pages_[--open_count_];
     if (closed_) protect(page, page + kPage, PROT_NONE);

@@ -1,9 +1,12 @@
 // Schedules of some operations that are run and judged, and what came of it.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -22,6 +25,13 @@ struct Effort {
   std::size_t accesses;  // how many of an operation's first accesses are tried as preemption points by counting
 };
 Effort effort();
+// Of more than `most` items a selection.
+template <typename Item>
+std::vector<Item> drawn_of(const std::vector<Item>& items, std::size_t most, std::mt19937_64& random) {
+  std::vector<Item> drawn;
+  std::ranges::sample(items, std::back_inserter(drawn), static_cast<std::ptrdiff_t>(most), random);
+  return drawn;
+}
 // Whether all is explored of what a run of seconds draws a selection of.
 bool explores_all();
 

@@ -85,10 +85,8 @@ bool KillRecorder::go_by_run(const greg_t* regs, std::uint64_t rip) {
 std::uint64_t KillRecorder::successor(const greg_t* regs, std::uint64_t rip) {
   const CodeStep step = decode_step(rip);
   switch (step.kind) {
-    case CodeKind::kPlain: {
-      const std::uint64_t length = length_of(rip);
-      return length == 0 ? 0 : rip + length;
-    }
+    case CodeKind::kPlain:
+      return next_of_plain(rip);
     case CodeKind::kJump:
     case CodeKind::kCall:
       return step.target;

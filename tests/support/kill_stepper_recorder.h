@@ -37,6 +37,13 @@ class KillRecorder {
     lengths_ = known_lengths;
   }
 
+  // Where an instruction goes on that cannot jump and was stepped over before, else 0.
+  [[nodiscard]] std::uint64_t next_of_plain(std::uint64_t rip) {
+    const std::uint64_t length = length_of(rip);
+    return length == 0 ? 0 : rip + length;
+  }
+  // The instruction at rip has executed, and next came after it.
+  void learn_length(std::uint64_t rip, std::uint64_t next);
   // SIGTRAP. Ends the victim after the operation's last instruction.
   void on_trap(greg_t* regs);
   // SIGSEGV: whether it was an access to a shared range that is looked for, which now may happen.
@@ -58,7 +65,6 @@ class KillRecorder {
   [[nodiscard]] bool go_by_run(const greg_t* regs, std::uint64_t rip);
   [[nodiscard]] std::uint64_t successor(const greg_t* regs, std::uint64_t rip);
   [[nodiscard]] std::uint64_t length_of(std::uint64_t rip);
-  void learn_length(std::uint64_t rip, std::uint64_t next);
   [[nodiscard]] Length& length_slot(std::uint64_t rip);
 
   static void note(std::uint32_t* indices, std::uint64_t& count, std::uint64_t index);

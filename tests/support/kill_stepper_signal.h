@@ -64,6 +64,11 @@ class Breakpoint {
     *at_ = covered_;
     at_ = nullptr;
   }
+  // Whether one is there, of whoever.
+  [[nodiscard]] static bool is_at(std::uint64_t rip) {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): an address in the code
+    return *reinterpret_cast<const volatile std::uint8_t*>(rip) == 0xcc;
+  }
   [[nodiscard]] bool planted() const { return at_ != nullptr; }
   // Whether a SIGTRAP with this RIP is of the breakpoint.
   [[nodiscard]] bool explains(std::uint64_t rip_after) const {

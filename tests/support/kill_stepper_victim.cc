@@ -179,7 +179,7 @@ void count_system_call() {
 void run_victim(VictimBoard& orders, const std::function<void()>& enter, const std::function<void()>& op) {
   board = &orders;
   recorder.start(orders);
-  accesses.start(orders);
+  accesses.start(orders, recorder);
   install_handlers();
   itimerval timer{};
   timer.it_value.tv_sec = orders.timeout_ms / 1000;

@@ -11,7 +11,8 @@ namespace commonhold::test {
 
 namespace {
 
-constexpr std::size_t kMostOfRows = 5'000;
+constexpr std::size_t kMostOfRows = 1'000;
+constexpr std::size_t kFewest = 4;  // schedules with a second preemption after each first one, or they are drawn unseen
 using Kind = Step::Kind;
 
 // Of a long row of accesses by one instruction, as of a loop that copies bytes, the ends and the middle stay.
@@ -37,16 +38,10 @@ std::vector<std::size_t> points_of(const KillTrace& trace) {
   return points;
 }
 
-std::vector<std::size_t> drawn(const std::vector<std::size_t>& points, std::size_t most, std::mt19937_64& random) {
-  std::vector<std::size_t> some;
-  std::sample(points.begin(), points.end(), std::back_inserter(some), most, random);
-  return some;
-}
-
 void interrupt_once(Exploration& exploration, const PairPlan& plan, std::mt19937_64& random) {
   for (std::size_t x : {0, 1}) {
     const Step on{x, Kind::kOn}, dies{x, Kind::kKill}, time{x, Kind::kTime}, others{1 - x, Kind::kOn};
-    for (const std::size_t k : drawn(points_of(exploration.actors().trace(x)), plan.most_points, random)) {
+    for (const std::size_t k : drawn_of(points_of(exploration.actors().trace(x)), plan.most_points, random)) {
       const Step to{x, Kind::kTo, k};
       for (const Schedule& schedule :
            {Schedule{to, others, on}, {to, others, time, on}, {to, others, dies}, {to, dies, others}}) {
@@ -109,22 +104,20 @@ class SecondPreemptions {
 };
 
 void interrupt_twice(Exploration& exploration, const PairPlan& plan, std::mt19937_64& random) {
-  constexpr std::size_t kEndings = 4;
-  const std::vector<std::size_t> points[] = {points_of(exploration.actors().trace(0)),
-                                             points_of(exploration.actors().trace(1))};
-  const bool all = 2 * kEndings * points[0].size() * points[1].size() <= plan.most_twice;
   for (std::size_t x : {0, 1}) {
+    const std::vector<std::size_t> points = points_of(exploration.actors().trace(x));
     SecondPreemptions second(exploration, x);
-    if (all) {
-      for (const std::size_t k : points[x]) {
-        for (const Schedule& schedule : second.after(k)) {
-          if (exploration.goes_on()) (void)exploration.run(schedule);
-        }
+    const std::size_t most = plan.most_twice / 2;
+    if (points.size() <= most / kFewest) {
+      std::vector<Schedule> all;
+      for (const std::size_t k : points) std::ranges::copy(second.after(k), std::back_inserter(all));
+      for (const Schedule& schedule : drawn_of(all, most, random)) {
+        if (exploration.goes_on()) (void)exploration.run(schedule);
       }
       continue;
     }
-    for (std::size_t n = 0; n < plan.most_twice / 2 && exploration.goes_on(); ++n) {
-      const auto& schedules = second.after(points[x][random() % points[x].size()]);
+    for (std::size_t n = 0; n < most && exploration.goes_on(); ++n) {
+      const auto& schedules = second.after(points[random() % points.size()]);
       if (!schedules.empty()) (void)exploration.run(schedules[random() % schedules.size()]);
     }
   }
