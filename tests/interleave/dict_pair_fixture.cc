@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "interleave/further_operations.h"
 #include "shm/dict_lookup.h"
 #include "shm/dict_overwrite.h"
 #include "shm/dict_staging.h"
@@ -89,11 +90,7 @@ Observation DictPairs::observation() {
             if (!audit.error.empty()) return audit.error;
             return audit.left_staged != 0 ? "entries of a batch were left" : "";
           },
-          [this] {
-            Status status = dict.put(stage.me(), text("a further key"), text("its value"));
-            if (status == Status::kOk) status = dict.erase(stage.me(), text("a further key"));
-            return status == Status::kOk || status == Status::kOutOfMemory ? std::string() : word_of(status);
-          }};
+          [this] { return works(dict, stage.me()); }};
 }
 
 Operation DictPairs::reader(std::string name, Use use) {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "interleave/pair_fixture.h"
+#include "interleave/further_operations.h"
 #include "shm/list.h"
 #include "support/list_fixture.h"
 
@@ -45,10 +45,7 @@ class ListPairs {
     return {[this] { return elements_of(list, stage.me(), 0, kAll); }, [this] { return list.audit(stage.me()).error; },
             [this] {
               const std::string value = word_text(1);
-              Status status = list.push_back(stage.me(), item(value));
-              std::string popped;
-              if (status == Status::kOk) status = list.pop_back(stage.me(), popped);
-              return status == Status::kOk || status == Status::kOutOfMemory ? std::string() : word_of(status);
+              return works(list, item(value), stage.me());
             }};
   }
 

@@ -1,4 +1,5 @@
 // Each two operations on a lock of any kind, one interrupted anywhere by the other.
+#include "interleave/further_operations.h"
 #include "interleave/lock_operations.h"
 #include "shm/rlock.h"
 #include "shm/rw_lock.h"
@@ -8,7 +9,6 @@
 using namespace commonhold;
 using namespace commonhold::test;
 using namespace std::chrono_literals;
-using namespace std::string_literals;
 using shm::Deadline;
 using shm::Status;
 using shm::ThreadContext;
@@ -16,15 +16,6 @@ using shm::ThreadContext;
 namespace {
 
 constexpr auto kShortWait = 10ms;
-
-// All who had it are dead.
-template <typename Lock>
-std::string taken_and_released(const Lock& lock, ThreadContext& me) {
-  const Status taken = lock.acquire(me, Deadline::already());
-  if (taken != Status::kOk) return "acquire: " + word_of(taken);
-  const Status released = lock.release(me);
-  return released == Status::kOk ? std::string() : "release: " + word_of(released);
-}
 
 }  // namespace
 
@@ -46,7 +37,7 @@ TEST_CASE("two operations on a lock, one of them interrupted anywhere, are done 
   };
   explore_all_pairs(stage, "lock", operations,
                     {[&] { return std::string(lock.locked() ? "locked" : "free"); }, [] { return std::string(); },
-                     [&] { return taken_and_released(lock, stage.me()); }});
+                     [&] { return works(lock, stage.me()); }});
 }
 
 TEST_CASE("two operations on a semaphore, one of them interrupted anywhere, are done one after the other") {
@@ -62,7 +53,8 @@ TEST_CASE("two operations on a semaphore, one of them interrupted anywhere, are 
       {"release", [&](ThreadContext& me) { return word_of(semaphore.release(me)); }},
   };
   explore_all_pairs(stage, "semaphore", operations,
-                    {[&] { return std::to_string(semaphore.value()); }, [] { return std::string(); }});
+                    {[&] { return std::to_string(semaphore.value()); }, [] { return std::string(); },
+                     [&] { return works(semaphore, stage.me()); }});
 }
 
 TEST_CASE("two operations on a lock for readers and writers, one of them interrupted anywhere, are done in an order") {
@@ -77,15 +69,9 @@ TEST_CASE("two operations on a lock for readers and writers, one of them interru
       holding("write and release", write, [&](ThreadContext& me) { return lock.release(me); }),
       {"write in time", [&](ThreadContext& me) { return word_of(lock.acquire(me, Deadline::after(kShortWait))); }},
   };
-  explore_all_pairs(stage, "rwlock", operations,
-                    {[] { return std::string(); }, [] { return std::string(); },
-                     [&] {
-                       std::string wrong = taken_and_released(lock, stage.me());
-                       if (!wrong.empty()) return wrong;
-                       if (lock.acquire_shared(stage.me(), Deadline::already()) != Status::kOk)
-                         return "no reader comes in"s;
-                       return lock.release_shared(stage.me()) == Status::kOk ? std::string() : "a reader stays inside"s;
-                     }});
+  explore_all_pairs(
+      stage, "rwlock", operations,
+      {[] { return std::string(); }, [] { return std::string(); }, [&] { return works(lock, stage.me()); }});
 }
 
 TEST_CASE("two operations on a recursive lock, one of them interrupted anywhere, are done one after the other") {
@@ -102,5 +88,5 @@ TEST_CASE("two operations on a recursive lock, one of them interrupted anywhere,
   };
   explore_all_pairs(stage, "rlock", operations,
                     {[&] { return fmt::format("depth {}", lock.depth()); }, [] { return std::string(); },
-                     [&] { return taken_and_released(lock, stage.me()); }});
+                     [&] { return works(lock, stage.me()); }});
 }

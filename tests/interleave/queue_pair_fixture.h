@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "interleave/pair_fixture.h"
+#include "interleave/further_operations.h"
 #include "shm/any_queue.h"
 #include "support/queue_fixture.h"
 
@@ -61,7 +61,13 @@ class QueuePairs {
               return fmt::format("{} {}, {} unfinished, ended {}", queue.size(), items, queue.unfinished(),
                                  static_cast<int>(queue.ended()));
             },
-            [this] { return queue.audit(stage.me()).error; }};
+            [this] { return queue.audit(stage.me()).error; },
+            [this] {
+              return queue_works(
+                  [this](const std::string& item) { return put_now(stage.me(), item, Deadline::already()); },
+                  [this](std::string& item) { return get_now(stage.me(), item, Deadline::already()); },
+                  queue.ended() != decltype(queue.ended()){});
+            }};
   }
 
   // ---- one item

@@ -1,5 +1,6 @@
 // Operations on containers beside the recovery of a third process, which died in the middle of a change of the same
 // object: whoever comes before, while or after it is recovered sees the change as a whole or not at all.
+#include "interleave/further_operations.h"
 #include "interleave/world_fixture.h"
 #include "shm/any_queue.h"
 #include "shm/array.h"
@@ -75,7 +76,8 @@ TEST_CASE("an operation of a dict beside the recovery of a dead writer finds its
        }},
   };
   explore_beside_recovery(stage, "dict", thirds, operations,
-                          {[&] { return all_of(dict, stage.me()); }, [&] { return dict.audit(stage.me()).error; }});
+                          {[&] { return all_of(dict, stage.me()); }, [&] { return dict.audit(stage.me()).error; },
+                           [&] { return works(dict, stage.me()); }});
 }
 
 TEST_CASE("an operation of a list beside the recovery of a dead writer finds its change whole or not at all") {
@@ -104,7 +106,8 @@ TEST_CASE("an operation of a list beside the recovery of a dead writer finds its
        {"pop_back", pop_back},
        {"set", set},
        {"copy of all", [&](ThreadContext& me) { return all_of(list, me); }, kReaderWaits}},
-      {[&] { return all_of(list, stage.me()); }, [&] { return list.audit(stage.me()).error; }});
+      {[&] { return all_of(list, stage.me()); }, [&] { return list.audit(stage.me()).error; },
+       [&] { return works(list, text("further"), stage.me()); }});
 }
 
 TEST_CASE("an operation of an array beside the recovery of a dead writer finds its change whole or not at all") {
@@ -124,7 +127,8 @@ TEST_CASE("an operation of an array beside the recovery of a dead writer finds i
     explore_beside_recovery(stage, fmt::format("array of {} bytes", size),
                             {{"fill", fill}, {"write", write}, {"store", store}},
                             {{"store", store}, {"fill", fill}, {"write", write}, {"read", read, kReaderWaits}},
-                            {[&] { return read(stage.me()); }, [] { return std::string(); }});
+                            {[&] { return read(stage.me()); }, [] { return std::string(); },
+                             [&] { return works(array, kCount, size, stage.me()); }});
   }
 }
 
@@ -146,7 +150,8 @@ TEST_CASE("an operation of a value beside the recovery of a dead writer finds it
   };
   explore_beside_recovery(stage, "value", {{"store", store}, {"exchange", exchange}},
                           {{"store", store}, {"exchange", exchange}, {"load", load, kReaderWaits}},
-                          {[&] { return load(stage.me()); }, [] { return std::string(); }});
+                          {[&] { return load(stage.me()); }, [] { return std::string(); },
+                           [&] { return works(value, kSize, stage.me()); }});
 }
 
 TEST_CASE("an operation of a queue beside the recovery of a dead user finds each item once") {
@@ -168,10 +173,13 @@ TEST_CASE("an operation of a queue beside the recovery of a dead user finds each
         return queue.is_ring() ? queue.ring().put(me, text(item), deadline)
                                : queue.ordered().put(me, text(item), item.size(), deadline);
       };
-      const auto get = [&queue](ThreadContext& me, Deadline deadline) {
+      const auto take = [&queue](ThreadContext& me, std::string& item, Deadline deadline) {
+        return queue.is_ring() ? queue.ring().get(me, item, deadline)
+                               : queue.ordered().get(me, item, nullptr, deadline);
+      };
+      const auto get = [&take](ThreadContext& me, Deadline deadline) {
         std::string item;
-        const Status status =
-            queue.is_ring() ? queue.ring().get(me, item, deadline) : queue.ordered().get(me, item, nullptr, deadline);
+        const Status status = take(me, item, deadline);
         return word_of(status) + (status == Status::kOk ? " " + shown(item) : "");
       };
       for (int i = 0; i < filled; ++i) {
@@ -199,7 +207,11 @@ TEST_CASE("an operation of a queue beside the recovery of a dead user finds each
                                  one.unfinished(), static_cast<int>(one.ended()));
             });
           },
-          [&] { return queue.visit([&](const auto& one) { return one.audit(stage.me()).error; }); }};
+          [&] { return queue.visit([&](const auto& one) { return one.audit(stage.me()).error; }); },
+          [&] {
+            return queue_works([&](const std::string& item) { return put(stage.me(), item, Deadline::already()); },
+                               [&](std::string& item) { return take(stage.me(), item, Deadline::already()); }, false);
+          }};
       if (kind.redelivers != 0) {
         // The dead one has the first item until somebody has noticed its death; others take the next one meanwhile.
         observation.permits = [](const Outcome& outcome) {

@@ -1,5 +1,6 @@
 // Operations on locks and on what processes wait in, and references, beside the recovery of a third process, which died
 // holding the object, waiting in it, or in the middle of a change of it.
+#include "interleave/further_operations.h"
 #include "interleave/world_fixture.h"
 #include "shm/barrier.h"
 #include "shm/condition.h"
@@ -22,8 +23,9 @@ using shm::ThreadContext;
 
 namespace {
 
-Observation nothing_but(std::function<std::string()> contents) {
-  return {std::move(contents), [] { return std::string(); }};
+template <typename Object>
+Observation nothing_but(std::function<std::string()> contents, const KillStage& stage, const Object& object) {
+  return {std::move(contents), [] { return std::string(); }, [&] { return works(object, stage.me()); }};
 }
 
 // With what the one who acquires is told of a death.
@@ -51,7 +53,7 @@ TEST_CASE("an operation on a lock beside the recovery of its dead user finds it 
       {"release", release},
   };
   explore_beside_recovery(stage, "lock", {{"acquire", acquire}, {"acquire and release", both}}, operations,
-                          nothing_but([&] { return std::string(lock.locked() ? "locked" : "free"); }));
+                          nothing_but([&] { return std::string(lock.locked() ? "locked" : "free"); }, stage, lock));
 }
 
 TEST_CASE("an operation on a recursive lock beside the recovery of its dead user finds it free, and is told once") {
@@ -66,7 +68,7 @@ TEST_CASE("an operation on a recursive lock beside the recovery of its dead user
       {"acquire without a wait", [&](ThreadContext& me) { return acquired(lock, me, Deadline::already()); }, 0},
   };
   explore_beside_recovery(stage, "rlock", {{"acquire and release, twice", twice}}, operations,
-                          nothing_but([&] { return fmt::format("depth {}", lock.depth()); }));
+                          nothing_but([&] { return fmt::format("depth {}", lock.depth()); }, stage, lock));
 }
 
 TEST_CASE("an operation on a lock for readers and writers beside the recovery of its dead user finds it free") {
@@ -84,9 +86,9 @@ TEST_CASE("an operation on a lock for readers and writers beside the recovery of
       {"write in time", [&](ThreadContext& me) { return word_of(lock.acquire(me, Deadline::after(10ms))); }},
       {"read in time", [&](ThreadContext& me) { return word_of(lock.acquire_shared(me, Deadline::after(10ms))); }},
   };
-  explore_beside_recovery(stage, "rwlock",
-                          {{"read", read}, {"write", write}, {"read once", read_once}, {"write once", write_once}},
-                          operations, nothing_but([&] { return fmt::format("{} readers", lock.readers()); }));
+  explore_beside_recovery(
+      stage, "rwlock", {{"read", read}, {"write", write}, {"read once", read_once}, {"write once", write_once}},
+      operations, nothing_but([&] { return fmt::format("{} readers", lock.readers()); }, stage, lock));
 }
 
 TEST_CASE("an operation on a semaphore beside the recovery of its dead user finds the permits that are back") {
@@ -106,11 +108,14 @@ TEST_CASE("an operation on a semaphore beside the recovery of its dead user find
                            {"acquire and release", both},
                            {"release", release},
                            DeadProcess::asleep("acquire", acquire, acquire)},
-                          operations, nothing_but([&] {
-                            // One attempt leaves the permits to the next where a live process holds the semaphore that long.
-                            (void)shm::recover_all_dead(*stage.segment, stage.me());
-                            return std::to_string(semaphore.value());
-                          }));
+                          operations,
+                          nothing_but(
+                              [&] {
+                                // One attempt leaves the permits to the next where a live process holds the semaphore that long.
+                                (void)shm::recover_all_dead(*stage.segment, stage.me());
+                                return std::to_string(semaphore.value());
+                              },
+                              stage, semaphore));
 }
 
 TEST_CASE("an operation on a condition beside the recovery of its dead user is not forgotten") {
@@ -132,7 +137,7 @@ TEST_CASE("an operation on a condition beside the recovery of its dead user is n
   explore_beside_recovery(
       stage, "condition",
       {{"notify", notify_once}, {"a short wait", short_wait}, DeadProcess::asleep("wait", wait, acquire)}, operations,
-      nothing_but([&] { return fmt::format("{} wait", condition.waiting()); }));
+      nothing_but([&] { return fmt::format("{} wait", condition.waiting()); }, stage, condition));
 }
 
 TEST_CASE("an operation on an event beside the recovery of its dead user finds it set or clear") {
@@ -154,7 +159,7 @@ TEST_CASE("an operation on an event beside the recovery of its dead user finds i
        }},
   };
   explore_beside_recovery(stage, "event", {{"set", set}, DeadProcess::asleep("wait", wait)}, operations,
-                          nothing_but([&] { return std::string(event.is_set() ? "set" : "clear"); }));
+                          nothing_but([&] { return std::string(event.is_set() ? "set" : "clear"); }, stage, event));
 }
 
 TEST_CASE("an operation on a barrier beside the recovery of its dead party passes or is told") {
@@ -181,7 +186,7 @@ TEST_CASE("an operation on a barrier beside the recovery of its dead party passe
   explore_beside_recovery(
       stage, "barrier", {{"abort", abort}, {"reset", reset}, DeadProcess::asleep("wait", long_wait)}, operations,
       {[&] { return fmt::format("{} inside, {}", barrier.waiting(), barrier.broken() ? "broken" : "whole"); },
-       [&] { return shm::Barrier::audit(stage.me(), where); }});
+       [&] { return shm::Barrier::audit(stage.me(), where); }, [&] { return works(barrier, stage.me()); }});
 }
 
 TEST_CASE("references beside the recovery of a dead process keep what is referred to alive") {
@@ -220,5 +225,5 @@ TEST_CASE("references beside the recovery of a dead process keep what is referre
                              return fmt::format("{}, {} entries, {}", is_alive(stage.segment, inner) ? "alive" : "gone",
                                                 dict.size(), shm::count_references(*stage.segment, inner));
                            },
-                           [&] { return dict.audit(stage.me()).error; }});
+                           [&] { return dict.audit(stage.me()).error; }, [&] { return works(dict, stage.me()); }});
 }

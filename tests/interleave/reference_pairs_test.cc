@@ -1,5 +1,5 @@
 // References taken, dropped and passed on, containers and the sweep: one interrupted anywhere by another.
-#include "interleave/pair_fixture.h"
+#include "interleave/further_operations.h"
 #include "shm/dict.h"
 #include "shm/references.h"
 #include "shm/sweep.h"
@@ -47,5 +47,5 @@ TEST_CASE("references, containers and the sweep, one of two interrupted anywhere
                        return fmt::format("{}, {} entries, {}", is_alive(stage.segment, inner) ? "alive" : "gone",
                                           dict.size(), shm::count_references(*stage.segment, inner));
                      },
-                     [&] { return dict.audit(stage.me()).error; }});
+                     [&] { return dict.audit(stage.me()).error; }, [&] { return works(dict, stage.me()); }});
 }

@@ -43,7 +43,12 @@ void explore_value(std::size_t most_pairs) {
   }
   refer_to(stage.segment, where, operations);
   explore_all_pairs(stage, fmt::format("value of {} bytes", sizeof(T)), operations,
-                    {[&] { return load(); }, [] { return std::string(); }}, most_pairs);
+                    {[&] { return load(); }, [] { return std::string(); },
+                     [&] {
+                       value.store(made_of<T>(77));
+                       return load() == printed(made_of<T>(77)) ? std::string() : "load: " + load();
+                     }},
+                    most_pairs);
 }
 
 template <typename T>
@@ -94,7 +99,13 @@ void explore_array(std::size_t most_pairs) {
   }
   refer_to(stage.segment, where, operations);
   explore_all_pairs(stage, fmt::format("array of {} bytes", sizeof(T)), operations,
-                    {[&] { return read(0, kCount); }, [] { return std::string(); }}, most_pairs);
+                    {[&] { return read(0, kCount); }, [] { return std::string(); },
+                     [&] {
+                       array.fill(made_of<T>(76));
+                       array.set(1, made_of<T>(77));
+                       return read(0, 2) == "76 77 " ? std::string() : "slice: " + read(0, 2);
+                     }},
+                    most_pairs);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // Each two operations on an event, a condition and a barrier, one interrupted anywhere by the other.
-#include "interleave/pair_fixture.h"
+#include "interleave/further_operations.h"
 #include "shm/barrier.h"
 #include "shm/condition.h"
 #include "shm/event.h"
@@ -29,7 +29,8 @@ TEST_CASE("two operations on an event, one of them interrupted anywhere, are don
        }},
   };
   explore_all_pairs(stage, "event", operations,
-                    {[&] { return std::string(event.is_set() ? "set" : "clear"); }, [] { return std::string(); }});
+                    {[&] { return std::string(event.is_set() ? "set" : "clear"); }, [] { return std::string(); },
+                     [&] { return works(event, stage.me()); }});
 }
 
 TEST_CASE("two operations on a barrier, one of them interrupted anywhere, are done one after the other") {
@@ -54,7 +55,7 @@ TEST_CASE("two operations on a barrier, one of them interrupted anywhere, are do
   explore_all_pairs(
       stage, "barrier", operations,
       {[&] { return fmt::format("{} inside, {}", barrier.waiting(), barrier.broken() ? "broken" : "whole"); },
-       [&] { return shm::Barrier::audit(stage.me(), where); }});
+       [&] { return shm::Barrier::audit(stage.me(), where); }, [&] { return works(barrier, stage.me()); }});
 }
 
 TEST_CASE("two operations on a condition, one of them interrupted anywhere, are done one after the other") {
@@ -73,5 +74,6 @@ TEST_CASE("two operations on a condition, one of them interrupted anywhere, are 
       {"acquire and release", {acquire, release}},
   };
   explore_all_pairs(stage, "condition", operations,
-                    {[&] { return fmt::format("{} wait", condition.waiting()); }, [] { return std::string(); }});
+                    {[&] { return fmt::format("{} wait", condition.waiting()); }, [] { return std::string(); },
+                     [&] { return works(condition, stage.me()); }});
 }
