@@ -108,6 +108,17 @@ void explore_array(std::size_t most_pairs) {
                     most_pairs);
 }
 
+// More schedules with two preemptions than other pairs have.
+void explore_twice(KillStage& stage, const Operation& first, const Operation& second, const Observation& observation) {
+  stage.save();
+  PairPlan plan{.name = first.name + " / " + second.name, .first = first, .second = second, .observation = observation};
+  plan.seed = Catch::rngSeed();
+  plan.most_twice = 300;
+  const PairReport report = explore_pair(stage, plan);
+  INFO(report.line());
+  CHECK(report.ok());
+}
+
 }  // namespace
 
 TEST_CASE("two operations of a value, one of them interrupted anywhere, are done one after the other") {
@@ -139,14 +150,21 @@ TEST_CASE("a slice of an array that is held up twice in the middle of a fill is 
     array.fill(made_of<Element>(7));
     return std::string("filled");
   };
-  stage.save();
-  PairPlan plan{.name = "slice / fill",
-                .first = {"slice", [&](ThreadContext&) { return read(); }, kReaderWaits},
-                .second = {"fill", fill},
-                .observation = {[&] { return read(); }, [] { return std::string(); }}};
-  plan.seed = Catch::rngSeed();
-  plan.most_twice = 150;
-  const PairReport report = explore_pair(stage, plan);
-  INFO(report.line());
-  CHECK(report.ok());
+  explore_twice(stage, {"slice", [&](ThreadContext&) { return read(); }, kReaderWaits}, {"fill", fill},
+                {[&] { return read(); }, [] { return std::string(); }});
+}
+
+// It had looked at the value, and the writer that changed it then died before it told anybody: it slept for a second.
+TEST_CASE("who is about to wait for a value's change when its writer dies does not miss it") {
+  KillStage stage;
+  const auto where = stage.segment.make({shm::ObjectKind::kValue, "", "value", {sizeof(std::int64_t)}});
+  const auto value = proxy_of<Value<std::int64_t>, shm::Value>(stage.segment, where);
+  std::vector<Operation> operations{{"wait", [&](ThreadContext&) { return printed(value.wait(0)); }},
+                                    {"store", [&](ThreadContext&) {
+                                       value.store(1);
+                                       return std::string("stored");
+                                     }}};
+  refer_to(stage.segment, where, operations);
+  explore_twice(stage, operations[0], operations[1],
+                {[&] { return printed(value.load()); }, [] { return std::string(); }});
 }
