@@ -94,7 +94,7 @@ struct Adopted {
       stage.segment->after_fork_in_parent();
       return std::string("no child");
     };
-    return {
+    std::vector<Operation> operations{
         {"put", [this](ThreadContext& me) { return word_of(dict.put(me, text("new"), text("v"))); }},
         {"put of a large value", [this](ThreadContext& me) { return word_of(dict.put(me, text("new"), text(large))); }},
         {"erase", [this](ThreadContext& me) { return word_of(dict.erase(me, text(key_number(0)))); }},
@@ -110,6 +110,8 @@ struct Adopted {
         {"refer and drop", {refer, drop}},
         {"refer and fork", {refer, fork}},
     };
+    operations.back().sessions = 2;
+    return operations;
   }
   Observation observation() {
     return {[this] {
@@ -148,7 +150,6 @@ TEST_CASE("operations of clients go on beside a server that adopts the segment o
     DyingOperation dying(world.stage, server.call, server.enter);
     for (const std::size_t point : drawn_of(dying.points(), selected(1, 2), random)) {
       dying.die_before(point);
-      ++world.stage.dead_sessions;  // of a child, where a fork failed
       explore_beside(world.stage, fmt::format("the server died before instruction {} of {}", point, server.name),
                      {adoption}, drawn_of(operations, selected(1, operations.size()), random), world.observation(),
                      totals, places({5, 4}));

@@ -106,7 +106,7 @@ void Actors::record(std::size_t actor) {
 }
 
 void Actors::start_all() {
-  deaths_ = stage_.dead_sessions;
+  dead_sessions_ = stage_.dead_sessions;
   world_.now = 0;
   world_.sleepers = 0;
   world_.calls_done = calls_noted_ = 0;
@@ -211,14 +211,15 @@ void Actors::kill_and_recover(std::size_t actor, Outcome& outcome) {
   world_.actor[actor].state = ActorState::kNone;  // no wake-up goes to the dead
   outcome.died[actor] = true;
   if (!WIFSIGNALED(fate.wait_status)) fail(outcome, place_of(actor) + ": it was over when it was to be killed");
-  ++deaths_;
+  dead_sessions_ += operations_[actor].sessions;
   recover_dead(outcome);
 }
 
 // A stopped actor may hold a lock that the recovery needs: then the recovery is completed later, or by a waiter.
 void Actors::recover_dead(Outcome& outcome) {
   const int recovered = shm::recover_all_dead(*stage_.segment, stage_.me());
-  if (recovered > deaths_) fail(outcome, fmt::format("{} were recovered where {} died", recovered, deaths_));
+  if (recovered > dead_sessions_)
+    fail(outcome, fmt::format("{} were recovered where {} died", recovered, dead_sessions_));
 }
 
 // Those who sleep wake up when their time is over, and go on as far as they get.
@@ -250,7 +251,7 @@ void Actors::pass_time(Outcome& outcome) {
 // Those who were stopped go on, and who died is recovered.
 void Actors::finish_all(Outcome& outcome) {
   go_on_to_end(outcome);
-  if (deaths_ == 0 || !outcome.wrong.empty()) return;
+  if (dead_sessions_ == 0 || !outcome.wrong.empty()) return;
   recover_dead(outcome);
   const auto living = static_cast<std::size_t>(std::ranges::count(alive_, true)) + 1;  // with the caller
   if (stage_.claimed_sessions() > living) {
@@ -321,7 +322,7 @@ void Actors::end_all(Outcome& outcome) {
     (void)kill(world_.actor[i].pid, SIGKILL);
     (void)nurseries_[i]->await_one();
     alive_[i] = false;
-    ++ended;
+    ended += operations_[i].sessions;
   }
   if (!outcome.wrong.empty()) return;
   if (std::string wrong = stage_.recover(0, ended + stage_.dead_sessions); !wrong.empty())

@@ -28,6 +28,7 @@ struct Operation {
   std::string name;
   std::vector<Call> calls;
   std::int64_t waits_at_most = kNoDeadline;  // ns, for a process that is stopped
+  int sessions = 1;                          // of its process, at most: 2 where a fork is prepared
   Call enter = nullptr;                      // what its process has done before; the result is not looked at
 };
 
@@ -93,7 +94,7 @@ class Actors {
   std::vector<std::unique_ptr<VictimNursery>> nurseries_;
   std::array<bool, kMostActors> alive_{};
   std::size_t calls_noted_ = 0;
-  int deaths_ = 0;  // in this run, with those that the stage began with
+  int dead_sessions_ = 0;  // in this run at most, with those that the stage began with
 };
 
 }  // namespace commonhold::test
