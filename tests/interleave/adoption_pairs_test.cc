@@ -110,7 +110,7 @@ struct Adopted {
         {"refer and drop", {refer, drop}},
         {"refer and fork", {refer, fork}},
     };
-    operations.back().sessions = 2;
+    operations.back().unused_sessions = 1;
     return operations;
   }
   Observation observation() {

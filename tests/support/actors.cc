@@ -106,7 +106,7 @@ void Actors::record(std::size_t actor) {
 }
 
 void Actors::start_all() {
-  dead_sessions_ = stage_.dead_sessions;
+  dead_sessions_ = sessions_left();
   world_.now = 0;
   world_.sleepers = 0;
   world_.calls_done = calls_noted_ = 0;
@@ -126,6 +126,12 @@ void Actors::start_all() {
     alive_[i] = true;
     if (!await_stop(world_, i)) throw std::runtime_error(operations_[i].name + ": it does not start");
   }
+}
+
+int Actors::sessions_left() const {
+  int left = stage_.dead_sessions;
+  for (const Operation& operation : operations_) left += operation.unused_sessions;
+  return left;
 }
 
 bool Actors::is_over(std::size_t actor) const {
@@ -211,7 +217,7 @@ void Actors::kill_and_recover(std::size_t actor, Outcome& outcome) {
   world_.actor[actor].state = ActorState::kNone;  // no wake-up goes to the dead
   outcome.died[actor] = true;
   if (!WIFSIGNALED(fate.wait_status)) fail(outcome, place_of(actor) + ": it was over when it was to be killed");
-  dead_sessions_ += operations_[actor].sessions;
+  ++dead_sessions_;
   recover_dead(outcome);
 }
 
@@ -316,17 +322,16 @@ void Actors::observe(Outcome& outcome) {
 }
 
 void Actors::end_all(Outcome& outcome) {
-  int ended = 0;
+  int ended = sessions_left();
   for (std::size_t i = 0; i < size(); ++i) {
     if (!alive_[i]) continue;
     (void)kill(world_.actor[i].pid, SIGKILL);
     (void)nurseries_[i]->await_one();
     alive_[i] = false;
-    ended += operations_[i].sessions;
+    ++ended;
   }
   if (!outcome.wrong.empty()) return;
-  if (std::string wrong = stage_.recover(0, ended + stage_.dead_sessions); !wrong.empty())
-    return fail(outcome, std::move(wrong));
+  if (std::string wrong = stage_.recover(0, ended); !wrong.empty()) return fail(outcome, std::move(wrong));
   if (std::string wrong = observation_.audit(); !wrong.empty()) return fail(outcome, "at the end: " + wrong);
   if (!observation_.further) return;
   if (std::string wrong = observation_.further(); !wrong.empty()) {

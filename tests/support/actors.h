@@ -28,7 +28,7 @@ struct Operation {
   std::string name;
   std::vector<Call> calls;
   std::int64_t waits_at_most = kNoDeadline;  // ns, for a process that is stopped
-  int sessions = 1;                          // of its process, at most: 2 where a fork is prepared
+  int unused_sessions = 0;                   // that it leaves, at most: of a child, where a fork failed
   Call enter = nullptr;                      // what its process has done before; the result is not looked at
 };
 
@@ -82,6 +82,7 @@ class Actors {
   void wake_sleepers_for_nothing(Outcome& outcome);
   void observe(Outcome& outcome);
   void end_all(Outcome& outcome);
+  int sessions_left() const;  // whoever dies in this run
   bool is_over(std::size_t actor) const;
   std::string place_of(std::size_t actor) const;
 
@@ -94,7 +95,7 @@ class Actors {
   std::vector<std::unique_ptr<VictimNursery>> nurseries_;
   std::array<bool, kMostActors> alive_{};
   std::size_t calls_noted_ = 0;
-  int dead_sessions_ = 0;  // in this run at most, with those that the stage began with
+  int dead_sessions_ = 0;  // at most, so far in this run
 };
 
 }  // namespace commonhold::test
