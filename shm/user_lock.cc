@@ -98,13 +98,15 @@ std::uint32_t UserLock::died_pid() const {
 
 std::uint32_t UserLock::take_died() const {
   Word death = control_->died.load(std::memory_order_acquire);
-  if ((death & kUntold) == 0) return 0;
-  if ((control_->options & kPoisons) != 0) {
+  if ((death & kUntold) != 0 && (control_->options & kPoisons) != 0) {
     note_told(control_, death);
     return pid_of(death);
   }
-  const bool mine = control_->died.compare_exchange_strong(death, told(death), std::memory_order_acq_rel);
-  return mine ? pid_of(death) : 0;
+  // Again where another owner has died meanwhile: of that one nobody was told.
+  while ((death & kUntold) != 0) {
+    if (control_->died.compare_exchange_weak(death, told(death), std::memory_order_acq_rel)) return pid_of(death);
+  }
+  return 0;
 }
 
 bool UserLock::mark_consistent() const {

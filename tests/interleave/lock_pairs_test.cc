@@ -90,3 +90,49 @@ TEST_CASE("two operations on a recursive lock, one of them interrupted anywhere,
                     {[&] { return fmt::format("depth {}", lock.depth()); }, [] { return std::string(); },
                      [&] { return works(lock, stage.me()); }});
 }
+
+TEST_CASE("operations on a lock whose owner died, one of them interrupted anywhere, are told of it once") {
+  for (const bool poisons : {false, true}) {
+    KillStage stage;
+    const shm::UserLock lock(stage.segment.make({shm::ObjectKind::kLock, "", "lock", {poisons ? shm::kPoisons : 0}}));
+    REQUIRE(lock.acquire(stage.me()) == Status::kOk);
+    shm::UserLock::repair_control(stage.me(), lock.control());  // as after the death of its owner
+    REQUIRE(lock.release(stage.me()) == Status::kOk);
+    const Call acquire = [&](ThreadContext& me) { return word_of(lock.acquire(me)); };
+    const Call release = [&](ThreadContext& me) { return word_of(lock.release(me)); };
+    const Call told = [&](ThreadContext&) { return std::string(lock.take_died() != 0 ? "told" : "not told"); };
+    const Call mark = [&](ThreadContext&) {
+      return std::string(lock.mark_consistent() ? "consistent" : "another died");
+    };
+    std::vector<Operation> operations{{"acquire", {acquire, told}}, {"told", {told, told}}};
+    if (poisons) {
+      operations.push_back({"mark consistent and acquire", {mark, acquire}});
+      operations.push_back({"acquire, mark consistent and acquire", {acquire, mark, acquire}});
+    } else {
+      operations.push_back({"acquire and release", {acquire, told, release}});
+      operations.push_back({"acquire", acquire});
+    }
+    explore_all_pairs(stage, poisons ? "poisoned lock" : "lock whose owner died", operations,
+                      {[&] { return fmt::format("{} {}", lock.locked() ? "locked" : "free", lock.died_pid() != 0); },
+                       [] { return std::string(); }},
+                      6);
+  }
+}
+
+TEST_CASE("owners of a lock that draw fencing tokens, one of them interrupted anywhere, draw them in their order") {
+  KillStage stage;
+  const shm::UserLock lock(stage.segment.make({shm::ObjectKind::kLock, "", "lock"}));
+  const Call acquire = [&](ThreadContext& me) { return word_of(lock.acquire(me)); };
+  const Call release = [&](ThreadContext& me) { return word_of(lock.release(me)); };
+  const Call draw = [&](ThreadContext& me) { return std::to_string(lock.fencing_token(me)); };
+  const std::vector<Operation> operations{{"acquire and draw", {acquire, draw, draw}},
+                                          {"acquire, draw and release", {acquire, draw, release}},
+                                          {"release, acquire and draw", {release, acquire, draw}}};
+  Observation observation{[&] { return std::string(lock.locked() ? "locked" : "free"); }, [] { return std::string(); }};
+  // An owner that was unlocked while it drew a token gets none; that one is lost, and the next owner draws a higher one.
+  observation.permits = [](const Outcome& outcome) {
+    return std::ranges::any_of(outcome.results,
+                               [](const std::string& result) { return result.find(", 0") != std::string::npos; });
+  };
+  explore_all_pairs(stage, "lock with fencing tokens", operations, observation);
+}
