@@ -319,10 +319,18 @@ Status OrderedQueue::join(ThreadContext& me, Deadline deadline) const {
 // ---- the rest
 
 std::uint64_t OrderedQueue::size() const {
-  Word size = control_->count.load(std::memory_order_acquire);
-  each_flight(segment(), control_->flights,
-              [&](Flight& flight) { size += flight.owner.load(std::memory_order_acquire) == kReturned; });
-  return size;
+  OrderedControl& control = *control_;
+  if (control.redeliver == 0) return control.count.load(std::memory_order_acquire);
+  for (;;) {
+    const Word puts = control.puts.load(std::memory_order_acquire), gets = control.gets.load(std::memory_order_acquire);
+    Word size = control.count.load(std::memory_order_acquire);
+    each_flight(segment(), control.flights,
+                [&](Flight& flight) { size += flight.owner.load(std::memory_order_acquire) == kReturned; });
+    // Each change counts itself last: meanwhile there was at most a part of one.
+    if (control.puts.load(std::memory_order_acquire) == puts && control.gets.load(std::memory_order_acquire) == gets) {
+      return size;
+    }
+  }
 }
 
 Status OrderedQueue::shut_down(ThreadContext& me, bool now) const {

@@ -80,7 +80,9 @@ class OrderedQueue {
   Status take_if_equal(ThreadContext& me, const Item& expected, Word* priority) const;
   void pass_on_items() const;
 
-  std::uint64_t size() const;  // returned ones too
+  // Returned ones too. Those that one process had taken come back one by one, and are taken so by a bulk take: in the
+  // middle of it some of them are counted.
+  std::uint64_t size() const;
   std::uint64_t limit() const { return control_->limit; }
   // A put would wait. Items in flight, and those that were returned, take no room.
   bool full() const { return control_->count.load(std::memory_order_acquire) >= limit(); }
