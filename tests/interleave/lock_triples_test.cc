@@ -49,6 +49,20 @@ TEST_CASE("a semaphore's holder, a waiter and a newcomer, interrupted anywhere, 
                     {"semaphore: holder, waiter, one in time", {holder, waiter, in_time}, observation, kHandOver});
 }
 
+TEST_CASE("two permits of a semaphore, released while two processes wait for one each, wake both") {
+  KillStage stage;
+  const shm::Semaphore semaphore(stage.segment.make({shm::ObjectKind::kSemaphore, "", "semaphore", {0}}));
+  const Operation acquire{"acquire", [&](ThreadContext& me) { return word_of(semaphore.acquire(me)); }};
+  const Call release = [&](ThreadContext& me) { return word_of(semaphore.release(me)); };
+  const Operation one_by_one{"release twice", {release, release}};
+  const Operation at_once{"release two", [&](ThreadContext& me) { return word_of(semaphore.release(me, 2)); }};
+  const Observation observation{[&] { return std::to_string(semaphore.value()); }, [] { return std::string(); }};
+  const std::vector<std::string> asleep{"", "B* C*"};
+  explore_and_check(stage,
+                    {"semaphore: one by one, two sleepers", {one_by_one, acquire, acquire}, observation, asleep});
+  explore_and_check(stage, {"semaphore: two at once, two sleepers", {at_once, acquire, acquire}, observation, asleep});
+}
+
 TEST_CASE("readers and writers of a lock, three of them, interrupted anywhere, come in an order") {
   KillStage stage;
   const shm::RwLock lock(stage.segment.make({shm::ObjectKind::kRwLock, "", "rwlock"}));

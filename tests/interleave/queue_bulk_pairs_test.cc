@@ -110,6 +110,18 @@ TEST_CASE("puts and gets of large items, and others, are done one after the othe
   explore(by_priority, "queue by priority of large items");
   QueuePairs<shm::OrderedQueue> redelivering(kRedelivering);
   explore(redelivering, "queue of large items that redelivers");
+  // The first chunk ends with a large item, which is the first one left; the last chunk is full.
+  QueueKind small_chunks;
+  small_chunks.limit = 20;
+  QueuePairs<shm::Queue> at_end(small_chunks);
+  const std::string small(480, 's'), large_here(600, 'l');
+  std::vector<std::string> items(17, small);
+  items[8] = large_here;
+  at_end.fill(items);
+  at_end.take(8);
+  explore_pairs_with(at_end.stage, "queue of large items, at the end of a chunk",
+                     {at_end.put(small), at_end.put_many({large_here, small})},
+                     {at_end.get_many(2), at_end.get(), at_end.get_many(9)}, at_end.observation(), kFewPairs);
   // Items of a whole extent.
   QueuePairs<shm::Queue> extents{QueueKind{}};
   extents.fill({larger});

@@ -154,6 +154,23 @@ TEST_CASE("a slice of an array that is held up twice in the middle of a fill is 
                 {[&] { return read(); }, [] { return std::string(); }});
 }
 
+// The second store goes into the buffer that the load began to copy.
+TEST_CASE("a load of a large value that is held up while two stores are made is a value as a whole") {
+  using Large = Words<3>;
+  KillStage stage;
+  const auto value = proxy_of<Value<Large>, shm::Value>(
+      stage.segment, stage.segment.make({shm::ObjectKind::kValue, "", "value", {sizeof(Large)}}));
+  const auto store = [&](std::int64_t word) {
+    return [&value, word](ThreadContext&) {
+      value.store(Large::all(word));
+      return std::string("stored");
+    };
+  };
+  explore_twice(stage, {"load", [&](ThreadContext&) { return printed(value.load()); }, kReaderWaits},
+                {"two stores", {store(1), store(2)}},
+                {[&] { return printed(value.load()); }, [] { return std::string(); }});
+}
+
 // It had looked at the value, and the writer that changed it then died before it told anybody: it slept for a second.
 TEST_CASE("who is about to wait for a value's change when its writer dies does not miss it") {
   KillStage stage;

@@ -1,4 +1,7 @@
 // Each two operations on an event, a condition and a barrier, one interrupted anywhere by the other.
+#include <memory>
+#include <optional>
+
 #include "interleave/further_operations.h"
 #include "shm/barrier.h"
 #include "shm/condition.h"
@@ -76,4 +79,45 @@ TEST_CASE("two operations on a condition, one of them interrupted anywhere, are 
   explore_all_pairs(stage, "condition", operations,
                     {[&] { return fmt::format("{} wait", condition.waiting()); }, [] { return std::string(); },
                      [&] { return works(condition, stage.me()); }});
+}
+
+TEST_CASE("two parties of a barrier with an action, one of them interrupted anywhere, come one after the other") {
+  KillStage stage;
+  const auto where = stage.segment.make({shm::ObjectKind::kBarrier, "", "barrier", {2}});
+  const shm::Barrier barrier(where);
+  // The last party runs the action between its two calls.
+  const auto party = [&](const std::string& name, std::optional<std::chrono::nanoseconds> time, bool succeeds) {
+    struct Came {
+      Status status = Status::kOk;
+      shm::Barrier::Arrival arrival;
+    };
+    const auto came = std::make_shared<Came>();
+    return Operation{name,
+                     {[&, came, time](ThreadContext& me) {
+                        const Deadline deadline = time ? Deadline::after(*time) : Deadline::never();
+                        came->status = barrier.wait(me, deadline, true, came->arrival);
+                        const bool acts = came->status == Status::kOk && came->arrival.must_act;
+                        return word_of(came->status) + (acts ? " to act" : "");
+                      },
+                      [&, came, succeeds](ThreadContext& me) {
+                        const bool acts = came->status == Status::kOk && came->arrival.must_act;
+                        return acts ? word_of(barrier.finish_action(me, came->arrival, succeeds)) : std::string("-");
+                      }}};
+  };
+  const std::vector<Operation> operations{
+      party("wait and act", {}, true),
+      party("wait in time and act", 10ms, true),
+      party("wait and fail", {}, false),
+      {"abort",
+       [&](ThreadContext& me) {
+         barrier.abort(me);
+         return std::string("aborted");
+       }},
+      {"reset", [&](ThreadContext& me) { return word_of(barrier.reset(me)); }},
+  };
+  explore_all_pairs(
+      stage, "barrier with an action", operations,
+      {[&] { return fmt::format("{} inside, {}", barrier.waiting(), barrier.broken() ? "broken" : "whole"); },
+       [&] { return shm::Barrier::audit(stage.me(), where); }, [&] { return works(barrier, stage.me()); }},
+      6);
 }
