@@ -68,7 +68,7 @@ void await_end(pid_t pid) {
   const auto fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
   if (fd < 0) return;
   pollfd ended{fd, POLLIN, 0};
-  (void)poll(&ended, 1, 5'000);
+  (void)poll(&ended, 1, 40'000);
   close(fd);
 }
 

@@ -67,7 +67,7 @@ struct VictimBoard {
 };
 
 // Takes back what the board tells of the victim before, and orders the next one's job.
-void order_next(VictimBoard& board, VictimJob job, std::uint32_t timeout_ms = 20'000);
+void order_next(VictimBoard& board, VictimJob job, std::uint32_t timeout_ms = 60'000);
 
 // Makes all code of this process writable, so that victims forked from it can plant breakpoints without a system
 // call.

@@ -190,7 +190,7 @@ bool let_run(World& in, std::size_t index) {
 
 bool await_stop(World& in, std::size_t index) {
   ActorBoard& actor = in.actor[index];
-  constexpr int kSeconds = 5;
+  constexpr int kSeconds = 40;  // on a busy machine
   for (int second = 0; second < kSeconds; ++second) {
     const std::uint32_t turn = in.turn.load(std::memory_order_seq_cst);
     if (actor.state.load(std::memory_order_seq_cst) != ActorState::kRunning) return true;

@@ -67,7 +67,7 @@ void stop_running(ActorState state);
 
 // ---- for the scheduler
 
-// Waits until the actor stops running; false: it did not within five seconds, or is gone.
+// Waits until the actor stops running; false: it did not within forty seconds, or is gone.
 bool await_stop(World& world, std::size_t index);
 // Lets it run until then.
 bool let_run(World& world, std::size_t index);
