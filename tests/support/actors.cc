@@ -115,7 +115,7 @@ void Actors::start_all() {
     actor.state = ActorState::kRunning;
     actor.may_run = 0;
     actor.sleeps_on = 0;
-    actor.sleeps = 0;
+    actor.minds_time = false;
     actor.woken = false;
     actor.result[0] = '\0';
     VictimBoard& board = actor.victim;
@@ -313,6 +313,7 @@ void Actors::wake_sleepers_for_nothing(Outcome& outcome) {
 void Actors::observe(Outcome& outcome) {
   note_order(outcome, std::nullopt);
   for (std::size_t i = 0; i < size(); ++i) {
+    outcome.minds_time = outcome.minds_time || world_.actor[i].minds_time;
     if (!alive_[i]) continue;
     outcome.results[i] = is_over(i) ? world_.actor[i].result : "(asleep)";
     if (world_.actor[i].victim.ending != VictimEnding::kNone) fail(outcome, place_of(i) + ": it crashed");

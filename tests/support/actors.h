@@ -40,6 +40,7 @@ struct Outcome {
   std::array<std::int64_t, kMostActors> waited{};   // ns, for a process that was stopped
   std::array<std::size_t, kMostActors> accesses{};  // made in its last step X%n
   std::array<bool, kMostActors> slept{};            // at the end of it
+  bool minds_time = false;                          // somebody slept, or looked at the clock
   std::string contents;
   Schedule order;  // the calls as they returned, with the deaths, and time that passed, between them
 };

@@ -43,10 +43,11 @@ void interrupt_once(Exploration& exploration, const PairPlan& plan, std::mt19937
     const Step on{x, Kind::kOn}, dies{x, Kind::kKill}, time{x, Kind::kTime}, others{1 - x, Kind::kOn};
     for (const std::size_t k : drawn_of(points_of(exploration.actors().trace(x)), plan.most_points, random)) {
       const Step to{x, Kind::kTo, k};
-      for (const Schedule& schedule :
-           {Schedule{to, others, on}, {to, others, time, on}, {to, others, dies}, {to, dies, others}}) {
-        if (exploration.goes_on()) (void)exploration.run(schedule);
-      }
+      if (!exploration.goes_on()) return;
+      const bool minds_time = exploration.run({to, others, on}).minds_time;
+      if (minds_time) (void)exploration.run({to, others, time, on});
+      (void)exploration.run({to, others, dies});
+      (void)exploration.run({to, dies, others});
     }
   }
 }
@@ -84,7 +85,7 @@ class SecondPreemptions {
     for (std::size_t j = 1; j <= alone.accesses[y_]; ++j) {
       const Step then{y_, Kind::kAccess, j};
       all.push_back({to, then, x_on, y_on});
-      all.push_back({to, then, x_on, y_rests, y_on});
+      if (alone.minds_time) all.push_back({to, then, x_on, y_rests, y_on});
       all.push_back({to, then, y_dies, x_on});
       all.push_back({to, then, x_dies, y_on});
     }

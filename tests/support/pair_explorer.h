@@ -4,7 +4,8 @@
 // clock read, with X the one that is interrupted and Y the other:
 //
 //   X@k Y* X*         X is held up at k
-//   X@k Y* X~ X*      X stays stopped for long: waits for it that have a deadline time out
+//   X@k Y* X~ X*      X stays stopped for long: waits for it that have a deadline time out (where anybody has waited, or
+//                     looked at the clock)
 //   X@k Y* X!         X dies there
 //   X@k X! Y*         X dies there, and Y comes after the recovery
 //
@@ -15,7 +16,7 @@
 // Two preemptions: for each such k of X and then each access, system call or look at the clock j of Y:
 //
 //   X@k Y%j X* Y*     X goes on while Y is held up
-//   X@k Y%j X* Y~ Y*  the same, and Y stays stopped for long
+//   X@k Y%j X* Y~ Y*  the same, and Y stays stopped for long (likewise)
 //   X@k Y%j Y! X*     Y dies in the middle of what it does beside X
 //   X@k Y%j X! Y*     X dies while Y is in the middle of it
 //   X@k Y* X%j X! Y*  X goes on after Y, and dies then

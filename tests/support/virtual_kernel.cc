@@ -65,7 +65,7 @@ std::int64_t deadline_of(const timespec* timeout) {
   self->wakes_at = deadline;
   self->woken = false;
   self->fell_asleep = ++world->sleepers;
-  ++self->sleeps;
+  self->minds_time = true;
   stop_running(ActorState::kAsleep);
   self->sleeps_on = 0;
   follow_access_orders();
@@ -235,6 +235,7 @@ int clock_gettime(clockid_t clock, timespec* now) noexcept {
     return static_cast<int>(with_errno(raw(SYS_clock_gettime, clock, reinterpret_cast<long>(now))));
   }
   before_system_call();
+  self->minds_time = true;
   const std::int64_t time = kEpoch + world->now.fetch_add(kLook);
   *now = {time / kSecond, time % kSecond};
   return 0;

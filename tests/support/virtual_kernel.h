@@ -40,7 +40,7 @@ struct ActorBoard {
   std::atomic<std::int64_t> wakes_at{0};
   std::atomic<std::uint64_t> fell_asleep{0};  // in which order
   std::atomic<bool> woken{false};
-  std::atomic<std::uint64_t> sleeps{0};  // how often it slept
+  std::atomic<bool> minds_time{false};  // it has slept, or looked at the clock
   char result[2048];
 };
 
