@@ -35,6 +35,27 @@ TEST_CASE("a batch that makes tables of a dict grow, and another operation, are 
                      all_operations(pairs, key_number(11)), pairs.observation(), kFewPairs);
 }
 
+TEST_CASE("an operation sees that a key went and came back, where the new entry lies in the place of the old one") {
+  // All else of the shard is as it was: its root, the slot's word and the entry's block. Only long keys are looked up
+  // out of line.
+  for (const std::string& key : {std::string("key"), std::string(40, 'k')}) {
+    DictPairs pairs(1);
+    const std::string value(100, 'o'), same(100, 'n');
+    REQUIRE(pairs.dict.put(pairs.stage.me(), text(key), text(value)) == shm::Status::kOk);
+    const std::vector<Operation> back{then(pairs.clear(), pairs.put(key, same)),
+                                      then(pairs.clear(), pairs.put(key, "shorter")),
+                                      then(pairs.clear(), pairs.put_number(key))};
+    const std::string what = fmt::format("dict, key of {} bytes that comes back", key.size());
+    explore_pairs(pairs.stage, what + ", writers",
+                  each_with(back, {pairs.exchange(key, "exchanged"), pairs.update(key, "updated"), pairs.erase(key),
+                                   pairs.put(key, "larger"), pairs.add(key, true)}),
+                  pairs.observation(), kFewPairs);
+    explore_pairs(pairs.stage, what + ", readers",
+                  each_with(back, {pairs.get(key), pairs.get_many({key}), pairs.snapshot(), pairs.pin(key)}),
+                  pairs.observation(), kFewPairs);
+  }
+}
+
 TEST_CASE("a reader who pins a value, and a writer whose blocks are used again, do their work one after the other") {
   // Of values that are blocks, and of such that are chunks; the next overwrite parks a block, or finds the park full.
   for (const std::size_t size : {std::size_t{40}, std::size_t{2'500}}) {
