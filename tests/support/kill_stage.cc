@@ -82,6 +82,7 @@ std::string KillStage::leftovers() const {
     for (auto& announced : record.announced) marks |= announced.load();
     for (auto& pinned : record.pinned) marks |= pinned.load();
     marks |= record.waits_on.load() | (record.wait_state.load() & 3);
+    marks |= record.storing.load() | record.reads_large.load() | record.took_items.load();
     if (marks != 0) return fmt::format("thread slot {} is free but not empty", t);
   }
   std::uint32_t lock = header.extents_lock.state.load();
