@@ -113,6 +113,13 @@ struct Adopted {
     operations.back().unused_sessions = 1;
     return operations;
   }
+  // By a server that has not died. REQUIRES: the dead are recovered.
+  bool is_served() const {
+    const shm::Word session = stage.segment->header().server_session.load();
+    return session != 0 &&
+           shm::session_state(stage.segment->session(static_cast<std::uint32_t>(session) - 1).state.load()) ==
+               shm::SessionState::kLive;
+  }
   Observation observation() {
     return {[this] {
               return fmt::format("{} entries, {} references, {}", dict.size(),
@@ -120,10 +127,13 @@ struct Adopted {
                                  is_alive(stage.segment, referred) ? "alive" : "gone");
             },
             [this]() -> std::string {
-              // What a server left that died in the run, and what a child's session that was never used is.
+              // What a child's session that was never used is. What a server left that died in the run; one that has
+              // adopted the segment has seen to it.
               (void)shm::recover_all_dead(*stage.segment, stage.me());
-              shm::finish_release(stage.me());
-              shm::finish_sweep(stage.me());
+              if (!is_served()) {
+                shm::finish_release(stage.me());
+                shm::finish_sweep(stage.me());
+              }
               std::string wrong = dict.audit(stage.me()).error;
               if (wrong.empty()) wrong = wrong_after_sweep(stage.segment);
               if (wrong.empty() && is_alive(stage.segment, garbage)) wrong = "what nothing keeps is alive";
