@@ -30,7 +30,7 @@ TEST_CASE("references, containers and the sweep, one of two interrupted anywhere
     return std::string("swept");
   };
   const Call erase = [&](ThreadContext& me) { return word_of(dict.erase(me, text("inner"))); };
-  const std::vector<Operation> operations{
+  std::vector<Operation> operations{
       {"sweep", sweep},
       {"refer", refer},
       {"refer and drop", {refer, drop}},
@@ -39,6 +39,13 @@ TEST_CASE("references, containers and the sweep, one of two interrupted anywhere
       {"erase", erase},
       {"refer and erase", {refer, erase}},
   };
+  // The session's own page is full: the next one takes memory for another.
+  Operation beyond{"refer, with a full page, and drop", {refer, drop}};
+  beyond.enter = [&](ThreadContext&) {
+    for (std::uint32_t i = 0; i < shm::kCellsPerPage; ++i) (void)shm::add_reference(*stage.segment, outer);
+    return std::string();
+  };
+  operations.push_back(beyond);
   explore_all_pairs(stage, "references", operations,
                     {[&] {
                        // As the next sweep leaves it.
