@@ -23,6 +23,18 @@ TEST_CASE("two operations of a dict, one of them interrupted anywhere, are done 
       pairs.observation());
 }
 
+TEST_CASE("who reads several keys of a dict sees no state between two changes of one writer that there never was") {
+  DictPairs pairs(2, 5);
+  const std::string k0 = key_number(0), k1 = key_number(1), k2 = key_number(2), k3 = key_number(3);
+  std::vector<Operation> writers, readers{pairs.get_many({k0, k1, k2, k3}), pairs.size(), pairs.snapshot()};
+  for (const auto& [one, other] : {std::pair{k0, k1}, {k1, k0}, {k2, k3}, {k3, k2}}) {
+    writers.push_back(then(pairs.put_number(one), pairs.put_number(other)));
+    writers.push_back(then(pairs.put("new", "v"), pairs.erase(other)));
+    writers.push_back(then(pairs.erase(one), pairs.put("new", "v")));
+  }
+  explore_pairs(pairs.stage, "dict, two changes", each_with(writers, readers), pairs.observation(), 3 * kFewPairs);
+}
+
 TEST_CASE("two conditional operations of a dict, one of them interrupted anywhere, are done one after the other") {
   DictPairs pairs(2, 3);
   const std::string k0 = key_number(0), k2 = key_number(2);
