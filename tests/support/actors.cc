@@ -72,8 +72,9 @@ Actors::Actors(KillStage& stage, std::vector<Operation> operations, const Observ
               }
               results += ", ";
             }
+            note_call(kBegan);
             results += call(**context);
-            note_call_done();
+            note_call(kReturned);
           }
           store_result(board, results);
         }));
@@ -109,7 +110,7 @@ void Actors::start_all() {
   dead_sessions_ = sessions_left();
   world_.now = 0;
   world_.sleepers = 0;
-  world_.calls_done = calls_noted_ = 0;
+  world_.events = events_noted_ = 0;
   for (std::size_t i = 0; i < size(); ++i) {
     ActorBoard& actor = world_.actor[i];
     actor.state = ActorState::kRunning;
@@ -201,16 +202,27 @@ void Actors::take(const Step& step, Outcome& outcome) {
   }
 }
 
-// Calls that have returned since the last time, then `event`.
-void Actors::note_order(Outcome& outcome, std::optional<Step> event) {
-  for (; calls_noted_ < world_.calls_done; ++calls_noted_) {
-    outcome.order.push_back({world_.done_by[calls_noted_], Step::Kind::kCall});
+// What became of calls since the last time, then `event`.
+void Actors::note_order(Outcome& outcome, std::optional<RunEvent> event) {
+  using What = RunEvent::What;
+  for (; events_noted_ < world_.events; ++events_noted_) {
+    const std::uint8_t noted = world_.event[events_noted_];
+    const std::size_t actor = noted & kActorOfEvent, number = outcome.events.size();
+    if ((noted & kBegan) != 0) {
+      outcome.began[actor].push_back(number);
+      outcome.events.push_back({What::kBegan, actor});
+    } else if ((noted & kFellAsleep) != 0) {
+      outcome.events.push_back({What::kFellAsleep, actor});
+    } else {
+      outcome.returned[actor].push_back(number);
+      outcome.events.push_back({What::kReturned, actor});
+    }
   }
-  if (event) outcome.order.push_back(*event);
+  if (event) outcome.events.push_back(*event);
 }
 
 void Actors::kill_and_recover(std::size_t actor, Outcome& outcome) {
-  note_order(outcome, Step{actor, Step::Kind::kKill});
+  note_order(outcome, RunEvent{RunEvent::What::kDied, actor});
   (void)kill(world_.actor[actor].pid, SIGKILL);
   const VictimFate fate = nurseries_[actor]->await_one();
   alive_[actor] = false;
@@ -230,7 +242,7 @@ void Actors::recover_dead(Outcome& outcome) {
 
 // Those who sleep wake up when their time is over, and go on as far as they get.
 void Actors::pass_time(Outcome& outcome) {
-  note_order(outcome, Step{0, Step::Kind::kTime});
+  note_order(outcome, RunEvent{RunEvent::What::kTimePassed, 0});
   const std::int64_t until = world_.now + kTime;
   for (int turn = 0; outcome.wrong.empty(); ++turn) {
     std::size_t first = size();

@@ -12,6 +12,7 @@
 #include "support/kill_stage.h"
 #include "support/kill_stepper_nursery.h"
 #include "support/kill_stepper_trace.h"
+#include "support/order_guesses.h"
 #include "support/schedule.h"
 #include "support/virtual_kernel.h"
 
@@ -42,7 +43,9 @@ struct Outcome {
   std::array<bool, kMostActors> slept{};            // at the end of it
   bool minds_time = false;                          // somebody slept, or looked at the clock
   std::string contents;
-  Schedule order;  // the calls as they returned, with the deaths, and time that passed, between them
+  // When each actor's calls began and returned: numbers of events, ascending.
+  std::array<std::vector<std::size_t>, kMostActors> began, returned;
+  std::vector<RunEvent> events;
 };
 
 // What is looked at after each run, by the caller.
@@ -75,7 +78,7 @@ class Actors {
   void take(const Step& step, Outcome& outcome);
   void go_on(std::size_t actor, Outcome& outcome);
   void kill_and_recover(std::size_t actor, Outcome& outcome);
-  void note_order(Outcome& outcome, std::optional<Step> event);
+  void note_order(Outcome& outcome, std::optional<RunEvent> event);
   void recover_dead(Outcome& outcome);
   void pass_time(Outcome& outcome);
   void finish_all(Outcome& outcome);
@@ -95,7 +98,7 @@ class Actors {
   std::vector<std::unique_ptr<KillTrace>> traces_;
   std::vector<std::unique_ptr<VictimNursery>> nurseries_;
   std::array<bool, kMostActors> alive_{};
-  std::size_t calls_noted_ = 0;
+  std::size_t events_noted_ = 0;
   int dead_sessions_ = 0;  // at most, so far in this run
 };
 

@@ -67,13 +67,17 @@ bool Orders::try_order(Kind& kind, const Schedule& order, const Outcome& outcome
   return fitting;
 }
 
-bool Orders::allows(Kind& kind, const Outcome& outcome, Mask but) {
-  if (std::ranges::any_of(kind.outcomes, [&](const Outcome& order) { return fits(outcome, order, but); })) return true;
-  const bool is_of_kind = std::ranges::all_of(outcome.order, [&](const Step& step) {
+bool Orders::allows_guess(Kind& kind, const Schedule& guess, const Outcome& outcome, Mask but) {
+  const bool is_of_kind = std::ranges::all_of(guess, [&](const Step& step) {
     return step.kind == Step::Kind::kCall || (kind.has_step && step.kind == kind.step.kind);
   });
-  if (is_of_kind && kind.tried.insert(to_string(outcome.order)).second) {
-    if (try_order(kind, outcome.order, outcome, but)) return true;
+  return is_of_kind && kind.tried.insert(to_string(guess)).second && try_order(kind, guess, outcome, but);
+}
+
+bool Orders::allows(Kind& kind, const Outcome& outcome, Mask but) {
+  if (std::ranges::any_of(kind.outcomes, [&](const Outcome& order) { return fits(outcome, order, but); })) return true;
+  for (const Schedule& guess : order_guesses(outcome.events)) {
+    if (allows_guess(kind, guess, outcome, but)) return true;
   }
   while (!kind.left.empty()) {
     const std::uint32_t next = kind.left.back();
@@ -121,6 +125,20 @@ bool Orders::fits(const Outcome& outcome, const Outcome& order, Mask but) const 
   if (outcome.contents != order.contents) return false;
   for (std::size_t i = 0; i < actors_.size(); ++i) {
     if ((but >> i & 1) == 0 && !outcome.died[i] && outcome.results[i] != order.results[i]) return false;
+  }
+  return keeps_precedence(outcome, order);
+}
+
+// Where a call of X had returned before one of Y began, it had in the order, too.
+bool Orders::keeps_precedence(const Outcome& outcome, const Outcome& order) const {
+  for (std::size_t x = 0; x < actors_.size(); ++x) {
+    for (std::size_t i = 0; i < std::min(outcome.returned[x].size(), order.returned[x].size()); ++i) {
+      for (std::size_t y = 0; y < actors_.size(); ++y) {
+        for (std::size_t j = 0; y != x && j < std::min(outcome.began[y].size(), order.began[y].size()); ++j) {
+          if (outcome.returned[x][i] < outcome.began[y][j] && order.returned[x][i] > order.began[y][j]) return false;
+        }
+      }
+    }
   }
   return true;
 }

@@ -13,9 +13,10 @@ namespace commonhold::test {
 
 // An outcome is allowed when it is that of a sequential order. Where one died, the order may end before any of its calls
 // (it took effect as a whole or not at all). Where time passed, calls that others held up may have timed out, without an
-// effect.
+// effect. A call that began after another one had returned comes after it.
 //
-// Orders are run as they are needed: first the one in which the calls of the judged run returned, then the others.
+// Orders are run as they are needed: first those that the judged run is likely to be equal to (order_guesses.h), then the
+// others.
 class Orders {
  public:
   // REQUIRES: the actors outlive this.
@@ -42,8 +43,10 @@ class Orders {
   Schedule variant(const Kind& kind, std::uint32_t index) const;
   // Whether the outcome is one of the kind's; `but`: whose results are not compared.
   bool allows(Kind& kind, const Outcome& outcome, Mask but = 0);
+  bool allows_guess(Kind& kind, const Schedule& guess, const Outcome& outcome, Mask but);
   bool try_order(Kind& kind, const Schedule& order, const Outcome& outcome, Mask but);
   bool fits(const Outcome& outcome, const Outcome& order, Mask but) const;
+  bool keeps_precedence(const Outcome& outcome, const Outcome& order) const;
 
   Actors& actors_;
   Kind all_, in_time_, after_death_of_[kMostActors];

@@ -66,6 +66,7 @@ std::int64_t deadline_of(const timespec* timeout) {
   self->woken = false;
   self->fell_asleep = ++world->sleepers;
   self->minds_time = true;
+  if (word != 0) note_call(kFellAsleep);
   stop_running(ActorState::kAsleep);
   self->sleeps_on = 0;
   follow_access_orders();
@@ -106,8 +107,8 @@ void before_system_call() {
 }
 
 // The scheduler recovers the dead in its own process. Where that waits for an actor that is stopped, the actor goes on: the
-// recovery is over later. False: there is none.
-bool hand_over(World& to) {
+// recovery is over later. False: there is none that goes on before time passes.
+bool hand_over(World& to, bool time_may_pass) {
   std::size_t next = to.actors, sleeper = to.actors;
   for (std::size_t i = 0; i < to.actors; ++i) {
     const ActorBoard& actor = to.actor[i];
@@ -117,7 +118,7 @@ bool hand_over(World& to) {
       if (sleeper == to.actors || actor.wakes_at < to.actor[sleeper].wakes_at) sleeper = i;
     }
   }
-  if (next == to.actors && sleeper != to.actors) {
+  if (next == to.actors && sleeper != to.actors && time_may_pass) {
     next = sleeper;
     to.now = to.actor[sleeper].wakes_at.load();
   }
@@ -126,10 +127,10 @@ bool hand_over(World& to) {
 
 long scheduler_waits(const std::atomic<std::uint32_t>& word, std::uint32_t expected, long operation,
                      const timespec* timeout) {
-  constexpr int kMostWaits = 300;
+  constexpr int kMostWaits = 300, kPatience = 5;
   static int in_vain = 0;
   if (word.load(std::memory_order_seq_cst) != expected) return -EAGAIN;
-  if (hand_over(*world)) {
+  if (hand_over(*world, in_vain >= kPatience)) {
     in_vain = 0;
     return 0;
   }
@@ -164,11 +165,11 @@ void become_actor(std::size_t index) {
   self->pid = static_cast<std::int32_t>(raw(SYS_getpid));
 }
 
-void note_call_done() {
-  const std::size_t index = world->calls_done.load(std::memory_order_relaxed);
-  if (index >= sizeof world->done_by) return;
-  world->done_by[index] = static_cast<std::uint8_t>(self - world->actor);
-  world->calls_done.store(index + 1, std::memory_order_seq_cst);
+void note_call(CallEvent event) {
+  const std::size_t index = world->events.load(std::memory_order_relaxed);
+  if (index >= sizeof world->event) return;
+  world->event[index] = static_cast<std::uint8_t>(event | (self - world->actor));
+  world->events.store(index + 1, std::memory_order_seq_cst);
 }
 
 void stop_running(ActorState state) {

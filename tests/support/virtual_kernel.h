@@ -44,6 +44,10 @@ struct ActorBoard {
   char result[2048];
 };
 
+// What becomes of an operation's call.
+enum CallEvent : std::uint8_t { kReturned = 0, kBegan = 0x40, kFellAsleep = 0x80 };
+inline constexpr std::uint8_t kActorOfEvent = 0x3f;
+
 struct World {
   std::atomic<std::int64_t> now{0};    // ns
   std::atomic<std::uint32_t> turn{0};  // a futex: raised by an actor that stops running
@@ -51,8 +55,8 @@ struct World {
   std::atomic<bool> stops_at_calls{false};  // actors pause between the calls of their operations
   std::atomic<bool> records{false};         // an actor that would sleep ends instead
   std::size_t actors = 0;
-  std::atomic<std::size_t> calls_done{0};
-  std::uint8_t done_by[64];  // which actors' calls returned, in this order
+  std::atomic<std::size_t> events{0};
+  std::uint8_t event[512];  // what became of calls, in this order: CallEvent | the actor's number
   ActorBoard actor[kMostActors];
 };
 
@@ -60,8 +64,8 @@ struct World {
 void belong_to(World* world);
 // This process is an actor of the world that it belongs to.
 void become_actor(std::size_t index);
-// One more call of this actor's operation has returned.
-void note_call_done();
+// Of this actor's operation. Further ones than there is room for are not noted.
+void note_call(CallEvent event);
 // Waits until the scheduler lets this actor go on. Calls no libc: it may be called in a signal handler.
 void stop_running(ActorState state);
 
