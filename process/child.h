@@ -39,7 +39,8 @@ struct Child {
   const std::string numbers;  // "3:1": the first child of the third child
   std::string name;
   bool daemon = false;
-  bool quiet = false;  // of the streams, it flushes the standard ones alone
+  bool waits_for_threads = true;  // at its end, for those that it did not join
+  bool quiet = false;             // of the streams, it flushes the standard ones alone
   std::atomic<pid_t> pid{0};
   std::atomic<int> sentinel{-1};  // a pidfd; -1 where the system has none to give
   KeptIdentity sentinel_identity;

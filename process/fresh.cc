@@ -52,9 +52,9 @@ struct Actions {
   ~Actions() { posix_spawn_file_actions_destroy(&files); }
 };
 
-using Request =
-    std::tuple<std::string, std::string, bool, std::string, std::int64_t, std::string, std::string,
-               std::vector<std::byte>>;  // name, numbers, daemon, authkey, parent, its name, entry, arguments
+using Request = std::tuple<
+    std::string, std::string, bool, bool, std::string, std::int64_t, std::string, std::string,
+    std::vector<std::byte>>;  // name, numbers, daemon, wait_for_threads, authkey, parent, its name, entry, arguments
 
 void write_all(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
@@ -101,8 +101,8 @@ pid_t spawn_fresh(const Child& child, const FreshCall& call) {
   auto* bytes = reinterpret_cast<const std::byte*>(call.arguments.data());
   const Identity& self = identity();
   Packer out;
-  pack(out, Request(child.name, child.numbers, child.daemon, self.authkey, getpid(), self.name, call.entry,
-                    std::vector<std::byte>(bytes, bytes + call.arguments.size())));
+  pack(out, Request(child.name, child.numbers, child.daemon, child.waits_for_threads, self.authkey, getpid(), self.name,
+                    call.entry, std::vector<std::byte>(bytes, bytes + call.arguments.size())));
   const OpenFile request(memfd_create("commonhold-process", MFD_CLOEXEC));
   if (request.fd < 0) throw SystemError(errno, std::string("making a process's arguments failed: ") + strerror(errno));
   write_all(request.fd, out.take());
@@ -141,11 +141,13 @@ void run_if_fresh() {
     std::string bytes = read_all(fd);
     close(fd);
     Unpacker in(bytes);
-    auto [name, numbers, daemon, authkey, parent, parent_name, entry, arguments] = unpack<Request>(in);
+    auto [name, numbers, daemon, waits_for_threads, authkey, parent, parent_name, entry, arguments] =
+        unpack<Request>(in);
     Identity& self = identity();
     self.name = name;
     self.numbers = numbers;
     self.daemon = daemon;
+    self.waits_for_threads = waits_for_threads;
     self.authkey = authkey;
     self.parent = static_cast<pid_t>(parent);
     self.parent_name = parent_name;

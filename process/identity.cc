@@ -16,6 +16,7 @@
 #include <commonhold/process.h>
 
 #include "process/child.h"
+#include "process/unjoined_threads.h"
 
 namespace commonhold::detail {
 
@@ -71,6 +72,7 @@ void Identity::become(const Child& child) {
   numbers = child.numbers;
   daemon = child.daemon;
   quiet = child.quiet;
+  waits_for_threads = child.waits_for_threads;
   children = 0;
 }
 
@@ -102,6 +104,7 @@ void flush_streams() noexcept {
 
 void end_child(int status) noexcept {
   OwnProcesses::instance().end();
+  if (identity().waits_for_threads) await_unjoined_threads();
   identity().quiet ? flush_standard_streams() : flush_streams();
   leave_all_sessions();
   _exit(status);

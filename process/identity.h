@@ -17,7 +17,7 @@ struct Identity {
   std::string name = "MainProcess";
   std::string numbers;  // "3:1"; empty in the first process
   bool daemon = false;
-  bool quiet = false;  // as Child
+  bool quiet = false, waits_for_threads = true;  // as Child
   std::string authkey;
   pid_t parent = 0;  // 0: no Process started this one
   std::string parent_name;
@@ -30,7 +30,7 @@ struct Identity {
 
 Identity& identity();
 
-// The last steps of a child process: its own children's end, its streams flushed, its sessions left; nothing of the
+// The last steps of a child process: its own children's end, the wait for its threads, its streams flushed, its sessions left; nothing of the
 // parent's is run.
 [[noreturn]] void end_child(int status) noexcept;
 

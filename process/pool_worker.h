@@ -54,6 +54,9 @@ struct WorkerPlan {
 class WorkerProcess final : public Process {
  public:
   WorkerProcess(std::string name, WorkerPlan plan, Queue<std::string> tasks, Queue<std::string> results);
+  WorkerProcess(const WorkerProcess&) = delete;
+  WorkerProcess& operator=(const WorkerProcess&) = delete;
+  ~WorkerProcess() override { end_child(); }
   void begin() { start_quietly(); }
   void run() override;
 

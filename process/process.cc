@@ -36,6 +36,7 @@ std::string class_of(const Process& process) {
 Process::Process(ProcessOptions options) : state_(std::make_unique<State>()) {
   state_->child->name = std::move(options.name);
   if (options.daemon) state_->child->daemon = *options.daemon;
+  state_->child->waits_for_threads = options.wait_for_threads;
 }
 
 Process::Process(ProcessOptions options, std::unique_ptr<detail::Function> function) : Process(std::move(options)) {
@@ -48,30 +49,21 @@ Process::Process(ProcessOptions options, detail::FreshCall call) : Process(std::
 
 Process::Process(Process&&) noexcept = default;
 
-Process& Process::operator=(Process&& other) noexcept {
-  if (this != &other) {
-    finish();
-    state_ = std::move(other.state_);
-  }
-  return *this;
-}
+Process& Process::operator=(Process&&) noexcept = default;
 
-Process::~Process() {
-  finish();
-}
+// The ledger has the child until it has ended.
+Process::~Process() = default;
 
-void Process::finish() noexcept {
+void Process::end_child() noexcept {
   if (state_ == nullptr) return;
   detail::Child& child = *state_->child;
+  if (child.pid == 0 || !child.is_mine() || child.closed) return;
   try {
-    if (child.pid != 0 && child.is_mine() && !child.closed) {
-      if (child.daemon) child.signal(kTerminate);
-      child.wait(detail::kForever);
-    }
+    child.signal(kTerminate);
+    child.wait(detail::kForever);
   } catch (...) {
     // No memory left: it stays in the ledger, and is waited for at the end.
   }
-  state_.reset();
 }
 
 Process::State& Process::usable(const char* call) const {
@@ -115,8 +107,8 @@ void Process::start(bool quietly) {
     throw ProcessError(name() + " cannot be started: " + current_process_name() +
                        " is daemonic, and nobody would wait for its children when it is terminated");
   }
-  name();  // the child's is the default one where none was given
-  detail::OwnProcesses::instance();
+  name();                                          // the child's is the default one where none was given
+  (void)detail::OwnProcesses::instance().alive();  // what is left of the ended ones goes
   child.quiet = quietly;
   quietly ? detail::flush_standard_streams() : detail::flush_streams();
   if (state.fresh) {

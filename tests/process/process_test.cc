@@ -6,12 +6,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <condition_variable>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <mutex>
 #include <sstream>
 #include <thread>
+#include <vector>
 
 #include "support/captured_output.h"
 #include "support/children.h"
@@ -229,29 +233,68 @@ TEST_CASE("processes are kept in vectors and moved") {
   CHECK(sum == 7);
 }
 
-TEST_CASE("a running process is joined when its Process goes, a daemon is terminated") {
-  PlainTermination plain;
+TEST_CASE("a child goes on when its Process is destroyed or assigned over") {
   ManagerHome home;
   Manager manager;
+  auto go_on = manager.event();
   auto done = manager.value(0);
+  const auto wait_and_count = [&] {
+    go_on.wait();
+    done += 1;
+  };
+  Process(wait_and_count).start();
   {
-    Process process([&] {
-      std::this_thread::sleep_for(20ms);
-      done = 1;
-    });
+    Process process(wait_and_count);
     process.start();
   }
+  Process again(wait_and_count);
+  again.start();
+  again = Process(wait_and_count);
+  again.start();
+  again = Process([] {});
+  CHECK(active_children().size() == 4);
+  go_on.set();
+  for (const ProcessHandle& child : active_children()) child.join();
+  CHECK(done == 4);
+  CHECK(active_children().empty());
+}
+
+TEST_CASE("a process that started its children and forgot them ends its daemons first and waits for the others") {
+  ManagerHome home;
+  Manager manager;
+  auto is_up = manager.semaphore(0);
+  auto done = manager.value(0);
+  CHECK(run([&] {
+          for (int i = 0; i < 3; ++i) {
+            Process(ProcessOptions{.daemon = true}, [&] {
+              signal(SIGTERM, SIG_DFL);
+              is_up.release();
+              stay();
+            }).start();
+            is_up.acquire();
+          }
+          Process([&] {
+            std::this_thread::sleep_for(30ms);
+            done += 1;
+          }).start();
+        }) == std::optional<int>(0));
   CHECK(done == 1);
-  const auto start = std::chrono::steady_clock::now();
-  {
-    Process daemon({.daemon = true}, [] { std::this_thread::sleep_for(60s); });
-    CHECK(daemon.daemon());
-    daemon.start();
+}
+
+TEST_CASE("who starts processes for ever and forgets them keeps nothing of the ended ones") {
+  std::vector<int> started;
+  const auto kept = [&] {
+    return std::ranges::count_if(started, [](int pid) { return stat_of(pid).find(") Z ") != std::string::npos; });
+  };
+  for (int i = 0; i < 10; ++i) {
+    Process process([] {});
+    process.start();
+    started.push_back(*process.pid());
+    CHECK(readable(process.sentinel(), 20'000));
+    CHECK(kept() == 1);
   }
-  CHECK(std::chrono::steady_clock::now() - start < 30s);
-  {
-    Process never([] {});
-  }
+  CHECK(active_children().empty());
+  CHECK(kept() == 0);
 }
 
 TEST_CASE("a process that somebody else waited for has no exit code") {
@@ -304,6 +347,46 @@ TEST_CASE("a process may have threads, and threads may start processes") {
   }
   for (auto& thread : threads) thread.join();
   CHECK(sum == 40);
+}
+
+TEST_CASE("a child waits for the threads that it did not join, and not for those of an idle pool") {
+  ManagerHome home;
+  Manager manager;
+  auto done = manager.value(0);
+  const auto with_threads = [&](auto end) {
+    return [&done, end] {
+      std::thread([&done] {
+        std::this_thread::sleep_for(50ms);
+        done += 1;
+      }).detach();
+      static std::mutex mutex;
+      static std::condition_variable never;
+      std::thread([] {
+        std::unique_lock guard(mutex);
+        for (;;) never.wait(guard);
+      }).detach();
+      end();
+    };
+  };
+  CHECK(run(with_threads([] {})) == std::optional<int>(0));
+  CHECK(done == 1);
+  CHECK(run(with_threads([] { std::exit(3); })) == std::optional<int>(3));
+  CHECK(done == 2);
+  CHECK(run(with_threads([] { throw Exit(4); })) == std::optional<int>(4));
+  CHECK(done == 3);
+}
+
+TEST_CASE("a child that is not to wait for its threads takes them along, and so does one that a thread ends") {
+  const auto forever = [] {
+    std::thread([] {
+      for (;;) std::this_thread::sleep_for(1h);
+    }).detach();
+  };
+  CHECK(run(Process({.wait_for_threads = false}, forever)) == std::optional<int>(0));
+  CHECK(run([&] {
+          forever();
+          std::thread([] { std::exit(5); }).join();
+        }) == std::optional<int>(5));
 }
 
 TEST_CASE("a system without room for another process says so") {

@@ -8,8 +8,10 @@
 // start() forks: the child sees everything as it was at that moment; shared objects and managers that it captured keep
 // working in it. It runs the function and ends there, without the parent's exit handlers and destructors. Its standard
 // streams are flushed, std::exit(n) in it or an Exit thrown ends it with n, and another exception that leaves the
-// function is printed on standard error and ends it with 1. At its end it sends SIGTERM to its own daemonic children
-// and waits for all its children.
+// function is printed on standard error and ends it with 1. At its end it sends SIGTERM to its own daemonic children,
+// waits for all its children, and then for the threads that its function started and did not join: as long as they run or
+// sleep for a time. One that has waited for something else for a second, as threads of an idle thread pool do, ends with the
+// process, and so do all with wait_for_threads = false.
 //
 // As always with fork, only the calling thread is in the child: what other threads of the parent held locked, mutexes
 // of the program's own above all, stays locked there. This library's objects do not mind. Process::fresh (fresh.h)
@@ -17,11 +19,15 @@
 //
 // A class derived from Process may override run(), which the child calls.
 //
+// A Process is a handle: a child goes on when its handle is destroyed or assigned over, so Process(f).start() in a loop
+// starts one after the other. At its end a program sends SIGTERM to its daemonic children, and waits for all; and it waits
+// for those that its children started, since each does the same. Programs that never end: active_children() are those
+// that have not, and each start() lets go of what is left of the ended ones.
+//
 // A death: a daemonic child ends with its parent, however that ends, kill -9 included: it gets SIGTERM, and SIGKILL when
 // it still runs two seconds later. Others live on.
 //
-// Thread safety: one thread at a time for each Process. A Process can be moved, not copied. When one that runs is
-// destroyed it is joined, in the process that started it; a daemon is terminated first.
+// Thread safety: one thread at a time for each Process. A Process can be moved, not copied.
 #pragma once
 
 #include <commonhold/current_process.h>
@@ -46,10 +52,11 @@ namespace commonhold {
 
 struct ProcessOptions {
   std::string name = {};            // "Process-3" when empty, after the class; "Process-3:1" in a child
-  std::optional<bool> daemon = {};  // terminated, not joined, when its Process is destroyed; as this process when empty
+  std::optional<bool> daemon = {};  // terminated when its parent ends; as this process when empty
+  bool wait_for_threads = true;     // false: threads that its function did not join end with the process
 };
 
-class Process {
+class [[nodiscard]] Process {
  public:
   // Runs target(arguments...), of which the child gets copies.
   template <typename Target, typename... Arguments>
@@ -127,6 +134,8 @@ class Process {
   // start(), for threads of the library's: of the streams, the standard ones alone are flushed, at the start and at the
   // child's end, since a thread of the program may be waiting in another one.
   void start_quietly();
+  // SIGTERM to a child that runs, and the wait for its end. Nothing in other processes than the starting one.
+  void end_child() noexcept;
 
  private:
   struct State;
@@ -140,7 +149,6 @@ class Process {
   void fork_child(State& state);
   bool wait(std::int64_t wait);
   void signal(int number);
-  void finish() noexcept;
 
   std::unique_ptr<State> state_;
 };
