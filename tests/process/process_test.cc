@@ -407,7 +407,7 @@ TEST_CASE("permits are used up when a child ends in order, whether its threads a
     for (const bool exits : {false, true}) {
       auto semaphore = manager.semaphore(2);
       auto busy = manager.value(0);
-      CHECK(run(Process([&] {
+      CHECK(run(Process({.wait_for_threads = false}, [&] {
               semaphore.acquire();
               if (at_work) {
                 std::thread([&] {
@@ -444,7 +444,7 @@ TEST_CASE("a child that ends while its threads are at work takes nothing from wh
     }
   });
   for (int round = 0; round < 300; ++round) {
-    CHECK(run(Process([&] {
+    CHECK(run(Process({.wait_for_threads = false}, [&] {
             for (int i = 0; i < 2; ++i) {
               std::thread([&] {
                 for (;;) {
