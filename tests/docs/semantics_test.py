@@ -1,4 +1,4 @@
-"""Every rule of docs/semantics/ names one test that exists, or says why it does not apply.
+"""Every rule of docs/semantics/ and every program of docs/textbooks.md names tests that exist, or says why it does not apply.
 
 usage: semantics_test.py REPOSITORY
 """
@@ -34,11 +34,11 @@ def problems(repository: pathlib.Path):
     pages = sorted((repository / "docs" / "semantics").glob("*.md"))
     if not pages:
         yield "docs/semantics/ has no page"
-    for page in pages:
+    for page in [*pages, repository / "docs" / "textbooks.md"]:
         count = 0
         for number, cells in rows(page):
             count += 1
-            where = f"docs/semantics/{page.name}:{number}"
+            where = f"{page.relative_to(repository)}:{number}"
             if len(cells) != 3:
                 yield f"{where}: {len(cells)} cells, not 3"
                 continue
@@ -51,7 +51,7 @@ def problems(repository: pathlib.Path):
                 if claim not in known:
                     yield f'{where}: there is no test "{claim}"'
         if count == 0:
-            yield f"docs/semantics/{page.name}: no row"
+            yield f"{page.relative_to(repository)}: no row"
 
 
 def main() -> int:
