@@ -182,12 +182,13 @@ std::size_t Connection::recv_bytes_into(std::span<std::byte> buffer, std::size_t
   return size;
 }
 
-std::string Connection::recv_item(std::optional<detail::ItemKind> kind) {
+std::string Connection::recv_item(std::optional<detail::ItemKind> kind, std::optional<detail::ItemKind> plain) {
   std::string message = receive("recv", kNoLimit);
   const auto found = message.empty() ? kNoItem : static_cast<detail::ItemKind>(message[0]);
   // A compound value without references is one that may have some, too.
   const bool fits = !message.empty() && (!kind || found == *kind ||
-                                         (*kind == detail::ItemKind::kLinked && found == detail::ItemKind::kCompound));
+                                         (*kind == detail::ItemKind::kLinked && found == detail::ItemKind::kCompound) ||
+                                         (plain && (found == *plain || found == detail::ItemKind::kNull)));
   if (!fits) {
     throw TypeMismatch(std::string("recv() of ") + (kind ? word_for(*kind) : "a value") + " met " + word_for(found));
   }

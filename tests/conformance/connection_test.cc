@@ -75,6 +75,34 @@ TEST_CASE("values of every stored type arrive as they were sent") {
   }
 }
 
+TEST_CASE("nothing can be sent in place of a value: an optional takes both, and an Any takes null") {
+  for (auto& [kind, a, b] : channels()) {
+    INFO(kind);
+    a.send(5);
+    CHECK(b.recv<std::optional<int>>() == 5);
+    a.send(std::nullopt);
+    CHECK(b.recv<std::optional<int>>() == std::nullopt);
+    a.send(nullptr);
+    CHECK(b.recv<std::optional<std::string>>() == std::nullopt);
+    a.send("text");
+    CHECK(b.recv<std::optional<std::string>>() == "text");
+    a.send(std::optional(6));
+    CHECK(b.recv<std::optional<int>>() == 6);
+    a.send(std::optional<int>());
+    CHECK(b.recv<std::optional<int>>() == std::nullopt);
+    a.send(std::optional(std::vector{1, 2}));
+    CHECK(b.recv<std::optional<std::vector<int>>>() == std::vector{1, 2});
+    a.send(nullptr);
+    CHECK(b.recv<Any>().is_null());
+    a.send(std::nullopt);
+    CHECK(b.recv<Any>().is_null());
+    a.send("text");
+    CHECK_THROWS_AS(b.recv<std::optional<int>>(), TypeMismatch);
+    a.send(nullptr);
+    CHECK_THROWS_AS(b.recv<int>(), TypeMismatch);
+  }
+}
+
 TEST_CASE("a message of another kind is a mismatch that names both, and the next one is fine") {
   Pipe pipe;
   pipe.first.send("text");

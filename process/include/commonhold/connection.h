@@ -42,6 +42,13 @@
 #include <commonhold/errors.h>
 
 namespace commonhold {
+namespace detail {
+// Optionals whose plain values cannot be taken for the stored form of an optional.
+template <typename T>
+inline constexpr bool kTakesPlain = false;
+template <Storable T>
+inline constexpr bool kTakesPlain<std::optional<T>> = kKind<T> != kKind<std::optional<T>>;
+}  // namespace detail
 
 // What several calls throw: Closed after close(); UsageError for an end that cannot receive, or cannot send; EndOfFile;
 // SystemError with code() EPIPE when a message is sent to an end that is closed everywhere, with ECONNRESET, once, when
@@ -54,10 +61,13 @@ class Connection {
   Connection& operator=(Connection&& other) noexcept;
   ~Connection();
 
+  // nullptr and std::nullopt are sent as null.
   template <typename T>
   void send(const T& value) {
     if constexpr (std::is_same_v<T, Connection>) {
       send_connection(value);
+    } else if constexpr (std::is_same_v<T, std::nullptr_t> || std::is_same_v<T, std::nullopt_t>) {
+      send(Any());
     } else if constexpr (detail::IsProxy<T>) {
       send_item(detail::Encoded<std::string>(detail::token_in_flight(*detail::Access::handle(value))).item());
     } else if constexpr (std::is_convertible_v<const T&, std::string_view>) {
@@ -73,6 +83,7 @@ class Connection {
     }
   }
   // TypeMismatch for a message of another kind, which is lost. An Any takes every message but a struct and a descriptor.
+  // An optional number, text, bytes or struct takes what was sent as one, as a plain value, or as null.
   template <typename T>
   T recv() {
     if constexpr (std::is_same_v<T, Connection>) {
@@ -85,6 +96,13 @@ class Connection {
     } else if constexpr (detail::kMayLink<T>) {
       const std::string message = recv_item(detail::kKind<T>);
       return detail::unpack_received<T>(std::string_view(message).substr(1));
+    } else if constexpr (detail::kTakesPlain<T>) {
+      constexpr detail::ItemKind kPlain = detail::kKind<typename T::value_type>;
+      const std::string message = recv_item(detail::kKind<T>, kPlain);
+      const std::string_view bytes = std::string_view(message).substr(1);
+      const auto kind = static_cast<detail::ItemKind>(message[0]);
+      if (kind == detail::ItemKind::kNull) return std::nullopt;
+      return kind == kPlain ? T(detail::decode<typename T::value_type>(bytes)) : detail::decode<T>(bytes);
     } else {
       static_assert(detail::Storable<T>, "this type needs a specialisation of commonhold::Codec to be received");
       const std::string message = recv_item(detail::kKind<T>);
@@ -127,7 +145,8 @@ class Connection {
   int receiving(const char* call) const;
   int sending(const char* call) const;
   void send_item(const detail::Item& item);
-  std::string recv_item(std::optional<detail::ItemKind> kind);  // nothing: any
+  // A message of `kind`, of any kind if it is empty. With `plain`, null and messages of that kind as well.
+  std::string recv_item(std::optional<detail::ItemKind> kind, std::optional<detail::ItemKind> plain = std::nullopt);
   void send_connection(const Connection& other);
   Connection recv_connection();
   std::string receive(const char* call, std::uint64_t most);
