@@ -58,7 +58,8 @@ struct ProcessOptions {
 
 class [[nodiscard]] Process {
  public:
-  // Runs target(arguments...), of which the child gets copies.
+  // Runs target(arguments...), of which the child gets copies; what has none, like a Connection, goes as std::ref(it), or
+  // moved.
   template <typename Target, typename... Arguments>
   requires(
       !std::derived_from<std::remove_cvref_t<Target>, Process> &&

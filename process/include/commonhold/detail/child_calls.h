@@ -35,8 +35,17 @@ struct FunctionOf final : Function {
 
 template <typename Target, typename... Arguments>
 std::unique_ptr<Function> make_function(Target&& target, Arguments&&... arguments) {
-  using Made = FunctionOf<std::decay_t<Target>, std::decay_t<Arguments>...>;
-  return std::make_unique<Made>(std::forward<Target>(target), std::forward<Arguments>(arguments)...);
+  constexpr bool kCanKeep = (std::is_constructible_v<std::decay_t<Arguments>, Arguments> && ...);
+  static_assert(
+      kCanKeep,
+      "a Process keeps copies of its arguments, and one of these, a Connection for example, cannot be copied: "
+      "pass std::ref(it), which the child gets as it is at start(), or std::move(it)");
+  if constexpr (kCanKeep) {
+    using Made = FunctionOf<std::decay_t<Target>, std::decay_t<Arguments>...>;
+    return std::make_unique<Made>(std::forward<Target>(target), std::forward<Arguments>(arguments)...);
+  } else {
+    return nullptr;
+  }
 }
 
 }  // namespace commonhold::detail
