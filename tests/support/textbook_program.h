@@ -3,6 +3,7 @@
 //
 // What holds for every program here:
 //   - its place for managers is its own, and must be empty again when it has ended;
+//   - its working directory is its own, empty at the start and removed at the end;
 //   - SIGTERM and SIGINT have their default actions, not the test framework's;
 //   - checks are the test's, which looks at what the program printed: a failed CHECK in a program would not be counted.
 #pragma once
@@ -14,6 +15,8 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <optional>
@@ -77,8 +80,25 @@ struct ProgramOptions {
 
 namespace detail {
 
-inline Process process_of_program(std::function<void()> body, const ProgramOptions& options) {
-  return Process({.name = "program"}, [body = std::move(body), input = options.input] {
+class WorkingDirectory {
+ public:
+  WorkingDirectory() { REQUIRE(mkdtemp(path_.data()) != nullptr); }
+  ~WorkingDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  WorkingDirectory(const WorkingDirectory&) = delete;
+  WorkingDirectory& operator=(const WorkingDirectory&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_ = std::filesystem::temp_directory_path() / "commonhold-program-XXXXXX";
+};
+
+inline Process process_of_program(std::function<void()> body, const WorkingDirectory& directory,
+                                  const std::string& input) {
+  return Process({.name = "program"}, [body = std::move(body), path = directory.path(), input] {
+    std::filesystem::current_path(path);
     signal(SIGTERM, SIG_DFL);
     signal(SIGINT, SIG_DFL);
     setpgid(0, 0);
@@ -105,9 +125,10 @@ inline std::string output_so_far() {
 // Runs it to its end.
 inline ProgramRun program(const ProgramOptions& options, std::function<void()> body) {
   ManagerHome home;
+  detail::WorkingDirectory directory;
   ProgramRun run;
   run.output = output_of(STDOUT_FILENO, [&] {
-    Process process = detail::process_of_program(std::move(body), options);
+    Process process = detail::process_of_program(std::move(body), directory, options.input);
     process.start();
     process.join();
     run.exitcode = process.exitcode();
@@ -122,9 +143,10 @@ inline ProgramRun program(std::function<void()> body) {
 // the user of a terminal does with Ctrl-C.
 inline ProgramRun program_until(const std::function<bool(const ProgramRun&)>& done, std::function<void()> body) {
   ManagerHome home;
+  detail::WorkingDirectory directory;
   ProgramRun run;
   run.output = output_of(STDOUT_FILENO, [&] {
-    Process process = detail::process_of_program(std::move(body), {});
+    Process process = detail::process_of_program(std::move(body), directory, {});
     process.start();
     setpgid(*process.pid(), *process.pid());
     const bool seen = eventually([&] { return done({detail::output_so_far(), std::nullopt}); });
