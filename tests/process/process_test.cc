@@ -376,6 +376,27 @@ TEST_CASE("a child waits for the threads that it did not join, and not for those
   CHECK(done == 3);
 }
 
+TEST_CASE(
+    "a child waits for a thread that has hardly begun when its function returns, and for one that takes no signals") {
+  ManagerHome home;
+  Manager manager;
+  auto done = manager.value(0);
+  for (int i = 0; i < 20; ++i) {
+    run([&] { std::thread([&] { done += 1; }).detach(); });
+    run([&] {
+      sigset_t ends;
+      sigemptyset(&ends);
+      for (int signal : {SIGTERM, SIGINT}) sigaddset(&ends, signal);
+      pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+      std::thread([&] {
+        std::this_thread::sleep_for(2ms);
+        done += 1;
+      }).detach();
+    });
+  }
+  CHECK(done == 40);
+}
+
 TEST_CASE("a child that is not to wait for its threads takes them along, and so does one that a thread ends") {
   const auto forever = [] {
     std::thread([] {
