@@ -179,8 +179,10 @@ void Housekeeper::look(Clock::time_point now) {
     if (full && watched_[session].generation != 0) (void)recover(session);
     if (watched_[session].generation != 0 && watched_[session].pidfd < 0) unannounced_ = true;
   }
-  if (full)
-    next_full_look_ = now + (unannounced_ ? Clock::duration(kFullLookUnannounced) : Clock::duration(kFullLookEvery));
+  const auto next = now + (unannounced_ ? Clock::duration(kFullLookUnannounced) : Clock::duration(kFullLookEvery));
+  next_full_look_ = full ? next : std::min(next, next_full_look_);
+  // A child that is killed before it has said who it is had the lifeline too: now nobody is left who would announce it.
+  if (lifeline_broken_ && unannounced_) death_is_unproven_ = true;
   commit_ahead();
   sweep_when_due(now);
   release_idle(now);

@@ -1,9 +1,11 @@
 // Anonymous servers end with the last of their owners, and leave nothing.
+#include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <filesystem>
 
 #include "shm/references.h"
@@ -13,6 +15,18 @@
 using namespace commonhold;
 using Kind = rpc::schema::ObjectKind;
 using test::AnonymousServer;
+
+namespace {
+
+// A forked child is killed here, before it has said who it is: what is registered first is done first.
+std::atomic<bool> dies_at_birth{false};
+const int registered = pthread_atfork(nullptr, nullptr, [] {
+  if (!dies_at_birth) return;
+  usleep(5000);  // its parent has looked whether it lives
+  raise(SIGKILL);
+});
+
+}  // namespace
 
 TEST_CASE("an anonymous server ends with its owner, by exit and by kill -9, and leaves nothing") {
   test::ServerGround ground;
@@ -78,6 +92,29 @@ TEST_CASE("an anonymous server outlives its creator while a forked child or anot
       REQUIRE(test::eventually([&]() { return !std::filesystem::exists(folder); }));
     }
   }
+  REQUIRE(ground.leftovers() == "");
+}
+
+TEST_CASE("an anonymous server ends with its owner at once, also when a child of it was killed before it ran") {
+  REQUIRE(registered == 0);
+  test::ServerGround ground;
+  std::string folder;
+  {
+    AnonymousServer server;
+    folder = server.folder();
+    pid_t owner = test::spawn([&]() {
+      auto segment = shm::Segment::open(folder);
+      auto made = test::make_object(server.address(), Kind::DICT, "d", "dict<text,text>");
+      if (shm::add_reference(*segment, made.id) != shm::Status::kOk) throw std::runtime_error("no reference");
+      dies_at_birth = true;
+      if (test::wait_for(fork()) != -SIGKILL) throw std::runtime_error("the child lived");
+    });
+    REQUIRE(test::wait_for(owner) == 0);
+  }
+  // The server looks at everything every five seconds: that is not what it waits for.
+  const auto begin = std::chrono::steady_clock::now();
+  REQUIRE(test::eventually([&]() { return !std::filesystem::exists(folder); }));
+  REQUIRE(std::chrono::steady_clock::now() - begin < std::chrono::seconds(4));
   REQUIRE(ground.leftovers() == "");
 }
 
