@@ -52,7 +52,7 @@ struct DictShard {
   // kSplitting while directory entries of one table may disagree; kSpreading while shards are made that nobody knows.
   Word unfinished;
   AtomicWord hidden_root;  // what `root` is while it says kRootHidden; a death in between: recovery puts it back
-  Word shrink_at;  // not 0: a smaller table found no memory; tried again when no more entries than this are left
+  Word shrink_at;     // not 0: a smaller table found no memory; tried again when no more entries than this are left
   AtomicWord staged;  // entries of a batch that is being prepared (dict_staging.h)
   // Read by everybody, changed rarely.
   alignas(64) AtomicWord recycle;  // see heap.h
