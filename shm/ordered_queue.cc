@@ -321,16 +321,20 @@ Status OrderedQueue::join(ThreadContext& me, Deadline deadline) const {
 std::uint64_t OrderedQueue::size() const {
   OrderedControl& control = *control_;
   if (control.redeliver == 0) return control.count.load(std::memory_order_acquire);
-  for (;;) {
+  constexpr int kMostLooks =
+      1'000;  // others may change it faster than it can be counted: then a change may be half counted
+  Word size = 0;
+  for (int look = 0; look < kMostLooks; ++look) {
     const Word puts = control.puts.load(std::memory_order_acquire), gets = control.gets.load(std::memory_order_acquire);
-    Word size = control.count.load(std::memory_order_acquire);
+    size = control.count.load(std::memory_order_acquire);
     each_flight(segment(), control.flights,
                 [&](Flight& flight) { size += flight.owner.load(std::memory_order_acquire) == kReturned; });
     // Each change counts itself last: meanwhile there was at most a part of one.
     if (control.puts.load(std::memory_order_acquire) == puts && control.gets.load(std::memory_order_acquire) == gets) {
-      return size;
+      break;
     }
   }
+  return size;
 }
 
 Status OrderedQueue::shut_down(ThreadContext& me, bool now) const {
