@@ -30,8 +30,8 @@ struct Identity {
 
 Identity& identity();
 
-// The last steps of a child process: its own children's end, the wait for its threads, its streams flushed, its sessions left; nothing of the
-// parent's is run.
+// The last steps of a child process: its own children's end, the wait for its threads, its streams flushed, its sessions
+// left; nothing of the parent's is run.
 [[noreturn]] void end_child(int status) noexcept;
 
 // In the order of the reference: what was written so far must come out once.
