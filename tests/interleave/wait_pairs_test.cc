@@ -14,6 +14,26 @@ using shm::Deadline;
 using shm::Status;
 using shm::ThreadContext;
 
+namespace {
+
+Operation abort_of(const shm::Barrier& barrier) {
+  return {"abort", [&](ThreadContext& me) {
+            barrier.abort(me);
+            return std::string("aborted");
+          }};
+}
+
+Operation reset_of(const shm::Barrier& barrier) {
+  return {"reset", [&](ThreadContext& me) { return word_of(barrier.reset(me)); }};
+}
+
+Observation observation_of(const KillStage& stage, const shm::ObjectAddress& where, const shm::Barrier& barrier) {
+  return {[&] { return fmt::format("{} inside, {}", barrier.waiting(), barrier.broken() ? "broken" : "whole"); },
+          [&] { return shm::Barrier::audit(stage.me(), where); }, [&] { return works(barrier, stage.me()); }};
+}
+
+}  // namespace
+
 TEST_CASE("two operations on an event, one of them interrupted anywhere, are done one after the other") {
   KillStage stage;
   const shm::Event event(stage.segment.make({shm::ObjectKind::kEvent, "", "event"}));
@@ -48,17 +68,10 @@ TEST_CASE("two operations on a barrier, one of them interrupted anywhere, are do
   const std::vector<Operation> operations{
       {"wait", [&](ThreadContext& me) { return wait(me, Deadline::never()); }},
       {"wait in time", [&](ThreadContext& me) { return wait(me, Deadline::after(10ms)); }},
-      {"abort",
-       [&](ThreadContext& me) {
-         barrier.abort(me);
-         return std::string("aborted");
-       }},
-      {"reset", [&](ThreadContext& me) { return word_of(barrier.reset(me)); }},
+      abort_of(barrier),
+      reset_of(barrier),
   };
-  explore_all_pairs(
-      stage, "barrier", operations,
-      {[&] { return fmt::format("{} inside, {}", barrier.waiting(), barrier.broken() ? "broken" : "whole"); },
-       [&] { return shm::Barrier::audit(stage.me(), where); }, [&] { return works(barrier, stage.me()); }});
+  explore_all_pairs(stage, "barrier", operations, observation_of(stage, where, barrier));
 }
 
 TEST_CASE("two operations on a condition, one of them interrupted anywhere, are done one after the other") {
@@ -108,16 +121,8 @@ TEST_CASE("two parties of a barrier with an action, one of them interrupted anyw
       party("wait and act", {}, true),
       party("wait in time and act", 10ms, true),
       party("wait and fail", {}, false),
-      {"abort",
-       [&](ThreadContext& me) {
-         barrier.abort(me);
-         return std::string("aborted");
-       }},
-      {"reset", [&](ThreadContext& me) { return word_of(barrier.reset(me)); }},
+      abort_of(barrier),
+      reset_of(barrier),
   };
-  explore_all_pairs(
-      stage, "barrier with an action", operations,
-      {[&] { return fmt::format("{} inside, {}", barrier.waiting(), barrier.broken() ? "broken" : "whole"); },
-       [&] { return shm::Barrier::audit(stage.me(), where); }, [&] { return works(barrier, stage.me()); }},
-      6);
+  explore_all_pairs(stage, "barrier with an action", operations, observation_of(stage, where, barrier), 6);
 }

@@ -1,39 +1,22 @@
 // What becomes of processes that nobody joins, and of their threads, when they or their parents end.
 #include <commonhold/commonhold.h>
-#include <poll.h>
 #include <signal.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <condition_variable>
-#include <cstdio>
-#include <fstream>
-#include <iostream>
 #include <mutex>
-#include <sstream>
 #include <thread>
 #include <vector>
 
-#include "support/captured_output.h"
 #include "support/children.h"
 #include "support/manager_home.h"
+#include "support/readable.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
 using namespace std::chrono_literals;
-using Catch::Contains;
-
-namespace {
-
-bool readable(int descriptor, int milliseconds) {
-  pollfd ready{descriptor, POLLIN, 0};
-  return poll(&ready, 1, milliseconds) == 1;
-}
-
-}  // namespace
 
 TEST_CASE("a child goes on when its Process is destroyed or assigned over") {
   ManagerHome home;

@@ -127,10 +127,10 @@ bool hand_over(World& to, bool time_may_pass) {
 
 long scheduler_waits(const std::atomic<std::uint32_t>& word, std::uint32_t expected, long operation,
                      const timespec* timeout) {
-  constexpr int kMostWaits = 300, kPatience = 5;
+  constexpr int kMostWaits = 300, kWaitsBeforeTimePasses = 5;
   static int in_vain = 0;
   if (word.load(std::memory_order_seq_cst) != expected) return -EAGAIN;
-  if (hand_over(*world, in_vain >= kPatience)) {
+  if (hand_over(*world, in_vain >= kWaitsBeforeTimePasses)) {
     in_vain = 0;
     return 0;
   }

@@ -23,7 +23,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-int square_slowly(int number) {
+int work_and_square(int number) {
   say(getpid(), "runs");
   std::this_thread::sleep_for(2ms);
   say(getpid(), "is done");
@@ -152,7 +152,7 @@ TEST_CASE("tasks that are waited for one by one run one after the other, and giv
   const auto run = program([] {
     Pool pool(3);
     std::vector<int> results;
-    for (int i = 0; i < 10; ++i) results.push_back(pool.apply(square_slowly, i));
+    for (int i = 0; i < 10; ++i) results.push_back(pool.apply(work_and_square, i));
     for (const int result : results) say(result);
   });
   CHECK(run.ended_well());
@@ -171,7 +171,7 @@ TEST_CASE("results that are asked for when the pool has ended are there, in the 
     Pool pool(3);
     std::vector<AsyncResult<int>> results;
     for (int i = 0; i < 10; ++i) {
-      auto result = pool.apply_async(square_slowly, i);
+      auto result = pool.apply_async(work_and_square, i);
       results.push_back(result);
     }
     pool.close();
