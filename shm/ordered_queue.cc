@@ -116,11 +116,26 @@ Status OrderedQueue::take_returned(ThreadContext& me, Word* priority, Copy&& cop
   if (found > 1 || status != Status::kOk) control_->returned.store(1, std::memory_order_release);
   if (status != Status::kOk) return status;
   if (priority != nullptr) *priority = own(first->priority);
-  first->taken.store(own(control_->takes), std::memory_order_relaxed);
-  control_->takes.store(own(control_->takes) + 1, std::memory_order_relaxed);
+  first->taken.store(own(control_->takes) << 1 | kTakenAgain, std::memory_order_relaxed);
   first->owner.store(me.owner(), std::memory_order_release);  // the commit point
-  control_->gets.store(own(control_->gets) + 1, std::memory_order_release);
+  commit_take(0, 1, 0);
   return Status::kOk;
+}
+
+// What a take stores after its flights. `now`: the root without the items that were below it. REQUIRES: the lock.
+void OrderedQueue::commit_take(Word from_root, Word returned, Offset now) const {
+  OrderedControl& control = *control_;
+  const bool redeliver = control.redeliver != 0;
+  const Word count = own(control.count) - from_root, takes = own(control.takes) + from_root + returned;
+  if (redeliver) {
+    control.new_count.store(count, std::memory_order_relaxed);
+    control.new_takes.store(takes, std::memory_order_release);
+  }
+  if (from_root != 0) control.root.store(now, std::memory_order_release);  // the commit point of those below it
+  if (redeliver) control.takes.store(takes, std::memory_order_release);    // the commit point for those who count
+  if (from_root != 0) control.count.store(count, std::memory_order_release);
+  if (redeliver) control.new_takes.store(0, std::memory_order_release);
+  control.gets.store(own(control.gets) + from_root + returned, std::memory_order_release);
 }
 
 // REQUIRES: the lock. kTimedOut: there is nothing.
@@ -151,13 +166,10 @@ Status OrderedQueue::take_locked(ThreadContext& me, Word* priority, Copy&& copy)
     flight->box.store(first.box, std::memory_order_relaxed);
     flight->priority.store(first.priority, std::memory_order_relaxed);
     flight->sequence.store(first.sequence, std::memory_order_relaxed);
-    flight->taken.store(own(control_->takes), std::memory_order_relaxed);
-    control_->takes.store(own(control_->takes) + 1, std::memory_order_relaxed);
+    flight->taken.store(own(control_->takes) << 1, std::memory_order_relaxed);
     flight->owner.store(me.owner(), std::memory_order_release);  // repair undoes it while root still reaches the box
   }
-  control_->root.store(now, std::memory_order_release);  // the commit point
-  control_->count.store(own(control_->count) - 1, std::memory_order_release);
-  control_->gets.store(own(control_->gets) + 1, std::memory_order_release);
+  commit_take(1, 0, now);
   items.free_replaced();
   if (flight == nullptr) OrderedHeap::free_box(segment(), memory, first.box);
   return Status::kOk;
@@ -287,29 +299,28 @@ Status OrderedQueue::task_done(ThreadContext& me) const {
     control.done.store(own(control.done) + 1, std::memory_order_release);
   }
   end_turn(me, control.changing, [&] {
-    if (status == Status::kOk && unfinished() == 0) open_gate(control.all_done, 1 << 20);
+    if (status == Status::kOk && all_done()) open_gate(control.all_done, 1 << 20);
   });
   return status;
 }
 
-std::uint64_t OrderedQueue::unfinished() const {
-  OrderedControl& control = *control_;
+// Without redelivery.
+std::uint64_t OrderedQueue::puts_not_done() const {
   for (;;) {
-    Word puts = control.puts.load(std::memory_order_seq_cst);
-    if (control.redeliver == 0) {
-      Word done = control.done.load(std::memory_order_seq_cst);
-      if (control.puts.load(std::memory_order_seq_cst) == puts) return puts - done;
-      continue;
-    }
-    // An item is noted in flight before it leaves the heap: in this order none is overlooked.
-    Word open = control.count.load(std::memory_order_seq_cst);
-    each_flight(segment(), control.flights, [&](Flight&) { ++open; });
-    if (control.puts.load(std::memory_order_seq_cst) == puts) return open;
+    const Word puts = control_->puts.load(std::memory_order_seq_cst),
+               done = control_->done.load(std::memory_order_seq_cst);
+    if (control_->puts.load(std::memory_order_seq_cst) == puts) return puts - done;
   }
 }
 
+bool OrderedQueue::all_done() const {
+  if (control_->redeliver == 0) return puts_not_done() == 0;
+  const Counts found = count_items();
+  return found.at_one_moment && found.open == 0;
+}
+
 Status OrderedQueue::join(ThreadContext& me, Deadline deadline) const {
-  auto finished = [&] { return unfinished() == 0; };
+  const auto finished = [&] { return all_done(); };
   while (!finished()) {
     if (!wait_at(me, control_->all_done, deadline, finished)) return Status::kTimedOut;
   }
@@ -318,23 +329,34 @@ Status OrderedQueue::join(ThreadContext& me, Deadline deadline) const {
 
 // ---- the rest
 
-std::uint64_t OrderedQueue::size() const {
+// A put commits, for those who count, by the store of `count`; a take by that of `takes`. Each raises `puts` or `gets`
+// afterwards: when they stay, and `takes`, there was at most one change meanwhile, before or after its commit point.
+OrderedQueue::Counts OrderedQueue::count_items(bool flights_too) const {
   OrderedControl& control = *control_;
-  if (control.redeliver == 0) return control.count.load(std::memory_order_acquire);
-  constexpr int kMostLooks =
-      1'000;  // others may change it faster than it can be counted: then a change may be half counted
-  Word size = 0;
-  for (int look = 0; look < kMostLooks; ++look) {
-    const Word puts = control.puts.load(std::memory_order_acquire), gets = control.gets.load(std::memory_order_acquire);
-    size = control.count.load(std::memory_order_acquire);
-    each_flight(segment(), control.flights,
-                [&](Flight& flight) { size += flight.owner.load(std::memory_order_acquire) == kReturned; });
-    // Each change counts itself last: meanwhile there was at most a part of one.
-    if (control.puts.load(std::memory_order_acquire) == puts && control.gets.load(std::memory_order_acquire) == gets) {
-      break;
-    }
+  const auto look = [](const AtomicWord& word) { return word.load(std::memory_order_seq_cst); };
+  Counts found;
+  if (control.redeliver == 0) {
+    found.below_root = found.here = look(control.count);
+    found.at_one_moment = true;
+    return found;
   }
-  return size;
+  constexpr int kMostLooks = 1'000;  // when others never pause, a change may be half counted in the end
+  for (int i = 0; i < kMostLooks && !found.at_one_moment; ++i) {
+    const Word puts = look(control.puts), gets = look(control.gets), takes = look(control.takes);
+    const Word new_takes = look(control.new_takes);
+    found.below_root = new_takes != 0 && new_takes == takes ? look(control.new_count) : look(control.count);
+    found.here = found.open = found.below_root;
+    const auto count_flight = [&](const Flight& flight) {
+      const Word owner = look(flight.owner), taken = look(flight.taken);
+      const bool about_to_be_taken = owner != kReturned && taken >> 1 >= takes;
+      if (about_to_be_taken && (taken & kTakenAgain) == 0) return;  // it is below the root still
+      ++found.open;
+      found.here += owner == kReturned || about_to_be_taken;
+    };
+    if (flights_too) each_flight(segment(), control.flights, count_flight);
+    found.at_one_moment = look(control.puts) == puts && look(control.gets) == gets && look(control.takes) == takes;
+  }
+  return found;
 }
 
 Status OrderedQueue::shut_down(ThreadContext& me, bool now) const {

@@ -10,6 +10,9 @@
 // calls task_done; when that thread ends before, the item is returned and goes to the next consumer, before all others.
 // A consumer killed at any instruction has either not taken the item, or it will be delivered again.
 //
+// A take with redelivery changes several words. For those who count without the lock its commit point is the store of
+// `takes`: before it the stamps of its flights are too high, after it they are valid, and so is new_count.
+//
 // Deadlines, errors and thread safety as Queue.
 #pragma once
 
@@ -39,11 +42,13 @@ struct OrderedControl {
   AtomicWord count;     // items below root; read by anybody
   AtomicWord puts;      // items ever put; read by anybody
   AtomicWord gets;      // raised after each take, and by repair: for those who watch
-  AtomicWord takes;     // a stamp for flights
+  AtomicWord takes;     // a stamp for flights: those of lower stamps are taken
   AtomicWord flights;   // the first page of flights, 0 for none
   AtomicWord returned;  // 1: there may be returned flights. Set by recovery without the lock, after they were returned;
                         // cleared by who looks for them. Means nothing without redelivery: nobody clears it there
   AtomicWord recycle;   // the heap asks for it; nobody reads items without the lock
+  // Of a take that redelivers, in its middle: when `takes` is new_takes, `count` is about to become new_count. 0: none.
+  AtomicWord new_takes, new_count;
   HeapState heap;
 
   alignas(64) Gate items;
@@ -80,17 +85,16 @@ class OrderedQueue {
   Status take_if_equal(ThreadContext& me, const Item& expected, Word* priority) const;
   void pass_on_items() const;
 
-  // Returned ones too. Those that one process had taken come back one by one, and are taken so by a bulk take: in the
-  // middle of it some of them are counted.
-  std::uint64_t size() const;
+  // Returned ones too; those that one thread had taken come back one by one.
+  std::uint64_t size() const { return count_items().here; }
   std::uint64_t limit() const { return control_->limit; }
   // A put would wait. Items in flight, and those that were returned, take no room.
-  bool full() const { return control_->count.load(std::memory_order_acquire) >= limit(); }
+  bool full() const { return count_items(false).below_root >= limit(); }
 
   // Without redelivery kNotHeld: more often than items were put. With it the item that the calling thread took first is
   // done, or another thread's of this process; kNotHeld: none of them has one.
   Status task_done(ThreadContext& me) const;
-  std::uint64_t unfinished() const;
+  std::uint64_t unfinished() const { return control_->redeliver != 0 ? count_items().open : puts_not_done(); }
   Status join(ThreadContext& me, Deadline deadline) const;
 
   Status shut_down(ThreadContext& me, bool now) const;
@@ -128,6 +132,16 @@ class OrderedQueue {
   Status take_returned(ThreadContext& me, Word* priority, Copy&& copy) const;
   Status free_flight(ThreadContext& me, Flight*& found) const;
   Status add_flight_page(ThreadContext& me, FlightPage*& added) const;
+  void commit_take(Word from_root, Word returned, Offset now) const;
+  struct Counts {
+    Word below_root = 0;
+    Word here = 0;  // those, and the returned ones
+    Word open = 0;  // those, and the ones in flight
+    bool at_one_moment = false;
+  };
+  Counts count_items(bool flights_too = true) const;
+  bool all_done() const;
+  std::uint64_t puts_not_done() const;
 
   // ordered_queue_bulk.cc
   Status put_chain_locked(ThreadContext& me, std::span<const Item> put, Word priority) const;

@@ -157,24 +157,20 @@ Status OrderedQueue::find_flights(ThreadContext& me, OrderedBulk& bulk, std::uin
 // which a death undoes. REQUIRES: the lock.
 void OrderedQueue::commit_picks(ThreadContext& me, OrderedBulk& bulk, Offset now) const {
   const bool redeliver = control_->redeliver != 0;
-  Word stamp = own(control_->takes);
-  const std::uint64_t from_root = bulk.picks().size() - bulk.returned();
   Heap memory = heap(me);
   if (redeliver) {
+    Word stamp = own(control_->takes);
+    Word again = bulk.returned();
     for (OrderedBulk::Pick& pick : bulk.picks()) {
       pick.flight->box.store(pick.box, std::memory_order_relaxed);
       pick.flight->priority.store(pick.priority, std::memory_order_relaxed);
       pick.flight->sequence.store(pick.sequence, std::memory_order_relaxed);
-      pick.flight->taken.store(stamp++, std::memory_order_relaxed);
+      pick.flight->taken.store(stamp++ << 1 | (again != 0 ? kTakenAgain : 0), std::memory_order_relaxed);
       pick.flight->owner.store(me.owner(), std::memory_order_release);  // repair undoes it while root reaches the box
+      if (again != 0) --again;
     }
-    control_->takes.store(stamp, std::memory_order_relaxed);
   }
-  if (from_root != 0) {
-    control_->root.store(now, std::memory_order_release);  // the commit point
-    control_->count.store(own(control_->count) - from_root, std::memory_order_release);
-  }
-  control_->gets.store(own(control_->gets) + bulk.picks().size(), std::memory_order_release);
+  commit_take(bulk.picks().size() - bulk.returned(), bulk.returned(), now);
   for (const OrderedBulk::Pick& pick : bulk.picks()) {
     if (!redeliver) OrderedHeap::free_box(segment(), memory, pick.box);
   }

@@ -66,13 +66,20 @@ void OrderedQueue::repair(ThreadContext& me, const ObjectAddress& where, LockWor
   std::vector<Offset> boxes;
   Word count, next;
   if (!queue.collect(reached, boxes, count, next)) return;
-  // A flight of an item that was not taken.
+  Word takes = own(control.takes);
   each_flight(*where.segment, control.flights, [&](Flight& flight) {
     if (std::binary_search(boxes.begin(), boxes.end(), own(flight.box))) {
-      flight.owner.store(0, std::memory_order_release);
+      flight.owner.store(0, std::memory_order_release);  // of an item that was not taken; its stamp is too high
+    } else {
+      takes = std::max(takes, (own(flight.taken) >> 1) + 1);
     }
   });
+  // As commit_take().
+  control.new_count.store(count, std::memory_order_relaxed);
+  if (control.redeliver != 0) control.new_takes.store(takes, std::memory_order_release);
+  control.takes.store(takes, std::memory_order_release);
   control.count.store(count, std::memory_order_release);
+  control.new_takes.store(0, std::memory_order_release);
   if (next > own(control.puts)) control.puts.store(next, std::memory_order_release);
   control.gets.store(own(control.gets) + 1, std::memory_order_release);  // the dead one may not have come to it
   // The dead one may have been looking for returned flights.
@@ -155,6 +162,7 @@ OrderedQueue::Audit OrderedQueue::audit(ThreadContext& me) const {
   if (count != own(control_->count)) found.error = "it holds another number of items than it says";
   if (next > own(control_->puts)) found.error = "an item was put that is not counted";
   if (own(control_->done) > own(control_->puts)) found.error = "more items are done than were put";
+  if (own(control_->new_takes) != 0) found.error = "a take is in its middle";
   Heap memory = heap(me);
   OrderedHeap order(segment(), memory, mode());
   (void)OrderedHeap::each_node(segment(), own(control_->root), [&](Offset, const OrderedNode& node) {
@@ -170,6 +178,7 @@ OrderedQueue::Audit OrderedQueue::audit(ThreadContext& me) const {
   });
   each_flight(segment(), control_->flights, [&](Flight& flight) {
     if (std::binary_search(boxes.begin(), boxes.end(), own(flight.box))) found.error = "an item waits and is in flight";
+    if (own(flight.taken) >> 1 >= own(control_->takes)) found.error = "an item in flight does not count as taken";
   });
   auto memory_audit = memory.audit(reached);
   if (memory_audit.doubled_blocks != 0) found.error = "a block is used twice";

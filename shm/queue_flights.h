@@ -20,10 +20,12 @@ struct Flight {
   AtomicWord box;
   AtomicWord priority;
   AtomicWord sequence;
-  AtomicWord taken;  // a stamp that tells which was taken first
+  AtomicWord
+      taken;  // twice the stamp of the taking, which tells which was taken first; + 1: it had been returned before
 };
 
 inline constexpr Word kReturned = Word{1} << 32;
+inline constexpr Word kTakenAgain = 1;  // in `taken`
 inline constexpr std::uint32_t kFlightsPerPage = 25;
 inline constexpr std::uint32_t kFlightArena = 3;
 

@@ -190,6 +190,12 @@ class QueuePairs {
   Operation size() {
     return {"size", [this](ThreadContext&) { return std::to_string(queue.size()); }, 0};
   }
+  Operation unfinished() {
+    return {"unfinished", [this](ThreadContext&) { return std::to_string(queue.unfinished()); }, 0};
+  }
+  Operation full() {
+    return {"full", [this](ThreadContext&) { return std::string(queue.full() ? "full" : "room"); }, 0};
+  }
   Operation task_done() {
     return {"task done", [this](ThreadContext& me) { return word_of(queue.task_done(me)); }};
   }

@@ -32,6 +32,21 @@ TEST_CASE("a count, and a wait for all tasks, beside two changes of a queue find
   explore(redelivering, "queue that redelivers");
 }
 
+TEST_CASE("counts of a queue that redelivers, beside one that takes several, are those before or after it") {
+  const NoLookingByItself nobody_looks;
+  QueueKind kind = kRedelivering;
+  kind.limit = 3;
+  QueuePairs<shm::OrderedQueue> pairs(kind);
+  pairs.fill({"taken", "b", "c"});
+  pairs.take(1);
+  explore_pairs(pairs.stage, "counts of a queue that redelivers",
+                each_with({pairs.size(), pairs.unfinished(), pairs.full()},
+                          {pairs.get_many(2), pairs.get_and_done(), then(pairs.put("new"), pairs.get_many(3)),
+                           then(pairs.get_many(2), pairs.put_many({"new", "newer", "newest"})),
+                           then(pairs.task_done(), pairs.get_many(2))}),
+                pairs.observation(), kFewPairs);
+}
+
 // A process that is about to sleep says so, finds an item all the same, and then sleeps for the next one; the one that put
 // the first and found nobody asleep must not say so for it.
 TEST_CASE("a consumer that is about to sleep beside a put that wakes somebody is woken by the next put") {
@@ -72,11 +87,13 @@ TEST_CASE("operations of a queue with items that came back from a consumer, and 
                      {pairs.put("new"), then(pairs.put("new"), pairs.get_without_wait()), pairs.peek_and_take_many(3),
                       pairs.shut_down(true)},
                      pairs.observation(), kFewPairs);
-  explore_pairs(pairs.stage, "size of a queue with items that came back",
-                each_with({pairs.size()}, {pairs.get_and_done(), pairs.put("new"), pairs.peek_and_take(),
-                                           then(pairs.put("new"), pairs.get_without_wait()),
-                                           then(pairs.get_without_wait(), pairs.put("new"))}),
-                pairs.observation(), kFewPairs);
+  explore_pairs(
+      pairs.stage, "counts of a queue with items that came back",
+      each_with({pairs.size(), pairs.unfinished(), pairs.full()},
+                {pairs.get_and_done(), pairs.put("new"), pairs.peek_and_take(), pairs.get_many(2), pairs.get_many(3),
+                 then(pairs.get_many(3), pairs.put("new")), then(pairs.get_without_wait(), pairs.get_many(2)),
+                 then(pairs.put("new"), pairs.get_without_wait()), then(pairs.get_without_wait(), pairs.put("new"))}),
+      pairs.observation(), kFewPairs);
 }
 
 // Several may recover one dead process, and what they return may be taken again while one of them is still at it.
