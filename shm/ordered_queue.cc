@@ -1,5 +1,7 @@
 #include "shm/ordered_queue.h"
 
+#include <utility>
+
 #include "shm/control_block.h"
 #include "shm/extents.h"
 #include "shm/idle_memory.h"
@@ -95,22 +97,26 @@ Status OrderedQueue::free_flight(ThreadContext& me, Flight*& found) const {
   return status;
 }
 
-// An item whose consumer died: the one that comes first among them. kNotFound.
+// An item whose consumer died: the one that comes first among them. kNotFound. More may come back during a look, of which
+// it overlooks some and finds others: what two looks in a row found were all, when the second began.
 template <typename Copy>
 Status OrderedQueue::take_returned(ThreadContext& me, Word* priority, Copy&& copy) const {
   if (control_->returned.exchange(0, std::memory_order_acq_rel) == 0) return Status::kNotFound;
   Flight* first = nullptr;
-  int found = 0;
+  Word found = 0, found_before = 0;
   Heap memory = heap(me);
   OrderedHeap order(segment(), memory, mode());
-  each_flight(segment(), control_->flights, [&](Flight& flight) {
-    if (flight.owner.load(std::memory_order_acquire) != kReturned) return;
-    ++found;
-    if (first == nullptr ||
-        order.before(own(flight.priority), own(flight.sequence), own(first->priority), own(first->sequence))) {
-      first = &flight;
-    }
-  });
+  do {
+    found_before = std::exchange(found, 0);
+    each_flight(segment(), control_->flights, [&](Flight& flight) {
+      if (flight.owner.load(std::memory_order_acquire) != kReturned) return;
+      ++found;
+      if (first == nullptr ||
+          order.before(own(flight.priority), own(flight.sequence), own(first->priority), own(first->sequence))) {
+        first = &flight;
+      }
+    });
+  } while (found != found_before);
   if (first == nullptr) return Status::kNotFound;
   Status status = copy_out(own(first->box), copy);
   if (found > 1 || status != Status::kOk) control_->returned.store(1, std::memory_order_release);

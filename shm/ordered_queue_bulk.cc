@@ -111,10 +111,15 @@ Status OrderedQueue::pick_locked(ThreadContext& me, OrderedBulk& bulk, std::uint
   bulk.clear();
   if (control_->redeliver != 0 && control_->returned.exchange(0, std::memory_order_acq_rel) != 0) {
     Status status = Status::kOk;
-    each_flight(segment(), control_->flights, [&](Flight& flight) {
-      if (status != Status::kOk || flight.owner.load(std::memory_order_acquire) != kReturned) return;
-      status = bulk.pick_returned({own(flight.priority), own(flight.sequence), own(flight.box), &flight});
-    });
+    std::size_t found_before = 0;
+    do {  // as take_returned()
+      found_before = bulk.picks().size();
+      bulk.clear();
+      each_flight(segment(), control_->flights, [&](Flight& flight) {
+        if (status != Status::kOk || flight.owner.load(std::memory_order_acquire) != kReturned) return;
+        status = bulk.pick_returned({own(flight.priority), own(flight.sequence), own(flight.box), &flight});
+      });
+    } while (status == Status::kOk && bulk.picks().size() != found_before);
     // For whoever comes next: those that are left over, or all when this attempt takes none.
     if (!bulk.picks().empty()) control_->returned.store(1, std::memory_order_release);
     if (status != Status::kOk) return status;

@@ -1,6 +1,7 @@
 // Operations of queues that look at several words, or change several, beside others that change them more than once
 // meanwhile: counts, waits for all tasks, falling asleep, items that come back from a dead consumer.
 #include <algorithm>
+#include <set>
 
 #include "interleave/queue_pair_fixture.h"
 
@@ -94,6 +95,38 @@ TEST_CASE("operations of a queue with items that came back from a consumer, and 
                  then(pairs.get_many(3), pairs.put("new")), then(pairs.get_without_wait(), pairs.get_many(2)),
                  then(pairs.put("new"), pairs.get_without_wait()), then(pairs.get_without_wait(), pairs.put("new"))}),
       pairs.observation(), kFewPairs);
+}
+
+// They come back one after the other, while somebody looks through them.
+TEST_CASE("of several items that come back at once the first comes out first, whoever looks for one meanwhile") {
+  const NoLookingByItself nobody_looks;
+  constexpr std::size_t kConsumer = 0, kDead = 1;
+  using Kind = Step::Kind;
+  const auto explore = [](auto make_get, const std::set<std::string>& expected) {
+    QueuePairs<shm::OrderedQueue> pairs(kRedelivering);
+    pairs.fill({"a", "b", "c"});
+    // Some came back before: who comes next looks for them.
+    pairs.take(2);
+    shm::OrderedQueue::owner_ended(pairs.where, pairs.stage.me().owner());
+    pairs.stage.save();
+    const Observation observation = pairs.observation();
+    Actors actors(pairs.stage, {make_get(pairs), then(pairs.get_many(2), pairs.size())}, observation);
+    const auto run = [&](const Schedule& schedule) {
+      INFO(to_string(schedule));
+      const Outcome outcome = actors.run(schedule);
+      CHECK(outcome.wrong.empty());
+      return outcome;
+    };
+    const std::size_t accesses = run({{kDead, Kind::kCall}, {kConsumer, Kind::kAccess, 1'000'000}}).accesses[kConsumer];
+    std::set<std::string> results;
+    for (std::size_t i = 1; i <= accesses; ++i) {
+      results.insert(run({{kDead, Kind::kCall}, {kConsumer, Kind::kAccess, i}, {kDead, Kind::kKill}, {kConsumer}})
+                         .results[kConsumer]);
+    }
+    CHECK(results == expected);
+  };
+  explore([](auto& pairs) { return pairs.get(); }, {"ok a", "ok c"});
+  explore([](auto& pairs) { return pairs.get_many(3); }, {"ok|a|b|c", "ok|c"});
 }
 
 // Several may recover one dead process, and what they return may be taken again while one of them is still at it.
