@@ -1,9 +1,13 @@
 #include "process/job.h"
 
 #include <commonhold/errors.h>
+#include <errno.h>
+#include <sys/eventfd.h>
 
-#include <algorithm>
 #include <utility>
+
+#include "process/timed_wait.h"
+#include "process/wire.h"
 
 namespace commonhold::detail {
 
@@ -15,22 +19,22 @@ Job::Job(JobPlan plan, std::size_t chunks)
       kept_(std::move(plan.kept)),
       belongings_(std::move(plan.belongings)),
       results_name_(chunks),
-      // NOLINTNEXTLINE(bugprone-throw-keyword-missing): kept until the results are asked for
-      input_error_(std::move(plan.input_error)),
       when_done_(std::move(plan.when_done)) {}
+
+Job::~Job() {
+  if (event_ >= 0) close_kept(event_, event_identity_);
+}
 
 bool Job::put(std::size_t chunk, Outcome outcome) {
   std::scoped_lock guard(mutex_);
   if (chunk >= chunks_ || arrived_[chunk]) return false;
   arrived_[chunk] = true;
-  order_.push_back(chunk);
   if (outcome.ok()) {
     results_[chunk] = std::move(outcome.bytes);
     results_name_[chunk] = std::move(outcome.belongings);
   } else {
     failures_.emplace_back(chunk, std::move(outcome));
   }
-  changed_.notify_all();
   return --left_ == 0;
 }
 
@@ -43,20 +47,16 @@ void Job::finish() {
   kept_ = nullptr;
   done_ = true;
   changed_.notify_all();
-}
-
-template <typename Ready>
-bool Job::wait_until(std::unique_lock<std::mutex>& guard, std::int64_t wait, Ready ready) const {
-  if (wait == kForever) {
-    changed_.wait(guard, ready);
-    return true;
+  for (const Told& one : told_) {
+    if (const auto completions = one.completions.lock()) completions->put(one.number);
   }
-  return changed_.wait_until(guard, std::chrono::steady_clock::now() + std::chrono::nanoseconds(wait), ready);
+  told_.clear();
+  if (event_ >= 0 && still_is(event_, event_identity_)) eventfd_write(event_, 1);
 }
 
 bool Job::wait(std::int64_t wait) const {
   std::unique_lock guard(mutex_);
-  return wait_until(guard, wait, [this] { return done_; });
+  return wait_until(changed_, guard, wait, [this] { return done_; });
 }
 
 bool Job::succeeded() const {
@@ -74,25 +74,29 @@ const std::vector<std::string>& Job::results() const {
   return results_;
 }
 
-std::optional<std::string> Job::next(std::size_t place, bool any_order, std::int64_t wait, bool& failed) {
-  Belongings given;  // ends without the mutex
-  std::unique_lock guard(mutex_);
-  if (place == chunks_ && input_error_ != nullptr) {
-    failed = true;
-    std::rethrow_exception(input_error_);
+std::string Job::take_result() {
+  if (const std::exception_ptr thrown = error()) std::rethrow_exception(thrown);
+  return std::move(results_.at(0));
+}
+
+void Job::tell(const std::shared_ptr<Completions>& completions, std::size_t number) {
+  std::scoped_lock guard(mutex_);
+  if (done_) return completions->put(number);
+  std::erase_if(told_, [](const Told& one) { return one.completions.expired(); });
+  told_.push_back({completions, number});
+}
+
+int Job::descriptor() {
+  std::scoped_lock guard(mutex_);
+  if (event_ < 0) {
+    event_ = eventfd(0, EFD_CLOEXEC);
+    if (event_ < 0) throw_wire_error("making a result's descriptor", errno);
+    event_identity_ = identity_of(event_);
+    if (done_) eventfd_write(event_, 1);
+  } else if (!still_is(event_, event_identity_)) {
+    throw Closed("fileno() of a result whose descriptor was closed behind its back");
   }
-  if (place >= chunks_) return std::nullopt;
-  const auto is_there = [&] { return any_order ? order_.size() > place : arrived_[place]; };
-  if (!wait_until(guard, wait, is_there)) throw TimeoutError("the next result was not there in time; it still comes");
-  const std::size_t chunk = any_order ? order_[place] : place;
-  const auto failure =
-      std::find_if(failures_.begin(), failures_.end(), [chunk](const auto& one) { return one.first == chunk; });
-  if (failure != failures_.end()) {
-    failed = true;
-    std::rethrow_exception(failure->second.exception());
-  }
-  given = std::exchange(given_name_, std::move(results_name_[chunk]));
-  return std::move(results_[chunk]);  // given once
+  return event_;
 }
 
 bool job_wait(const Job& job, std::int64_t wait) {
@@ -107,8 +111,8 @@ const std::vector<std::string>& job_results(const Job& job) {
 std::exception_ptr job_error(const Job& job) {
   return job.error();
 }
-std::optional<std::string> job_next(Job& job, std::size_t place, bool any_order, std::int64_t wait, bool& failed) {
-  return job.next(place, any_order, wait, failed);
+int job_descriptor(Job& job) {
+  return job.descriptor();
 }
 
 }  // namespace commonhold::detail

@@ -3,6 +3,7 @@
 // Thread safety: any thread. The mutex is held for moments and no other one is taken under it.
 #pragma once
 
+#include <commonhold/detail/kept_descriptor.h>
 #include <commonhold/detail/pool_calls.h>
 
 #include <condition_variable>
@@ -10,6 +11,7 @@
 #include <optional>
 #include <vector>
 
+#include "process/completions.h"
 #include "process/task_failure.h"
 
 namespace commonhold::detail {
@@ -27,6 +29,7 @@ struct Outcome {
 class Job {
  public:
   Job(JobPlan plan, std::size_t chunks);
+  ~Job();
 
   // Each chunk once; later ones of the same chunk are dropped. True for the last one: then finish() is to be called,
   // without a lock.
@@ -37,26 +40,37 @@ class Job {
   bool succeeded() const;
   const std::vector<std::string>& results() const;
   std::exception_ptr error() const;
-  std::optional<std::string> next(std::size_t place, bool any_order, std::int64_t wait, bool& failed);
+  // As results(), of one chunk, which is given once.
+  std::string take_result();
+
+  // The completions get this number when it is done.
+  void tell(const std::shared_ptr<Completions>& completions, std::size_t number);
+  int descriptor();
+  // Whose it is: set once, before anybody has the job.
+  void belongs_to(std::weak_ptr<PoolCore> pool) { pool_ = std::move(pool); }
+  std::shared_ptr<PoolCore> pool() const { return pool_.lock(); }
 
  private:
-  template <typename Ready>
-  bool wait_until(std::unique_lock<std::mutex>& guard, std::int64_t wait, Ready ready) const;
+  struct Told {
+    std::weak_ptr<Completions> completions;
+    std::size_t number;
+  };
 
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
+  std::weak_ptr<PoolCore> pool_;
   std::vector<std::string> results_;                       // by chunk
   std::vector<bool> arrived_;                              // by chunk
-  std::vector<std::size_t> order_;                         // chunks as they arrived
   std::vector<std::pair<std::size_t, Outcome>> failures_;  // as they arrived
   std::size_t chunks_, left_;
   bool done_ = false;
   std::shared_ptr<void> kept_;
   Belongings belongings_;                 // of the tasks, until all are done
   std::vector<Belongings> results_name_;  // what the results name, by chunk
-  Belongings given_name_;                 // of those that next() gave last, which are being read
-  std::exception_ptr input_error_;
   std::function<void(const Job&)> when_done_;
+  std::vector<Told> told_;
+  int event_ = -1;  // an eventfd, once somebody asked for it
+  KeptIdentity event_identity_;
 };
 
 }  // namespace commonhold::detail

@@ -59,7 +59,7 @@ PoolCore::PoolCore(PoolOptions options)
   workers_.reserve(size_);
   // When one cannot be started, those before it end with their Process: they are daemons.
   for (std::size_t i = 0; i < size_; ++i) {
-    workers_.emplace_back(manager_.queue<std::string>());
+    workers_.emplace_back(manager_.queue<std::string>(), manager_.value<std::uint64_t>(0));
     start_worker(workers_.back());
   }
   try {
@@ -148,6 +148,8 @@ void PoolCore::take(const std::string& message, Belongings belongings, Finished&
     case ResultKind::kInitFailed:
       outcome.failure = TaskFailure::from(rest);
       return break_down(std::move(outcome), finished);
+    case ResultKind::kBegun:
+      return add_deadline(head);
     case ResultKind::kDone:
       outcome.bytes = rest;
       outcome.belongings = std::move(belongings);
@@ -171,7 +173,8 @@ void PoolCore::take(const std::string& message, Belongings belongings, Finished&
 
 // Whether nothing is left to do; tells the workers of a closed pool to end.
 bool PoolCore::has_ended() {
-  if (state_ == State::kRunning || (state_ == State::kClosed && !tasks_.empty())) return false;
+  if (state_ == State::kRunning) return false;
+  if (state_ == State::kClosed && (!tasks_.empty() || *open_streams_ != 0)) return false;
   bool alive = false;
   for (Worker& worker : workers_) {
     if (!worker.alive) continue;
@@ -191,8 +194,13 @@ void PoolCore::collect() {
     std::vector<std::string> messages;
     std::vector<Belongings> belongings;  // of each message, up to one that is damaged
     bool sound = true;
+    std::chrono::nanoseconds timeout = kResultsTimeout;
+    {
+      std::scoped_lock guard(mutex_);
+      timeout = std::min(timeout, std::chrono::nanoseconds(next_look()));
+    }
     try {
-      messages = results_.get_many(kBatch, kResultsTimeout);
+      messages = results_.get_many(kBatch, timeout);
       belongings.reserve(messages.size());
       for (std::string& message : messages) belongings.push_back(take_belongings(message));
     } catch (const Error&) {
@@ -214,6 +222,8 @@ void PoolCore::collect() {
           if (worker.alive && worker.process->join_for(0s)) worker.alive = false;
         }
       }
+      end_overdue_tasks(finished);
+      end_all_doomed();
       start_missing_workers();
       forget_dropped_offers();
       dispatch(finished);
@@ -292,9 +302,14 @@ void PoolCore::terminate() {
 
 void PoolCore::join() {
   require_mine("join()");
+  std::vector<std::weak_ptr<ResultStream>> streams;
   {
     std::scoped_lock guard(mutex_);
     if (state_ == State::kRunning) throw UsageError("join() of a pool that runs; close() or terminate() it first");
+    streams = streams_;
+  }
+  for (const auto& one : streams) {
+    if (const auto stream = one.lock()) stream->draw_all();
   }
   std::scoped_lock guard(join_mutex_);
   if (collector_.joinable()) collector_.join();
@@ -302,7 +317,9 @@ void PoolCore::join() {
 }
 
 std::shared_ptr<Job> submit(PoolCore& pool, JobPlan plan) {
-  return pool.submit(std::move(plan));
+  std::vector<JobPlan> plans;
+  plans.push_back(std::move(plan));
+  return pool.submit(plans).front();
 }
 
 std::size_t worker_count(const PoolCore& pool) {

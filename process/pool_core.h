@@ -14,10 +14,12 @@
 #include <commonhold/detail/kept_descriptor.h>
 #include <commonhold/manager.h>
 #include <commonhold/pool.h>
+#include <commonhold/value.h>
 
 #include <atomic>
 #include <chrono>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -27,16 +29,22 @@
 #include "process/job.h"
 #include "process/kept_offers.h"
 #include "process/pool_worker.h"
+#include "process/result_stream.h"
 
 namespace commonhold::detail {
 
-class PoolCore {
+class PoolCore : public std::enable_shared_from_this<PoolCore> {
  public:
   explicit PoolCore(PoolOptions options);
   // REQUIRES: terminated and joined.
   ~PoolCore();
 
-  std::shared_ptr<Job> submit(JobPlan plan);
+  // One job for each plan, which it takes. Closed: it runs no more; PoolTerminated: not even what was accepted before.
+  std::vector<std::shared_ptr<Job>> submit(std::vector<JobPlan>& plans, bool accepted_before = false);
+  std::shared_ptr<ResultStream> open_stream(DrawTask draw, std::size_t ahead, bool any_order);
+  bool cancel(const std::shared_ptr<Job>& job);
+  // The collector does so soon.
+  void look_around() { wake(); }
   void close();
   void terminate();
   void join();
@@ -53,11 +61,17 @@ class PoolCore {
     std::shared_ptr<Job> job;
     std::size_t chunk;
     int retries;
+    std::int64_t limit;  // ns, kForever for none
     std::string bytes;
   };
+  // A task that has its outcome and may run still, or be run: its worker is to be ended in it.
+  struct Doomed {
+    std::uint64_t worker, id;
+  };
   struct Worker {
-    explicit Worker(Queue<std::string> queue) : tasks(std::move(queue)) {}
+    Worker(Queue<std::string> queue, Value<std::uint64_t> at) : tasks(std::move(queue)), at(std::move(at)) {}
     Queue<std::string> tasks;
+    Value<std::uint64_t> at;                 // pool_worker.h
     std::unique_ptr<WorkerProcess> process;  // none: it could not be started
     std::uint64_t serial = 0;
     std::deque<std::uint64_t> assigned;
@@ -84,6 +98,14 @@ class PoolCore {
   bool tell_to_stop(Worker& worker);
   void end_task(std::uint64_t id, Outcome outcome, Finished& finished);
   void end_all_tasks(const Outcome& outcome, Finished& finished);
+  // pool_limits.cc
+  void add_deadline(const ResultHead& begun);
+  void end_overdue_tasks(Finished& finished);
+  void end_early(std::uint64_t id, Outcome outcome, Finished& finished);
+  bool kill_in_task(Worker& worker, std::uint64_t id);
+  bool end_doomed(const Doomed& doomed);
+  void end_all_doomed();
+  std::int64_t next_look() const;
   void break_down(Outcome outcome, Finished& finished);
   std::size_t room_of(const Worker& worker) const;
   bool has_ended();
@@ -108,6 +130,10 @@ class PoolCore {
   std::unordered_map<std::uint64_t, Task> tasks_;
   std::deque<std::uint64_t> pending_;
   std::uint64_t last_id_ = kStop, last_serial_ = 0;
+  std::multimap<Clock::time_point, Doomed> deadlines_;  // of tasks that run
+  std::vector<Doomed> doomed_;
+  std::vector<std::weak_ptr<ResultStream>> streams_;
+  const OpenStreams open_streams_ = std::make_shared<std::atomic<int>>(0);
   std::optional<Outcome> broken_;  // what every task ends with, after a failed initializer
   int early_deaths_ = 0;
 

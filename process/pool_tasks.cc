@@ -19,30 +19,54 @@ constexpr auto kHeldUpFor = 1s;
 
 }  // namespace
 
-std::shared_ptr<Job> PoolCore::submit(JobPlan plan) {
+std::vector<std::shared_ptr<Job>> PoolCore::submit(std::vector<JobPlan>& plans, bool accepted_before) {
   require_mine("a task");
-  std::vector<std::string> given = std::move(plan.tasks);
-  const int retries = plan.retries.value_or(options_.retries);
-  auto job = std::make_shared<Job>(std::move(plan), given.size());
+  for (const JobPlan& plan : plans) {
+    if (plan.limit.value_or(1) <= 0) throw ValueError("limited() to no time at all; a task needs some");
+  }
+  std::vector<std::shared_ptr<Job>> jobs;
   Finished finished;
-  if (given.empty()) finished.push_back(job);
   {
     std::scoped_lock guard(mutex_);
-    if (state_ != State::kRunning) {
+    if (state_ == State::kTerminated && accepted_before) {
+      throw PoolTerminated("the pool was terminated before all items were drawn");
+    }
+    if (state_ == State::kTerminated || (state_ == State::kClosed && !accepted_before)) {
       throw Closed(fmt::format("Pool not running: it was {}", state_ == State::kClosed ? "closed" : "terminated"));
     }
-    tasks_.reserve(tasks_.size() + given.size());
-    for (std::size_t chunk = 0; chunk < given.size(); ++chunk) {
-      const std::uint64_t id = ++last_id_;
-      memcpy(given[chunk].data() + offsetof(TaskHead, id), &id, sizeof id);
-      tasks_.emplace(id, Task{job, chunk, retries, std::move(given[chunk])});
-      pending_.push_back(id);
+    for (JobPlan& plan : plans) {
+      std::vector<std::string> given = std::move(plan.tasks);
+      const int retries = plan.retries.value_or(options_.retries);
+      const std::int64_t limit = plan.limit.value_or(kForever);
+      const auto& job = jobs.emplace_back(std::make_shared<Job>(std::move(plan), given.size()));
+      job->belongs_to(weak_from_this());
+      if (given.empty()) finished.push_back(job);
+      tasks_.reserve(tasks_.size() + given.size());
+      for (std::size_t chunk = 0; chunk < given.size(); ++chunk) {
+        auto head = head_of<TaskHead>(given[chunk]);
+        head.id = ++last_id_;
+        head.announces = limit != kForever ? 1 : 0;
+        memcpy(given[chunk].data(), &head, sizeof head);
+        tasks_.emplace(head.id, Task{job, chunk, retries, limit, std::move(given[chunk])});
+        pending_.push_back(head.id);
+      }
     }
     if (broken_) end_all_tasks(*broken_, finished);
     dispatch(finished);
   }
   finish(finished);
-  return job;
+  return jobs;
+}
+
+// A pool that is closed later goes on with it.
+std::shared_ptr<ResultStream> PoolCore::open_stream(DrawTask draw, std::size_t ahead, bool any_order) {
+  auto stream = std::make_shared<ResultStream>(shared_from_this(), open_streams_, std::move(draw),
+                                               ahead == 0 ? size_ * kDepth : ahead, any_order);
+  stream->begin();
+  std::scoped_lock guard(mutex_);
+  std::erase_if(streams_, [](const auto& one) { return one.expired(); });
+  streams_.push_back(stream);
+  return stream;
 }
 
 std::size_t PoolCore::room_of(const Worker& worker) const {
@@ -76,9 +100,10 @@ void PoolCore::dispatch(Finished& finished) {
     if (to->ids.size() == to->room) break;
     const std::uint64_t id = pending_.front();
     pending_.pop_front();
-    Task& task = tasks_.at(id);
+    const auto task = tasks_.find(id);
+    if (task == tasks_.end()) continue;  // it was cancelled
     to->ids.push_back(id);
-    to->tasks.push_back(task.retries > 0 ? task.bytes : std::move(task.bytes));
+    to->tasks.push_back(task->second.retries > 0 ? task->second.bytes : std::move(task->second.bytes));
   }
   for (Share& share : shares) give(*share.worker, share.ids, std::move(share.tasks), finished);
 }

@@ -55,11 +55,13 @@ std::string message_of(const ResultHead& head) {
   return std::string(reinterpret_cast<const char*>(&head), sizeof head);
 }
 
-WorkerProcess::WorkerProcess(std::string name, WorkerPlan plan, Queue<std::string> tasks, Queue<std::string> results)
+WorkerProcess::WorkerProcess(std::string name, WorkerPlan plan, Queue<std::string> tasks, Value<std::uint64_t> at,
+                             Queue<std::string> results)
     : Process({.name = std::move(name), .daemon = true}),
       plan_(std::move(plan)),
       tasks_(std::move(tasks)),
-      results_(std::move(results)) {}
+      results_(std::move(results)),
+      at_(std::move(at)) {}
 
 // A result is never lost for want of memory: it waits, or shrinks to the news that there is none.
 void WorkerProcess::put(std::string message) const {
@@ -103,6 +105,16 @@ std::string WorkerProcess::result_of(std::string_view task) const {
   return message;
 }
 
+void WorkerProcess::begin_task(const TaskHead& head) const {
+  at_.store(head.id);
+  if (head.announces != 0) put(message_of({plan_.serial, head.id, ResultKind::kBegun}));
+}
+
+void WorkerProcess::end_task(std::uint64_t id) const {
+  if (at_.compare_exchange(id, 0)) return;
+  for (;;) pause();  // the pool kills this process
+}
+
 void WorkerProcess::run() {
   inherited_at_fork = inherited_so_far;
   pthread_sigmask(SIG_SETMASK, &plan_.signals, nullptr);
@@ -117,13 +129,16 @@ void WorkerProcess::run() {
   put(message_of({plan_.serial, 0, ResultKind::kReady}));
   for (std::uint64_t done = 0; plan_.most_tasks == 0 || done < plan_.most_tasks;) {
     const std::string task = tasks_.get();
-    const std::uint64_t id = head_of<TaskHead>(task).id;
-    if (id == kStop) return;
-    if (id == kForget) {
+    const auto head = head_of<TaskHead>(task);
+    if (head.id == kStop) return;
+    if (head.id == kForget) {
       withdraw_connection(std::string_view(task).substr(sizeof(TaskHead)));
       continue;
     }
-    put(result_of(task));
+    begin_task(head);
+    std::string result = result_of(task);
+    end_task(head.id);
+    put(std::move(result));
     ++done;
   }
 }

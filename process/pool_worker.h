@@ -3,11 +3,16 @@
 // Each worker has a queue of tasks of its own, so that the pool knows, when one dies, which tasks were its: those still
 // in the queue were not begun. All workers put their results into one queue. A task is a TaskHead and what its function
 // reads; a result is a ResultHead and what `kind` says.
+//
+// A word says which task a worker is at: 0 between tasks. From there to the task's id the worker changes it, from the id to
+// kDoomed + id the pool, which then kills the worker, and from the id to 0 the worker, before it puts the result: so a task
+// is either ended by the pool or by the worker, and the pool kills nobody who is at another task.
 #pragma once
 
 #include <commonhold/detail/pool_calls.h>
 #include <commonhold/process.h>
 #include <commonhold/queue.h>
+#include <commonhold/value.h>
 #include <signal.h>
 
 #include <cstdint>
@@ -25,11 +30,14 @@ inline constexpr std::uint64_t kForget = ~std::uint64_t{0};
 enum class ResultKind : std::uint64_t {
   kReady,       // the worker's initializer has returned
   kInitFailed,  // a TaskFailure; the worker ends
+  kBegun,       // a task that has a limit
   kDone,        // the results
   kFailed,      // a TaskFailure
   kDied,        // from the pool itself: the worker has ended, and all that it put is before this
   kWake,        // from the pool itself: look around
 };
+
+inline constexpr std::uint64_t kDoomed = std::uint64_t{1} << 63;
 
 struct ResultHead {
   std::uint64_t worker;  // its serial number
@@ -53,7 +61,8 @@ struct WorkerPlan {
 
 class WorkerProcess final : public Process {
  public:
-  WorkerProcess(std::string name, WorkerPlan plan, Queue<std::string> tasks, Queue<std::string> results);
+  WorkerProcess(std::string name, WorkerPlan plan, Queue<std::string> tasks, Value<std::uint64_t> at,
+                Queue<std::string> results);
   WorkerProcess(const WorkerProcess&) = delete;
   WorkerProcess& operator=(const WorkerProcess&) = delete;
   ~WorkerProcess() override { end_child(); }
@@ -63,9 +72,12 @@ class WorkerProcess final : public Process {
  private:
   std::string result_of(std::string_view task) const;
   void put(std::string message) const;
+  void begin_task(const TaskHead& head) const;
+  void end_task(std::uint64_t id) const;
 
   WorkerPlan plan_;
   Queue<std::string> tasks_, results_;
+  Value<std::uint64_t> at_;
 };
 
 }  // namespace commonhold::detail

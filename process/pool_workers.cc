@@ -50,10 +50,11 @@ void PoolCore::start_worker(Worker& worker) {
   worker.alive = worker.ready = worker.told_to_stop = false;
   worker.held_up_until = {};
   worker.finished = 0;
+  worker.at.store(0);
   WorkerPlan plan{worker.serial, options_.initializer,
                   static_cast<std::uint64_t>(options_.max_tasks_per_child.value_or(0)), signals_};
   auto process = std::make_unique<WorkerProcess>(fmt::format("PoolWorker-{}", worker.serial), std::move(plan),
-                                                 worker.tasks, results_);
+                                                 worker.tasks, worker.at, results_);
   process->begin();
   epoll_event event{};
   event.events = EPOLLIN | EPOLLONESHOT;
@@ -64,7 +65,8 @@ void PoolCore::start_worker(Worker& worker) {
 }
 
 void PoolCore::start_missing_workers() {
-  const bool needed = state_ == State::kRunning || (state_ == State::kClosed && !tasks_.empty());
+  const bool needed =
+      state_ == State::kRunning || (state_ == State::kClosed && (!tasks_.empty() || *open_streams_ != 0));
   if (!needed || broken_) return;
   for (Worker& worker : workers_) {
     if (worker.alive) continue;

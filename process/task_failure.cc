@@ -36,7 +36,7 @@ Rethrows& rethrows() {
               std::runtime_error, std::range_error, std::overflow_error, std::underflow_error, Error, KeyError,
               IndexError, ValueError, Full, Empty, Closed, TypeMismatch, ObjectGone, LockError, NotHeld, TimeoutError,
               OutOfMemory, LimitReached, ServerGone, RemoteError, AuthenticationError, UsageError, ProcessError,
-              EndOfFile, TaskError, PoolTerminated, CorruptSegment>();
+              EndOfFile, TaskError, PoolTerminated, TaskCancelled, TaskTimeout, CorruptSegment>();
     return made;
   }();
   return *all;

@@ -223,7 +223,7 @@ TEST_CASE("a pool may use the program's manager") {
   {
     Pool pool({.processes = 2, .manager = manager});
     CHECK(pool.map(square, numbers(5)) == std::vector{0, 1, 4, 9, 16});
-    CHECK(manager.objects().size() == 3);
+    CHECK(manager.objects().size() == 5);
   }
   CHECK(eventually([&] { return manager.objects().empty(); }));
 }

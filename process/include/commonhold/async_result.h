@@ -59,6 +59,8 @@ R value_of(const Job& job) {
   }
 }
 
+struct JobAccess;
+
 }  // namespace detail
 
 template <typename R, bool kMany = false>
@@ -78,7 +80,7 @@ class AsyncResult {
     if (!ready()) throw ValueError("successful() of a result that is not ready; wait() for it first");
     return detail::job_succeeded(job());
   }
-  // The value, or throws what the task threw, each time. WorkerDied, PoolTerminated.
+  // The value, or throws what the task threw, each time. WorkerDied, PoolTerminated, TaskCancelled, TaskTimeout.
   R get() const {
     wait();
     return detail::value_of<R, kMany>(job());
@@ -90,22 +92,45 @@ class AsyncResult {
     return detail::value_of<R, kMany>(job());
   }
 
+  // Ends the task with TaskCancelled, at once. One that waits is never begun; one that runs is ended with its worker, which
+  // is killed, and another one takes its place: other tasks do not notice. Of many tasks, those that have not ended. The
+  // error callback is called by the calling thread. False: it was ready before.
+  bool cancel() const {
+    static_cast<void>(job());
+    return detail::job_cancel(job_);
+  }
+  // A descriptor that poll, epoll and wait() find readable once the result is ready; it stays this result's.
+  int fileno() const { return detail::job_descriptor(job()); }
+
  private:
+  friend struct detail::JobAccess;
   // UsageError for one that was moved from.
   detail::Job& job() const { return detail::present(job_, "an AsyncResult"); }
   std::shared_ptr<detail::Job> job_;
 };
+
+namespace detail {
+struct JobAccess {
+  template <typename R, bool kMany>
+  static const std::shared_ptr<Job>& job(const AsyncResult<R, kMany>& result) {
+    static_cast<void>(result.job());
+    return result.job_;
+  }
+};
+}  // namespace detail
+
 template <typename R>
 using MapResult = AsyncResult<
     std::conditional_t<std::is_void_v<R>, void, std::vector<std::conditional_t<std::is_void_v<R>, char, R>>>, true>;
 
-// The results of Pool::imap. Throws at the place of a failed chunk, and goes on with the next one.
+// The results of Pool::imap. Throws at the place of a failed chunk, and goes on with the next one. Each call draws more
+// items, in the calling thread; when it goes, no more are drawn, and what was begun is finished.
 //
 // Thread safety: one thread at a time.
 template <typename R>
 class ResultIterator {
  public:
-  ResultIterator(std::shared_ptr<detail::Job> job, bool any_order) : job_(std::move(job)), any_order_(any_order) {}
+  explicit ResultIterator(std::shared_ptr<detail::ResultStream> stream) : stream_(std::move(stream)) {}
 
   // Nothing after the last one, each time.
   std::optional<R> next() { return next_within(detail::kForever); }
@@ -139,16 +164,8 @@ class ResultIterator {
  private:
   std::optional<R> next_within(std::int64_t wait) {
     while (at_ == buffer_.size()) {
-      bool failed = false;
-      std::optional<std::string> bytes;
-      try {
-        bytes = detail::job_next(job(), place_, any_order_, wait, failed);
-      } catch (...) {
-        if (failed) ++place_;
-        throw;
-      }
+      const std::optional<std::string> bytes = detail::stream_next(detail::present(stream_, "a ResultIterator"), wait);
       if (!bytes) return std::nullopt;
-      ++place_;
       buffer_.clear();
       at_ = 0;
       detail::read_results(*bytes, buffer_);
@@ -156,10 +173,8 @@ class ResultIterator {
     return std::move(buffer_[at_++]);
   }
 
-  detail::Job& job() const { return detail::present(job_, "a ResultIterator"); }
-  std::shared_ptr<detail::Job> job_;
-  bool any_order_;
-  std::size_t place_ = 0, at_ = 0;
+  std::shared_ptr<detail::ResultStream> stream_;
+  std::size_t at_ = 0;
   std::vector<R> buffer_;
 };
 

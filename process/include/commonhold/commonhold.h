@@ -3,6 +3,7 @@
 
 #include <commonhold/any.h>
 #include <commonhold/array.h>
+#include <commonhold/as_completed.h>
 #include <commonhold/attach.h>
 #include <commonhold/barrier.h>
 #include <commonhold/codec.h>

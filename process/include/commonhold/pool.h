@@ -17,7 +17,7 @@
 // A death: when a worker dies, whatever kills it, the task that it was at fails at once with WorkerDied, which names
 // the pid and the signal, or is run again where that is asked for (PoolOptions::retries, retried()); its other tasks go
 // to others, and a new worker takes its place. When the program dies, its workers end. No death leaves a result
-// pending.
+// pending. A task that is cancelled, or that runs for longer than limited() says, is ended by its worker's death.
 //
 // Thread safety: any thread of the process that made the pool. Destroying a pool terminates it; close() and join()
 // first to have everything finished.
@@ -65,7 +65,7 @@ class Pool {
 
   // function(arguments...) in a worker.
   template <typename Function, typename... Arguments>
-  auto apply(const Function& function, Arguments&&... arguments) {
+  auto apply(const Function& function, Arguments&&... arguments) {  // or apply(plan, function, arguments...)
     return apply_async(function, std::forward<Arguments>(arguments)...).get();
   }
   template <typename Function, typename... Arguments>
@@ -81,6 +81,10 @@ class Pool {
   auto map(const Function& function, Items&& items, std::size_t chunk = 0) {
     return map_async(Plan<>(), function, items, chunk).get();
   }
+  template <IsPlan GivenPlan, typename Function, std::ranges::input_range Items>
+  auto map(const GivenPlan& plan, const Function& function, Items&& items, std::size_t chunk = 0) {
+    return map_async(plan, function, items, chunk).get();
+  }
   template <typename Function, std::ranges::input_range Items>
   auto map_async(const Function& function, Items&& items, std::size_t chunk = 0) {
     return map_async(Plan<>(), function, items, chunk);
@@ -94,6 +98,10 @@ class Pool {
   auto starmap(const Function& function, Items&& items, std::size_t chunk = 0) {
     return starmap_async(Plan<>(), function, items, chunk).get();
   }
+  template <IsPlan GivenPlan, typename Function, std::ranges::input_range Items>
+  auto starmap(const GivenPlan& plan, const Function& function, Items&& items, std::size_t chunk = 0) {
+    return starmap_async(plan, function, items, chunk).get();
+  }
   template <typename Function, std::ranges::input_range Items>
   auto starmap_async(const Function& function, Items&& items, std::size_t chunk = 0) {
     return starmap_async(Plan<>(), function, items, chunk);
@@ -103,22 +111,36 @@ class Pool {
     return map_as<true>(plan, function, items, chunk);
   }
 
-  // The results one after the other, in the order of the items, or as they come. The items are read at once; an
-  // exception of theirs comes after the results of those before it. ValueError for a chunk of 0.
+  // The results one after the other, in the order of the items, or as they come. Items are drawn when they are needed, so
+  // there may be ever more of them: `ahead` chunks are drawn before their results are taken (0: 64 for each worker), the
+  // first at once, others by the iterator's calls, or by join(). A container is copied, or moved in; a view, and what its
+  // items are in, must outlive the iterator. An exception of the items comes after the results of those before it.
+  // ValueError for a chunk of 0.
   template <typename Function, std::ranges::input_range Items>
-  auto imap(const Function& function, Items&& items, std::size_t chunk = 1) {
-    return imap_as<false>(function, items, chunk);
+  auto imap(const Function& function, Items&& items, std::size_t chunk = 1, std::size_t ahead = 0) {
+    return imap_as<false>(Plan<>(), function, std::forward<Items>(items), chunk, ahead);
+  }
+  template <IsPlan GivenPlan, typename Function, std::ranges::input_range Items>
+  auto imap(const GivenPlan& plan, const Function& function, Items&& items, std::size_t chunk = 1,
+            std::size_t ahead = 0) {
+    return imap_as<false>(plan, function, std::forward<Items>(items), chunk, ahead);
   }
   template <typename Function, std::ranges::input_range Items>
-  auto imap_unordered(const Function& function, Items&& items, std::size_t chunk = 1) {
-    return imap_as<true>(function, items, chunk);
+  auto imap_unordered(const Function& function, Items&& items, std::size_t chunk = 1, std::size_t ahead = 0) {
+    return imap_as<true>(Plan<>(), function, std::forward<Items>(items), chunk, ahead);
+  }
+  template <IsPlan GivenPlan, typename Function, std::ranges::input_range Items>
+  auto imap_unordered(const GivenPlan& plan, const Function& function, Items&& items, std::size_t chunk = 1,
+                      std::size_t ahead = 0) {
+    return imap_as<true>(plan, function, std::forward<Items>(items), chunk, ahead);
   }
 
   // No new tasks, which are then Closed; what was given is finished, and the workers end.
   void close();
   // Ends the workers now; results that are not ready fail with PoolTerminated.
   void terminate();
-  // After close() or terminate(), else UsageError: waits for the workers' end.
+  // After close() or terminate(), else UsageError: draws what is left of every imap's items, and waits for the workers'
+  // end.
   void join();
 
   std::size_t processes() const { return detail::worker_count(core()); }
@@ -127,8 +149,8 @@ class Pool {
  private:
   template <bool kStar, typename GivenPlan, typename Function, typename Items>
   auto map_as(const GivenPlan& plan, const Function& function, Items& items, std::size_t chunk);
-  template <bool kAnyOrder, typename Function, typename Items>
-  auto imap_as(const Function& function, Items& items, std::size_t chunk);
+  template <bool kAnyOrder, typename GivenPlan, typename Function, typename Items>
+  auto imap_as(const GivenPlan& plan, const Function& function, Items&& items, std::size_t chunk, std::size_t ahead);
   void end() noexcept;
   // UsageError for a pool that was moved from.
   detail::PoolCore& core() const { return detail::present(core_, "a Pool"); }

@@ -3,16 +3,21 @@
 //   pool.apply_async(then([](int n) { ... }, [](std::exception_ptr error) { ... }), square, 7);
 //   pool.map_async(then([](const std::vector<int>& all) { ... }).retried(3), square, numbers);
 //   pool.apply_async(retried(3), square, 7);
+//   pool.apply_async(limited(2s), render, page).get();       // TaskTimeout when it runs for longer
 //
 // Exactly one of the two callbacks is called, in the calling program, in a thread of the pool's, before the result is
 // ready. What a callback throws is printed on standard error and changes nothing. A callback must not wait for a result
 // of the same pool.
 #pragma once
 
+#include <chrono>
 #include <concepts>
+#include <cstdint>
 #include <optional>
 #include <type_traits>
 #include <utility>
+
+#include <commonhold/detail/lock_calls.h>
 
 namespace commonhold {
 
@@ -29,9 +34,18 @@ class Plan {
     return std::move(*this);
   }
 
+  // A task, or a chunk of many, may run for so long; its worker is killed then, and another one takes its place.
+  // ValueError for no time at all.
+  template <typename Rep, typename Period>
+  Plan limited(const std::chrono::duration<Rep, Period>& time) && {
+    limit = detail::to_wait(time);
+    return std::move(*this);
+  }
+
   OnValue on_value;
   OnError on_error;
   std::optional<int> retries;
+  std::optional<std::int64_t> limit;  // ns
 };
 
 template <typename OnValue, typename OnError = NoCallback>
@@ -41,6 +55,11 @@ Plan<std::decay_t<OnValue>, std::decay_t<OnError>> then(OnValue&& on_value, OnEr
 }
 inline Plan<> retried(int times) {
   return Plan<>().retried(times);
+}
+
+template <typename Rep, typename Period>
+Plan<> limited(const std::chrono::duration<Rep, Period>& time) {
+  return Plan<>().limited(time);
 }
 
 template <typename T>

@@ -1,4 +1,5 @@
-// Waiting for the first of many things: connections with something to receive, processes that end, descriptors.
+// Waiting for the first of many things: connections with something to receive, processes that end, results of a pool's
+// tasks, descriptors.
 //
 //   for (std::size_t ready : commonhold::wait({first, second, worker})) ...
 #pragma once
@@ -10,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include <commonhold/async_result.h>
 #include <commonhold/connection.h>
 #include <commonhold/detail/lock_calls.h>
 #include <commonhold/process.h>
@@ -24,7 +26,9 @@ class Waitable {
   Waitable(const Connection& connection) : descriptor_(connection.fileno()) {}  // the end of file is ready, too
   Waitable(const Process& process) : descriptor_(process.sentinel()) {}         // ready once it ended
   Waitable(const Listener& listener);                                           // ready when accept() has somebody
-  Waitable(int descriptor) : descriptor_(descriptor) {}                         // that poll finds readable
+  template <typename R, bool kMany>
+  Waitable(const AsyncResult<R, kMany>& result) : descriptor_(result.fileno()) {}  // once it is ready()
+  Waitable(int descriptor) : descriptor_(descriptor) {}                            // that poll finds readable
   int descriptor() const { return descriptor_; }
 
  private:

@@ -13,7 +13,8 @@
 //   |- ServerGone, RemoteError, AuthenticationError
 //   |- ServerError                               a server in this program could not start (server.h)
 //   |- EndOfFile, BufferTooShort                 a connection's other end is closed; a message too long for its place
-//   |- TaskError -- WorkerDied, PoolTerminated   a pool's task that has no result
+//   |- TaskError                                 a pool's task that has no result:
+//   |    WorkerDied, PoolTerminated, TaskCancelled, TaskTimeout
 //   |- UsageError                                the calling program's mistake
 //   |- SystemError                               the operating system refused
 //   `- CorruptSegment                            shared memory holds bytes that this library does not write
@@ -216,6 +217,18 @@ class WorkerDied : public TaskError {
 
 // The pool was terminated before the task had ended.
 class PoolTerminated : public TaskError {
+ public:
+  using TaskError::TaskError;
+};
+
+// AsyncResult::cancel() was called before the task had ended.
+class TaskCancelled : public TaskError {
+ public:
+  using TaskError::TaskError;
+};
+
+// The task ran for longer than it was given (limited()); its worker was ended.
+class TaskTimeout : public TaskError {
  public:
   using TaskError::TaskError;
 };

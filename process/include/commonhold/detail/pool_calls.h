@@ -27,6 +27,7 @@ using TaskFunction = void (*)(TaskReader& in, TaskWriter& out);
 struct TaskHead {
   std::uint64_t id;
   TaskFunction function;
+  std::uint64_t announces = 0;  // 1: the worker says when it begins
 };
 
 // What is asked of a pool at once.
@@ -34,8 +35,8 @@ struct JobPlan {
   std::vector<std::string> tasks;  // each begins with a TaskHead that is filled in except for its id
   std::shared_ptr<void> kept;      // until the job is done
   Belongings belongings;           // likewise
-  std::exception_ptr input_error;  // after the tasks, in place of more of them
   std::optional<int> retries;
+  std::optional<std::int64_t> limit;  // ns, of each task
   // In the pool's own thread, when all tasks are done and before anybody learns of it.
   std::function<void(const Job&)> when_done;
 };
@@ -50,10 +51,26 @@ COMMONHOLD_CALL bool job_succeeded(const Job& job);
 // The bytes of every chunk in order; throws what was thrown first.
 COMMONHOLD_CALL const std::vector<std::string>& job_results(const Job& job);
 COMMONHOLD_CALL std::exception_ptr job_error(const Job& job);
+// Ends it with TaskCancelled. False: it was done.
+COMMONHOLD_CALL bool job_cancel(const std::shared_ptr<Job>& job);
+// Readable once it is done; the job's own.
+COMMONHOLD_CALL int job_descriptor(Job& job);
 
-// For iterators. The next chunk that is done: the one of this place, or with `any_order` the one that was done at this
-// place. Nothing: the end. Throws TimeoutError; what the chunk threw, after it has set `failed`.
-COMMONHOLD_CALL std::optional<std::string> job_next(Job& job, std::size_t place, bool any_order, std::int64_t wait,
-                                                    bool& failed);
+// The numbers of jobs in the order in which they are done. Thread safety: any thread.
+class Completions;  // process/completions.h
+COMMONHOLD_CALL std::shared_ptr<Completions> completions_of(const std::vector<std::shared_ptr<Job>>& jobs);
+// Nothing: not in time.
+COMMONHOLD_CALL std::optional<std::size_t> next_completion(Completions& completions, std::int64_t wait);
+
+// Tasks that are drawn when they are needed. draw(plan) fills in one task, or says false at the end, again and again; what
+// it throws takes a task's place.
+using DrawTask = std::function<bool(JobPlan& plan)>;
+class ResultStream;  // process/result_stream.h
+// `ahead`: so many tasks are drawn and not given yet; 0: some for each worker.
+COMMONHOLD_CALL std::shared_ptr<ResultStream> open_stream(const std::shared_ptr<PoolCore>& pool, DrawTask draw,
+                                                          std::size_t ahead, bool any_order);
+// The bytes of the next task's results, in order or as they come. Nothing: the end. Throws TimeoutError; what the task
+// threw, in its place.
+COMMONHOLD_CALL std::optional<std::string> stream_next(ResultStream& stream, std::int64_t wait);
 
 }  // namespace commonhold::detail

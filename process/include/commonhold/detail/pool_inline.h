@@ -108,10 +108,19 @@ std::function<void(const Job&)> callbacks_of(const Plan<V, E>& plan) {
   }
 }
 
+template <typename T, typename Item>
+void write_item(std::string& task, Belongings& kept, Item& item) {
+  if constexpr (std::is_same_v<std::remove_cv_t<Item>, T>) {
+    TaskWriter(task, kept).template value<T>(item);
+  } else {
+    TaskWriter(task, kept).template value<T>(T(item));
+  }
+}
+
 // The tasks of a map: chunks of `chunk` items, or about four for each worker.
 template <bool kStar, typename Function, typename Items>
 std::vector<std::string> chunks_of(const Function& function, Items& items, std::size_t chunk, std::size_t workers,
-                                   std::exception_ptr* input_error, Belongings& kept) {
+                                   Belongings& kept) {
   using T = Carried<std::ranges::range_value_t<Items>>;
   static_assert(kCanCarry<T>, "the items need a stored form (codec.h), or to be shared objects");
   std::vector<std::string> tasks;
@@ -119,7 +128,7 @@ std::vector<std::string> chunks_of(const Function& function, Items& items, std::
     if (chunk == 0) {
       std::vector<T> all;
       for (auto&& item : items) all.emplace_back(std::forward<decltype(item)>(item));
-      return chunks_of<kStar>(function, all, chunk, workers, input_error, kept);
+      return chunks_of<kStar>(function, all, chunk, workers, kept);
     }
   } else {
     const std::size_t size = std::ranges::size(items);
@@ -128,32 +137,117 @@ std::vector<std::string> chunks_of(const Function& function, Items& items, std::
   }
   const TaskFunction runner = &run_chunk<Function, T, kStar>;
   std::size_t in_last = chunk;
-  try {
-    for (auto&& item : items) {
-      if (in_last == chunk) {
-        tasks.push_back(task_for(runner, function, kept, kCarriedAsIs<T> ? chunk * sizeof(T) : 0));
-        in_last = 0;
-      }
-      const std::size_t before = tasks.back().size();
-      try {
-        if constexpr (std::is_same_v<std::remove_cvref_t<decltype(item)>, T>) {
-          TaskWriter(tasks.back(), kept).template value<T>(item);
-        } else {
-          TaskWriter(tasks.back(), kept).template value<T>(T(item));
-        }
-      } catch (...) {
-        tasks.back().resize(before);
-        if (in_last == 0) tasks.pop_back();
-        throw;
-      }
-      ++in_last;
+  for (auto&& item : items) {
+    if (in_last == chunk) {
+      tasks.push_back(task_for(runner, function, kept, kCarriedAsIs<T> ? chunk * sizeof(T) : 0));
+      in_last = 0;
     }
-  } catch (...) {
-    if (input_error == nullptr) throw;
-    *input_error = std::current_exception();
+    write_item<T>(tasks.back(), kept, item);
+    ++in_last;
   }
   return tasks;
 }
+
+// The items of an imap, which are drawn after the call: a container is copied, or moved in; what can be neither, or is an
+// array, must outlive the iteration. A view is copied as the view that it is.
+template <typename Items>
+class KeptItems {
+  using Given = std::remove_cvref_t<Items>;
+  static constexpr bool kBorrowed =
+      std::is_lvalue_reference_v<Items> && (std::is_array_v<Given> || !std::copy_constructible<Given>);
+
+ public:
+  explicit KeptItems(Items& items) requires(kBorrowed) : items_(&items) {}
+  explicit KeptItems(Items&& items) requires(!kBorrowed) : items_(std::forward<Items>(items)) {}
+  decltype(auto) range() {
+    if constexpr (kBorrowed) {
+      return (*items_);
+    } else {
+      return (items_);
+    }
+  }
+
+ private:
+  std::conditional_t<kBorrowed, std::remove_reference_t<Items>*, Given> items_;
+};
+template <typename T>
+class KeptItems<std::initializer_list<T>&> {  // copies of which are none of its items
+ public:
+  explicit KeptItems(std::initializer_list<T> items) : items_(items) {}
+  std::vector<T>& range() { return items_; }
+
+ private:
+  std::vector<T> items_;
+};
+template <typename T>
+class KeptItems<std::initializer_list<T>> : public KeptItems<std::initializer_list<T>&> {
+  using KeptItems<std::initializer_list<T>&>::KeptItems;
+};
+template <typename T>
+class KeptItems<const std::initializer_list<T>&> : public KeptItems<std::initializer_list<T>&> {
+  using KeptItems<std::initializer_list<T>&>::KeptItems;
+};
+
+// One chunk after the other; an item is drawn when its chunk is.
+template <bool kStar, typename Function, typename Items, typename GivenPlan>
+class ChunkSource {
+  using Range = decltype(std::declval<KeptItems<Items>&>().range());
+  using T = Carried<std::ranges::range_value_t<Range>>;
+  static_assert(kCanCarry<T>, "the items need a stored form (codec.h), or to be shared objects");
+
+ public:
+  ChunkSource(const GivenPlan& plan, const Function& function, Items&& items, std::size_t chunk)
+      : plan_{{}, nullptr, {}, plan.retries, plan.limit, nullptr},
+        function_(function),
+        items_(std::forward<Items>(items)),
+        chunk_(chunk) {}
+  ChunkSource(const ChunkSource&) = delete;
+  ChunkSource& operator=(const ChunkSource&) = delete;
+
+  // False: the end. An item that throws is the end, too, and comes after the chunk of those before it.
+  bool next(JobPlan& plan) {
+    if (error_ != nullptr) std::rethrow_exception(std::exchange(error_, nullptr));
+    if (ended_) return false;
+    plan = plan_;
+    plan.kept = Callable<Function>::keep(function_);
+    std::string task = task_for(&run_chunk<Function, T, kStar>, function_, plan.belongings);
+    std::size_t size = 0, written = task.size();
+    try {
+      for (; size < chunk_ && !at_end(); ++size) {
+        auto&& item = **at_;
+        write_item<T>(task, plan.belongings, item);
+        written = task.size();
+      }
+    } catch (...) {
+      ended_ = true;
+      if (size == 0) throw;
+      error_ = std::current_exception();
+      task.resize(written);
+    }
+    if (size != 0) plan.tasks.push_back(std::move(task));
+    return size != 0;
+  }
+
+ private:
+  // Goes to the next item.
+  bool at_end() {
+    if (!at_) {
+      at_.emplace(std::ranges::begin(items_.range()));
+    } else {
+      ++*at_;
+    }
+    ended_ = *at_ == std::ranges::end(items_.range());
+    return ended_;
+  }
+
+  const JobPlan plan_;
+  const Function function_;
+  KeptItems<Items> items_;
+  const std::size_t chunk_;
+  std::optional<std::ranges::iterator_t<std::remove_reference_t<Range>>> at_;
+  std::exception_ptr error_;
+  bool ended_ = false;
+};
 
 }  // namespace detail
 
@@ -175,6 +269,7 @@ auto Pool::apply_async(const GivenPlan& plan, const Function& function, Argument
   job.tasks.push_back(std::move(task));
   job.kept = detail::Callable<F>::keep(function);
   job.retries = plan.retries;
+  job.limit = plan.limit;
   job.when_done = detail::callbacks_of<R, false>(plan);
   return AsyncResult<R>(detail::submit(core(), std::move(job)));
 }
@@ -187,25 +282,29 @@ auto Pool::map_as(const GivenPlan& plan, const Function& function, Items& items,
   static_assert(detail::can_return<R>(), "the results need a stored form (codec.h), or to be shared objects");
   using Result = MapResult<R>;
   detail::JobPlan job;
-  job.tasks = detail::chunks_of<kStar, F>(function, items, chunk, processes(), nullptr, job.belongings);
+  job.tasks = detail::chunks_of<kStar, F>(function, items, chunk, processes(), job.belongings);
   job.kept = detail::Callable<F>::keep(function);
   job.retries = plan.retries;
+  job.limit = plan.limit;
   using Value = std::conditional_t<std::is_void_v<R>, void, decltype(std::declval<Result>().get())>;
   if (!job.tasks.empty()) job.when_done = detail::callbacks_of<Value, true>(plan);
   return Result(detail::submit(core(), std::move(job)));
 }
 
-template <bool kAnyOrder, typename Function, typename Items>
-auto Pool::imap_as(const Function& function, Items& items, std::size_t chunk) {
+template <bool kAnyOrder, typename GivenPlan, typename Function, typename Items>
+auto Pool::imap_as(const GivenPlan& plan, const Function& function, Items&& items, std::size_t chunk,
+                   std::size_t ahead) {
+  static_assert(std::is_same_v<GivenPlan, Plan<>>, "imap has no callbacks: its results are given one after the other");
   using F = std::decay_t<Function>;
   using R = typename detail::ItemResult<false, F, detail::Carried<std::ranges::range_value_t<Items>>>::Type;
   static_assert(!std::is_void_v<R>, "imap gives results one after the other, and there are none: use map");
   static_assert(detail::can_return<R>(), "the results need a stored form (codec.h), or to be shared objects");
   if (chunk == 0) detail::refuse_chunk();
-  detail::JobPlan job;
-  job.tasks = detail::chunks_of<false, F>(function, items, chunk, processes(), &job.input_error, job.belongings);
-  job.kept = detail::Callable<F>::keep(function);
-  return ResultIterator<R>(detail::submit(core(), std::move(job)), kAnyOrder);
+  auto source = std::make_shared<detail::ChunkSource<false, F, Items, GivenPlan>>(plan, function,
+                                                                                  std::forward<Items>(items), chunk);
+  static_cast<void>(core());
+  return ResultIterator<R>(detail::open_stream(
+      core_, [source](detail::JobPlan& task) { return source->next(task); }, ahead, kAnyOrder));
 }
 
 }  // namespace commonhold
