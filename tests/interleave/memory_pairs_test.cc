@@ -1,8 +1,6 @@
 // Operations that allocate, free and read beside the growth of the segment and beside the release of memory to the
 // system, one interrupted anywhere by the other.
-#include <fcntl.h>
-#include <unistd.h>
-
+#include "interleave/extent_checks.h"
 #include "interleave/world_fixture.h"
 #include "shm/dict.h"
 #include "shm/extents.h"
@@ -24,35 +22,6 @@ namespace {
 
 constexpr std::size_t kLarge = shm::kExtent * 5 / 8;  // in an extent of its own
 constexpr std::size_t kLarger = shm::kExtent * 5 / 4;
-
-// Calls visit(offset) for each extent that is no memory.
-template <typename Visit>
-void each_unbacked(const shm::Segment& segment, Visit&& visit) {
-  for (std::uint64_t e = 0; e < segment.committed_extents(); ++e) {
-    if (shm::extent_kind(shm::extent_entry(segment, e).load()) == shm::ExtentKind::kUnbacked) {
-      visit(static_cast<off_t>(shm::extent_offset(segment, e)));
-    }
-  }
-}
-
-// Whoever looks into an extent that is no memory makes a page of it. The first page of a large block stays.
-std::string looked_into_holes(const shm::Segment& segment) {
-  std::string wrong;
-  each_unbacked(segment, [&](off_t extent) {
-    const off_t found = lseek(segment.memory_fd(), extent + static_cast<off_t>(shm::kPage), SEEK_DATA);
-    if (found < 0 || found >= extent + static_cast<off_t>(shm::kExtent)) return;
-    wrong = fmt::format("at {} is no memory, and there is a page at its byte {}", extent, found - extent);
-  });
-  return wrong;
-}
-
-// A server that died has not come so far with all of them.
-void punch_unbacked(const shm::Segment& segment) {
-  each_unbacked(segment, [&](off_t extent) {
-    (void)fallocate(segment.memory_fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, extent,
-                    static_cast<off_t>(shm::kExtent));
-  });
-}
 
 // A dict, a list and a queue with a large item each. At the end each is audited, and all extents counted.
 struct Memory {
