@@ -78,3 +78,34 @@ TEST_CASE("a reader whose box is used again while it copies sees one value or th
           all_of({large.set(1, large_value), large.give_idle_memory(), large.set(1, large_other)}));
   print_totals("boxes that are used again", totals);
 }
+
+// Between the moment when a box is free and the raise of the recycle counter nobody may be in the box.
+TEST_CASE("a reader of a box that becomes free while it looks at the box does not take it for one that was written") {
+  constexpr std::size_t kReader = 0, kWriter = 1, kBetween = 12;
+  using Kind = Step::Kind;
+  ListPairs pairs(true, 3);
+  const std::string old(40, 'o'), value(40, 'x');
+  pairs.list.give_idle_memory(pairs.stage.me());  // nothing is parked now
+  for (std::size_t i = 0; i + 1 < shm::kParkedBlocks; ++i) {
+    REQUIRE(pairs.list.set(pairs.stage.me(), 1, text(old)) == Status::kOk);
+  }
+  pairs.stage.save();
+  const Observation observation = pairs.observation();
+  const std::vector<Operation> operations{pairs.get(1), then(pairs.set(1, value), pairs.set(1, value))};
+  Actors actors(pairs.stage, operations, observation);
+  std::size_t schedules = 0;
+  const auto run = [&](std::size_t reader, std::size_t writer) {
+    const Schedule schedule{{kReader, Kind::kTo, reader}, {kWriter, Kind::kAccess, writer}, {kReader}, {kWriter}};
+    const Outcome outcome = actors.run(schedule);
+    INFO(to_string(schedule));
+    CHECK(outcome.wrong.empty());
+    CHECK((outcome.results[kReader] == old || outcome.results[kReader] == value));
+    ++schedules;
+    return outcome.accesses[kWriter];
+  };
+  for (const std::size_t reader : accesses_of(actors.trace(kReader), kAllAccesses)) {
+    const std::size_t all = run(reader, 1'000);
+    for (std::size_t writer = all / 2; writer < all; writer += kBetween) (void)run(reader, writer);
+  }
+  std::cout << fmt::format("{} schedules\n", schedules) << std::flush;
+}

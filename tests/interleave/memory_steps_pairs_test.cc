@@ -99,7 +99,7 @@ TEST_CASE("a reader of a value whose memory is released looks into no hole, whic
 
 // More than a heap keeps from others: the memory of the old value is free at once, though not before the new one stands.
 TEST_CASE("a value whose memory goes when it is replaced is whole for all, and after a death, until it is replaced") {
-  constexpr std::size_t kLast = 25;
+  constexpr std::size_t kLast = 15;
   constexpr std::uint64_t kCommitted = 24, kTimes = shm::kMostParkedBytes / shm::chunk_size(kOfTwoExtents) + 1;
   PairTotals totals;
   const std::string large(kOfTwoExtents, 'o');
@@ -125,7 +125,7 @@ TEST_CASE("a value whose memory goes when it is replaced is whole for all, and a
 
 TEST_CASE("two who back the same extents, or one beside a release, count each once, and all that is free is memory") {
   constexpr std::uint64_t kMoreThanThereAre = 20;  // free extents
-  constexpr std::size_t kBeforeCopy = 400;         // accesses of a put, more or less
+  constexpr std::size_t kBeforeCopy = 250;         // accesses of a put, more or less
   PairTotals totals;
   {
     Values values(4);
