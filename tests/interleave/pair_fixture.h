@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/explored_before.h"
 #include "support/pair_explorer.h"
 #include "support/soaking.h"
 
@@ -63,6 +64,13 @@ struct PairTotals {
 
 // Explores the pair and checks what was found.
 inline void explore_and_add(KillStage& stage, const PairPlan& plan, PairTotals& totals) {
+  if (const auto before = explored_before(plan.name)) {
+    ++totals.pairs;
+    totals.schedules += before->schedules;
+    totals.deaths += before->deaths;
+    totals.seconds += before->seconds;
+    return;
+  }
   const PairReport report = explore_pair(stage, plan);
   if (soaking()) std::cerr << report.line() << '\n';
   ++totals.pairs;

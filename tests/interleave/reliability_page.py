@@ -5,8 +5,8 @@
                                          [--page docs/reliability.md]
 
 Each program prints a line for each group of operations that it explores; a line of the page's table is one of them. Ends
-with status 1, and leaves the page as it was, when a program fails. What has passed is kept beside the programs: a run that
-was interrupted goes on with the same command, and asks each program only once (--anew: from the beginning).
+with status 1, and leaves the page as it was, when a program fails. What has passed is kept beside the programs, pair by pair
+with --all: a run that was interrupted goes on with the same command (--anew: from the beginning).
 """
 import argparse
 import concurrent.futures
@@ -39,14 +39,24 @@ class Run:
         known = known if known.get("how") == how and seed in (None, known.get("seed")) else {}
         self.seed = known.get("seed") or seed or random.SystemRandom().randrange(1, 2**32)
         self.programs = known.get("programs", {})
+        if not known:
+            for log in kept.parent.glob("test_interleave_*.log"):
+                log.unlink()
+        self.keep()
+
+    def keep(self):
+        content = {"how": self.how, "seed": self.seed, "programs": self.programs}
+        self.kept.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def run(self, program, environment):
         if program.name in self.programs:
             print(f"{program.name}: passed before", flush=True)
             return True
         start = time.monotonic()
-        # With a line for each pair as it goes on.
-        with open(self.kept.with_name(f"{program.name}.log"), "w", encoding="utf-8") as log:
+        # With a line for each pair as it goes on; those of a former run are not explored again.
+        path = self.kept.with_name(f"{program.name}.log")
+        with open(path, "a", encoding="utf-8") as log:
+            environment = dict(environment, COMMONHOLD_EXPLORED=str(path))
             done = subprocess.run(
                 [program], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
             )
@@ -58,8 +68,7 @@ class Run:
         with self.lock:
             lines = [line for line in done.stdout.splitlines() if LINE.match(line)]
             self.programs[program.name] = {"seconds": seconds, "lines": lines}
-            content = {"how": self.how, "seed": self.seed, "programs": self.programs}
-            self.kept.write_text(json.dumps(content, indent=1), encoding="utf-8")
+            self.keep()
         return True
 
     def rows(self):
