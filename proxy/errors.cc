@@ -119,6 +119,10 @@ void throw_no_such_value(Object& object, const std::string& value) {
   throw ValueError(fmt::format("no element {} in {}", shm::printable_literal(value), description_of(object)));
 }
 
+void refuse_operand(const char* what, std::int64_t operand) {
+  throw ValueError(fmt::format("{} {}", what, operand));
+}
+
 void refuse_size(std::size_t found, std::size_t expected) {
   throw CorruptSegment(fmt::format("a stored item has {} bytes where its type has {}", found, expected));
 }

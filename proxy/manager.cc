@@ -217,6 +217,22 @@ std::shared_ptr<ManagerState> connect_manager(std::string_view name_or_folder, c
   return manager;
 }
 
+std::shared_ptr<ManagerState> connect_or_start_manager(const StartOptions& options) {
+  if (options.name.empty()) throw ValueError("connect_or_start() of a manager without a name");
+  constexpr int kTries = 10;  // a server may end, or be started by others, between the two
+  for (int i = 1;; ++i) {
+    try {
+      return connect_manager(options.name, {options.authkey});
+    } catch (const ServerGone&) {
+    }
+    try {
+      return start_manager(options);
+    } catch (const NameError& error) {
+      if (error.reason() != NameError::Reason::kTaken || i == kTries) throw;
+    }
+  }
+}
+
 ObjectHandle open_object(const std::shared_ptr<ManagerState>& manager, Opening opening, std::string_view name,
                          const ObjectRequest& request) {
   if (opening != Opening::kAnonymous) check_object_name(name);

@@ -39,6 +39,9 @@ SQUARE = "auto square = [](int n) { return n * n; }; std::vector<int> numbers{1,
 # What the function with a header's examples begins with.
 SETTING = {
     "array.h": MANAGER,
+    "as_completed.h": "commonhold::Pool pool(4); using Page = std::string; std::vector<std::string> urls; "
+    "auto fetch = [](std::string url) { return url; }; auto show = [](const std::string&) {}; "
+    "auto quick = pool.apply_async([] {}), thorough = quick;",
     "attach.h": COUNTS,
     "barrier.h": MANAGER + " int round = 0;",
     "condition.h": MANAGER + " auto items = manager.list<int>();",
@@ -53,7 +56,7 @@ SETTING = {
     "pool.h": "auto render = [](int page, int width) { return page * width; }; int page = 1;",
     "pool_callables.h": COUNTS + " std::map<int, int> table; int factor = 2;" + SQUARE
     + " using Table = std::map<int, int>;",
-    "pool_plan.h": "commonhold::Pool pool(4);" + SQUARE,
+    "pool_plan.h": "commonhold::Pool pool(4); auto render = [](int page) { return page; }; int page = 1;" + SQUARE,
     "priority_queue.h": MANAGER,
     "process.h": COUNTS,
     "queue.h": MANAGER,

@@ -104,16 +104,16 @@ TEST_CASE("a proxy that was moved from goes on to name its object") {
 TEST_CASE("an element of a temporary proxy keeps the object") {
   ManagerHome home;
   Manager manager;
-  auto count = manager.dict<std::string, int>({{"a", 1}})["a"];
-  auto text = manager.dict<std::string, std::string>({{"a", "b"}})[std::string("a")];
-  auto first = manager.list<int>({1})[0];
-  auto cell = manager.array<int>({1})[0];
+  const auto count = manager.dict<std::string, int>({{"a", 1}})["a"];
+  const auto text = manager.dict<std::string, std::string>({{"a", "b"}})[std::string("a")];
+  const auto first = manager.list<int>({1})[0];
+  const auto cell = manager.array<int>({1})[0];
   const auto space = [&] {
     auto made = manager.ns();
     made["n"] = 1;
     return made;
   };
-  auto attribute = space()["n"];
+  const auto attribute = space()["n"];
   (void)manager.dict<int, int>();  // what nobody refers to goes now at the latest
   std::this_thread::sleep_for(20ms);
   count += 1;

@@ -25,6 +25,8 @@
 // caller and leaves the object as it was. Keys are equal when their encodings are.
 #pragma once
 
+#include <commonhold/detail/language.h>
+
 #include <concepts>
 #include <string>
 #include <string_view>

@@ -22,6 +22,8 @@
 // Absence is an error only where the call promises a value: find(), get(key, default) and the try_ functions return.
 #pragma once
 
+#include <commonhold/detail/language.h>
+
 #include <stdexcept>
 #include <string>
 #include <utility>

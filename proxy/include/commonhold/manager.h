@@ -3,6 +3,7 @@
 //   commonhold::Manager manager;                             // starts an anonymous server of its own
 //   auto other = commonhold::Manager::connect("stock");      // joins one that runs
 //   auto third = commonhold::Manager::start({.name = "x"});  // starts one that others find, and that stays
+//   auto either = commonhold::Manager::connect_or_start("y");
 //
 // Objects come in two kinds. Anonymous ones live as long as anybody refers to them:
 //
@@ -11,7 +12,7 @@
 //
 // Named ones stay until they are removed, and other programs find them:
 //
-//   auto scores = manager.dict<std::string, int>(commonhold::named("scores"));  // opened, or made
+//   auto scores = manager.dict<std::string, int>("scores");                     // opened, or made; or named("scores")
 //   auto created = manager.create<Dict<std::string, int>>("scores");            // NameError when the name is taken
 //   auto opened = manager.open<Dict<std::string, int>>("scores");               // NameError when it is unknown
 //
@@ -47,6 +48,7 @@
 #include <commonhold/barrier.h>
 #include <commonhold/condition.h>
 #include <commonhold/custom.h>
+#include <commonhold/detail/dict_literal.h>
 #include <commonhold/detail/manager_calls.h>
 #include <commonhold/detail/present.h>
 #include <commonhold/dict.h>
@@ -79,6 +81,13 @@ class Manager {
     return Manager(detail::connect_manager(name_or_folder, options));
   }
 
+  // Joins the server of that name, or starts it where nobody serves: whichever of several programs comes first starts it.
+  // The options' memory limit is for the one who starts it.
+  static Manager connect_or_start(std::string_view name, StartOptions options = {}) {
+    options.name = name;
+    return Manager(detail::connect_or_start_manager(options));
+  }
+
   // ---- the types
 
   template <detail::StorableKey K, detail::Storable V>
@@ -86,7 +95,7 @@ class Manager {
     return anonymous<Dict<K, V>>();
   }
   template <detail::StorableKey K, detail::Storable V,
-            std::ranges::input_range Entries = std::initializer_list<std::pair<K, V>>>
+            detail::Contents Entries = std::initializer_list<std::pair<K, V>>>
   Dict<K, V> dict(const Entries& entries) const {
     return filled(anonymous<Dict<K, V>>(), entries);
   }
@@ -96,49 +105,82 @@ class Manager {
   Dict<typename Map::key_type, typename Map::mapped_type> dict(const Map& entries) const {
     return dict<typename Map::key_type, typename Map::mapped_type>(entries);
   }
+  // dict({{"anna", 3}}): from texts or ints to bools, ints, longs, doubles or texts.
+  auto dict(std::initializer_list<detail::LiteralEntry<std::string, bool>> entries) const {
+    return of_literals(entries);
+  }
+  auto dict(std::initializer_list<detail::LiteralEntry<std::string, int>> entries) const {
+    return of_literals(entries);
+  }
+  auto dict(std::initializer_list<detail::LiteralEntry<std::string, long>> entries) const {
+    return of_literals(entries);
+  }
+  auto dict(std::initializer_list<detail::LiteralEntry<std::string, double>> entries) const {
+    return of_literals(entries);
+  }
+  auto dict(std::initializer_list<detail::LiteralEntry<std::string, std::string>> entries) const {
+    return of_literals(entries);
+  }
+  auto dict(std::initializer_list<detail::LiteralEntry<int, bool>> entries) const { return of_literals(entries); }
+  auto dict(std::initializer_list<detail::LiteralEntry<int, int>> entries) const { return of_literals(entries); }
+  auto dict(std::initializer_list<detail::LiteralEntry<int, long>> entries) const { return of_literals(entries); }
+  auto dict(std::initializer_list<detail::LiteralEntry<int, double>> entries) const { return of_literals(entries); }
+  auto dict(std::initializer_list<detail::LiteralEntry<int, std::string>> entries) const {
+    return of_literals(entries);
+  }
   template <detail::StorableKey K, detail::Storable V>
-  Dict<K, V> dict(const Named& name) const {
-    return open_or_create<Dict<K, V>>(name.name());
+  Dict<K, V> dict(const detail::ObjectName auto& name) const {
+    return open_or_create<Dict<K, V>>(detail::name_text(name));
   }
   // The entries are for the one who makes it, and are in it when it gets its name: the same for all below.
   template <detail::StorableKey K, detail::Storable V,
-            std::ranges::input_range Entries = std::initializer_list<std::pair<K, V>>>
-  Dict<K, V> dict(const Named& name, const Entries& entries) const {
-    return named_with<Dict<K, V>>(name, entries);
+            detail::Contents Entries = std::initializer_list<std::pair<K, V>>>
+  Dict<K, V> dict(const detail::ObjectName auto& name, const Entries& entries) const {
+    return named_with<Dict<K, V>>(detail::name_text(name), entries);
   }
 
   template <detail::Storable T>
   List<T> list() const {
     return anonymous<List<T>>();
   }
-  template <detail::Storable T, std::ranges::input_range Values = std::initializer_list<T>>
+  template <detail::Storable T, detail::Contents<T> Values = std::initializer_list<T>>
   List<T> list(const Values& values) const {
     return filled(anonymous<List<T>>(), values);
   }
+  // Of what the range holds.
+  template <detail::Contents Values>
+  requires detail::Storable<std::ranges::range_value_t<Values>>
+  auto list(const Values& values) const { return list<std::ranges::range_value_t<Values>>(values); }
+  template <typename T>
+  requires detail::Storable<T> List<T> list(std::initializer_list<T> values)
+  const { return filled(anonymous<List<T>>(), values); }
   template <detail::Storable T>
-  List<T> list(const Named& name) const {
-    return open_or_create<List<T>>(name.name());
+  List<T> list(const detail::ObjectName<T> auto& name) const {
+    return open_or_create<List<T>>(detail::name_text(name));
   }
-  template <detail::Storable T, std::ranges::input_range Values = std::initializer_list<T>>
-  List<T> list(const Named& name, const Values& values) const {
-    return named_with<List<T>>(name, values);
+  template <detail::Storable T, detail::Contents<T> Values = std::initializer_list<T>>
+  List<T> list(const detail::ObjectName<T> auto& name, const Values& values) const {
+    return named_with<List<T>>(detail::name_text(name), values);
   }
 
   template <detail::StorableKey T>
   Set<T> set() const {
     return anonymous<Set<T>>();
   }
-  template <detail::StorableKey T, std::ranges::input_range Elements = std::initializer_list<T>>
+  template <detail::StorableKey T, detail::Contents<T> Elements = std::initializer_list<T>>
   Set<T> set(const Elements& elements) const {
     return filled(anonymous<Set<T>>(), elements);
   }
+  template <detail::Contents Elements>
+  requires detail::StorableKey<std::ranges::range_value_t<Elements>>
+  auto set(const Elements& elements) const { return set<std::ranges::range_value_t<Elements>>(elements); }
   template <detail::StorableKey T>
-  Set<T> set(const Named& name) const {
-    return open_or_create<Set<T>>(name.name());
+  Set<T> set(const detail::ObjectName<T> auto& name) const {
+    return open_or_create<Set<T>>(detail::name_text(name));
   }
-  template <detail::StorableKey T, std::ranges::input_range Elements = std::initializer_list<T>>
-  Set<T> set(const Named& name, const Elements& elements) const {
-    return named_with<Set<T>>(name, elements);
+  template <detail::StorableKey T, detail::Contents<T> Elements = std::initializer_list<T>>
+  Set<T> set(const detail::ObjectName<T> auto& name, const Elements& elements) const {
+    return named_with<Set<T>>(detail::name_text(name), elements);
   }
 
   // A Namespace: ns({{"count", 5}, {"name", "stock"}}).
@@ -147,9 +189,10 @@ class Manager {
     made.update(attributes);
     return made;
   }
-  Namespace ns(const Named& name) const { return open_or_create<Namespace>(name.name()); }
-  Namespace ns(const Named& name, std::initializer_list<std::pair<const std::string, Any>> attributes) const {
-    return filled_then_named<Namespace>(detail::Opening::kOpenOrCreate, name.name(), Namespace::request(),
+  Namespace ns(const detail::ObjectName auto& name) const { return open_or_create<Namespace>(detail::name_text(name)); }
+  Namespace ns(const detail::ObjectName auto& name,
+               std::initializer_list<std::pair<const std::string, Any>> attributes) const {
+    return filled_then_named<Namespace>(detail::Opening::kOpenOrCreate, detail::name_text(name), Namespace::request(),
                                         [&](const Namespace& made) { made.update(attributes); });
   }
 
@@ -159,8 +202,8 @@ class Manager {
   }
   // `initial` is for the one who makes it, and is there with the name, whoever dies.
   template <detail::Plain T>
-  Value<T> value(const Named& name, T initial = T()) const {
-    return open_or_create<Value<T>>(name.name(), initial);
+  Value<T> value(const detail::ObjectName auto& name, T initial = T()) const {
+    return open_or_create<Value<T>>(detail::name_text(name), initial);
   }
 
   // Zeros; zero elements are allowed. ValueError for a negative count.
@@ -168,7 +211,7 @@ class Manager {
   Array<T> array(std::uint64_t count) const {
     return anonymous<Array<T>>(count);
   }
-  template <detail::Plain T, std::ranges::input_range Values = std::initializer_list<T>>
+  template <detail::Plain T, detail::Contents<T> Values = std::initializer_list<T>>
   Array<T> array(const Values& values) const {
     const std::vector<T> all(std::ranges::begin(values), std::ranges::end(values));
     auto made = anonymous<Array<T>>(all.size());
@@ -176,46 +219,51 @@ class Manager {
     return made;
   }
   template <detail::Plain T>
-  Array<T> array(const Named& name, std::uint64_t count) const {
-    return open_or_create<Array<T>>(name.name(), count);
+  Array<T> array(const detail::ObjectName<T> auto& name, std::uint64_t count) const {
+    return open_or_create<Array<T>>(detail::name_text(name), count);
   }
-  template <detail::Plain T, std::ranges::input_range Values = std::initializer_list<T>>
-  Array<T> array(const Named& name, const Values& values) const {
+  template <detail::Plain T, detail::Contents<T> Values = std::initializer_list<T>>
+  Array<T> array(const detail::ObjectName<T> auto& name, const Values& values) const {
     const std::vector<T> all(std::ranges::begin(values), std::ranges::end(values));
-    return filled_then_named<Array<T>>(detail::Opening::kOpenOrCreate, name.name(), Array<T>::request(all.size()),
+    return filled_then_named<Array<T>>(detail::Opening::kOpenOrCreate, detail::name_text(name),
+                                       Array<T>::request(all.size()),
                                        [&](const Array<T>& made) { write_all(made, all); });
   }
 
   Lock lock(const LockOptions& options = {}) const { return anonymous<Lock>(options); }
-  Lock lock(const Named& name) const { return open_or_create<Lock>(name.name()); }
-  Lock lock(const Named& name, const LockOptions& options) const { return open_or_create<Lock>(name.name(), options); }
+  Lock lock(const detail::ObjectName auto& name) const { return open_or_create<Lock>(detail::name_text(name)); }
+  Lock lock(const detail::ObjectName auto& name, const LockOptions& options) const {
+    return open_or_create<Lock>(detail::name_text(name), options);
+  }
   RLock rlock(const LockOptions& options = {}) const { return anonymous<RLock>(options); }
-  RLock rlock(const Named& name) const { return open_or_create<RLock>(name.name()); }
-  RLock rlock(const Named& name, const LockOptions& options) const {
-    return open_or_create<RLock>(name.name(), options);
+  RLock rlock(const detail::ObjectName auto& name) const { return open_or_create<RLock>(detail::name_text(name)); }
+  RLock rlock(const detail::ObjectName auto& name, const LockOptions& options) const {
+    return open_or_create<RLock>(detail::name_text(name), options);
   }
 
   // With an RLock of its own; with a Lock or RLock of this manager.
   Condition condition() const { return anonymous<Condition>(); }
   Condition condition(const Lock& lock) const { return anonymous<Condition>(own(lock)); }
   Condition condition(const RLock& lock) const { return anonymous<Condition>(own(lock)); }
-  Condition condition(const Named& name) const { return open_or_create<Condition>(name.name()); }
-  Condition condition(const Named& name, const Lock& lock) const {
-    return open_or_create<Condition>(name.name(), own(lock));
+  Condition condition(const detail::ObjectName auto& name) const {
+    return open_or_create<Condition>(detail::name_text(name));
   }
-  Condition condition(const Named& name, const RLock& lock) const {
-    return open_or_create<Condition>(name.name(), own(lock));
+  Condition condition(const detail::ObjectName auto& name, const Lock& lock) const {
+    return open_or_create<Condition>(detail::name_text(name), own(lock));
+  }
+  Condition condition(const detail::ObjectName auto& name, const RLock& lock) const {
+    return open_or_create<Condition>(detail::name_text(name), own(lock));
   }
 
   Event event() const { return anonymous<Event>(); }
-  Event event(const Named& name) const { return open_or_create<Event>(name.name()); }
+  Event event(const detail::ObjectName auto& name) const { return open_or_create<Event>(detail::name_text(name)); }
 
   // At least one party, else ValueError.
   Barrier barrier(std::int64_t parties, const BarrierOptions& options = {}) const {
     return anonymous<Barrier>(parties, options).with_action(options.action);
   }
-  Barrier barrier(const Named& name, std::int64_t parties, const BarrierOptions& options = {}) const {
-    return open_or_create<Barrier>(name.name(), parties, options).with_action(options.action);
+  Barrier barrier(const detail::ObjectName auto& name, std::int64_t parties, const BarrierOptions& options = {}) const {
+    return open_or_create<Barrier>(detail::name_text(name), parties, options).with_action(options.action);
   }
 
   // At most `maxsize` items; 0 or less: no limit.
@@ -228,12 +276,12 @@ class Manager {
     return anonymous<Queue<T>>(options);
   }
   template <detail::Storable T>
-  Queue<T> queue(const Named& name) const {
-    return open_or_create<Queue<T>>(name.name());
+  Queue<T> queue(const detail::ObjectName auto& name) const {
+    return open_or_create<Queue<T>>(detail::name_text(name));
   }
   template <detail::Storable T>
-  Queue<T> queue(const Named& name, const QueueOptions& options) const {
-    return open_or_create<Queue<T>>(name.name(), options);
+  Queue<T> queue(const detail::ObjectName auto& name, const QueueOptions& options) const {
+    return open_or_create<Queue<T>>(detail::name_text(name), options);
   }
   template <detail::Storable T>
   JoinableQueue<T> joinable_queue(std::int64_t maxsize = 0) const {
@@ -245,58 +293,63 @@ class Manager {
   }
 
   template <detail::Storable T>
-  SimpleQueue<T> simple_queue(const Named& name) const {
-    return open_or_create<SimpleQueue<T>>(name.name());
+  SimpleQueue<T> simple_queue(const detail::ObjectName auto& name) const {
+    return open_or_create<SimpleQueue<T>>(detail::name_text(name));
   }
   template <detail::Storable T>
   LifoQueue<T> lifo_queue(const QueueOptions& options = {}) const {
     return anonymous<LifoQueue<T>>(options);
   }
   template <detail::Storable T>
-  LifoQueue<T> lifo_queue(const Named& name) const {
-    return open_or_create<LifoQueue<T>>(name.name());
+  LifoQueue<T> lifo_queue(const detail::ObjectName auto& name) const {
+    return open_or_create<LifoQueue<T>>(detail::name_text(name));
   }
   template <detail::Storable T>
-  LifoQueue<T> lifo_queue(const Named& name, const QueueOptions& options) const {
-    return open_or_create<LifoQueue<T>>(name.name(), options);
+  LifoQueue<T> lifo_queue(const detail::ObjectName auto& name, const QueueOptions& options) const {
+    return open_or_create<LifoQueue<T>>(detail::name_text(name), options);
   }
   template <detail::Storable T, detail::Priority P = std::int64_t>
   PriorityQueue<T, P> priority_queue(const QueueOptions& options = {}) const {
     return anonymous<PriorityQueue<T, P>>(options);
   }
   template <detail::Storable T, detail::Priority P = std::int64_t>
-  PriorityQueue<T, P> priority_queue(const Named& name) const {
-    return open_or_create<PriorityQueue<T, P>>(name.name());
+  PriorityQueue<T, P> priority_queue(const detail::ObjectName auto& name) const {
+    return open_or_create<PriorityQueue<T, P>>(detail::name_text(name));
   }
   template <detail::Storable T, detail::Priority P = std::int64_t>
-  PriorityQueue<T, P> priority_queue(const Named& name, const QueueOptions& options) const {
-    return open_or_create<PriorityQueue<T, P>>(name.name(), options);
+  PriorityQueue<T, P> priority_queue(const detail::ObjectName auto& name, const QueueOptions& options) const {
+    return open_or_create<PriorityQueue<T, P>>(detail::name_text(name), options);
   }
 
   // `start` permits, 0 to 2^31 - 1, else ValueError.
   Semaphore semaphore(std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
     return anonymous<Semaphore>(start, options);
   }
-  Semaphore semaphore(const Named& name) const { return open_or_create<Semaphore>(name.name()); }
-  Semaphore semaphore(const Named& name, std::int64_t start) const {
-    return open_or_create<Semaphore>(name.name(), start);
+  Semaphore semaphore(const detail::ObjectName auto& name) const {
+    return open_or_create<Semaphore>(detail::name_text(name));
   }
-  Semaphore semaphore(const Named& name, std::int64_t start, const SemaphoreOptions& options) const {
-    return open_or_create<Semaphore>(name.name(), start, options);
+  Semaphore semaphore(const detail::ObjectName auto& name, std::int64_t start) const {
+    return open_or_create<Semaphore>(detail::name_text(name), start);
+  }
+  Semaphore semaphore(const detail::ObjectName auto& name, std::int64_t start, const SemaphoreOptions& options) const {
+    return open_or_create<Semaphore>(detail::name_text(name), start, options);
   }
   BoundedSemaphore bounded_semaphore(std::int64_t start = 1, const SemaphoreOptions& options = {}) const {
     return anonymous<BoundedSemaphore>(start, options);
   }
-  BoundedSemaphore bounded_semaphore(const Named& name) const { return open_or_create<BoundedSemaphore>(name.name()); }
-  BoundedSemaphore bounded_semaphore(const Named& name, std::int64_t start) const {
-    return open_or_create<BoundedSemaphore>(name.name(), start);
+  BoundedSemaphore bounded_semaphore(const detail::ObjectName auto& name) const {
+    return open_or_create<BoundedSemaphore>(detail::name_text(name));
   }
-  BoundedSemaphore bounded_semaphore(const Named& name, std::int64_t start, const SemaphoreOptions& options) const {
-    return open_or_create<BoundedSemaphore>(name.name(), start, options);
+  BoundedSemaphore bounded_semaphore(const detail::ObjectName auto& name, std::int64_t start) const {
+    return open_or_create<BoundedSemaphore>(detail::name_text(name), start);
+  }
+  BoundedSemaphore bounded_semaphore(const detail::ObjectName auto& name, std::int64_t start,
+                                     const SemaphoreOptions& options) const {
+    return open_or_create<BoundedSemaphore>(detail::name_text(name), start, options);
   }
 
   RWLock rwlock() const { return anonymous<RWLock>(); }
-  RWLock rwlock(const Named& name) const { return open_or_create<RWLock>(name.name()); }
+  RWLock rwlock(const detail::ObjectName auto& name) const { return open_or_create<RWLock>(detail::name_text(name)); }
 
   // An object of a type that the server's program registered (type.h); the arguments are its constructor's.
   template <typename... Arguments>
@@ -370,9 +423,11 @@ class Manager {
   Proxy filled_then_named(detail::Opening opening, std::string_view name, const detail::ObjectRequest& request,
                           const Fill& fill) const;
   template <typename Proxy, typename Contents>
-  Proxy named_with(const Named& name, const Contents& contents) const;
+  Proxy named_with(std::string_view name, const Contents& contents) const;
   template <typename Proxy, typename Contents>
   static Proxy filled(Proxy proxy, const Contents& contents);
+  template <typename K, typename V>
+  Dict<K, V> of_literals(std::initializer_list<detail::LiteralEntry<K, V>> entries) const;
   template <typename T>
   static void write_all(const Array<T>& array, const std::vector<T>& values);
   template <typename AnyLock>

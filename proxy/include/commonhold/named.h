@@ -1,6 +1,11 @@
-// named("scores"): asks for the object of that name, made when there is none.
+// named("scores"): asks for the object of that name, made when there is none. A text by itself means the same,
+// but for objects of chars, whose contents it is.
 #pragma once
 
+#include <commonhold/detail/language.h>
+
+#include <concepts>
+#include <ranges>
 #include <string>
 #include <string_view>
 
@@ -20,5 +25,24 @@ class Named {
 inline Named named(std::string_view name) {
   return Named(Named::Secret{}, name);
 }
+
+namespace detail {
+
+// What names an object that holds T: a text does, unless it may as well be the contents.
+template <typename Name, typename T = void>
+concept ObjectName = std::same_as<Name, Named> ||
+    (std::convertible_to<const Name&, std::string_view> && !std::same_as<T, char>);
+// What an object that holds T is filled with.
+template <typename Values, typename T = void>
+concept Contents = std::ranges::input_range<Values> && !ObjectName<Values, T>;
+
+inline std::string_view name_text(const Named& name) {
+  return name.name();
+}
+inline std::string_view name_text(std::string_view name) {
+  return name;
+}
+
+}  // namespace detail
 
 }  // namespace commonhold

@@ -67,6 +67,12 @@ class Value {
   T operator+=(T n) const requires detail::kIsNumber<T> { return after<detail::Change::kAdd>(n); }
   T operator-=(T n) const requires detail::kIsNumber<T> { return after<detail::Change::kSubtract>(n); }
   T operator*=(T n) const requires detail::kIsNumber<T> { return after<detail::Change::kMultiply>(n); }
+  // ValueError: an integer by zero.
+  T operator/=(T n) const requires detail::kIsNumber<T> { return after<detail::Change::kDivide>(n); }
+  T operator%=(T n) const requires detail::Integer<T> { return after<detail::Change::kModulo>(n); }
+  // ValueError: by less than 0, or by all of its bits or more.
+  T operator<<=(T n) const requires detail::Integer<T> { return after<detail::Change::kShiftLeft>(n); }
+  T operator>>=(T n) const requires detail::Integer<T> { return after<detail::Change::kShiftRight>(n); }
   T operator|=(T n) const requires detail::Integer<T> { return after<detail::Change::kOr>(n); }
   T operator&=(T n) const requires detail::Integer<T> { return after<detail::Change::kAnd>(n); }
   T operator^=(T n) const requires detail::Integer<T> { return after<detail::Change::kXor>(n); }
@@ -218,6 +224,7 @@ T Value<T>::update(Fn&& fn) const {
 template <detail::Plain T>
 template <detail::Change change>
 T Value<T>::fetch(T operand) const {
+  detail::check_operand<change>(operand);
   const std::atomic_ref<T> number = word();
   T before;
   if constexpr (std::is_integral_v<T> && change == detail::Change::kAdd) {

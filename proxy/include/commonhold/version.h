@@ -1,5 +1,7 @@
 #pragma once
 
+#include <commonhold/detail/language.h>
+
 #include <string_view>
 
 namespace commonhold {

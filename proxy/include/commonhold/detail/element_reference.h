@@ -1,8 +1,8 @@
 // What `dict[key]` and `list[index]` give: a place to read, assign and count on, like std::vector<bool>::reference.
 //
 // It keeps its object alive, so it may outlive the proxy it came from; an element of an Array that has a name, which
-// costs no more than an element in memory, must not. `auto x = dict[key]` is such a place, no copy of the value: write
-// the type, or call at().
+// costs no more than an element in memory, must not. `auto x = dict[key]` would be such a place, which shows what others
+// store later, and no copy of the value: such a variable cannot be read. Write the type, or call at().
 #pragma once
 
 #include <ostream>
@@ -21,9 +21,10 @@ template <typename Container, typename Key, typename V, typename Holder = const 
 class ElementReference {
  public:
   ElementReference(const Container& container, Key key) : container_(container), key_(std::move(key)) {}
-  ElementReference(const ElementReference&) = default;
+  ElementReference(const ElementReference&) = delete;
 
-  operator V() const { return container_.at(key_); }
+  operator V() const& { return container_.at(key_); }
+  operator V() & = delete;  // a place: write its type, not auto
 
   const ElementReference& operator=(Argument<V> value) const {
     container_.put_element(key_, value);
@@ -33,6 +34,13 @@ class ElementReference {
   ElementReference& operator=(const ElementReference& other) {
     std::as_const(*this) = V(other);
     return *this;
+  }
+  ElementReference& operator=(ElementReference&) = delete;  // a place: write its type, not auto
+  // What is in both is exchanged, one after the other.
+  friend void swap(ElementReference&& a, ElementReference&& b) {
+    V before = std::as_const(a);
+    std::as_const(a) = V(std::as_const(b));
+    std::as_const(b) = std::move(before);
   }
 
   // What is there, for a call: dict["a"]->push_back(1), where the values are proxies.
@@ -58,6 +66,11 @@ class ElementReference {
   }
   V operator-=(V operand) const requires kIsNumber<V> { return number<Change::kSubtract>(operand); }
   V operator*=(V operand) const requires kIsNumber<V> { return number<Change::kMultiply>(operand); }
+  // ValueError as of Value's.
+  V operator/=(V operand) const requires kIsNumber<V> { return number<Change::kDivide>(operand); }
+  V operator%=(V operand) const requires Integer<V> { return number<Change::kModulo>(operand); }
+  V operator<<=(V operand) const requires Integer<V> { return number<Change::kShiftLeft>(operand); }
+  V operator>>=(V operand) const requires Integer<V> { return number<Change::kShiftRight>(operand); }
   V operator|=(V operand) const requires Integer<V> { return number<Change::kOr>(operand); }
   V operator&=(V operand) const requires Integer<V> { return number<Change::kAnd>(operand); }
   V operator^=(V operand) const requires Integer<V> { return number<Change::kXor>(operand); }
@@ -80,6 +93,10 @@ class ElementReference {
     return V(element) + value;
   }
 
+  template <typename U>
+  friend bool operator==(ElementReference&, const U&) = delete;                // a place: write its type, not auto
+  friend std::ostream& operator<<(std::ostream&, ElementReference&) = delete;  // a place: write its type, not auto
+
   friend std::ostream& operator<<(std::ostream& out, const ElementReference& element) {
     const V value = element;
     if constexpr (Printable<V>) {
@@ -92,6 +109,7 @@ class ElementReference {
  private:
   template <Change change>
   V number(V operand) const {
+    check_operand<change>(operand);
     return changed_number<V, change>(container_.template change_element<change>(key_, operand), operand);
   }
 

@@ -42,6 +42,8 @@ enum class Opening : std::uint8_t { kAnonymous, kCreate, kOpen, kOpenOrCreate };
 
 std::shared_ptr<ManagerState> start_manager(const StartOptions& options);
 std::shared_ptr<ManagerState> connect_manager(std::string_view name_or_folder, const ConnectOptions& options);
+// ValueError for no name.
+std::shared_ptr<ManagerState> connect_or_start_manager(const StartOptions& options);
 ObjectHandle open_object(const std::shared_ptr<ManagerState>& manager, Opening opening, std::string_view name,
                          const ObjectRequest& request);
 // The object of that name; an empty handle when there is none.

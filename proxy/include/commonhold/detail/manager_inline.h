@@ -45,8 +45,8 @@ Proxy Manager::filled_then_named(detail::Opening opening, std::string_view name,
 }
 
 template <typename Proxy, typename Contents>
-Proxy Manager::named_with(const Named& name, const Contents& contents) const {
-  return filled_then_named<Proxy>(detail::Opening::kOpenOrCreate, name.name(), Proxy::request(),
+Proxy Manager::named_with(std::string_view name, const Contents& contents) const {
+  return filled_then_named<Proxy>(detail::Opening::kOpenOrCreate, name, Proxy::request(),
                                   [&](const Proxy& made) { made.assign(contents); });
 }
 
@@ -54,6 +54,13 @@ template <typename Proxy, typename Contents>
 Proxy Manager::filled(Proxy proxy, const Contents& contents) {
   proxy.assign(contents);
   return proxy;
+}
+
+template <typename K, typename V>
+Dict<K, V> Manager::of_literals(std::initializer_list<detail::LiteralEntry<K, V>> entries) const {
+  std::vector<std::pair<K, V>> all;
+  for (const auto& one : entries) all.push_back(one.entry);
+  return dict<K, V>(all);
 }
 
 template <typename T>

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -39,6 +40,12 @@ class SnapshotIterator {
   bool operator==(const SnapshotIterator& other) const {
     if (at_end() || other.at_end()) return at_end() == other.at_end();
     return values_ == other.values_ && at_ == other.at_;
+  }
+  template <typename V>
+  friend bool operator==(const std::optional<V>&, const SnapshotIterator&) {
+    static_assert(sizeof(V) == 0,
+                  "find() gives an optional, no iterator: `if (auto value = dict.find(key)) use(*value);`");
+    return false;
   }
 
  private:

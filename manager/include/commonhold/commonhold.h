@@ -26,6 +26,7 @@
 #include <commonhold/rlock.h>
 #include <commonhold/rwlock.h>
 #include <commonhold/semaphore.h>
+#include <commonhold/server.h>
 #include <commonhold/set.h>
 #include <commonhold/type.h>
 #include <commonhold/value.h>

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""What a compiler says to programs that guess wrong: a sentence that says what to write, in a few lines.
+
+    tests/docs/refusals.py [--compiler "g++"] [--lines] FOLDER...     folders with the public headers
+
+--lines prints how many lines each error takes, and ends.
+"""
+import argparse
+import shlex
+import subprocess
+import sys
+
+# The program's main, what the compiler has to say, and how many lines that may take.
+PROGRAMS = [
+    ("a place as a variable", 'auto before = d["a"]; std::cout << before;', "a place: write its type, not auto", 12),
+    ("a place as a value", 'auto before = d["a"]; int n = before; return n;', "a place: write its type, not auto", 12),
+    ("find() as an iterator", 'auto it = d.find("a"); return it != d.end();', "find() gives an optional", 12),
+    (
+        "a pool's lambda with captures",
+        "Pool pool(2); int n = 3; pool.map([&](int x) { return x * n; }, std::vector{1});",
+        "a pool's workers cannot run this callable: it has captures or state",
+        20,
+    ),
+]
+START = """#include <commonhold/commonhold.h>
+#include <iostream>
+using namespace commonhold;
+int main() {
+  Manager manager;
+  auto d = manager.dict<std::string, int>({{"a", 1}});
+"""
+
+
+def errors_of(command, program):
+    return subprocess.run(command, input=program, capture_output=True, text=True).stderr
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--compiler", default="g++")
+    parser.add_argument("--lines", action="store_true")
+    parser.add_argument("folders", nargs="+")
+    options = parser.parse_args()
+    compiler = [*shlex.split(options.compiler), *(f"-I{folder}" for folder in options.folders), "-fsyntax-only"]
+    compiler += ["-x", "c++", "-"]
+
+    wrong = []
+    older = "Commonhold needs C++20: compile with -std=c++20 or a later one"
+    runs = [(f"C++17, {header}", "-std=c++17", f"#include <commonhold/{header}.h>\n", older, 14)
+            for header in ("commonhold", "dict", "pool", "errors", "codec", "server")]
+    runs += [(what, "-std=c++20", f"{START}  {code}\n}}\n", says, most) for what, code, says, most in PROGRAMS]
+    for what, language, program, says, most in runs:
+        text = errors_of([*compiler, language], program)
+        lines = len(text.splitlines())
+        if options.lines:
+            print(f"{lines:5} {what}")
+        elif says not in text:
+            wrong.append(f"{what}: the compiler does not say \"{says}\", but:\n{text[:2000]}")
+        elif lines > most:
+            wrong.append(f"{what}: {lines} lines, more than {most}:\n{text[:4000]}")
+    if wrong:
+        sys.exit("\n".join(wrong))
+
+
+if __name__ == "__main__":
+    main()
