@@ -70,7 +70,6 @@ TEST_CASE("a task that is cancelled while it runs ends with its worker, and no o
   }
   wait_for(begun, 1);
   const int pid = pool.worker_pids().at(0);
-  std::atomic<int> told{0};
   CHECK(endless.cancel());
   CHECK(endless.ready());
   CHECK_FALSE(endless.successful());
