@@ -1,5 +1,6 @@
 // Two who would recover one dead session, one of them stopped at the instruction before its claim.
 #include <signal.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <catch2/catch.hpp>
@@ -69,5 +70,45 @@ TEST_CASE("a proof that a server died does not let anybody claim what the next s
     CHECK(wait_for(next) == 0);
     CHECK(shm::session_state(state) == shm::SessionState::kFree);
     CHECK(shm::Dict(dict).audit(segment.me()).error == "");
+  }
+}
+
+TEST_CASE("who has seen that a session is dead does not claim the process that its record has next") {
+  std::uint64_t claims_at = 0;
+  for (std::uint64_t before : {0, 1, 2, 4, 8}) {  // as above
+    TestSegment segment;
+    Shared<std::atomic<std::uint32_t>> dead;
+    const pid_t victim = spawn([&] {
+      *dead = shm::index_of(segment.me().session());
+      kill(getpid(), SIGKILL);
+    });
+    REQUIRE(wait_for(victim) == -SIGKILL);
+    const shm::SessionIndex record{dead->load()};
+    const shm::AtomicWord& state = segment->session(*dead).state;
+    Shared<std::atomic<int>> result;
+    SteppedChild late(
+        {&state}, [&] { (void)segment.me(); },
+        [&] { *result = static_cast<int>(shm::recover_session(*segment, segment.me(), record)); });
+    if (before == 0) {
+      REQUIRE(late.run_until_change(1));
+      claims_at = late.instructions();
+      continue;
+    }
+    REQUIRE(late.run_until(claims_at - before));
+    REQUIRE(shm::recover_session(*segment, segment.me(), record) == Status::kOk);
+    Shared<std::atomic<std::uint32_t>> next_index;
+    Shared<std::atomic<bool>> may_end;
+    const pid_t next = spawn([&] {
+      *next_index = shm::index_of(segment.me().session()) + 1;
+      while (!*may_end) usleep(1000);
+    });
+    while (*next_index == 0) usleep(1000);
+    REQUIRE(*next_index == *dead + 1);
+    const shm::Word live = state;
+    CHECK(late.finish() == 0);
+    CHECK(state == live);
+    CHECK(shm::session_state(state) == shm::SessionState::kLive);
+    *may_end = true;
+    CHECK(wait_for(next) == 0);
   }
 }
