@@ -1,4 +1,4 @@
-// Two who would recover one dead session, one of them stopped at the instruction before its claim.
+// Who would recover a dead session, or the lock of one, and is stopped at the instruction before the claim.
 #include <signal.h>
 #include <unistd.h>
 
@@ -9,6 +9,7 @@
 #include "shm/dict_table.h"
 #include "shm/lock_word.h"
 #include "shm/recovery.h"
+#include "shm/thread_recovery.h"
 #include "support/process_shared.h"
 #include "support/stepped_child.h"
 #include "support/stopped_repair.h"
@@ -110,5 +111,41 @@ TEST_CASE("who has seen that a session is dead does not claim the process that i
     CHECK(shm::session_state(state) == shm::SessionState::kLive);
     *may_end = true;
     CHECK(wait_for(next) == 0);
+  }
+}
+
+TEST_CASE("who has seen that a lock's holder is dead does not repair what the lock's next holder is changing") {
+  std::uint64_t hands_over_at = 0;
+  for (std::uint64_t before : {0, 1, 2, 4, 8}) {  // as above
+    TestSegment segment;
+    const shm::ObjectAddress dict = segment.make_dict(4);
+    shm::LockWord& word = shard_lock(dict, 0);
+    Shared<std::atomic<std::uint32_t>> dead_owner;
+    const pid_t victim = spawn([&] {
+      if (shm::lock(segment.me(), word) != Status::kOk) abort();
+      *dead_owner = segment.me().owner();
+      kill(getpid(), SIGKILL);
+    });
+    REQUIRE(wait_for(victim) == -SIGKILL);
+    SteppedChild late(
+        {reinterpret_cast<const std::atomic<std::uint64_t>*>(&word)}, [&] { (void)segment.me(); },
+        [&] { shm::recover_word(segment.me(), word, *dead_owner); });
+    if (before == 0) {
+      REQUIRE(late.run_until_change(1));
+      hands_over_at = late.instructions();
+      continue;
+    }
+    REQUIRE(late.run_until(hands_over_at - before));
+    shm::recover_word(segment.me(), word, *dead_owner);
+    // In the middle of a change: a repair would give the chunk back, which nothing leads to yet.
+    REQUIRE(shm::lock(segment.me(), word) == Status::kOk);
+    shm::Offset chunk = 0;
+    const shm::ChunkOwner owner(dict.object, 0);
+    REQUIRE(shm::take_chunk(segment.me(), owner, 3000, chunk) == Status::kOk);
+    CHECK(late.finish() == 0);
+    CHECK(shm::chunk_owner(*segment, chunk) == owner);
+    shm::give_chunk(segment.me(), chunk, 3000);
+    CHECK(shm::unlock(segment.me(), word) == Status::kOk);
+    CHECK(shm::Dict(dict).audit(segment.me()).error == "");
   }
 }
