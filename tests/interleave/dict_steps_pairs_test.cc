@@ -2,6 +2,7 @@
 // the whole dict.
 #include "interleave/dict_pair_fixture.h"
 #include "interleave/each_access.h"
+#include "shm/dict_spread.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
@@ -35,6 +36,13 @@ TEST_CASE("what is pinned stays as it is beside a writer that moves it, frees al
     REQUIRE(pairs.dict.erase(pairs.stage.me(), text("hole")) == Status::kOk);
     pairs.dict.give_idle_memory(pairs.stage.me());
     explore_pin(pairs, "dict, pin beside compaction", then(pairs.compact(), pairs.put("large", other)), totals);
+  }
+  {
+    DictPairs pairs(0, 8);
+    REQUIRE(pairs.dict.put(pairs.stage.me(), text("pinned"), text("here")) == Status::kOk);
+    pairs.control().waits = shm::kCrowdedWaits;
+    explore_pin(pairs, "dict, pin beside a spread", then(pairs.put("new", "spreads"), pairs.put("pinned", "there")),
+                totals);
   }
   print_figures("pins beside memory that is used again", totals);
 }
