@@ -109,3 +109,30 @@ TEST_CASE("a reader of a box that becomes free while it looks at the box does no
   }
   std::cout << fmt::format("{} schedules\n", schedules) << std::flush;
 }
+
+// A death between the store that others see and the one that tells who sorts would lose what was seen.
+TEST_CASE("who sorts a list does not undo a change that it has seen, though the one who made it died") {
+  using Kind = Step::Kind;
+  constexpr std::size_t kSorter = 0, kDead = 1;
+  ListPairs pairs(false, 3 * kLeaf);
+  pairs.stage.save();
+  Operation sort = pairs.sort();
+  sort.name = "sort with a look between";
+  sort.calls.insert(sort.calls.begin() + 1, pairs.size().calls.front());
+  for (const Operation& change : {pairs.erase(50), pairs.push_front(pairs.element(1)), pairs.push_back("2")}) {
+    Observation observation = pairs.observation();
+    // Told of a change that was about to be made: who sorts begins anew for nothing.
+    observation.permits = [as_before = observation.contents()](const Outcome& outcome) {
+      return outcome.results[kSorter].ends_with("mismatch") && outcome.contents == as_before;
+    };
+    Exploration exploration(pairs.stage, "list: " + sort.name + " / " + change.name, {sort, change}, observation,
+                            Catch::rngSeed(), 3);
+    for (const std::size_t point : accesses_of(exploration.actors().trace(kDead), kAllAccesses)) {
+      if (!exploration.goes_on()) break;
+      (void)exploration.run({{kSorter, Kind::kCall}, {kDead, Kind::kTo, point}, {kDead, Kind::kKill}, {kSorter}});
+    }
+    const ExplorationReport report = exploration.finish();
+    INFO(report.line());
+    CHECK(report.ok());
+  }
+}
