@@ -1,5 +1,9 @@
 #include "process/completions.h"
 
+#include <algorithm>
+#include <utility>
+#include <vector>
+
 #include "process/job.h"
 #include "process/timed_wait.h"
 
@@ -23,7 +27,11 @@ std::optional<std::size_t> Completions::next(std::int64_t wait) {
 
 std::shared_ptr<Completions> completions_of(const std::vector<std::shared_ptr<Job>>& jobs) {
   auto completions = std::make_shared<Completions>();
-  for (std::size_t i = 0; i < jobs.size(); ++i) jobs[i]->tell(completions, i);
+  // Those that are done in the order in which they were; whoever is done meanwhile was so after these.
+  std::vector<std::pair<std::uint64_t, std::size_t>> order;
+  for (std::size_t i = 0; i < jobs.size(); ++i) order.emplace_back(jobs[i]->done_as() - 1, i);  // not done: the last
+  std::sort(order.begin(), order.end());
+  for (const auto& [done_as, i] : order) jobs[i]->tell(completions, i);
   return completions;
 }
 

@@ -4,12 +4,19 @@
 #include <errno.h>
 #include <sys/eventfd.h>
 
+#include <atomic>
 #include <utility>
 
 #include "process/timed_wait.h"
 #include "process/wire.h"
 
 namespace commonhold::detail {
+
+namespace {
+
+std::atomic<std::uint64_t> jobs_done{0};
+
+}  // namespace
 
 Job::Job(JobPlan plan, std::size_t chunks)
     : results_(chunks),
@@ -46,6 +53,7 @@ void Job::finish() {
   when_done_ = nullptr;
   kept_ = nullptr;
   done_ = true;
+  done_as_ = ++jobs_done;
   changed_.notify_all();
   for (const Told& one : told_) {
     if (const auto completions = one.completions.lock()) completions->put(one.number);
@@ -84,6 +92,11 @@ void Job::tell(const std::shared_ptr<Completions>& completions, std::size_t numb
   if (done_) return completions->put(number);
   std::erase_if(told_, [](const Told& one) { return one.completions.expired(); });
   told_.push_back({completions, number});
+}
+
+std::uint64_t Job::done_as() const {
+  std::scoped_lock guard(mutex_);
+  return done_as_;
 }
 
 int Job::descriptor() {

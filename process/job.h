@@ -46,6 +46,8 @@ class Job {
   // The completions get this number when it is done.
   void tell(const std::shared_ptr<Completions>& completions, std::size_t number);
   int descriptor();
+  // 0 while it is not done; else higher than that of every job that was done before it.
+  std::uint64_t done_as() const;
   // Whose it is: set once, before anybody has the job.
   void belongs_to(std::weak_ptr<PoolCore> pool) { pool_ = std::move(pool); }
   std::shared_ptr<PoolCore> pool() const { return pool_.lock(); }
@@ -64,6 +66,7 @@ class Job {
   std::vector<std::pair<std::size_t, Outcome>> failures_;  // as they arrived
   std::size_t chunks_, left_;
   bool done_ = false;
+  std::uint64_t done_as_ = 0;
   std::shared_ptr<void> kept_;
   Belongings belongings_;                 // of the tasks, until all are done
   std::vector<Belongings> results_name_;  // what the results name, by chunk

@@ -185,7 +185,8 @@ bool PoolCore::has_ended() {
       worker.told_to_stop = tell_to_stop(worker);
     }
   }
-  return !alive;
+  ended_ = !alive;
+  return ended_;
 }
 
 void PoolCore::collect() {
@@ -308,8 +309,12 @@ void PoolCore::join() {
     if (state_ == State::kRunning) throw UsageError("join() of a pool that runs; close() or terminate() it first");
     streams = streams_;
   }
+  // One that goes meanwhile draws no more: it is kept for one step only.
   for (const auto& one : streams) {
-    if (const auto stream = one.lock()) stream->draw_all();
+    for (bool more = true; more;) {
+      const auto stream = one.lock();
+      more = stream != nullptr && stream->draw_some();
+    }
   }
   std::scoped_lock guard(join_mutex_);
   if (collector_.joinable()) collector_.join();

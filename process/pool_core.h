@@ -125,6 +125,7 @@ class PoolCore : public std::enable_shared_from_this<PoolCore> {
 
   mutable std::mutex mutex_;
   State state_ = State::kRunning;
+  bool ended_ = false;  // nobody looks after tasks any more
   Clock::time_point terminated_at_;
   std::vector<Worker> workers_;
   std::unordered_map<std::uint64_t, Task> tasks_;

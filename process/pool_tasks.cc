@@ -28,7 +28,7 @@ std::vector<std::shared_ptr<Job>> PoolCore::submit(std::vector<JobPlan>& plans, 
   Finished finished;
   {
     std::scoped_lock guard(mutex_);
-    if (state_ == State::kTerminated && accepted_before) {
+    if ((state_ == State::kTerminated || ended_) && accepted_before) {
       throw PoolTerminated("the pool was terminated before all items were drawn");
     }
     if (state_ == State::kTerminated || (state_ == State::kClosed && !accepted_before)) {

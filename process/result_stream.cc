@@ -20,11 +20,12 @@ ResultStream::ResultStream(const std::shared_ptr<PoolCore>& pool, OpenStreams op
 }
 
 ResultStream::~ResultStream() {
-  end_drawing();
+  let_pool_end();
 }
 
-void ResultStream::end_drawing() {
-  if (!std::exchange(may_draw_, false)) return;
+// A closed pool waits for it.
+void ResultStream::let_pool_end() {
+  if (!std::exchange(holds_pool_, false)) return;
   --*open_;
   if (const auto pool = pool_.lock()) pool->look_around();
 }
@@ -34,47 +35,44 @@ void ResultStream::draw(std::size_t most) {
   while (may_draw_ && drawn_.size() < most) {
     JobPlan plan;
     try {
-      if (draw_(plan)) {
-        drawn_.push_back(std::move(plan));
-        continue;
-      }
+      may_draw_ = draw_(plan);
+      if (may_draw_) drawn_.push_back(std::move(plan));
     } catch (...) {
       input_error_ = std::current_exception();
+      may_draw_ = false;
     }
-    end_drawing();
   }
 }
 
-void ResultStream::submit_drawn(bool first) {
-  if (drawn_.empty()) return;
+void ResultStream::submit_drawn() {
   try {
     const auto pool = pool_.lock();
     if (pool == nullptr) throw PoolTerminated("the pool was terminated before all items were drawn");
-    for (const auto& job : pool->submit(drawn_, !first)) {
+    for (const auto& job : pool->submit(drawn_, true)) {
       jobs_.emplace(++last_number_, job);
       if (any_order_) job->tell(completions_, last_number_);
     }
   } catch (const PoolTerminated&) {
-    input_error_ = std::current_exception();
-    end_drawing();
+    if (may_draw_ || !drawn_.empty()) input_error_ = std::current_exception();
+    may_draw_ = false;
   }
   drawn_.clear();
+  if (!may_draw_) let_pool_end();
 }
 
 void ResultStream::begin() {
   std::scoped_lock guard(mutex_);
+  if (const auto pool = pool_.lock()) (void)pool->submit(drawn_, false);  // of nothing: Closed, unless it runs
   draw(ahead_);
-  // A pool that does not run says so, though there be nothing to do.
-  if (const auto pool = pool_.lock(); drawn_.empty() && pool != nullptr) (void)pool->submit(drawn_, false);
-  submit_drawn(true);
+  submit_drawn();
 }
 
-void ResultStream::draw_all() {
+bool ResultStream::draw_some() {
   std::scoped_lock guard(mutex_);
-  while (may_draw_) {
-    draw(ahead_);
-    submit_drawn(false);
-  }
+  if (!may_draw_) return false;
+  draw(ahead_);
+  submit_drawn();
+  return may_draw_;
 }
 
 // More are drawn when half of those ahead are left, so that tasks are handed out several at a time.
@@ -83,9 +81,9 @@ std::optional<std::string> ResultStream::next(std::int64_t wait) {
   {
     std::scoped_lock guard(mutex_);
     before = std::move(given_);
-    if (jobs_.size() <= ahead_ / 2) {
+    if (may_draw_ && jobs_.size() <= ahead_ / 2) {
       draw(ahead_ - jobs_.size());
-      submit_drawn(false);
+      submit_drawn();
     }
     if (jobs_.empty()) {
       if (input_error_ == nullptr) return std::nullopt;

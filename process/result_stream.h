@@ -2,7 +2,7 @@
 //
 // The source is called by whoever asks for a result, and by who joins the closed pool, which draws all that is left.
 //
-// Thread safety: next() for one thread at a time, draw_all() for any.
+// Thread safety: next() for one thread at a time, draw_some() for any.
 #pragma once
 
 #include <commonhold/detail/pool_calls.h>
@@ -33,13 +33,14 @@ class ResultStream {
   // Draws the first tasks. Closed: the pool takes none.
   void begin();
   std::optional<std::string> next(std::int64_t wait);
-  void draw_all();
+  // Draws a number of tasks, whatever is ahead. False: there are no more.
+  bool draw_some();
 
  private:
   // REQUIRES: the mutex.
   void draw(std::size_t most);
-  void submit_drawn(bool first);
-  void end_drawing();
+  void submit_drawn();
+  void let_pool_end();
   std::shared_ptr<Job> first_job() const;
 
   std::weak_ptr<PoolCore> pool_;
@@ -54,6 +55,7 @@ class ResultStream {
   std::map<std::size_t, std::shared_ptr<Job>> jobs_;  // by number, submitted and not given
   std::size_t last_number_ = 0;
   bool may_draw_ = true;
+  bool holds_pool_ = true;  // counts among open_: until the last task that was drawn is submitted
   std::exception_ptr input_error_;
   std::shared_ptr<Job> given_;  // whose results are being read
 };

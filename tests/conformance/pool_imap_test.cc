@@ -7,6 +7,7 @@
 #include <memory>
 #include <ranges>
 #include <sstream>
+#include <thread>
 #include <vector>
 
 #include "support/pool_tasks.h"
@@ -93,6 +94,30 @@ TEST_CASE("a closed pool goes on with what imap draws, and join draws the rest")
   long sum = 0;
   for (const int n : others) sum += n;
   CHECK(sum == 3L * 499 * 500 / 2);
+}
+
+TEST_CASE("who iterates while another thread closes and joins the pool gets every result") {
+  for (int round = 0; round < 20; ++round) {
+    Pool pool(2);
+    auto results = pool.imap(triple, std::views::iota(0, 300), 1, 3);
+    std::jthread joiner([&] {
+      if (round % 2 != 0) nap(1);
+      pool.close();
+      pool.join();
+    });
+    for (int i = 0; i < 300; ++i) REQUIRE(results.next(60s) == std::optional<int>(3 * i));
+    CHECK(!results.next());
+  }
+}
+
+TEST_CASE("join draws no more for an iterator that goes meanwhile") {
+  Pool pool(2);
+  int drawn = 0;
+  std::optional<ResultIterator<int>> results(pool.imap(triple, numbers_drawn(drawn), 1, 4));
+  pool.close();
+  std::jthread joiner([&] { pool.join(); });
+  nap(20);
+  results.reset();
 }
 
 TEST_CASE("an iterator that goes draws no more, and a closed pool ends then") {
