@@ -6,6 +6,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <ranges>
 #include <set>
 #include <thread>
 #include <vector>
@@ -191,6 +192,8 @@ TEST_CASE("results come in the order in which they are ready") {
   CHECK(completed.next()->get() == 1);
   CHECK_THROWS_AS(completed.next(), commonhold::TimeoutError);
   CHECK(wait_any(results) == 1);
+  CHECK(wait_any(results | std::views::filter([](const auto& one) { return one.ready(); })) == 0);
+  CHECK(as_completed({results[0], results[1]}).next()->get() == 1);
   CHECK(wait_any(results[0], results[1]) == 1);
   CHECK(wait_any(results[0], pool.apply_async([] {})) == 1);
   CHECK(wait_any_for(std::vector{results[0]}, 10ms) == std::nullopt);

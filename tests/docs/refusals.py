@@ -45,6 +45,10 @@ def main():
     compiler += ["-x", "c++", "-"]
 
     wrong = []
+    warnings = "-std=c++20 -Wall -Wextra -Wshadow -Wpedantic".split()
+    noisy = errors_of([*compiler, *warnings], f"{START}  auto l = manager.list({{1}}); l.pop_back(); Pool(2).apply([] {{}});\n}}\n")
+    if noisy:
+        wrong.append(f"the headers are not free of warnings:\n{noisy[:4000]}")
     older = "Commonhold needs C++20: compile with -std=c++20 or a later one"
     runs = [(f"C++17, {header}", "-std=c++17", f"#include <commonhold/{header}.h>\n", older, 14)
             for header in ("commonhold", "dict", "pool", "errors", "codec", "server")]

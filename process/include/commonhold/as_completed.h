@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -38,10 +39,17 @@ template <typename Results>
 concept ResultRange = std::ranges::input_range<Results> && kIsResult<std::ranges::range_value_t<Results>>;
 
 template <typename Results>
-std::vector<std::shared_ptr<Job>> jobs_of(const Results& results) {
+std::vector<std::shared_ptr<Job>> jobs_of(Results& results) {
   std::vector<std::shared_ptr<Job>> jobs;
   for (const auto& result : results) jobs.push_back(JobAccess::job(result));
   return jobs;
+}
+
+template <typename Results>
+auto vector_of(Results& results) {
+  std::vector<std::ranges::range_value_t<Results>> all;
+  for (const auto& result : results) all.push_back(result);
+  return all;
 }
 
 }  // namespace detail
@@ -99,22 +107,22 @@ class Completed {
 };
 
 template <detail::ResultRange Results>
-auto as_completed(const Results& results) {
-  using Result = std::ranges::range_value_t<Results>;
-  return Completed<Result>(std::vector<Result>(std::ranges::begin(results), std::ranges::end(results)),
-                           detail::kForever);
+auto as_completed(Results&& results) {
+  return Completed(detail::vector_of(results), detail::kForever);
+}
+template <typename R, bool kMany>
+auto as_completed(std::initializer_list<AsyncResult<R, kMany>> results) {
+  return Completed(detail::vector_of(results), detail::kForever);
 }
 // `timeout` from now on, for all of them.
 template <detail::ResultRange Results, typename Rep, typename Period>
-auto as_completed(const Results& results, const std::chrono::duration<Rep, Period>& timeout) {
-  using Result = std::ranges::range_value_t<Results>;
-  return Completed<Result>(std::vector<Result>(std::ranges::begin(results), std::ranges::end(results)),
-                           detail::to_wait(timeout));
+auto as_completed(Results&& results, const std::chrono::duration<Rep, Period>& timeout) {
+  return Completed(detail::vector_of(results), detail::to_wait(timeout));
 }
 
 // The place of one that is ready, the first that was. ValueError for no results.
 template <detail::ResultRange Results>
-std::size_t wait_any(const Results& results) {
+std::size_t wait_any(Results&& results) {
   const std::vector<std::shared_ptr<detail::Job>> jobs = detail::jobs_of(results);
   if (jobs.empty()) throw ValueError("wait_any() of no results");
   return *detail::next_completion(*detail::completions_of(jobs), detail::kForever);
@@ -125,7 +133,7 @@ requires(sizeof...(R) != 0) std::size_t wait_any(const AsyncResult<R, kMany>&...
 }
 // Nothing: none was ready in time.
 template <detail::ResultRange Results, typename Rep, typename Period>
-std::optional<std::size_t> wait_any_for(const Results& results, const std::chrono::duration<Rep, Period>& timeout) {
+std::optional<std::size_t> wait_any_for(Results&& results, const std::chrono::duration<Rep, Period>& timeout) {
   return detail::next_completion(*detail::completions_of(detail::jobs_of(results)), detail::to_wait(timeout));
 }
 

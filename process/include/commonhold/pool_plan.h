@@ -26,8 +26,8 @@ struct NoCallback {};
 template <typename OnValue = NoCallback, typename OnError = NoCallback>
 class Plan {
  public:
-  explicit Plan(OnValue on_value = {}, OnError on_error = {})
-      : on_value(std::move(on_value)), on_error(std::move(on_error)) {}
+  explicit Plan(OnValue value_callback = {}, OnError error_callback = {})
+      : on_value(std::move(value_callback)), on_error(std::move(error_callback)) {}
   // The task may be run `times` times more when its worker dies.
   Plan retried(int times) && {
     retries = times;

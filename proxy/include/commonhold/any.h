@@ -137,7 +137,7 @@ class Any {
   // What every list and map is made as: each walk over a value goes as deep as it is nested.
   template <typename Container>
   struct Nested : Container {
-    Nested(Container values, unsigned levels) : Container(std::move(values)), levels(levels) {}
+    Nested(Container values, unsigned deep) : Container(std::move(values)), levels(deep) {}
     unsigned levels;
   };
   static std::shared_ptr<const List> nested(List list);

@@ -199,7 +199,7 @@ class List {
   static std::uint64_t position(Index index) { return static_cast<std::uint64_t>(index); }
   static std::pair<std::uint64_t, std::uint64_t> clipped(Index first, Index last, std::uint64_t size);
   void replace(Index first, Index last, std::span<const detail::Item> values) const;
-  std::optional<T> popped(bool (*pop)(detail::Object&, std::string&)) const;
+  std::optional<T> popped(bool (*take)(detail::Object&, std::string&)) const;
   std::optional<T> taken(Index index) const;
   void put_element(Index index, ValueArg value) const { set(index, value); }
   template <detail::Change change>

@@ -104,9 +104,9 @@ std::optional<T> List<T>::taken(Index index) const {
 }
 
 template <detail::Storable T>
-std::optional<T> List<T>::popped(bool (*pop)(detail::Object&, std::string&)) const {
+std::optional<T> List<T>::popped(bool (*take)(detail::Object&, std::string&)) const {
   std::string bytes;
-  if (!pop(*handle_, bytes)) return std::nullopt;
+  if (!take(*handle_, bytes)) return std::nullopt;
   return detail::taken_value<T>(std::move(bytes));
 }
 
