@@ -72,10 +72,7 @@ inline void explore_each_access(KillStage& stage, const EachAccess& plan, PairTo
     }
     report = exploration.finish();
   }
-  ++totals.pairs;
-  totals.schedules += report.schedules;
-  totals.deaths += report.deaths;
-  totals.seconds += report.seconds;
+  totals.add(report);
   INFO(report.line());
   CHECK(report.ok());
 }

@@ -60,23 +60,22 @@ inline std::string result_of(shm::Status status, std::string_view value) {
 struct PairTotals {
   std::size_t pairs = 0, schedules = 0, deaths = 0;
   double seconds = 0;
+  // Of one pair: a report, or what a former run found.
+  template <typename Explored>
+  void add(const Explored& pair) {
+    ++pairs;
+    schedules += pair.schedules;
+    deaths += pair.deaths;
+    seconds += pair.seconds;
+  }
 };
 
 // Explores the pair and checks what was found.
 inline void explore_and_add(KillStage& stage, const PairPlan& plan, PairTotals& totals) {
-  if (const auto before = explored_before(plan.name)) {
-    ++totals.pairs;
-    totals.schedules += before->schedules;
-    totals.deaths += before->deaths;
-    totals.seconds += before->seconds;
-    return;
-  }
+  if (const auto before = explored_before(plan.name)) return totals.add(*before);
   const PairReport report = explore_pair(stage, plan);
   if (soaking()) std::cerr << report.line() << '\n';
-  ++totals.pairs;
-  totals.schedules += report.schedules;
-  totals.deaths += report.deaths;
-  totals.seconds += report.seconds;
+  totals.add(report);
   INFO(report.line());
   CHECK(report.ok());
 }
