@@ -273,6 +273,38 @@ TEST_CASE("workers killed at random in short tasks and between them: no task run
   CHECK(wrong == 0);
 }
 
+TEST_CASE("workers killed at random while tasks are cancelled: each has its outcome, and none runs twice") {
+  constexpr int kTasks = 3'000;
+  ManagerHome home;
+  Manager manager;
+  auto runs = manager.array<int>(kTasks);
+  auto task = inherited([&](int n) {
+    runs[n] += 1;
+    return n;
+  });
+  Pool pool(3);
+  Killer killer(pool, Catch::rngSeed() + 5, 4000);
+  std::vector<AsyncResult<int>> results;
+  for (int n = 0; n < kTasks; ++n) {
+    results.push_back(pool.apply_async(task, n));
+    if (n % 3 == 0) (void)results[static_cast<std::size_t>(n / 2)].cancel();
+  }
+  int wrong = 0, died = 0;
+  for (int n = 0; n < kTasks; ++n) {
+    try {
+      wrong += results[static_cast<std::size_t>(n)].get() != n || runs[n] != 1;
+    } catch (const TaskCancelled&) {
+    } catch (const WorkerDied&) {
+      ++died;
+    }
+  }
+  CHECK(died <= killer.stop());
+  pool.close();
+  pool.join();
+  for (int n = 0; n < kTasks; ++n) wrong += runs[n] > 1;
+  CHECK(wrong == 0);
+}
+
 TEST_CASE("workers killed at random while tasks may run again: all results are there") {
   for (const std::size_t chunk : {1, 50}) {
     Pool pool({.processes = 3, .retries = 1000});
