@@ -1,6 +1,6 @@
 // What was asked of a pool at once, and what came of it.
 //
-// Thread safety: any thread. The mutex is held for moments and no other one is taken under it.
+// Thread safety: any thread. The mutex is held for moments; under it that of Completions alone is taken.
 #pragma once
 
 #include <commonhold/detail/kept_descriptor.h>
@@ -48,9 +48,14 @@ class Job {
   int descriptor();
   // 0 while it is not done; else higher than that of every job that was done before it.
   std::uint64_t done_as() const;
-  // Whose it is: set once, before anybody has the job.
-  void belongs_to(std::weak_ptr<PoolCore> pool) { pool_ = std::move(pool); }
+  // Whose it is, and the id of its first task, which those of the others follow: set once, before anybody has the job.
+  void belongs_to(std::weak_ptr<PoolCore> pool, std::uint64_t first_task) {
+    pool_ = std::move(pool);
+    first_task_ = first_task;
+  }
   std::shared_ptr<PoolCore> pool() const { return pool_.lock(); }
+  std::uint64_t first_task() const { return first_task_; }
+  std::size_t tasks() const { return chunks_; }
 
  private:
   struct Told {
@@ -61,6 +66,7 @@ class Job {
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   std::weak_ptr<PoolCore> pool_;
+  std::uint64_t first_task_ = 0;
   std::vector<std::string> results_;                       // by chunk
   std::vector<bool> arrived_;                              // by chunk
   std::vector<std::pair<std::size_t, Outcome>> failures_;  // as they arrived

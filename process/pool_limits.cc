@@ -1,5 +1,4 @@
 // Tasks that are ended before they end themselves: cancelled ones, and those that run for longer than they may.
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -26,8 +25,7 @@ bool PoolCore::kill_in_task(Worker& worker, std::uint64_t id) {
 
 // Gives the task its outcome, and sees to it that nobody runs it. REQUIRES: it is in tasks_.
 void PoolCore::end_early(std::uint64_t id, Outcome outcome, Finished& finished) {
-  end_task(id, std::move(outcome), finished);
-  if (std::erase(pending_, id) != 0) return;
+  end_task(id, std::move(outcome), finished);  // so that dispatch() drops it where it is pending
   for (const Worker& worker : workers_) {
     if (!worker.alive || std::find(worker.assigned.begin(), worker.assigned.end(), id) == worker.assigned.end())
       continue;
@@ -41,11 +39,11 @@ bool PoolCore::end_doomed(const Doomed& doomed) {
   Worker* worker = worker_of(doomed.worker);
   if (worker == nullptr || !worker->alive) return true;
   if (std::find(worker->assigned.begin(), worker->assigned.end(), doomed.id) == worker->assigned.end()) return true;
+  // It may be in the queue: whose tasks are handed out anew, but for this one.
+  std::vector<std::uint64_t> back;
+  bool found = false;
   try {
     if (kill_in_task(*worker, doomed.id)) return true;
-    // It may be in the queue: whose tasks are handed out anew, but for this one.
-    std::vector<std::uint64_t> back;
-    bool found = false;
     while (!found) {
       auto bytes = worker->tasks.try_get();
       if (!bytes) break;
@@ -59,11 +57,11 @@ bool PoolCore::end_doomed(const Doomed& doomed) {
       task->second.bytes = std::move(*bytes);
       back.push_back(id);
     }
-    pending_.insert(pending_.begin(), back.begin(), back.end());
-    return found;
   } catch (const Error&) {
-    return false;  // the worker is looked after when its queue is next used
+    // The queue says so again when its worker is looked after.
   }
+  pending_.insert(pending_.begin(), back.begin(), back.end());
+  return found;
 }
 
 void PoolCore::end_all_doomed() {
@@ -76,15 +74,13 @@ bool PoolCore::cancel(const std::shared_ptr<Job>& job) {
   bool some = false;
   {
     std::scoped_lock guard(mutex_);
-    std::vector<std::uint64_t> ids;
-    for (const auto& [id, task] : tasks_) {
-      if (task.job == job) ids.push_back(id);
-    }
-    std::sort(ids.begin(), ids.end());
     Outcome outcome;
     outcome.error = std::make_exception_ptr(TaskCancelled("the task was cancelled"));
-    for (const std::uint64_t id : ids) end_early(id, outcome, finished);
-    some = !ids.empty();
+    for (std::uint64_t id = job->first_task(); id != job->first_task() + job->tasks(); ++id) {
+      if (!tasks_.contains(id)) continue;
+      end_early(id, outcome, finished);
+      some = true;
+    }
     dispatch(finished);
   }
   finish(finished);

@@ -39,7 +39,7 @@ std::vector<std::shared_ptr<Job>> PoolCore::submit(std::vector<JobPlan>& plans, 
       const int retries = plan.retries.value_or(options_.retries);
       const std::int64_t limit = plan.limit.value_or(kForever);
       const auto& job = jobs.emplace_back(std::make_shared<Job>(std::move(plan), given.size()));
-      job->belongs_to(weak_from_this());
+      job->belongs_to(weak_from_this(), last_id_ + 1);
       if (given.empty()) finished.push_back(job);
       tasks_.reserve(tasks_.size() + given.size());
       for (std::size_t chunk = 0; chunk < given.size(); ++chunk) {

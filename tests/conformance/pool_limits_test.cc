@@ -96,7 +96,7 @@ TEST_CASE("of many tasks those that have not ended are cancelled; what is ready 
   CHECK_THROWS_AS(many.get(), TaskCancelled);
   CHECK(errors == 1);
   CHECK(pool.apply([] { return 4; }) == 4);
-  CHECK(begun <= 4);  // who had one in his hands when those at work were ended
+  CHECK(begun <= 4);  // a new worker may have begun one before its turn came to be cancelled
   pool.terminate();
   CHECK_FALSE(many.cancel());
 }

@@ -78,23 +78,7 @@ class Completed {
     return results_[*place];
   }
 
-  class Cursor {
-   public:
-    using value_type = Result;
-    using difference_type = std::ptrdiff_t;
-    explicit Cursor(Completed* from) : from_(from) { ++*this; }
-    const Result& operator*() const { return *current_; }
-    Cursor& operator++() {
-      current_ = from_->next();
-      return *this;
-    }
-    void operator++(int) { ++*this; }
-    bool operator==(std::default_sentinel_t) const { return !current_; }
-
-   private:
-    Completed* from_;
-    std::optional<Result> current_;
-  };
+  using Cursor = detail::NextCursor<Completed, Result>;
   Cursor begin() { return Cursor(this); }
   std::default_sentinel_t end() const { return {}; }
 

@@ -61,6 +61,26 @@ R value_of(const Job& job) {
 
 struct JobAccess;
 
+// Iterates over what from->next() gives, to its end.
+template <typename From, typename T>
+class NextCursor {
+ public:
+  using value_type = T;
+  using difference_type = std::ptrdiff_t;
+  explicit NextCursor(From* from) : from_(from) { ++*this; }
+  const T& operator*() const { return *current_; }
+  NextCursor& operator++() {
+    current_ = from_->next();
+    return *this;
+  }
+  void operator++(int) { ++*this; }
+  bool operator==(std::default_sentinel_t) const { return !current_; }
+
+ private:
+  From* from_;
+  std::optional<T> current_;
+};
+
 }  // namespace detail
 
 template <typename R, bool kMany = false>
@@ -141,23 +161,7 @@ class ResultIterator {
   }
 
   // For `for (auto& result : pool.imap(...))`.
-  class Cursor {
-   public:
-    using value_type = R;
-    using difference_type = std::ptrdiff_t;
-    explicit Cursor(ResultIterator* from) : from_(from) { ++*this; }
-    const R& operator*() const { return *current_; }
-    Cursor& operator++() {
-      current_ = from_->next();
-      return *this;
-    }
-    void operator++(int) { ++*this; }
-    bool operator==(std::default_sentinel_t) const { return !current_; }
-
-   private:
-    ResultIterator* from_;
-    std::optional<R> current_;
-  };
+  using Cursor = detail::NextCursor<ResultIterator, R>;
   Cursor begin() { return Cursor(this); }
   std::default_sentinel_t end() const { return {}; }
 

@@ -5,8 +5,8 @@
 //   pool.apply_async(retried(3), square, 7);
 //   pool.apply_async(limited(2s), render, page).get();       // TaskTimeout when it runs for longer
 //
-// Exactly one of the two callbacks is called, in the calling program, in a thread of the pool's, before the result is
-// ready. What a callback throws is printed on standard error and changes nothing. A callback must not wait for a result
+// Exactly one of the two callbacks is called, in the calling program, in a thread of the pool's or in that of who cancels
+// the task or terminates the pool, before the result is ready. What a callback throws is printed on standard error and changes nothing. A callback must not wait for a result
 // of the same pool.
 #pragma once
 

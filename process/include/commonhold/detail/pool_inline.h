@@ -148,6 +148,11 @@ std::vector<std::string> chunks_of(const Function& function, Items& items, std::
   return tasks;
 }
 
+template <typename T>
+inline constexpr bool kIsInitializerList = false;
+template <typename T>
+inline constexpr bool kIsInitializerList<std::initializer_list<T>> = true;
+
 // The items of an imap, which are drawn after the call: a container is copied, or moved in; what can be neither, or is an
 // array, must outlive the iteration. A view is copied as the view that it is.
 template <typename Items>
@@ -155,6 +160,8 @@ class KeptItems {
   using Given = std::remove_cvref_t<Items>;
   static constexpr bool kBorrowed =
       std::is_lvalue_reference_v<Items> && (std::is_array_v<Given> || !std::copy_constructible<Given>);
+  // A copy of an initializer list is none of its items.
+  using Kept = std::conditional_t<kIsInitializerList<Given>, std::vector<std::ranges::range_value_t<Given>>, Given>;
 
  public:
   explicit KeptItems(Items& items) requires(kBorrowed) : items_(&items) {}
@@ -168,39 +175,19 @@ class KeptItems {
   }
 
  private:
-  std::conditional_t<kBorrowed, std::remove_reference_t<Items>*, Given> items_;
-};
-template <typename T>
-class KeptItems<std::initializer_list<T>&> {  // copies of which are none of its items
- public:
-  explicit KeptItems(std::initializer_list<T> items) : items_(items) {}
-  std::vector<T>& range() { return items_; }
-
- private:
-  std::vector<T> items_;
-};
-template <typename T>
-class KeptItems<std::initializer_list<T>> : public KeptItems<std::initializer_list<T>&> {
-  using KeptItems<std::initializer_list<T>&>::KeptItems;
-};
-template <typename T>
-class KeptItems<const std::initializer_list<T>&> : public KeptItems<std::initializer_list<T>&> {
-  using KeptItems<std::initializer_list<T>&>::KeptItems;
+  std::conditional_t<kBorrowed, std::remove_reference_t<Items>*, Kept> items_;
 };
 
 // One chunk after the other; an item is drawn when its chunk is.
-template <bool kStar, typename Function, typename Items, typename GivenPlan>
+template <typename Function, typename Items>
 class ChunkSource {
   using Range = decltype(std::declval<KeptItems<Items>&>().range());
   using T = Carried<std::ranges::range_value_t<Range>>;
   static_assert(kCanCarry<T>, "the items need a stored form (codec.h), or to be shared objects");
 
  public:
-  ChunkSource(const GivenPlan& plan, const Function& function, Items&& items, std::size_t chunk)
-      : plan_{{}, nullptr, {}, plan.retries, plan.limit, nullptr},
-        function_(function),
-        items_(std::forward<Items>(items)),
-        chunk_(chunk) {}
+  ChunkSource(const Plan<>& plan, const Function& function, Items&& items, std::size_t chunk)
+      : plan_(plan), function_(function), items_(std::forward<Items>(items)), chunk_(chunk) {}
   ChunkSource(const ChunkSource&) = delete;
   ChunkSource& operator=(const ChunkSource&) = delete;
 
@@ -208,9 +195,10 @@ class ChunkSource {
   bool next(JobPlan& plan) {
     if (error_ != nullptr) std::rethrow_exception(std::exchange(error_, nullptr));
     if (ended_) return false;
-    plan = plan_;
+    plan.retries = plan_.retries;
+    plan.limit = plan_.limit;
     plan.kept = Callable<Function>::keep(function_);
-    std::string task = task_for(&run_chunk<Function, T, kStar>, function_, plan.belongings);
+    std::string task = task_for(&run_chunk<Function, T, false>, function_, plan.belongings);
     std::size_t size = 0, written = task.size();
     try {
       for (; size < chunk_ && !at_end(); ++size) {
@@ -240,7 +228,7 @@ class ChunkSource {
     return ended_;
   }
 
-  const JobPlan plan_;
+  const Plan<> plan_;
   const Function function_;
   KeptItems<Items> items_;
   const std::size_t chunk_;
@@ -300,8 +288,7 @@ auto Pool::imap_as(const GivenPlan& plan, const Function& function, Items&& item
   static_assert(!std::is_void_v<R>, "imap gives results one after the other, and there are none: use map");
   static_assert(detail::can_return<R>(), "the results need a stored form (codec.h), or to be shared objects");
   if (chunk == 0) detail::refuse_chunk();
-  auto source = std::make_shared<detail::ChunkSource<false, F, Items, GivenPlan>>(plan, function,
-                                                                                  std::forward<Items>(items), chunk);
+  auto source = std::make_shared<detail::ChunkSource<F, Items>>(plan, function, std::forward<Items>(items), chunk);
   static_cast<void>(core());
   return ResultIterator<R>(detail::open_stream(
       core_, [source](detail::JobPlan& task) { return source->next(task); }, ahead, kAnyOrder));
