@@ -89,6 +89,24 @@ std::uint64_t unnamed_chunks(const Segment& segment, const ObjectAddress& where,
   return found;
 }
 
+// Whether each table stands in the directory as often as its depth says, in one row that begins where it must.
+bool is_regular_directory(const Segment& segment, Word root) {
+  if (!holds_directory(segment, root)) return true;
+  const std::uint32_t depth = root_depth(root);
+  const auto* directory = segment.at<AtomicWord>(root_offset(root));
+  std::set<Offset> tables;
+  for (std::uint64_t i = 0, next = 0; i < std::uint64_t{1} << depth; i = next) {
+    const Word entry = directory[i].load(std::memory_order_relaxed);
+    if (entry_local_depth(entry) > depth || !tables.insert(entry_table(entry)).second) return false;
+    const std::uint64_t row = std::uint64_t{1} << (depth - entry_local_depth(entry));
+    if (i % row != 0) return false;
+    for (next = i; next < i + row; ++next) {
+      if (directory[next].load(std::memory_order_relaxed) != entry) return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 Dict::Audit Dict::audit(ThreadContext& me) const {
@@ -113,6 +131,9 @@ Dict::Audit Dict::audit(ThreadContext& me) const {
     if (!shard.table.reachable(blocks, &entries, error)) {
       fail(fmt::format("shard {}: {}", i, error));
       continue;
+    }
+    if (!is_regular_directory(*segment_, shard.shard.root.load())) {
+      fail(fmt::format("shard {}: the directory does not hold each table as often as its depth says", i));
     }
     if (entries.size() != shard.entries()) {
       fail(fmt::format("shard {}: {} entries, counted {}", i, entries.size(), shard.entries()));
