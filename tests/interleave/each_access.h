@@ -13,8 +13,9 @@ namespace commonhold::test {
 
 inline constexpr std::size_t kAllAccesses = std::numeric_limits<std::size_t>::max();
 
-// What becomes of the one that is interrupted: it goes on after the other, it dies after the other, or before it.
-enum class Interrupted : std::uint8_t { kGoesOn, kDies, kDiesFirst };
+// What becomes of the one that is interrupted: it goes on after the other, or stays stopped for long, so that the other
+// does what it does after a time; it dies after the other, or before it.
+enum class Interrupted : std::uint8_t { kGoesOn, kStaysLong, kDies, kDiesFirst };
 
 struct EachAccess {
   std::string name;
@@ -48,33 +49,45 @@ inline std::vector<std::size_t> accesses_of(const KillTrace& trace, std::size_t 
   return kept;
 }
 
-// REQUIRES: the stage is saved.
-inline void explore_each_access(KillStage& stage, const EachAccess& plan, PairTotals& totals) {
-  using Kind = Step::Kind;
+// What explore(exploration) runs of these operations, or the schedule of them that is to be replayed. REQUIRES: the stage
+// is saved.
+template <typename Explore>
+void explore_schedules(KillStage& stage, const std::string& name, const std::vector<Operation>& operations,
+                       const Observation& observation, PairTotals& totals, Explore&& explore) {
   constexpr std::size_t kMostFailures = 3;
-  const std::string name = plan.name + ": " + plan.interrupted.name + " / " + plan.other.name;
   if (is_skipped(name)) return;
-  Exploration exploration(stage, name, {plan.interrupted, plan.other}, plan.observation, Catch::rngSeed(),
-                          kMostFailures);
+  Exploration exploration(stage, name, operations, observation, Catch::rngSeed(), kMostFailures);
   ExplorationReport report;
   if (wanted_replay() != nullptr) {
     report = exploration.replay(wanted_replay()->schedule);
   } else {
-    const std::vector<std::size_t> points = accesses_of(exploration.actors().trace(0), plan.most);
-    for (std::size_t i = points.size() - std::min(points.size(), plan.last); i < points.size(); ++i) {
-      const Step to{0, Kind::kTo, points[i]}, on{0, Kind::kOn}, dies{0, Kind::kKill}, other{1, Kind::kOn};
-      for (const Interrupted end : plan.ends) {
-        if (!exploration.goes_on()) break;
-        if (end == Interrupted::kGoesOn) (void)exploration.run({to, other, on});
-        if (end == Interrupted::kDies) (void)exploration.run({to, other, dies});
-        if (end == Interrupted::kDiesFirst) (void)exploration.run({to, dies, other});
-      }
-    }
+    explore(exploration);
     report = exploration.finish();
   }
   totals.add(report);
   INFO(report.line());
   CHECK(report.ok());
+}
+
+// REQUIRES: the stage is saved.
+inline void explore_each_access(KillStage& stage, const EachAccess& plan, PairTotals& totals) {
+  using Kind = Step::Kind;
+  const auto interrupt = [&](Exploration& exploration) {
+    const std::vector<std::size_t> points = accesses_of(exploration.actors().trace(0), plan.most);
+    for (std::size_t i = points.size() - std::min(points.size(), plan.last); i < points.size(); ++i) {
+      const Step to{0, Kind::kTo, points[i]}, on{0, Kind::kOn}, time{0, Kind::kTime}, dies{0, Kind::kKill},
+          other{1, Kind::kOn};
+      for (const Interrupted end : plan.ends) {
+        if (!exploration.goes_on()) break;
+        if (end == Interrupted::kGoesOn) (void)exploration.run({to, other, on});
+        if (end == Interrupted::kStaysLong) (void)exploration.run({to, other, time, on});
+        if (end == Interrupted::kDies) (void)exploration.run({to, other, dies});
+        if (end == Interrupted::kDiesFirst) (void)exploration.run({to, dies, other});
+      }
+    }
+  };
+  explore_schedules(stage, plan.name + ": " + plan.interrupted.name + " / " + plan.other.name,
+                    {plan.interrupted, plan.other}, plan.observation, totals, interrupt);
 }
 
 }  // namespace commonhold::test
