@@ -57,6 +57,23 @@ TEST_CASE("two operations on a semaphore, one of them interrupted anywhere, are 
                      [&] { return works(semaphore, stage.me()); }});
 }
 
+// Its end counts what it held as used up, and takes the mark that somebody sleeps out of the semaphore's state.
+TEST_CASE("who waits for a permit gets that of a later release, whoever ended in order meanwhile that held one") {
+  KillStage stage;
+  const shm::Semaphore semaphore(stage.segment.make({shm::ObjectKind::kSemaphore, "", "semaphore", {1}}));
+  const Call acquire = [&](ThreadContext&) { return word_of(semaphore.acquire(*stage.segment->here())); };
+  const Call release = [&](ThreadContext&) { return word_of(semaphore.release(*stage.segment->here())); };
+  const Call end_and_join = [&](ThreadContext&) {
+    stage.segment->leave();
+    return std::string(stage.segment->here() != nullptr ? "joined" : "refused");
+  };
+  const Operation waiter{"acquire", acquire};
+  const Operation ends{"acquire, end, join and release", {acquire, end_and_join, release}};
+  const Observation observation{[&] { return std::to_string(semaphore.value()); }, [] { return std::string(); },
+                                [&] { return works(semaphore, stage.me()); }};
+  explore_pairs(stage, "semaphore, an end in order", {{&ends, &waiter}}, observation, kAllPairs);
+}
+
 TEST_CASE("two operations on a lock for readers and writers, one of them interrupted anywhere, are done in an order") {
   KillStage stage;
   const shm::RwLock lock(stage.segment.make({shm::ObjectKind::kRwLock, "", "rwlock"}));
