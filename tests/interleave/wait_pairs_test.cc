@@ -2,6 +2,7 @@
 #include <memory>
 #include <optional>
 
+#include "interleave/each_access.h"
 #include "interleave/further_operations.h"
 #include "shm/barrier.h"
 #include "shm/condition.h"
@@ -92,6 +93,33 @@ TEST_CASE("two operations on a condition, one of them interrupted anywhere, are 
   explore_all_pairs(stage, "condition", operations,
                     {[&] { return fmt::format("{} wait", condition.waiting()); }, [] { return std::string(); },
                      [&] { return works(condition, stage.me()); }});
+}
+
+TEST_CASE(
+    "who waits in a condition gives its lock up at any depth, and does not touch the depth of the next who has it") {
+  using Kind = Step::Kind;
+  KillStage stage;
+  const shm::Condition condition(stage.segment.make({shm::ObjectKind::kCondition, "", "condition", {}}));
+  const Call acquire = [&](ThreadContext& me) { return word_of(condition.acquire(me)); };
+  const Call release = [&](ThreadContext& me) { return word_of(condition.release(me)); };
+  const Call wait = [&](ThreadContext& me) { return word_of(condition.wait(me)); };
+  const Call notify = [&](ThreadContext& me) { return word_of(condition.notify(me, 1)); };
+  const Observation observation{
+      [&] { return fmt::format("{} wait, {}", condition.waiting(), condition.base().locked() ? "locked" : "free"); },
+      [] { return std::string(); }, [&] { return works(condition, stage.me()); }};
+  stage.save();
+  const std::vector<Operation> operations{{"wait, deep", {acquire, acquire, wait, release, release}},
+                                          {"notify, deep", {acquire, acquire, notify, release, release}}};
+  PairTotals totals;
+  explore_schedules(stage, "condition: wait, deep / notify, deep", operations, observation, totals,
+                    [](Exploration& exploration) {
+                      // The other has the lock as soon as it is free, while who begins to wait goes on until it sleeps.
+                      for (const std::size_t point : exploration.actors().trace(0).switch_points()) {
+                        if (!exploration.goes_on()) break;
+                        (void)exploration.run({{0, Kind::kTo, point}, {1, Kind::kCall}, {0}, {1}});
+                      }
+                    });
+  print_figures("condition, a deep lock: 1 pair", totals);
 }
 
 TEST_CASE("two parties of a barrier with an action, one of them interrupted anywhere, come one after the other") {
