@@ -18,7 +18,7 @@ namespace commonhold {
 namespace {
 
 constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
-constexpr char kReadable = 1, kWritable = 2;
+constexpr char kReadable = 1, kWritable = 2, kPythonSpoken = 4;
 constexpr auto kNoItem = static_cast<detail::ItemKind>(0xff);
 
 const char* word_for(detail::ItemKind kind) {
@@ -55,7 +55,8 @@ std::string_view piece(std::string_view bytes, std::size_t offset, std::optional
 
 }  // namespace
 
-Connection::Connection(int descriptor, bool readable, bool writable) : readable_(readable), writable_(writable) {
+Connection::Connection(int descriptor, bool readable, bool writable, Protocol protocol)
+    : readable_(readable), writable_(writable), protocol_(protocol) {
   if (descriptor < 0) throw ValueError("a Connection of the descriptor " + std::to_string(descriptor));
   if (!readable && !writable) throw ValueError("a Connection that can neither receive nor send");
   int type = 0;
@@ -66,6 +67,10 @@ Connection::Connection(int descriptor, bool readable, bool writable) : readable_
                      " is none that keeps the order of what is sent");
   }
   packets_ = type == SOCK_SEQPACKET;
+  if (packets_ && protocol == Protocol::kPython) {
+    throw ValueError("a Connection with Protocol::kPython needs a stream, and the descriptor " +
+                     std::to_string(descriptor) + " is a socket of packets");
+  }
   descriptor_ = descriptor;
   identity_ = detail::identity_of(descriptor);
 }
@@ -76,6 +81,7 @@ Connection::Connection(Connection&& other) noexcept
       readable_(other.readable_),
       writable_(other.writable_),
       packets_(other.packets_),
+      protocol_(other.protocol_),
       buffer_(std::move(other.buffer_)) {}
 
 Connection& Connection::operator=(Connection&& other) noexcept {
@@ -86,6 +92,7 @@ Connection& Connection::operator=(Connection&& other) noexcept {
     readable_ = other.readable_;
     writable_ = other.writable_;
     packets_ = other.packets_;
+    protocol_ = other.protocol_;
     buffer_ = std::move(other.buffer_);
   }
   return *this;
@@ -119,7 +126,7 @@ int Connection::sending(const char* call) const {
 Connection Connection::duplicate() const {
   detail::Descriptor copy(fcntl(open("duplicate"), F_DUPFD_CLOEXEC, 3));
   if (copy.fd < 0) detail::throw_wire_error("duplicating a connection", errno);
-  Connection made(copy.fd, readable_, writable_);
+  Connection made(copy.fd, readable_, writable_, protocol_);
   copy.release();
   return made;
 }
@@ -151,6 +158,7 @@ std::string Connection::receive(const char* call, std::uint64_t most) {
   detail::Message message =
       packets_ ? detail::receive_packet(socket, most, buffer_.get()) : detail::receive_stream(socket, most);
   if (message.is_descriptor) {
+    if (protocol_ == Protocol::kPython) throw SystemError(EBADMSG, "a message of length -2 was announced");
     throw TypeMismatch(std::string(call) + "() met a descriptor, which recv_descriptor() or recv<Connection>() takes");
   }
   if (message.too_long != 0) {
@@ -195,13 +203,22 @@ std::string Connection::recv_item(std::optional<detail::ItemKind> kind, std::opt
   return message;
 }
 
+void Connection::refuse_for_python(const char* call) const {
+  open(call);
+  throw UsageError(std::string(call) +
+                   "() of a connection with Protocol::kPython: no descriptors and no shared objects "
+                   "travel to and from Python, and no connections");
+}
+
 void Connection::send_descriptor(int descriptor) {
+  if (protocol_ == Protocol::kPython) refuse_for_python("send_descriptor");
   detail::send_descriptor(sending("send_descriptor"), packets_, descriptor, 0);
 }
 
 void Connection::send_connection(const Connection& other) {
   const int socket = sending("send");
-  const int flags = (other.readable_ ? kReadable : 0) | (other.writable_ ? kWritable : 0);
+  const int flags = (other.readable_ ? kReadable : 0) | (other.writable_ ? kWritable : 0) |
+                    (other.protocol_ == Protocol::kPython ? kPythonSpoken : 0);
   detail::send_descriptor(socket, packets_, other.open("send"), static_cast<char>(flags));
 }
 
@@ -219,6 +236,7 @@ int Connection::receive_descriptor(const char* call, std::string& flags) {
 }
 
 int Connection::recv_descriptor() {
+  if (protocol_ == Protocol::kPython) refuse_for_python("recv_descriptor");
   std::string flags;
   return receive_descriptor("recv_descriptor", flags);
 }
@@ -227,7 +245,8 @@ Connection Connection::recv_connection() {
   std::string flags;
   detail::Descriptor received(receive_descriptor("recv", flags));
   if (flags[0] == 0) throw TypeMismatch("recv() of a Connection met a plain descriptor");
-  Connection made(received.fd, (flags[0] & kReadable) != 0, (flags[0] & kWritable) != 0);
+  Connection made(received.fd, (flags[0] & kReadable) != 0, (flags[0] & kWritable) != 0,
+                  (flags[0] & kPythonSpoken) != 0 ? Protocol::kPython : Protocol::kNative);
   received.release();
   return made;
 }

@@ -2,14 +2,13 @@
 
 #include <errno.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
-#include <commonhold/detail/authentication.h>
+#include <commonhold/errors.h>
 
 namespace commonhold::detail {
 
 namespace {
-
-constexpr std::size_t kMostBytes = 256;
 
 // The other end must say something in time, at every read, and is as it was afterwards.
 class Patience {
@@ -27,26 +26,27 @@ class Patience {
   int socket_;
 };
 
-// The rest of a message that begins with `word`; throws for another one.
-std::string expect(Connection& connection, std::string_view word, std::size_t rest) {
-  std::string message = connection.recv_bytes(kMostBytes);
-  if (message == kFailureWord) throw AuthenticationError("the other end refused this one's proof: the authkeys differ");
-  if (!message.starts_with(word) || message.size() != word.size() + rest) {
-    throw AuthenticationError("the other end did not say what was expected (" + std::string(word) +
-                              "): do both ends use an authkey?");
+void exchange(Connection& connection, Handshake& handshake) {
+  for (;;) {
+    const Reply reply = handshake.hear(connection.recv_bytes(kMostHandshakeBytes));
+    if (!reply.message.empty()) connection.send_bytes(reply.message);
+    if (reply.outcome == Reply::Outcome::kRefused) throw AuthenticationError(reply.reason);
+    if (reply.outcome == Reply::Outcome::kProved) return;
   }
-  return message.substr(word.size());
 }
 
+}  // namespace
+
 // What a peer does wrong on its way is a failed authentication.
-template <typename Steps>
-void authenticate(const Connection& connection, Steps&& steps) {
+void authenticate(Connection& connection, Handshake& handshake) {
   const Patience patience(connection);
   try {
-    steps();
+    exchange(connection, handshake);
   } catch (const EndOfFile&) {
     throw AuthenticationError("the other end closed the connection before it had proved that it knows the authkey");
   } catch (const LimitReached& error) {
+    throw AuthenticationError(std::string("authentication failed: ") + error.what());
+  } catch (const TypeMismatch& error) {
     throw AuthenticationError(std::string("authentication failed: ") + error.what());
   } catch (const SystemError& error) {
     if (error.code() == EAGAIN || error.code() == EWOULDBLOCK) {
@@ -57,19 +57,9 @@ void authenticate(const Connection& connection, Steps&& steps) {
   }
 }
 
-}  // namespace
-
-void ask_for_welcome(Connection& connection, std::string_view key) {
-  authenticate(connection, [&] {
-    const std::string theirs = expect(connection, kChallengeWord, kChallengeBytes);
-    const std::string mine = make_challenge();
-    const std::string proof = prove_key(key, End::kConnector, theirs, mine);
-    connection.send_bytes(std::string(kAnswerWord) + mine + proof);
-    const std::string found = expect(connection, kWelcomeWord, proof.size());
-    if (!proofs_equal(prove_key(key, End::kListener, theirs, mine), found)) {
-      throw AuthenticationError("the listener does not know the authkey");
-    }
-  });
+std::string unexpected(std::string_view expected_word) {
+  return "the other end did not say what was expected (" + std::string(expected_word) +
+         "): do both ends use an authkey?";
 }
 
 }  // namespace commonhold::detail

@@ -19,6 +19,8 @@
 #include <commonhold/detail/authentication.h>
 
 #include "process/handshake.h"
+#include "process/native_handshake.h"
+#include "process/python_handshake.h"
 #include "process/readiness.h"
 #include "process/welcomes.h"
 #include "process/wire.h"
@@ -121,6 +123,10 @@ Descriptor connect_by(const Address& address) {
   throw_for("connecting to", address, error);
 }
 
+std::unique_ptr<detail::Handshake> new_handshake(Protocol protocol, detail::End end, const std::string& key) {
+  return protocol == Protocol::kPython ? detail::python_handshake(end, key) : detail::native_handshake(end, key);
+}
+
 std::string random_name() {
   std::string name("\0commonhold-", 12);
   for (const unsigned char byte : detail::make_challenge().substr(0, 16)) {
@@ -147,11 +153,15 @@ Listener::Listener(const Address& address, ListenerOptions options)
   address_.is_tcp() ? bind_tcp() : bind_path();
   if (!options_.authkey || options_.authkey->empty()) return;
   try {
+    (void)new_handshake(options_.protocol, detail::End::kListener, *options_.authkey);  // what it lacks is said now
     // Others may accept at the same socket, and take whom we saw.
     if (fcntl(descriptor_, F_SETFL, fcntl(descriptor_, F_GETFL) | O_NONBLOCK) != 0) {
       detail::throw_wire_error("making a listener", errno);
     }
-    welcomes_ = std::make_unique<detail::Welcomes>(descriptor_, *options_.authkey);
+    welcomes_ =
+        std::make_unique<detail::Welcomes>(descriptor_, [protocol = options_.protocol, key = *options_.authkey] {
+          return new_handshake(protocol, detail::End::kListener, key);
+        });
   } catch (...) {
     close();
     throw;
@@ -282,11 +292,13 @@ Connection Listener::accept() {
     }
   }
   last_accepted_ = accepted->peer;
-  return Connection(accepted->socket.release());
+  return Connection(accepted->socket.release(), true, true, options_.protocol);
 }
 
-Client::Client(const Address& address, const ClientOptions& options) : Connection(connect_by(address).release()) {
-  if (options.authkey) detail::ask_for_welcome(*this, *options.authkey);
+Client::Client(const Address& address, const ClientOptions& options)
+    : Connection(connect_by(address).release(), true, true, options.protocol) {
+  if (!options.authkey) return;
+  detail::authenticate(*this, *new_handshake(options.protocol, detail::End::kConnector, *options.authkey));
 }
 
 }  // namespace commonhold

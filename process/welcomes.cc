@@ -10,10 +10,7 @@
 #include <iterator>
 #include <utility>
 
-#include <commonhold/detail/authentication.h>
 #include <commonhold/errors.h>
-
-#include "process/handshake.h"
 
 namespace commonhold::detail {
 
@@ -28,20 +25,32 @@ bool is_readable(int socket) {
 }
 
 // A message to somebody whose socket has room for it, or who is given up.
-void send_now(int socket, std::string_view word, std::string_view rest) {
-  const std::size_t size = word.size() + rest.size();
+void send_now(int socket, std::string_view said) {
   std::string message(kHeaderBytes, '\0');
-  message.back() = static_cast<char>(size);  // big-endian; handshakes have less than 256 bytes
-  message.append(word).append(rest);
+  message.back() = static_cast<char>(said.size());  // big-endian; handshakes say less than 256 bytes
+  message.append(said);
   const ssize_t sent = send(socket, message.data(), message.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   if (sent != static_cast<ssize_t>(message.size())) {
     throw AuthenticationError("authentication failed: the other end is gone, or does not read");
   }
 }
 
+// Of the message that begins so, header included; of the header, as long as that is not there.
+std::size_t expected_size(std::string_view said) {
+  if (said.size() < kHeaderBytes) return kHeaderBytes;
+  std::uint32_t size = 0;
+  for (const char byte : said.substr(0, kHeaderBytes)) size = size << 8 | static_cast<unsigned char>(byte);
+  if (size > kMostHandshakeBytes) {
+    throw AuthenticationError("the other end announced a message of " + std::to_string(size) +
+                              " bytes where it should prove that it knows the authkey");
+  }
+  return kHeaderBytes + size;
+}
+
 }  // namespace
 
-Welcomes::Welcomes(int listener, std::string key) : listener_(listener), key_(std::move(key)) {
+Welcomes::Welcomes(int listener, NewHandshake new_handshake)
+    : listener_(listener), new_handshake_(std::move(new_handshake)) {
   renew_after_fork();
 }
 
@@ -77,9 +86,9 @@ Accepted Welcomes::let_go(Place guest) noexcept {
 
 void Welcomes::take_in(Accepted accepted) {
   if (guests_.size() >= kMostGuests) let_go(guests_.begin());
-  Guest& guest = guests_.emplace_back(Guest{std::move(accepted), make_challenge(), {}, Clock::now() + kAnswerWithin});
+  Guest& guest = guests_.emplace_back(Guest{std::move(accepted), new_handshake_(), {}, Clock::now() + kAnswerWithin});
   try {
-    send_now(guest.accepted.socket.fd, kChallengeWord, guest.challenge);
+    send_now(guest.accepted.socket.fd, guest.handshake->opening());
     watch(guest.accepted.socket.fd, &guest);
   } catch (...) {
     let_go(std::prev(guests_.end()));
@@ -99,36 +108,23 @@ void Welcomes::refuse_late() {
                             " seconds: do both ends use an authkey?");
 }
 
-bool Welcomes::go_on(Guest& guest) const {
+bool Welcomes::go_on(Guest& guest) {
   const int socket = guest.accepted.socket.fd;
-  const std::size_t proof_bytes = prove_key(key_, End::kListener, guest.challenge, guest.challenge).size();
-  const std::size_t answer_bytes = kAnswerWord.size() + kChallengeBytes + proof_bytes;
-  // No byte more than the answer: what follows is for the connection.
-  char bytes[256];
-  const std::size_t missing = kHeaderBytes + answer_bytes - guest.said.size();
-  const ssize_t got = recv(socket, bytes, std::min(missing, sizeof bytes), MSG_DONTWAIT);
+  std::string& said = guest.said;
+  // No byte more than the message: what follows the last one is for the connection.
+  char bytes[kHeaderBytes + kMostHandshakeBytes];
+  const ssize_t got = recv(socket, bytes, expected_size(said) - said.size(), MSG_DONTWAIT);
   if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return false;
   if (got <= 0) {
     throw AuthenticationError("the other end closed the connection before it had proved that it knows the authkey");
   }
-  guest.said.append(bytes, static_cast<std::size_t>(got));
-  const std::string_view said = guest.said;
-  std::string header(kHeaderBytes, '\0');
-  header.back() = static_cast<char>(answer_bytes);
-  const std::string expected = header.append(kAnswerWord);
-  if (said.substr(0, expected.size()) != std::string_view(expected).substr(0, said.size())) {
-    throw AuthenticationError("the other end did not say what was expected (" + std::string(kAnswerWord) +
-                              "): do both ends use an authkey?");
-  }
-  if (said.size() < kHeaderBytes + answer_bytes) return false;
-  const std::string theirs(said.substr(expected.size(), kChallengeBytes));
-  if (!proofs_equal(prove_key(key_, End::kConnector, guest.challenge, theirs),
-                    said.substr(expected.size() + kChallengeBytes))) {
-    send_now(socket, kFailureWord, {});
-    throw AuthenticationError("a client does not know the authkey");
-  }
-  send_now(socket, kWelcomeWord, prove_key(key_, End::kListener, guest.challenge, theirs));
-  return true;
+  said.append(bytes, static_cast<std::size_t>(got));
+  if (said.size() < expected_size(said)) return false;
+  const Reply reply = guest.handshake->hear(std::string_view(said).substr(kHeaderBytes));
+  said.clear();
+  if (!reply.message.empty()) send_now(socket, reply.message);
+  if (reply.outcome == Reply::Outcome::kRefused) throw AuthenticationError(reply.reason);
+  return reply.outcome == Reply::Outcome::kProved;
 }
 
 Accepted Welcomes::next(const std::function<std::optional<Accepted>()>& accept) {

@@ -7,11 +7,13 @@
 #include <chrono>
 #include <functional>
 #include <list>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include <commonhold/listener.h>
 
+#include "process/handshake.h"
 #include "process/wire.h"
 
 namespace commonhold::detail {
@@ -23,8 +25,9 @@ struct Accepted {
 
 class Welcomes {
  public:
+  using NewHandshake = std::function<std::unique_ptr<Handshake>()>;  // the listener's side of one
   // `listener` is a listening socket that does not block; it stays the caller's.
-  Welcomes(int listener, std::string key);
+  Welcomes(int listener, NewHandshake new_handshake);
 
   // Readable when accept() has something to do; stays this object's.
   int descriptor();
@@ -38,8 +41,8 @@ class Welcomes {
   // Somebody who has connected and not proved anything yet.
   struct Guest {
     Accepted accepted;
-    std::string challenge;
-    std::string said;  // of the answer, as far as it came
+    std::unique_ptr<Handshake> handshake;
+    std::string said;  // of the next message, header included, as far as it came
     Clock::time_point until;
   };
   using Place = std::list<Guest>::iterator;
@@ -51,10 +54,10 @@ class Welcomes {
   Accepted let_go(Place guest) noexcept;
   void refuse_late();
   // True when the guest has proved it.
-  bool go_on(Guest& guest) const;
+  static bool go_on(Guest& guest);
 
   const int listener_;
-  const std::string key_;
+  const NewHandshake new_handshake_;
   Descriptor epoll_;
   int made_by_ = 0;
   std::list<Guest> guests_;  // in the order of their coming

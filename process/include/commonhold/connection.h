@@ -12,6 +12,14 @@
 // Messages keep their borders, empty ones included, and arrive in order. send<T> and recv<T> take every type that a
 // shared object can hold (codec.h); send_bytes and recv_bytes are for bytes as they are.
 //
+// The other end may be a Python program with a multiprocessing.connection of its own (Protocol::kPython; listener.h).
+// Then null, bool, integers, floating point numbers, texts, bytes, types with a Codec, containers of such and Any
+// travel, as pickles: detail/pickle.h has the table of what becomes what. To send a struct, a shared object, a Connection or a
+// descriptor is a UsageError, to send a text that is no UTF-8 a ValueError. recv() throws TypeMismatch for a pickle of
+// anything else, and for what is no pickle; LimitReached for one that is nested in more than 128 levels, or that
+// mentions parts of itself so often that the value is far larger than the message. That message is lost, and the next
+// one is fine. Nothing that a pickle says is run.
+//
 // A death: a Pipe's message arrives whole or not at all, whatever its length and whoever is killed while sending or
 // receiving it; so several processes may send into one end, or receive from one, without a lock, and each message is
 // received once. When every process that has one end open has closed it or died, the other one receives what was sent
@@ -25,6 +33,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -39,6 +48,7 @@
 #include <commonhold/detail/is_proxy.h>
 #include <commonhold/detail/kept_descriptor.h>
 #include <commonhold/detail/lock_calls.h>
+#include <commonhold/detail/pickle.h>
 #include <commonhold/errors.h>
 
 namespace commonhold {
@@ -50,13 +60,21 @@ template <Storable T>
 inline constexpr bool kTakesPlain<std::optional<T>> = kKind<T> != kKind<std::optional<T>>;
 }  // namespace detail
 
+// How messages are written; both ends use the same one.
+enum class Protocol {
+  kNative,  // of this library: every type that a shared object can hold, shared objects, descriptors
+  kPython,  // of Python's multiprocessing.connection, 3.4 or later: plain values, and bytes
+};
+
 // What several calls throw: Closed after close(); UsageError for an end that cannot receive, or cannot send; EndOfFile;
 // SystemError with code() EPIPE when a message is sent to an end that is closed everywhere, with ECONNRESET, once, when
 // the other end was closed with messages unread.
 class Connection {
  public:
-  // Takes over a connected Unix or TCP socket. ValueError when it is none, or neither readable nor writable.
-  explicit Connection(int descriptor, bool readable = true, bool writable = true);
+  // Takes over a connected Unix or TCP socket; for Protocol::kPython a stream. ValueError when it is none, or neither
+  // readable nor writable.
+  explicit Connection(int descriptor, bool readable = true, bool writable = true,
+                      Protocol protocol = Protocol::kNative);
   Connection(Connection&& other) noexcept;
   Connection& operator=(Connection&& other) noexcept;
   ~Connection();
@@ -64,6 +82,7 @@ class Connection {
   // nullptr and std::nullopt are sent as null.
   template <typename T>
   void send(const T& value) {
+    if (protocol_ == Protocol::kPython) return send_pickle(value);
     if constexpr (std::is_same_v<T, Connection>) {
       send_connection(value);
     } else if constexpr (std::is_same_v<T, std::nullptr_t> || std::is_same_v<T, std::nullopt_t>) {
@@ -86,6 +105,7 @@ class Connection {
   // An optional number, text, bytes or struct takes what was sent as one, as a plain value, or as null.
   template <typename T>
   T recv() {
+    if (protocol_ == Protocol::kPython) return recv_pickle<T>();
     if constexpr (std::is_same_v<T, Connection>) {
       return recv_connection();
     } else if constexpr (detail::IsProxy<T>) {
@@ -121,7 +141,7 @@ class Connection {
   std::size_t recv_bytes_into(std::span<std::byte> buffer, std::size_t offset = 0);
 
   // A descriptor of the receiver's own, for the same open file; it is for the receiver to close, and is closed on exec.
-  // The sender may close its own at once. Unix sockets only.
+  // The sender may close its own at once. Unix sockets only, and Protocol::kNative.
   void send_descriptor(int descriptor);
   int recv_descriptor();
 
@@ -138,9 +158,29 @@ class Connection {
   bool closed() const { return descriptor_ < 0; }
   bool readable() const { return readable_; }
   bool writable() const { return writable_; }
+  Protocol protocol() const { return protocol_; }
   int fileno() const;  // stays this object's
 
  private:
+  template <typename T>
+  void send_pickle(const T& value) {
+    sending("send");
+    detail::PickleWriter out;
+    detail::pickle(out, value);
+    send_bytes(out.take());
+  }
+  template <typename T>
+  T recv_pickle() {
+    if constexpr (std::is_same_v<T, Connection>) {
+      refuse_for_python("recv<Connection>");
+    } else {
+      const detail::Pickle message(receive("recv", std::numeric_limits<std::uint64_t>::max()));
+      return detail::unpickle<T>(message, message.root());
+    }
+  }
+  // Closed, else UsageError: what `call` is about does not travel to and from Python.
+  [[noreturn]] void refuse_for_python(const char* call) const;
+
   int open(const char* call) const;
   int receiving(const char* call) const;
   int sending(const char* call) const;
@@ -157,6 +197,7 @@ class Connection {
   detail::KeptIdentity identity_;
   bool readable_ = true, writable_ = true;
   bool packets_ = false;  // the socket keeps borders itself
+  Protocol protocol_ = Protocol::kNative;
   std::unique_ptr<char[]> buffer_;
 };
 

@@ -9,6 +9,14 @@
 // With an authkey both ends prove that they know it, and the key never travels: the listener asks first. Its proof is
 // an HMAC-SHA-512/256 of 32 random bytes of each end. What is sent afterwards is neither secret nor signed.
 //
+// With Protocol::kPython the other program is one in Python, with multiprocessing.connection's Client or Listener:
+//
+//   commonhold::Listener orders("/run/user/1000/orders", {.authkey = key, .protocol = commonhold::Protocol::kPython});
+//
+// Messages, and the proof of the key, are then Python's: an HMAC-SHA256 from Python 3.12 on, an HMAC-MD5 before. That
+// proof says less than ours: an end's answer is about the other end's bytes alone, so that a program that sits between
+// the two can pass it on. With a key it needs OpenSSL's libcrypto.so.3 at run time, and is a SystemError without.
+//
 // A death: a Listener that was killed leaves its socket file, which the next Listener with that path takes over; a
 // listener without an address leaves nothing.
 //
@@ -54,6 +62,7 @@ class Address {
 struct ListenerOptions {
   int backlog = 128;                        // clients that may wait to be accepted
   std::optional<std::string> authkey = {};  // none or empty: anybody may connect
+  Protocol protocol = Protocol::kNative;    // of every connection that it accepts
 };
 
 class Listener {
@@ -93,6 +102,7 @@ class Listener {
 
 struct ClientOptions {
   std::optional<std::string> authkey = {};  // given, the listener must prove that it knows it
+  Protocol protocol = Protocol::kNative;    // the listener's
 };
 
 // A connection to a Listener.
