@@ -13,6 +13,7 @@
 #include <chrono>
 
 #include <commonhold/detail/lock_calls.h>
+#include <commonhold/detail/stopping.h>
 
 #include "process/identity.h"
 
@@ -70,9 +71,10 @@ bool Child::wait(std::int64_t wait) {
       milliseconds = std::min<std::int64_t>(milliseconds, std::chrono::ceil<std::chrono::milliseconds>(left).count());
     }
     // Without a descriptor (an old kernel, no descriptors left) it is looked at every millisecond.
-    pollfd ended{sentinel, POLLIN, 0};
-    const bool watched = ended.fd >= 0;
-    poll(&ended, watched ? 1 : 0, watched ? static_cast<int>(milliseconds) : 1);
+    const bool watched = sentinel >= 0;
+    pollfd ended[] = {{sentinel, POLLIN, 0}, {wait == 0 ? -1 : stop_descriptor(), POLLIN, 0}};
+    poll(ended, 2, watched ? static_cast<int>(milliseconds) : 1);
+    if (ended[1].revents != 0) end_if_stopped("join()");
   }
 }
 

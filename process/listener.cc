@@ -17,6 +17,7 @@
 #include <memory>
 
 #include <commonhold/detail/authentication.h>
+#include <commonhold/detail/stopping.h>
 
 #include "process/handshake.h"
 #include "process/native_handshake.h"
@@ -263,6 +264,10 @@ std::optional<detail::Accepted> Listener::accept_one() const {
   for (;;) {
     sockaddr_storage peer{};
     socklen_t size = sizeof peer;
+    if (detail::in_stop_scope()) {
+      pollfd client{descriptor_, POLLIN, 0};
+      (void)detail::wait_ready({&client, 1}, detail::kForever);
+    }
     Descriptor accepted(accept4(descriptor_, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC));
     if (accepted.fd < 0) {
       if (errno == EINTR || errno == ECONNABORTED) continue;

@@ -10,7 +10,10 @@
 #include <iterator>
 #include <utility>
 
+#include <commonhold/detail/stopping.h>
 #include <commonhold/errors.h>
+
+#include "process/readiness.h"
 
 namespace commonhold::detail {
 
@@ -135,6 +138,11 @@ Accepted Welcomes::next(const std::function<std::optional<Accepted>()>& accept) 
     if (!guests_.empty()) {
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(guests_.front().until - Clock::now()).count();
       milliseconds = static_cast<int>(std::max<std::int64_t>(left, 1));
+    }
+    if (in_stop_scope()) {
+      pollfd any{epoll_.fd, POLLIN, 0};
+      (void)wait_ready({&any, 1}, milliseconds < 0 ? kForever : milliseconds * std::int64_t{1'000'000});
+      milliseconds = 0;
     }
     epoll_event event{};
     const int ready = epoll_wait(epoll_.fd, &event, 1, milliseconds);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <limits.h>
+#include <poll.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,7 +17,11 @@
 #include <chrono>
 #include <span>
 
+#include <commonhold/detail/lock_calls.h>
+#include <commonhold/detail/stopping.h>
 #include <commonhold/errors.h>
+
+#include "process/readiness.h"
 
 namespace commonhold::detail {
 
@@ -91,6 +96,10 @@ ssize_t receive_awake(int socket, msghdr& message, int flags) {
     got = look();
     if (!is_empty(got)) return got;
   } while (std::chrono::steady_clock::now() < until);
+  if (in_stop_scope()) {
+    pollfd one{socket, POLLIN, 0};
+    (void)wait_ready({&one, 1}, kForever);
+  }
   return recvmsg(socket, &message, MSG_CMSG_CLOEXEC | flags);
 }
 

@@ -6,9 +6,9 @@
 
 #include <commonhold/errors.h>
 
-#include "proxy/deadline.h"
 #include "proxy/errors.h"
 #include "proxy/object.h"
+#include "proxy/waiting.h"
 #include "shm/barrier.h"
 
 namespace commonhold {
@@ -69,6 +69,7 @@ BarrierTurn barrier_wait(Object& barrier, std::int64_t wait, bool has_action) {
   if (wait == kBarrierDefault) wait = static_cast<std::int64_t>(structure.timeout_ns());
   shm::Barrier::Arrival arrival;
   const Status status = structure.wait(here(barrier), deadline_after(wait), has_action, arrival);
+  if (status == Status::kTimedOut || status == Status::kBroken) (void)out_of_time(wait, barrier, "wait at");
   if (status == Status::kTimedOut) {
     throw TimeoutError(
         fmt::format("{} still runs the action of the round before, in a process that is stopped, and the "

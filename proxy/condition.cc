@@ -2,10 +2,10 @@
 
 #include <ostream>
 
-#include "proxy/deadline.h"
 #include "proxy/errors.h"
 #include "proxy/lock_errors.h"
 #include "proxy/object.h"
+#include "proxy/waiting.h"
 #include "shm/condition.h"
 
 namespace commonhold {
@@ -40,7 +40,7 @@ shm::Condition& of(Object& object) {
   const Status status = structure.acquire(here(condition), deadline_after(wait), &died);
   if (status == Status::kOk) [[likely]]
     return true;
-  if (status == Status::kTimedOut) return false;
+  if (status == Status::kTimedOut) return out_of_time(wait, condition, "lock");
   throw_not_acquired(status, condition, died);
 }
 
@@ -102,7 +102,7 @@ bool condition_wait(Object& condition, std::int64_t wait) {
   const Status status = structure.wait(here(condition), deadline_after(wait), &died);
   if (status == Status::kOk) [[likely]]
     return true;
-  if (status == Status::kTimedOut) return false;
+  if (status == Status::kTimedOut) return out_of_time(wait, condition, "wait for");
   if (status == Status::kPoisoned) throw_poisoned(condition, died, true);
   if (status == Status::kNotHeld) throw_not_held(condition, structure.base(), "wait for");
   throw_status(status, condition, "wait for");

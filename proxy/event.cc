@@ -2,8 +2,8 @@
 
 #include <ostream>
 
-#include "proxy/deadline.h"
 #include "proxy/object.h"
+#include "proxy/waiting.h"
 #include "shm/event.h"
 
 namespace commonhold {
@@ -36,7 +36,7 @@ void event_clear(Object& event) {
 }
 
 bool event_wait(Object& event, std::int64_t wait) {
-  return of(event).wait(deadline_after(wait)) == shm::Status::kOk;
+  return of(event).wait(deadline_after(wait)) == shm::Status::kOk || out_of_time(wait, event, "wait for");
 }
 
 }  // namespace detail

@@ -2,10 +2,10 @@
 
 #include <commonhold/lock.h>
 
-#include "proxy/deadline.h"
 #include "proxy/errors.h"
 #include "proxy/lock_errors.h"
 #include "proxy/object.h"
+#include "proxy/waiting.h"
 #include "shm/array.h"
 #include "shm/lock_fast.h"
 #include "shm/lock_word.h"
@@ -45,7 +45,7 @@ namespace {
   const Status status = structure.acquire(here(lock), deadline_after(wait), &died);
   if (status == Status::kOk) [[likely]]
     return true;
-  if (status == Status::kTimedOut) return false;
+  if (status == Status::kTimedOut) return out_of_time(wait, lock, "lock");
   throw_not_acquired(status, lock, died);
 }
 
@@ -108,7 +108,7 @@ bool inner_acquire(Object& object, std::int64_t wait) {
   const Status status = shm::lock(here(object), word, deadline_after(wait));
   if (status == Status::kOk) [[likely]]
     return true;
-  if (status == Status::kTimedOut) return false;
+  if (status == Status::kTimedOut) return out_of_time(wait, object, "lock");
   throw_status(status, object, "lock");
 }
 

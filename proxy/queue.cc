@@ -6,11 +6,11 @@
 
 #include <commonhold/errors.h>
 
-#include "proxy/deadline.h"
 #include "proxy/errors.h"
 #include "proxy/items.h"
 #include "proxy/object.h"
 #include "proxy/queue_object.h"
+#include "proxy/waiting.h"
 
 namespace commonhold::detail {
 
@@ -38,22 +38,22 @@ shm::QueueEnd end_of(Object& queue) {
 // The queue, unless this process closed it.
 const shm::AnyQueue& open_queue(Object& queue) {
   const shm::AnyQueue& structure = queue_of(queue);
-  if (aside_of(queue).closed.load(std::memory_order_relaxed)) [[unlikely]]
+  if (aside_of(queue).closed.set.load(std::memory_order_relaxed)) [[unlikely]]
     throw_closed(queue);
   return structure;
 }
 
 // A wait's deadline, which has passed too once this process closed the queue.
 shm::Deadline open_until(Object& queue, std::int64_t wait) {
-  return deadline_after(wait).unless(aside_of(queue).closed);
+  return deadline_after(wait, &aside_of(queue).closed);
 }
 
 // True for kOk, false when the time passed.
-bool in_time(Status status, Object& queue, const char* operation) {
+bool in_time(Status status, std::int64_t wait, Object& queue, const char* operation) {
   if (status == Status::kOk) [[likely]]
     return true;
-  if (status == Status::kTimedOut && aside_of(queue).closed.load(std::memory_order_relaxed)) throw_closed(queue);
-  if (status == Status::kTimedOut) return false;
+  if (status == Status::kTimedOut && aside_of(queue).closed.set.load(std::memory_order_relaxed)) throw_closed(queue);
+  if (status == Status::kTimedOut) return out_of_time(wait, queue, operation);
   if (status == Status::kClosed) throw_closed(queue);
   throw_status(status, queue, operation);
 }
@@ -73,7 +73,7 @@ bool queue_put(Object& queue, const Item& item, std::int64_t wait, Word priority
   const Status status = structure.is_ring()
                             ? structure.ring().put(here(queue), to_shm(item), open_until(queue, wait))
                             : structure.ordered().put(here(queue), to_shm(item), priority, open_until(queue, wait));
-  return in_time(status, queue, "put into");
+  return in_time(status, wait, queue, "put into");
 }
 
 std::uint64_t queue_put_many(Object& queue, std::span<const Item> items, std::int64_t wait) {
@@ -81,7 +81,7 @@ std::uint64_t queue_put_many(Object& queue, std::span<const Item> items, std::in
   const std::vector<shm::Item> all = to_shm(items);
   const Status status = open_queue(queue).visit(
       [&](auto& found) { return found.put_many(here(queue), all, open_until(queue, wait), done); });
-  (void)in_time(status, queue, "put into");
+  (void)in_time(status, wait, queue, "put into");
   return done;
 }
 
@@ -91,7 +91,7 @@ std::uint64_t queue_put_many_fixed(Object& queue, const void* items, std::uint64
   if (structure.is_ring()) {
     std::uint64_t done = 0;
     const Status status = structure.ring().put_fixed(here(queue), items, count, stride, open_until(queue, wait), done);
-    (void)in_time(status, queue, "put into");
+    (void)in_time(status, wait, queue, "put into");
     return done;
   }
   std::vector<Item> all(count);
@@ -108,7 +108,7 @@ bool queue_get(Object& queue, std::string& item, std::int64_t wait, Word* priori
   const Status status = structure.is_ring()
                             ? structure.ring().get(here(queue), item, open_until(queue, wait))
                             : structure.ordered().get(here(queue), item, priority, open_until(queue, wait));
-  if (!in_time(status, queue, "take from")) return false;
+  if (!in_time(status, wait, queue, "take from")) return false;
   if (item.size() > hint.load(std::memory_order_relaxed) && item.size() <= kLongestHint) {
     hint.store(static_cast<std::uint32_t>(item.size()), std::memory_order_relaxed);
   }
@@ -120,7 +120,7 @@ bool queue_get_fixed(Object& queue, void* item, std::size_t size, std::int64_t w
   const Status status = structure.is_ring()
                             ? structure.ring().get_fixed(here(queue), item, size, open_until(queue, wait))
                             : structure.ordered().get_fixed(here(queue), item, size, priority, open_until(queue, wait));
-  return in_time(status, queue, "take from");
+  return in_time(status, wait, queue, "take from");
 }
 
 bool queue_peek(Object& queue, StoredItem& item, std::int64_t wait) {
@@ -129,7 +129,7 @@ bool queue_peek(Object& queue, StoredItem& item, std::int64_t wait) {
   const Status status =
       structure.visit([&](auto& found) { return found.peek(here(queue), kind, item.bytes, open_until(queue, wait)); });
   item.kind = static_cast<ItemKind>(kind);
-  return in_time(status, queue, "take from");
+  return in_time(status, wait, queue, "take from");
 }
 
 bool queue_take_if_equal(Object& queue, const Item& expected, Word* priority) {
@@ -138,7 +138,7 @@ bool queue_take_if_equal(Object& queue, const Item& expected, Word* priority) {
                             ? structure.ring().take_if_equal(here(queue), to_shm(expected))
                             : structure.ordered().take_if_equal(here(queue), to_shm(expected), priority);
   if (status == Status::kMismatch) return false;
-  if (!in_time(status, queue, "take from")) return false;
+  if (!in_time(status, 0, queue, "take from")) return false;
   tell_of_removal(queue);
   return true;
 }
@@ -151,7 +151,7 @@ std::vector<std::string> queue_get_many(Object& queue, std::uint64_t most, std::
   std::vector<std::string> items;
   const Status status = open_queue(queue).visit(
       [&](auto& found) { return found.get_many(here(queue), most, items, open_until(queue, wait)); });
-  (void)in_time(status, queue, "take from");
+  (void)in_time(status, wait, queue, "take from");
   return items;
 }
 
@@ -162,7 +162,7 @@ std::uint64_t queue_get_many_fixed(Object& queue, void* items, std::size_t size,
     return found.get_many_fixed(here(queue), items, size, room, stride, open_until(queue, wait), got, most);
   });
   more = status == Status::kRetry;
-  if (!more) (void)in_time(status, queue, "take from");
+  if (!more) (void)in_time(status, wait, queue, "take from");
   return got;
 }
 
@@ -171,7 +171,7 @@ SeenItems queue_peek_many(Object& queue, std::uint64_t most, std::int64_t wait) 
   const Status status = open_queue(queue).visit(
       [&](auto& found) { return found.peek_many(here(queue), most, copied, open_until(queue, wait)); });
   SeenItems seen;
-  if (!in_time(status, queue, "take from")) return seen;
+  if (!in_time(status, wait, queue, "take from")) return seen;
   try {
     seen.items.reserve(copied.count());
     for (std::uint64_t i = 0; i < copied.count(); ++i) {
@@ -189,7 +189,7 @@ std::uint64_t queue_take_seen(Object& queue, const SeenItems& seen, std::uint64_
   const Status status =
       open_queue(queue).visit([&](auto& found) { return found.take_seen(here(queue), seen.numbers, count); });
   if (status == Status::kMismatch) return 0;
-  if (!in_time(status, queue, "take from")) return 0;
+  if (!in_time(status, 0, queue, "take from")) return 0;
   if (count != 0) tell_of_removal(queue);
   return count;
 }
@@ -233,23 +233,23 @@ std::uint64_t queue_unfinished(Object& queue) {
 }
 
 bool queue_join(Object& queue, std::int64_t wait) {
-  return in_time(
-      queue_of(queue).visit([&](auto& structure) { return structure.join(here(queue), deadline_after(wait)); }), queue,
-      "join");
+  const Status status =
+      queue_of(queue).visit([&](auto& structure) { return structure.join(here(queue), deadline_after(wait)); });
+  return in_time(status, wait, queue, "join");
 }
 
 void queue_close(Object& queue) {
   (void)queue_of(queue);
   // SYNC POINT: wait cancelled. The wake-up reaches waiters of other processes too, which look and sleep on.
-  if (!aside_of(queue).closed.exchange(true, std::memory_order_seq_cst)) shm::AnyQueue::wake(queue.address());
+  if (!aside_of(queue).closed.set.exchange(true, std::memory_order_seq_cst)) shm::AnyQueue::wake(queue.address());
 }
 
 bool queue_is_closed(Object& queue) {
-  return end_of(queue) != shm::QueueEnd::kOpen || aside_of(queue).closed.load(std::memory_order_relaxed);
+  return end_of(queue) != shm::QueueEnd::kOpen || aside_of(queue).closed.set.load(std::memory_order_relaxed);
 }
 
 void queue_shut_down(Object& queue, bool now) {
-  (void)in_time(queue_of(queue).visit([&](auto& structure) { return structure.shut_down(here(queue), now); }), queue,
+  (void)in_time(queue_of(queue).visit([&](auto& structure) { return structure.shut_down(here(queue), now); }), 0, queue,
                 "shut down");
 }
 

@@ -6,13 +6,14 @@
 
 #include "proxy/object.h"
 #include "shm/any_queue.h"
+#include "shm/deadline.h"
 
 namespace commonhold::detail {
 
 // What this process keeps beside a queue. A forked child inherits it, closed queues included.
 template <>
 struct Aside<shm::AnyQueue> {
-  std::atomic<bool> closed{false};
+  shm::Cancel closed;
   std::atomic<std::uint32_t> usual_size{64};  // of items, for allocating before the lock is taken
 };
 

@@ -5,10 +5,10 @@
 
 #include <ostream>
 
-#include "proxy/deadline.h"
 #include "proxy/errors.h"
 #include "proxy/lock_errors.h"
 #include "proxy/object.h"
+#include "proxy/waiting.h"
 #include "shm/rlock.h"
 
 namespace commonhold {
@@ -39,7 +39,7 @@ namespace {
   const Status status = structure.acquire(here(lock), deadline_after(wait), &died);
   if (status == Status::kOk) [[likely]]
     return true;
-  if (status == Status::kTimedOut) return false;
+  if (status == Status::kTimedOut) return out_of_time(wait, lock, "lock");
   throw_not_acquired(status, lock, died);
 }
 

@@ -4,9 +4,9 @@
 
 #include <commonhold/rwlock.h>
 
-#include "proxy/deadline.h"
 #include "proxy/errors.h"
 #include "proxy/object.h"
+#include "proxy/waiting.h"
 #include "shm/layout.h"
 #include "shm/rw_lock.h"
 
@@ -35,7 +35,8 @@ shm::RwLock& of(Object& object) {
 bool taken(Status status, std::int64_t wait, Object& lock, const char* operation) {
   if (status == Status::kOk) [[likely]]
     return true;
-  if (status == Status::kTimedOut || (status == Status::kDeadlock && wait == 0)) return false;
+  if (status == Status::kDeadlock && wait == 0) return false;
+  if (status == Status::kTimedOut) return out_of_time(wait, lock, operation);
   if (status == Status::kTooMany) {
     throw LimitReached(fmt::format("cannot {} {}: this thread holds {} locks already; unlock some first", operation,
                                    description_of(lock), shm::kAnnouncements));

@@ -5,9 +5,9 @@
 
 #include <commonhold/semaphore.h>
 
-#include "proxy/deadline.h"
 #include "proxy/errors.h"
 #include "proxy/object.h"
+#include "proxy/waiting.h"
 #include "shm/semaphore.h"
 
 namespace commonhold {
@@ -46,7 +46,7 @@ bool semaphore_acquire(Object& semaphore, std::int64_t wait) {
   const Status status = structure.acquire(here(semaphore), deadline_after(wait));
   if (status == Status::kOk) [[likely]]
     return true;
-  if (status == Status::kTimedOut) return false;
+  if (status == Status::kTimedOut) return out_of_time(wait, semaphore, "acquire");
   throw_status(status, semaphore, "acquire");
 }
 

@@ -3,9 +3,9 @@
 #include <commonhold/detail/lock_calls.h>
 #include <commonhold/detail/value_calls.h>
 
-#include "proxy/deadline.h"
 #include "proxy/errors.h"
 #include "proxy/object.h"
+#include "proxy/waiting.h"
 #include "shm/value.h"
 
 namespace commonhold::detail {
@@ -63,7 +63,7 @@ bool value_compare_exchange(Object& value, void* expected, const void* desired) 
 bool value_wait(Object& value, const void* seen, std::int64_t wait) {
   const shm::Value& structure = of(value);
   const Status status = structure.wait_change(here(value), seen, deadline_after(wait));
-  if (status == Status::kTimedOut) return false;
+  if (status == Status::kTimedOut) return out_of_time(wait, value, "wait for");
   done(status, value, "wait for");
   return true;
 }

@@ -5,17 +5,19 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include <commonhold/errors.h>
 
-#include "proxy/deadline.h"
 #include "proxy/errors.h"
 #include "proxy/fork_guard.h"
 #include "proxy/items.h"
 #include "proxy/object.h"
+#include "proxy/waiting.h"
 #include "proxy/watch_hub.h"
 #include "shm/futex.h"
+#include "shm/ready_watch.h"
 #include "shm/sleep_notice.h"
 
 namespace commonhold::detail {
@@ -56,6 +58,19 @@ std::shared_ptr<WatchState> watch_object(const ObjectHandle& object, const Item*
     case ObjectKind::kPriorityQueue:
       watch->watcher = shm::watch_queue(me, where, static_cast<shm::QueueSide>(side), status);
       break;
+    case ObjectKind::kEvent:
+      watch->watcher = shm::watch_event(where);
+      break;
+    case ObjectKind::kLock:
+    case ObjectKind::kRLock:
+      watch->watcher = shm::watch_lock(where);
+      break;
+    case ObjectKind::kSemaphore:
+      watch->watcher = shm::watch_semaphore(where);
+      break;
+    case ObjectKind::kBarrier:
+      watch->watcher = shm::watch_barrier(where);
+      break;
     default:
       throw UsageError(fmt::format("{} cannot be watched", description_of(*object)));
   }
@@ -94,10 +109,12 @@ bool watch_wait(WatchState& watch, std::int64_t wait) {
       expected = watch.watcher->expected();
       settled = watch.settled;
     }
-    if (deadline.passed()) return false;
+    if (deadline.passed()) return out_of_time(wait, object, "wait for a change of");
     if (!settled) continue;
-    (void)shm::futex_wait(watch.watcher->futex(), expected,
-                          deadline.left_ns(look_for_dead.left_ns(shm::sleeper_check_ns())));
+    (void)shm::futex_wait(
+        watch.watcher->futex(), expected,
+        deadline.left_ns(look_for_dead.left_ns(std::min(shm::sleeper_check_ns(), watch.watcher->look_again_ns()))));
+    watch.watcher->hand_on();
   }
   WatchHub::instance().kick();
   return true;

@@ -43,11 +43,11 @@ WaitedFutex waited(const std::atomic<std::uint32_t>& futex, std::uint32_t expect
   return {expected, reinterpret_cast<std::uintptr_t>(&futex), kFutex32, 0};
 }
 
-void sleep_on(const std::vector<WaitedFutex>& futexes) {
+void sleep_on(const std::vector<WaitedFutex>& futexes, std::int64_t most_ns) {
   const std::size_t count = std::min(futexes.size(), kMostFutexes);
   timespec until{};
   clock_gettime(CLOCK_MONOTONIC, &until);
-  const std::int64_t ns = until.tv_nsec + (count < futexes.size() ? kPollNs : kSliceNs);
+  const std::int64_t ns = until.tv_nsec + std::min(most_ns, count < futexes.size() ? kPollNs : kSliceNs);
   until.tv_sec += ns / 1'000'000'000;
   until.tv_nsec = ns % 1'000'000'000;
   if (syscall(kFutexWaitv, futexes.data(), count, 0, &until, CLOCK_MONOTONIC) < 0 && errno == ENOSYS) {
@@ -134,6 +134,7 @@ void WatchHub::run() {
   for (;;) {
     std::vector<WaitedFutex> futexes;
     bool settled = true;
+    std::int64_t most_ns = kSliceNs;
     {
       // Given up after the mutex: the last reference to a watch may be among them.
       std::vector<std::shared_ptr<WatchState>> all;
@@ -153,9 +154,11 @@ void WatchHub::run() {
         std::lock_guard hold(watch->mutex);
         shm::ThreadContext* me = watch->object->segment->here();
         if (me != nullptr) watch->watcher->look_for_dead(*me);
+        watch->watcher->hand_on();
         if (me == nullptr || !watch->look(shm::Deadline::already())) {
           settled = settled && watch->settled;
           futexes.push_back(waited(watch->watcher->futex(), watch->watcher->expected()));
+          most_ns = std::min(most_ns, watch->watcher->look_again_ns());
         } else if (!watch->signalled) {
           const std::uint64_t one = 1;
           watch->signalled = write(watch->descriptor(), &one, sizeof one) == sizeof one;
@@ -163,7 +166,7 @@ void WatchHub::run() {
       }
     }
     if (settled) {
-      sleep_on(futexes);
+      sleep_on(futexes, most_ns);
     } else {
       std::this_thread::sleep_for(kUnsettledNap);
     }

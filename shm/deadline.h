@@ -1,6 +1,6 @@
 // A point on the monotonic clock, computed once at entry of a blocking call. A wait may end late, never early.
 //
-// A deadline may also name a flag of this process that cancels the wait: a deadline whose flag is set has passed. Who
+// A deadline may also name flags of this process that cancel the wait: a deadline whose flag is set has passed. Who
 // sets the flag wakes the futexes on which the waiters may sleep.
 #pragma once
 
@@ -10,6 +10,15 @@
 #include <limits>
 
 namespace commonhold::shm {
+
+// A flag of this process, or one of two.
+struct Cancel {
+  std::atomic<bool> set{false};
+  const std::atomic<bool>* also = nullptr;
+  bool is_set() const {
+    return set.load(std::memory_order_seq_cst) || (also != nullptr && also->load(std::memory_order_seq_cst));
+  }
+};
 
 class Deadline {
  public:
@@ -27,8 +36,8 @@ class Deadline {
     return Deadline(std::chrono::duration_cast<std::chrono::nanoseconds>(when.time_since_epoch()).count());
   }
 
-  // The same point, which has passed too once `cancel` is true. REQUIRES: the flag outlives the deadline.
-  Deadline unless(const std::atomic<bool>& cancel) const {
+  // The same point, which has passed too once `cancel` is set. REQUIRES: that outlives the deadline.
+  Deadline unless(const Cancel& cancel) const {
     Deadline cancellable = *this;
     cancellable.cancel_ = &cancel;
     return cancellable;
@@ -37,7 +46,7 @@ class Deadline {
   bool is_never() const { return at_ns_ == std::numeric_limits<std::int64_t>::max(); }
   bool is_already() const { return at_ns_ <= 0; }
   // SYNC POINT: wait cancelled; the canceller stores the flag, then raises the futex that the waiter read before this.
-  bool is_cancelled() const { return cancel_ != nullptr && cancel_->load(std::memory_order_seq_cst); }
+  bool is_cancelled() const { return cancel_ != nullptr && cancel_->is_set(); }
   bool passed() const { return is_already() || is_cancelled() || (!is_never() && now_ns() >= at_ns_); }
 
   // Nanoseconds left, at least 0 and at most `limit`.
@@ -54,7 +63,7 @@ class Deadline {
         .count();
   }
   std::int64_t at_ns_;
-  const std::atomic<bool>* cancel_ = nullptr;
+  const Cancel* cancel_ = nullptr;
 };
 
 }  // namespace commonhold::shm

@@ -74,6 +74,14 @@ Status Event::wait(Deadline deadline) const {
   }
 }
 
+std::uint32_t Event::announce_waiter() const {
+  return control_->word.fetch_or(kWaiters, std::memory_order_acq_rel) | kWaiters;
+}
+
+std::uint32_t Event::times_set(std::uint32_t word) {
+  return word & kCount;
+}
+
 Status Event::create(ThreadContext& me, std::uint32_t object, Offset& control) {
   return take_control_block(me, object, sizeof(EventControl), control);
 }

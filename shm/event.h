@@ -40,6 +40,11 @@ class Event {
   // kOk: it is set, or was since the call began. kTimedOut.
   Status wait(Deadline deadline) const;
 
+  // For who sleeps by itself (ready_watch.h): the next set() changes the word from what is returned, and wakes.
+  const std::atomic<std::uint32_t>& futex() const { return control_->word; }
+  std::uint32_t announce_waiter() const;
+  static std::uint32_t times_set(std::uint32_t word);  // wraps around
+
   static Status create(ThreadContext& me, std::uint32_t object, Offset& control);
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));

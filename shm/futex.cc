@@ -7,9 +7,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "shm/wait_stop.h"
+
 namespace commonhold::shm {
 
 FutexWait futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t timeout_ns) {
+  if (WaitStop* stop = current_wait_stop; stop != nullptr) return stop->sleep(word, expected, timeout_ns);
+  return sleep_on_futex(word, expected, timeout_ns);
+}
+
+FutexWait sleep_on_futex(const std::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t timeout_ns) {
   timespec timeout{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
   long result = syscall(SYS_futex, &word, FUTEX_WAIT, expected, &timeout, nullptr, 0);
   if (result == 0 || errno == EINTR) return FutexWait::kWoken;

@@ -177,6 +177,19 @@ Status Semaphore::wait_and_acquire(ThreadContext& me, Deadline deadline) const {
   }
 }
 
+const std::atomic<std::uint32_t>& Semaphore::futex() const {
+  return futex_of(control_->state);
+}
+
+bool Semaphore::announce_waiter(std::uint32_t& expected) const {
+  AtomicWord& state = control_->state;
+  Word seen = state.load(std::memory_order_seq_cst);
+  while ((seen & (kValue | kWaiters)) == 0 && !state.compare_exchange_weak(seen, seen | kWaiters)) {
+  }
+  expected = static_cast<std::uint32_t>((seen & kValue) == 0 ? seen | kWaiters : seen);
+  return (seen & kValue) == 0;
+}
+
 void Semaphore::recover_dead_holders(ThreadContext& me) const {
   Segment& segment = me.segment();
   const std::uint32_t sessions = segment.sessions_used();

@@ -79,6 +79,12 @@ class Semaphore {
   // kOutOfRange: a start above kMostPermits. A bounded one never rises above its start.
   static Status create(ThreadContext& me, std::uint32_t object, Word start, bool bounded, SemaphoreKind kind,
                        Offset& control);
+  // For who sleeps by itself (ready_watch.h): false when there is a permit; else the next release changes the futex from
+  // `expected`, and wakes.
+  const std::atomic<std::uint32_t>& futex() const;
+  bool announce_waiter(std::uint32_t& expected) const;
+  void recover_dead_holders(ThreadContext& me) const;
+
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
 
@@ -89,7 +95,6 @@ class Semaphore {
   Word own_session(ThreadContext& me) const;
   Status try_acquire(ThreadContext& me, Word waiters, Deadline deadline, Word& left) const;
   Status wait_and_acquire(ThreadContext& me, Deadline deadline) const;
-  void recover_dead_holders(ThreadContext& me) const;
   // The rest REQUIRES that `switching` is held.
   Status prepare_cell(ThreadContext& me, Word session) const;
   std::atomic<std::uint32_t>* cell(Word session) const;

@@ -29,6 +29,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <memory>
 
 #include "shm/deadline.h"
@@ -82,6 +83,10 @@ class Watcher {
   virtual Status look(ThreadContext& me, bool& changed, Deadline deadline = Deadline::after(kLookTimeout)) = 0;
   // Looks after dead owners that look() does not come by.
   virtual void look_for_dead(ThreadContext&) {}
+  // After each sleep on the futex, where its wake-ups may be meant for others (ready_watch.h).
+  virtual void hand_on() {}
+  // Where not every change raises the futex: how often to look.
+  virtual std::int64_t look_again_ns() const { return std::numeric_limits<std::int64_t>::max(); }
 
   const std::atomic<std::uint32_t>& futex() const { return *futex_; }
   std::uint32_t expected() const { return expected_; }

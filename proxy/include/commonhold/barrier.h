@@ -30,6 +30,7 @@
 
 #include <commonhold/detail/signature.h>
 #include <commonhold/detail/sync_calls.h>
+#include <commonhold/watch.h>
 
 namespace commonhold {
 
@@ -79,6 +80,13 @@ class Barrier {
   // <barrier "start" 2 of 5 waiting>
   friend std::ostream& operator<<(std::ostream& out, const Barrier& barrier);
   friend bool operator==(const Barrier& a, const Barrier& b) { return a.handle_ == b.handle_; }
+  bool same_as(const Barrier& other) const { return *this == other; }
+  static constexpr bool kComparedByIdentity = true;  // so std::hash and < are there, too (identity.h)
+
+  // ---- waiting for several objects (wait.h), in an event loop (watch.h)
+
+  // A wait for it is true while wait() would not wait: all others have come, or it is broken. Found within 5 ms.
+  Watch watch() const { return detail::watch(handle_); }
 
   // ---- the object
 

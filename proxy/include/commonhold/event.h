@@ -20,6 +20,7 @@
 
 #include <commonhold/detail/signature.h>
 #include <commonhold/detail/sync_calls.h>
+#include <commonhold/watch.h>
 
 namespace commonhold {
 
@@ -47,6 +48,13 @@ class Event {
   // <event "ready" set>
   friend std::ostream& operator<<(std::ostream& out, const Event& event);
   friend bool operator==(const Event& a, const Event& b) { return a.handle_ == b.handle_; }
+  bool same_as(const Event& other) const { return *this == other; }
+  static constexpr bool kComparedByIdentity = true;  // so std::hash and < are there, too (identity.h)
+
+  // ---- waiting for several objects (wait.h), in an event loop (watch.h)
+
+  // A wait for it is true while the event is set, and when it was set since the last one.
+  Watch watch() const { return detail::watch(handle_); }
 
   // ---- the object
 

@@ -34,6 +34,7 @@
 #include <commonhold/detail/object_handle.h>
 #include <commonhold/detail/signature.h>
 #include <commonhold/errors.h>
+#include <commonhold/watch.h>
 
 namespace commonhold {
 
@@ -94,6 +95,13 @@ class Lock {
   // <lock "stock" held by process 4711>
   friend std::ostream& operator<<(std::ostream& out, const Lock& lock);
   friend bool operator==(const Lock& a, const Lock& b) { return a.handle_ == b.handle_; }
+  bool same_as(const Lock& other) const { return *this == other; }
+  static constexpr bool kComparedByIdentity = true;  // so std::hash and < are there, too (identity.h)
+
+  // ---- waiting for several objects (wait.h), in an event loop (watch.h)
+
+  // A wait for it is true while the lock is free. Nothing is locked: another may be faster, so try_lock() it then.
+  Watch watch() const { return detail::watch(handle_); }
 
   // ---- the object
 

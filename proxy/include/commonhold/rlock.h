@@ -28,6 +28,7 @@
 #include <commonhold/detail/signature.h>
 #include <commonhold/detail/sync_calls.h>
 #include <commonhold/lock.h>
+#include <commonhold/watch.h>
 
 namespace commonhold {
 
@@ -83,6 +84,13 @@ class RLock {
   // <rlock "stock" held by process 4711, depth 2>
   friend std::ostream& operator<<(std::ostream& out, const RLock& lock);
   friend bool operator==(const RLock& a, const RLock& b) { return a.handle_ == b.handle_; }
+  bool same_as(const RLock& other) const { return *this == other; }
+  static constexpr bool kComparedByIdentity = true;  // so std::hash and < are there, too (identity.h)
+
+  // ---- waiting for several objects (wait.h), in an event loop (watch.h)
+
+  // A wait for it is true while the lock is free. Nothing is locked: another may be faster, so try_lock() it then.
+  Watch watch() const { return detail::watch(handle_); }
 
   // ---- the object
 

@@ -30,6 +30,7 @@
 #include <commonhold/detail/object_handle.h>
 #include <commonhold/detail/semaphore_calls.h>
 #include <commonhold/errors.h>
+#include <commonhold/watch.h>
 
 namespace commonhold {
 
@@ -90,6 +91,11 @@ class AnySemaphore {
   // What this process holds: what would come back if it died now. 0 with {.items = true}.
   std::int64_t held() const { return semaphore_held(*handle_); }
 
+  // ---- waiting for several objects (wait.h), in an event loop (watch.h)
+
+  // A wait for it is true while there is a permit. None is taken: another may be faster, so try_acquire() it then.
+  Watch watch() const { return detail::watch(handle_); }
+
   // ---- the object
 
   std::string name() const { return name_of(*handle_); }
@@ -121,6 +127,8 @@ class Semaphore : public detail::AnySemaphore {
   // <semaphore "booths" value=3>
   friend std::ostream& operator<<(std::ostream& out, const Semaphore& semaphore);
   friend bool operator==(const Semaphore& a, const Semaphore& b) { return a.handle_ == b.handle_; }
+  bool same_as(const Semaphore& other) const { return *this == other; }
+  static constexpr bool kComparedByIdentity = true;  // so std::hash and < are there, too (identity.h)
   static detail::ObjectRequest request() { return semaphore_request("semaphore", 1, false); }
   static detail::ObjectRequest request(std::int64_t start) {
     return with(semaphore_request("semaphore", start, false), nullptr);
@@ -139,6 +147,8 @@ class BoundedSemaphore : public detail::AnySemaphore {
   // <bounded_semaphore value=3 max=4>
   friend std::ostream& operator<<(std::ostream& out, const BoundedSemaphore& semaphore);
   friend bool operator==(const BoundedSemaphore& a, const BoundedSemaphore& b) { return a.handle_ == b.handle_; }
+  bool same_as(const BoundedSemaphore& other) const { return *this == other; }
+  static constexpr bool kComparedByIdentity = true;  // so std::hash and < are there, too (identity.h)
   static detail::ObjectRequest request() { return semaphore_request("bounded_semaphore", 1, true); }
   static detail::ObjectRequest request(std::int64_t start) {
     return with(semaphore_request("bounded_semaphore", start, true), nullptr);

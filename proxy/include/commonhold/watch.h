@@ -22,6 +22,9 @@
 // dies: a watcher leaves nothing but a flag, which costs one writer one needless wake-up; a writer's last change is
 // told within milliseconds (without a server, and for fd(), within a second).
 //
+// Locks, semaphores, events and barriers have a watch() too, for a wait that is over as long as a call for the object would
+// not wait: wait() and fd() are then ready again and again, until the object is taken.
+//
 // What a program stores through an array's span() tells nobody, until it calls the array's notify().
 //
 // Thread safety: any thread; a wait() that gives true takes the change from other threads that wait on the same Watch
