@@ -33,10 +33,11 @@ Rethrows& rethrows() {
   static auto* all = [] {
     auto* made = new Rethrows;
     made->add<std::logic_error, std::invalid_argument, std::domain_error, std::length_error, std::out_of_range,
-              std::runtime_error, std::range_error, std::overflow_error, std::underflow_error, Error, KeyError,
-              IndexError, ValueError, Full, Empty, Closed, TypeMismatch, ObjectGone, LockError, NotHeld, TimeoutError,
-              OutOfMemory, LimitReached, ServerGone, RemoteError, AuthenticationError, UsageError, ProcessError,
-              EndOfFile, TaskError, PoolTerminated, TaskCancelled, TaskTimeout, CorruptSegment>();
+              std::runtime_error, std::range_error, std::overflow_error, std::underflow_error, LookupError,
+              RuntimeError, KeyError, IndexError, ValueError, Full, Empty, Closed, TypeMismatch, ObjectGone, LockError,
+              NotHeld, TimeoutError, OutOfMemory, LimitReached, ServerGone, RemoteError, AuthenticationError,
+              UsageError, ProcessError, EndOfFile, TaskError, PoolTerminated, TaskCancelled, TaskTimeout,
+              CorruptSegment>();
     return made;
   }();
   return *all;

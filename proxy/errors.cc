@@ -10,6 +10,12 @@
 #include "shm/layout.h"
 #include "shm/printable.h"
 
+namespace commonhold {
+
+Error::~Error() = default;
+
+}  // namespace commonhold
+
 namespace commonhold::detail {
 
 void throw_status(shm::Status status, Object& object, const char* operation) {
@@ -121,6 +127,10 @@ void throw_no_such_value(Object& object, const std::string& value) {
 
 void refuse_operand(const char* what, std::int64_t operand) {
   throw ValueError(fmt::format("{} {}", what, operand));
+}
+
+void refuse_valueless() {
+  throw ValueError("a variant that is valueless_by_exception() cannot be stored: give it a value");
 }
 
 void refuse_size(std::size_t found, std::size_t expected) {

@@ -45,10 +45,22 @@ TEST_CASE("errors of locks name the lock") {
   CHECK_THROWS_WITH(manager.value<int>(named("v")).lock().unlock(), Contains("\"v\"") && Contains("free"));
 }
 
-TEST_CASE("all errors are commonhold::Error and std::runtime_error") {
+TEST_CASE("each error is a commonhold::Error and a std::exception; a missing key or index is a std::out_of_range") {
   ManagerHome home;
   Manager manager;
   CHECK_THROWS_AS(manager.lock().unlock(), LockError);
   CHECK_THROWS_AS(manager.lock().unlock(), Error);
-  CHECK_THROWS_AS(manager.list<int>().at(0), std::runtime_error);
+  CHECK_THROWS_AS(manager.lock().unlock(), std::runtime_error);
+  CHECK_THROWS_AS(manager.lock().unlock(), std::exception);
+  CHECK_THROWS_AS(manager.list<int>().at(0), LookupError);
+  CHECK_THROWS_AS(manager.list<int>().at(0), std::out_of_range);
+  auto dict = manager.dict<std::string, int>();
+  CHECK_THROWS_AS(dict.at("a"), std::out_of_range);
+  CHECK_THROWS_AS(dict.at("a"), std::exception);
+  try {
+    (void)dict.at("a");
+  } catch (const Error& error) {
+    CHECK(std::string(error.what()).find("\"a\"") != std::string::npos);
+    CHECK(dynamic_cast<const std::exception*>(&error)->what() == error.what());
+  }
 }

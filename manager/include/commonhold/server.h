@@ -21,7 +21,7 @@
 namespace commonhold {
 
 // Why a server could not start; what() names the values and says what to do.
-class ServerError : public Error {
+class ServerError : public RuntimeError {
  public:
   enum class Code {
     kInvalid,         // a name, size or key that no server accepts
@@ -31,7 +31,7 @@ class ServerError : public Error {
     kOutOfMemory,     // no room for even an empty segment
     kSystem,          // the operating system refused something else
   };
-  ServerError(Code code, const std::string& message) : Error(message), code_(code) {}
+  ServerError(Code code, const std::string& message) : RuntimeError(message), code_(code) {}
   Code code() const { return code_; }
 
  private:

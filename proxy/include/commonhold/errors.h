@@ -1,23 +1,25 @@
 // What can go wrong, as types. Every message names the operands: the key, the object, the limit, the pid.
 //
-//   Error
-//   |- KeyError -- AttributeError                what was asked for is not there
-//   |- IndexError, ValueError
-//   |- Full, Empty                               a queue that has no room, or no item, in time
-//   |- TypeMismatch -- OptionsMismatch           the object is another one than you thought
-//   |- NameError, ObjectGone                     ... or none
-//   |- LockError -- NotHeld, Poisoned            a lock that is free, or whose owner died
-//   |- TimeoutError
-//   |- BrokenBarrier                             somebody that the others waited for will not come
-//   |- OutOfMemory, LimitReached                 nothing was changed; make room
-//   |- ServerGone, RemoteError, AuthenticationError
-//   |- ServerError                               a server in this program could not start (server.h)
-//   |- EndOfFile, BufferTooShort                 a connection's other end is closed; a message too long for its place
-//   |- TaskError                                 a pool's task that has no result:
-//   |    WorkerDied, PoolTerminated, TaskCancelled, TaskTimeout
-//   |- UsageError                                the calling program's mistake
-//   |- SystemError                               the operating system refused
-//   `- CorruptSegment                            shared memory holds bytes that this library does not write
+//   Error                                        the base of all: catch (const commonhold::Error& error)
+//   |- LookupError                               what was asked for is not there; a std::out_of_range
+//   |    KeyError -- AttributeError, IndexError
+//   `- RuntimeError                              all others; a std::runtime_error
+//      |- ValueError -- Closed                   an argument outside of what the call takes
+//      |- Full, Empty                            a queue that has no room, or no item, in time
+//      |- TypeMismatch -- OptionsMismatch        the object is another one than you thought
+//      |- NameError, ObjectGone                  ... or none
+//      |- LockError -- NotHeld, Poisoned         a lock that is free, or whose owner died
+//      |- TimeoutError, Stopped                  nothing happened in time; a stop was requested meanwhile (stop.h)
+//      |- BrokenBarrier                          somebody that the others waited for will not come
+//      |- OutOfMemory, LimitReached              nothing was changed; make room
+//      |- ServerGone, RemoteError, AuthenticationError
+//      |- ServerError                            a server in this program could not start (server.h)
+//      |- EndOfFile, BufferTooShort              a connection's other end is closed; a message too long for its place
+//      |- TaskError                              a pool's task that has no result:
+//      |    WorkerDied, PoolTerminated, TaskCancelled, TaskTimeout
+//      |- UsageError -- ProcessError             the calling program's mistake
+//      |- SystemError                            the operating system refused
+//      `- CorruptSegment                         shared memory holds bytes that this library does not write
 //
 // Absence is an error only where the call promises a value: find(), get(key, default) and the try_ functions return.
 #pragma once
@@ -30,15 +32,36 @@
 
 namespace commonhold {
 
-class Error : public std::runtime_error {
+// No std::exception itself, so that whatever derives from it is one exactly once: a catch of std::exception takes all.
+class Error {
+ public:
+  virtual ~Error();
+  virtual const char* what() const noexcept = 0;
+
+ protected:
+  Error() = default;
+  Error(const Error&) = default;
+  Error& operator=(const Error&) = default;
+};
+
+// What was asked for is not there.
+class LookupError : public Error, public std::out_of_range {
+ public:
+  using std::out_of_range::out_of_range;
+  const char* what() const noexcept override { return std::out_of_range::what(); }
+};
+
+// The base of all others.
+class RuntimeError : public Error, public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
+  const char* what() const noexcept override { return std::runtime_error::what(); }
 };
 
 // at(), pop() and the like on a key that a dict does not have.
-class KeyError : public Error {
+class KeyError : public LookupError {
  public:
-  using Error::Error;
+  using LookupError::LookupError;
 };
 
 // An attribute that a Namespace does not have.
@@ -48,27 +71,27 @@ class AttributeError : public KeyError {
 };
 
 // An index outside a list or array; an element of an empty list.
-class IndexError : public Error {
+class IndexError : public LookupError {
  public:
-  using Error::Error;
+  using LookupError::LookupError;
 };
 
 // A value that a list does not hold; an argument outside what a call takes.
-class ValueError : public Error {
+class ValueError : public RuntimeError {
  public:
-  using Error::Error;
+  using RuntimeError::RuntimeError;
 };
 
 // A queue that has no room in the time that was given. Nothing was put.
-class Full : public Error {
+class Full : public RuntimeError {
  public:
-  using Error::Error;
+  using RuntimeError::RuntimeError;
 };
 
 // A queue in which nothing came in the time that was given.
-class Empty : public Error {
+class Empty : public RuntimeError {
  public:
-  using Error::Error;
+  using RuntimeError::RuntimeError;
 };
 
 // What this process closed: a queue, a connection, a process, a pool; or a queue that was shut down.
@@ -78,9 +101,9 @@ class Closed : public ValueError {
 };
 
 // An object of another type than the one it was opened as.
-class TypeMismatch : public Error {
+class TypeMismatch : public RuntimeError {
  public:
-  using Error::Error;
+  using RuntimeError::RuntimeError;
 };
 
 // A named object that was made with other options than the caller gave. Without options it is opened as it is.
@@ -90,10 +113,10 @@ class OptionsMismatch : public TypeMismatch {
 };
 
 // An object's or manager's name: unknown, taken, or not one that can be given.
-class NameError : public Error {
+class NameError : public RuntimeError {
  public:
   enum class Reason { kUnknown, kTaken, kInvalid };
-  NameError(Reason reason, const std::string& message) : Error(message), reason_(reason) {}
+  NameError(Reason reason, const std::string& message) : RuntimeError(message), reason_(reason) {}
   Reason reason() const noexcept { return reason_; }
 
  private:
@@ -101,14 +124,14 @@ class NameError : public Error {
 };
 
 // The object behind a proxy or token was destroyed: nobody referred to it any more, or its manager ended.
-class ObjectGone : public Error {
+class ObjectGone : public RuntimeError {
  public:
-  using Error::Error;
+  using RuntimeError::RuntimeError;
 };
 
-class LockError : public Error {
+class LockError : public RuntimeError {
  public:
-  using Error::Error;
+  using RuntimeError::RuntimeError;
 };
 
 // Release of a lock that is free, or of an RLock that another holds; wait and notify of a condition whose lock the
@@ -130,39 +153,46 @@ class Poisoned : public LockError {
 };
 
 // Nothing happened within the time that was given.
-class TimeoutError : public Error {
+class TimeoutError : public RuntimeError {
  public:
-  using Error::Error;
+  using RuntimeError::RuntimeError;
+};
+
+// A wait that a StopScope of its thread ended (stop.h).
+class Stopped : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
 };
 
 // A barrier's parties will not come together: the message says why. After a reset() it can be used again.
-class BrokenBarrier : public Error {
+class BrokenBarrier : public RuntimeError {
  public:
-  using Error::Error;
+  using RuntimeError::RuntimeError;
 };
 
 // The manager's memory limit or the file system is full. Nothing was changed.
-class OutOfMemory : public Error {
+class OutOfMemory : public RuntimeError {
  public:
-  using Error::Error;
+  using RuntimeError::RuntimeError;
 };
 
 // A fixed limit: an item of 4 GiB, too many client processes, threads or objects. Nothing was changed.
-class LimitReached : public Error {
+class LimitReached : public RuntimeError {
  public:
-  using Error::Error;
+  using RuntimeError::RuntimeError;
 };
 
 // No server answers, within a bounded time. Objects that are open already go on working without one.
-class ServerGone : public Error {
+class ServerGone : public RuntimeError {
  public:
-  using Error::Error;
+  using RuntimeError::RuntimeError;
 };
 
 // The server failed to do what was asked, for a reason of its own; or a method of a custom object threw.
-class RemoteError : public Error {
+class RemoteError : public RuntimeError {
  public:
-  explicit RemoteError(const std::string& message, std::string type = {}) : Error(message), type_(std::move(type)) {}
+  explicit RemoteError(const std::string& message, std::string type = {})
+      : RuntimeError(message), type_(std::move(type)) {}
   // Of the exception that a method threw, as C++ writes it: "std::out_of_range". Empty for all else.
   const std::string& type() const noexcept { return type_; }
 
@@ -171,27 +201,27 @@ class RemoteError : public Error {
 };
 
 // The authkey is missing or wrong.
-class AuthenticationError : public Error {
+class AuthenticationError : public RuntimeError {
  public:
-  using Error::Error;
+  using RuntimeError::RuntimeError;
 };
 
 // A call that the program should not have made: a manager that was shut down, a process started twice.
-class UsageError : public Error {
+class UsageError : public RuntimeError {
  public:
-  using Error::Error;
+  using RuntimeError::RuntimeError;
 };
 
 // The other end of a connection is closed, and everything that it sent was received.
-class EndOfFile : public Error {
+class EndOfFile : public RuntimeError {
  public:
-  using Error::Error;
+  using RuntimeError::RuntimeError;
 };
 
 // A message that does not fit where it was to go. It was received, and is here.
-class BufferTooShort : public Error {
+class BufferTooShort : public RuntimeError {
  public:
-  BufferTooShort(std::string bytes, const std::string& message) : Error(message), bytes_(std::move(bytes)) {}
+  BufferTooShort(std::string bytes, const std::string& message) : RuntimeError(message), bytes_(std::move(bytes)) {}
   const std::string& bytes() const noexcept { return bytes_; }
 
  private:
@@ -199,9 +229,9 @@ class BufferTooShort : public Error {
 };
 
 // A pool's task ended without a result: what it threw is of a type that this program cannot make again (pool.h).
-class TaskError : public Error {
+class TaskError : public RuntimeError {
  public:
-  using Error::Error;
+  using RuntimeError::RuntimeError;
 };
 
 // The worker died that had the task: signal() killed it, or, when that is 0, it ended itself with status().
@@ -236,9 +266,9 @@ class TaskTimeout : public TaskError {
 };
 
 // The operating system refused; code() is errno.
-class SystemError : public Error {
+class SystemError : public RuntimeError {
  public:
-  SystemError(int code, const std::string& message) : Error(message), code_(code) {}
+  SystemError(int code, const std::string& message) : RuntimeError(message), code_(code) {}
   int code() const noexcept { return code_; }
 
  private:
@@ -246,9 +276,9 @@ class SystemError : public Error {
 };
 
 // Shared memory holds what no writer of ours writes.
-class CorruptSegment : public Error {
+class CorruptSegment : public RuntimeError {
  public:
-  using Error::Error;
+  using RuntimeError::RuntimeError;
 };
 
 }  // namespace commonhold
