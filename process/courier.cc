@@ -1,11 +1,14 @@
-// Connections that travel where no descriptor can: inside of a pool's tasks and results, as tickets.
+// Connections and descriptors that travel where no descriptor can: inside of a pool's tasks and results, and in shared
+// objects, as tickets.
 //
 // The sender keeps a descriptor of its own for each ticket, and a thread that hands it, once, to a process of the same
 // program that comes with the ticket. When the sender dies, its tickets are void: redeem_connection() throws.
 //
 // Thread safety: any thread. A forked child has tickets of its own; its parent's are redeemed at the parent.
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <charconv>
@@ -15,6 +18,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <variant>
 
 #include <commonhold/current_process.h>
 #include <commonhold/detail/quiet_threads.h>
@@ -24,6 +28,26 @@
 
 #include "process/identity.h"
 #include "process/wire.h"
+
+namespace commonhold {
+
+FileDescriptor::FileDescriptor(int descriptor) : descriptor_(descriptor) {
+  if (fcntl(descriptor, F_GETFD) < 0) {
+    throw ValueError("FileDescriptor(" + std::to_string(descriptor) + "): that is no open descriptor");
+  }
+}
+
+FileDescriptor::~FileDescriptor() {
+  if (descriptor_ >= 0) close(descriptor_);
+}
+
+FileDescriptor FileDescriptor::duplicate() const {
+  const int copy = fcntl(descriptor_, F_DUPFD_CLOEXEC, 0);
+  if (copy < 0) throw SystemError(errno, "a descriptor cannot be duplicated: " + std::string(strerror(errno)));
+  return FileDescriptor(copy);
+}
+
+}  // namespace commonhold
 
 namespace commonhold::detail {
 
@@ -50,12 +74,12 @@ class Courier {
     return *courier;
   }
 
-  std::string offer(Connection connection, std::shared_ptr<void>* kept) {
+  std::string offer(std::variant<Connection, FileDescriptor> open, std::shared_ptr<void>* kept) {
     std::uint64_t number = 0;
     {
       std::lock_guard guard(mutex_);
       number = ++last_;
-      offered_.emplace(number, std::move(connection));
+      offered_.emplace(number, std::move(open));
     }
     if (kept != nullptr) kept->reset(this, [number](Courier* courier) { courier->withdraw(number); });
     return std::string(kPrefix) + std::to_string(number) + ":" + listener_.address().path();
@@ -82,7 +106,7 @@ class Courier {
     std::lock_guard guard(mutex_);
     const auto found = offered_.find(number);
     if (found == offered_.end()) return;  // it sees the end of the connection
-    client.send(found->second);
+    std::visit([&](const auto& open) { client.send(open); }, found->second);
     offered_.erase(found);
   } catch (...) {
     // That client's fault, or its death.
@@ -110,7 +134,7 @@ class Courier {
   Listener listener_;
   std::mutex mutex_;
   // Guarded by the mutex.
-  std::map<std::uint64_t, Connection> offered_;
+  std::map<std::uint64_t, std::variant<Connection, FileDescriptor>> offered_;
   std::uint64_t last_ = 0;
 };
 
@@ -149,18 +173,34 @@ std::string offer_connection(const Connection& connection, std::shared_ptr<void>
   return Courier::instance().offer(connection.duplicate(), kept);
 }
 
-Connection redeem_connection(std::string_view text) {
+std::string offer_descriptor(const FileDescriptor& descriptor, std::shared_ptr<void>* kept) {
+  return Courier::instance().offer(descriptor.duplicate(), kept);
+}
+
+namespace {
+
+template <typename T>
+T redeem(std::string_view text) {
   const std::optional<Ticket> ticket = parse(text);
-  if (!ticket) throw ValueError("what was to be a connection is no ticket for one");
+  if (!ticket) throw ValueError("what was to be a connection or descriptor is no ticket for one");
   try {
     Client sender(Address(std::string(ticket->path)), {.authkey = identity().authkey});
     sender.send(ticket->number);
-    return sender.recv<Connection>();
+    return sender.recv<T>();
   } catch (const EndOfFile&) {
-    throw SystemError(ENOENT, "the connection was taken already: a task that is run again cannot have it");
+    throw SystemError(ENOENT, "the connection or descriptor was taken already: its ticket is good for once");
   } catch (const AuthenticationError& error) {
-    throw SystemError(EACCES, std::string("the connection's sender gave it not: ") + error.what());
+    throw SystemError(EACCES, std::string("the sender of a connection or descriptor gave it not: ") + error.what());
   }
+}
+
+}  // namespace
+
+Connection redeem_connection(std::string_view text) {
+  return redeem<Connection>(text);
+}
+FileDescriptor redeem_descriptor(std::string_view text) {
+  return redeem<FileDescriptor>(text);
 }
 
 }  // namespace commonhold::detail

@@ -81,6 +81,10 @@ std::string read_all(int fd) {
 
 }  // namespace
 
+bool can_start_fresh() noexcept {
+  return can_run_fresh;
+}
+
 bool enter_fresh(const char* name, FreshFunction function) noexcept {
   auto [at, is_new] = entries().try_emplace(name, function);
   if (!is_new && at->second != function) at->second = nullptr;

@@ -33,6 +33,7 @@ std::size_t size_for(const PoolOptions& options) {
     throw ValueError(fmt::format("max_tasks_per_child is {}; at least 1 is needed", *options.max_tasks_per_child));
   }
   if (options.retries < 0) throw ValueError(fmt::format("a pool with {} retries", options.retries));
+  if (options.fresh) require_fresh_workers(options.initializer);
   return static_cast<std::size_t>(count);
 }
 

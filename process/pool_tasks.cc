@@ -129,7 +129,7 @@ void PoolCore::give(Worker& worker, const std::vector<std::uint64_t>& ids, std::
 
 // False: there is no memory, or its queue is held; the collector comes by again.
 bool PoolCore::tell_to_stop(Worker& worker) {
-  const TaskHead stop{kStop, nullptr};
+  const TaskHead stop{kStop, 0};
   try {
     return worker.tasks.try_put(std::string(reinterpret_cast<const char*>(&stop), sizeof stop));
   } catch (const Error&) {
@@ -146,7 +146,7 @@ void PoolCore::forget_dropped_offers() {
     bool told = worker == nullptr || !worker->alive;
     if (!told && worker->held_up_until <= Clock::now()) {
       try {
-        const TaskHead head{kForget, nullptr};
+        const TaskHead head{kForget, 0};
         told = worker->tasks.try_put(std::string(reinterpret_cast<const char*>(&head), sizeof head) + offer->ticket);
       } catch (const Error&) {
       }

@@ -1,14 +1,16 @@
 #include "process/pool_worker.h"
 
+#include <commonhold/detail/portable_function.h>
 #include <commonhold/pool_callables.h>
-#include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <thread>
-#include <unordered_set>
 
+#include "process/fresh.h"
 #include "process/task_failure.h"
 
 namespace commonhold::detail {
@@ -18,25 +20,11 @@ namespace {
 std::atomic<std::uint64_t> inherited_so_far{0};
 // In a worker: how many there were at its fork.
 std::uint64_t inherited_at_fork = ~std::uint64_t{0};
+bool is_fresh = false;
 
 // Of results that nobody will get.
 void withdraw_offers(std::string_view sent) {
   for (TaskReader in(sent); !in.rest().empty();) withdraw_connection(in.sized());
-}
-
-// The pool's program may have loaded a library after this worker was forked.
-void require_function(TaskFunction function) {
-  static auto* known = new std::unordered_set<void*>;
-  auto* address = reinterpret_cast<void*>(function);
-  if (known->contains(address)) return;
-  Dl_info info{};
-  if (dladdr(address, &info) == 0) {
-    throw UsageError(
-        fmt::format("the task's function at {} is not in worker {}: its library was loaded after the pool "
-                    "was made; make the pool later",
-                    address, getpid()));
-  }
-  known->insert(address);
 }
 
 }  // namespace
@@ -47,6 +35,11 @@ std::uint64_t number_inherited() noexcept {
 
 void require_inherited(std::uint64_t number) {
   if (number <= inherited_at_fork) return;
+  if (is_fresh) {
+    throw UsageError(
+        "the task's callable is inherited(), and this pool's workers are fresh images of the program, which inherit "
+        "nothing; give the state as values with with_state(f, values...), or make the pool without .fresh");
+  }
   throw UsageError(
       "the task's callable was made inherited() after the pool's workers were forked; make the pool later");
 }
@@ -55,16 +48,11 @@ std::string message_of(const ResultHead& head) {
   return std::string(reinterpret_cast<const char*>(&head), sizeof head);
 }
 
-WorkerProcess::WorkerProcess(std::string name, WorkerPlan plan, Queue<std::string> tasks, Value<std::uint64_t> at,
-                             Queue<std::string> results)
-    : Process({.name = std::move(name), .daemon = true}),
-      plan_(std::move(plan)),
-      tasks_(std::move(tasks)),
-      results_(std::move(results)),
-      at_(std::move(at)) {}
+WorkerBody::WorkerBody(WorkerPlan plan, Queue<std::string> tasks, Value<std::uint64_t> at, Queue<std::string> results)
+    : plan_(std::move(plan)), tasks_(std::move(tasks)), results_(std::move(results)), at_(std::move(at)) {}
 
 // A result is never lost for want of memory: it waits, or shrinks to the news that there is none.
-void WorkerProcess::put(std::string message) const {
+void WorkerBody::put(std::string message) const {
   for (bool first = true;; first = false) {
     try {
       return results_.put(message);
@@ -82,16 +70,16 @@ void WorkerProcess::put(std::string message) const {
   }
 }
 
-std::string WorkerProcess::result_of(std::string_view task) const {
+std::string WorkerBody::result_of(std::string_view task) const {
   TaskReader in(task);
-  const auto head = in.value<TaskHead>();
+  const auto head = in.raw<TaskHead>();
   const auto announce = [&](ResultKind kind) { return message_of({plan_.serial, head.id, kind}); };
   std::string message = announce(ResultKind::kDone), sent;
   try {
-    require_function(head.function);
+    const auto function = reinterpret_cast<TaskFunction>(local_function(head.function));
     TaskWriter out(message, sent);
     message.reserve(task.size());
-    head.function(in, out);
+    function(in, out);
     auto result = head_of<ResultHead>(message);
     result.sent = sent.size();
     message.replace(0, sizeof result, message_of(result));
@@ -105,18 +93,17 @@ std::string WorkerProcess::result_of(std::string_view task) const {
   return message;
 }
 
-void WorkerProcess::begin_task(const TaskHead& head) const {
+void WorkerBody::begin_task(const TaskHead& head) const {
   at_.store(head.id);
   if (head.announces != 0) put(message_of({plan_.serial, head.id, ResultKind::kBegun}));
 }
 
-void WorkerProcess::end_task(std::uint64_t id) const {
+void WorkerBody::end_task(std::uint64_t id) const {
   if (at_.compare_exchange(id, 0)) return;
   for (;;) pause();  // the pool kills this process
 }
 
-void WorkerProcess::run() {
-  inherited_at_fork = inherited_so_far;
+void WorkerBody::run() const {
   pthread_sigmask(SIG_SETMASK, &plan_.signals, nullptr);
   try {
     if (plan_.initializer) plan_.initializer();
@@ -141,6 +128,52 @@ void WorkerProcess::run() {
     put(std::move(result));
     ++done;
   }
+}
+
+void ForkedWorker::run() {
+  inherited_at_fork = inherited_so_far;
+  body_.run();
+}
+
+// ---- workers that are fresh images
+
+namespace {
+
+using Initializer = void (*)();
+
+void run_fresh_worker(std::uint64_t serial, std::uint64_t initializer, std::uint64_t most_tasks, std::string signals,
+                      Queue<std::string> tasks, Value<std::uint64_t> at, Queue<std::string> results) {
+  inherited_at_fork = 0;
+  is_fresh = true;
+  WorkerPlan plan{serial, nullptr, most_tasks, {}};
+  if (initializer != 0) plan.initializer = reinterpret_cast<Initializer>(local_function(initializer));
+  std::memcpy(&plan.signals, signals.data(), std::min(signals.size(), sizeof plan.signals));
+  WorkerBody(std::move(plan), std::move(tasks), std::move(at), std::move(results)).run();
+}
+
+}  // namespace
+
+void require_fresh_workers(const std::function<void()>& initializer) {
+  if (!can_start_fresh()) {
+    throw UsageError(
+        "a pool of fresh processes: main() must call commonhold::run_if_fresh() first, or each worker would run the "
+        "whole "
+        "program again");
+  }
+  if (initializer && initializer.target<Initializer>() == nullptr) {
+    throw UsageError(
+        "the initializer of a pool of fresh processes must be a function, or +[] { ... }: a callable with state cannot "
+        "reach them");
+  }
+}
+
+std::unique_ptr<WorkerProcess> fresh_worker(ProcessOptions options, const WorkerPlan& plan, Queue<std::string> tasks,
+                                            Value<std::uint64_t> at, Queue<std::string> results) {
+  const auto* initializer = plan.initializer ? plan.initializer.target<Initializer>() : nullptr;
+  return std::make_unique<WorkerProcess>(Process::fresh<&run_fresh_worker>(
+      std::move(options), plan.serial,
+      initializer == nullptr ? 0 : portable_function(reinterpret_cast<std::uintptr_t>(*initializer)), plan.most_tasks,
+      std::string(reinterpret_cast<const char*>(&plan.signals), sizeof plan.signals), tasks, at, results));
 }
 
 }  // namespace commonhold::detail

@@ -17,8 +17,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace commonhold::detail {
 
@@ -48,7 +50,7 @@ struct ResultHead {
 
 template <typename Head>
 Head head_of(std::string_view bytes) {
-  return TaskReader(bytes).value<Head>();
+  return TaskReader(bytes).raw<Head>();
 }
 std::string message_of(const ResultHead& head);
 
@@ -59,15 +61,11 @@ struct WorkerPlan {
   sigset_t signals;              // that are blocked in tasks
 };
 
-class WorkerProcess final : public Process {
+// What a worker does, in its own process.
+class WorkerBody {
  public:
-  WorkerProcess(std::string name, WorkerPlan plan, Queue<std::string> tasks, Value<std::uint64_t> at,
-                Queue<std::string> results);
-  WorkerProcess(const WorkerProcess&) = delete;
-  WorkerProcess& operator=(const WorkerProcess&) = delete;
-  ~WorkerProcess() override { end_child(); }
-  void begin() { start_quietly(); }
-  void run() override;
+  WorkerBody(WorkerPlan plan, Queue<std::string> tasks, Value<std::uint64_t> at, Queue<std::string> results);
+  void run() const;
 
  private:
   std::string result_of(std::string_view task) const;
@@ -79,5 +77,30 @@ class WorkerProcess final : public Process {
   Queue<std::string> tasks_, results_;
   Value<std::uint64_t> at_;
 };
+
+class WorkerProcess : public Process {
+ public:
+  explicit WorkerProcess(ProcessOptions options) : Process(std::move(options)) {}
+  explicit WorkerProcess(Process fresh) : Process(std::move(fresh)) {}
+  WorkerProcess(const WorkerProcess&) = delete;
+  WorkerProcess& operator=(const WorkerProcess&) = delete;
+  ~WorkerProcess() override { end_child(); }
+  void begin() { start_quietly(); }
+};
+
+class ForkedWorker final : public WorkerProcess {
+ public:
+  ForkedWorker(ProcessOptions options, WorkerBody body) : WorkerProcess(std::move(options)), body_(std::move(body)) {}
+  void run() override;
+
+ private:
+  WorkerBody body_;
+};
+
+// As a fresh image of the program. UsageError for an initializer that is no function.
+std::unique_ptr<WorkerProcess> fresh_worker(ProcessOptions options, const WorkerPlan& plan, Queue<std::string> tasks,
+                                            Value<std::uint64_t> at, Queue<std::string> results);
+// For the pool's maker: throws UsageError when its workers cannot be fresh images.
+void require_fresh_workers(const std::function<void()>& initializer);
 
 }  // namespace commonhold::detail

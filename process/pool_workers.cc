@@ -53,8 +53,11 @@ void PoolCore::start_worker(Worker& worker) {
   worker.at.store(0);
   WorkerPlan plan{worker.serial, options_.initializer,
                   static_cast<std::uint64_t>(options_.max_tasks_per_child.value_or(0)), signals_};
-  auto process = std::make_unique<WorkerProcess>(fmt::format("PoolWorker-{}", worker.serial), std::move(plan),
-                                                 worker.tasks, worker.at, results_);
+  ProcessOptions options{.name = fmt::format("PoolWorker-{}", worker.serial), .daemon = true};
+  auto process = options_.fresh
+                     ? fresh_worker(std::move(options), plan, worker.tasks, worker.at, results_)
+                     : std::make_unique<ForkedWorker>(std::move(options),
+                                                      WorkerBody(std::move(plan), worker.tasks, worker.at, results_));
   process->begin();
   epoll_event event{};
   event.events = EPOLLIN | EPOLLONESHOT;

@@ -123,3 +123,64 @@ TEST_CASE("wait names what is ready: messages, ends of file, ends of processes, 
   b.first.close();
   CHECK_THROWS_AS(wait({b.first}), Closed);
 }
+
+TEST_CASE("accepted connections go through a queue to the workers, each to one of them") {
+  ManagerHome home;
+  Manager manager;
+  auto clients = manager.queue<Connection>();
+  auto served = manager.value<int>(0);
+  std::vector<Process> workers;
+  for (int i = 0; i < 3; ++i) {
+    workers.emplace_back([&] {
+      for (;;) {
+        Connection client = clients.get();
+        const int number = client.recv<int>();
+        if (number < 0) return;
+        served += 1;
+        client.send(number * 2);
+      }
+    });
+    workers.back().start();
+  }
+  for (int i = 0; i < 30; ++i) {
+    Pipe pipe;
+    clients.put(pipe.second);
+    pipe.second.close();
+    pipe.first.send(i);
+    CHECK(pipe.first.recv<int>() == 2 * i);
+  }
+  for (std::size_t i = 0; i < workers.size(); ++i) {
+    Pipe pipe;
+    clients.put(pipe.second);
+    pipe.first.send(-1);
+  }
+  for (auto& worker : workers) worker.join();
+  CHECK(served.load() == 30);
+}
+
+TEST_CASE("a descriptor goes through pipes, queues and fresh processes, and the sender's stays open") {
+  ManagerHome home;
+  Manager manager;
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const FileDescriptor reads(ends[0]), writes(ends[1]);
+  const auto check = [&](int other, char letter) {
+    CHECK(write(other, &letter, 1) == 1);
+    char read_back = 0;
+    CHECK(read(reads.get(), &read_back, 1) == 1);
+    CHECK(read_back == letter);
+  };
+  Pipe pipe;
+  pipe.first.send(writes);
+  check(pipe.second.recv<FileDescriptor>().get(), 'a');
+  auto queue = manager.queue<FileDescriptor>();
+  queue.put(writes);
+  check(queue.get().get(), 'b');
+  check(writes.get(), 'c');
+  auto dict = manager.dict<std::string, FileDescriptor>();
+  dict.put("log", writes);
+  check(dict.at("log").get(), 'd');
+  CHECK_THROWS_AS(dict.at("log"), SystemError);  // once
+  CHECK_THROWS_AS(FileDescriptor(-1), ValueError);
+  CHECK_THROWS_AS(FileDescriptor(9999), ValueError);
+}

@@ -7,6 +7,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <deque>
+#include <filesystem>
 #include <limits>
 #include <list>
 #include <map>
@@ -66,8 +67,16 @@ void round_trip(Connection& peer, const T& value, const std::string& as_python) 
   CHECK((peer.recv<T>() == value));
 }
 
+struct Person {
+  std::string name;
+  std::vector<int> marks;
+  bool operator==(const Person&) const = default;
+};
+
 }  // namespace
 
+template <>
+struct commonhold::Codec<Person> : commonhold::Members<"person", &Person::name, &Person::marks> {};
 template <>
 struct commonhold::Codec<Name> {
   static constexpr std::string_view name = "name";
@@ -113,6 +122,9 @@ TEST_CASE("plain values arrive at a Python program as its own, and come back as 
   round_trip(peer, std::vector<std::byte>(300, std::byte{'x'}),
              std::string("b").append(python_text(std::string(300, 'x'))));
   round_trip(peer, Name{"as bytes"}, "b'as bytes'");
+  round_trip(peer, Person{"Ann", {1, 2}}, "('Ann', [1, 2])");
+  round_trip(peer, std::filesystem::path("/tmp/x"), "'/tmp/x'");
+  round_trip(peer, std::u8string(u8"\u00e4"), "'\u00e4'");
   peer.close();
   CHECK(python.status() == 0);
 }
@@ -228,7 +240,7 @@ TEST_CASE("what cannot travel to Python is refused before anything is sent") {
   CHECK_THAT(refusal<UsageError>([&] { peer.send(list); }), Contains("a shared object " + sentence));
   CHECK_THAT(refusal<UsageError>([&] { peer.send(std::vector{list}); }), Contains("a shared object " + sentence));
   CHECK_THAT(refusal<UsageError>([&] { peer.send(Any::list(1, list)); }), Contains("a shared object " + sentence));
-  CHECK_THAT(refusal<UsageError>([&] { peer.send(pipe.first); }), Contains("commonhold::Connection " + sentence));
+  CHECK_THAT(refusal<UsageError>([&] { peer.send(pipe.first); }), Contains("a connection or descriptor " + sentence));
   CHECK_THAT(refusal<UsageError>([&] { peer.send(Point{1, 2}); }), Contains("Point " + sentence));
   CHECK_THAT(refusal<UsageError>([&] {
                peer.send(std::set<std::map<int, int>>{{{1, 2}}});

@@ -50,6 +50,7 @@
 #include <commonhold/detail/lock_calls.h>
 #include <commonhold/detail/pickle.h>
 #include <commonhold/errors.h>
+#include <commonhold/file_descriptor.h>
 
 namespace commonhold {
 namespace detail {
@@ -85,6 +86,8 @@ class Connection {
     if (protocol_ == Protocol::kPython) return send_pickle(value);
     if constexpr (std::is_same_v<T, Connection>) {
       send_connection(value);
+    } else if constexpr (std::is_same_v<T, FileDescriptor>) {
+      send_descriptor(value.get());
     } else if constexpr (std::is_same_v<T, std::nullptr_t> || std::is_same_v<T, std::nullopt_t>) {
       send(Any());
     } else if constexpr (detail::IsProxy<T>) {
@@ -108,6 +111,8 @@ class Connection {
     if (protocol_ == Protocol::kPython) return recv_pickle<T>();
     if constexpr (std::is_same_v<T, Connection>) {
       return recv_connection();
+    } else if constexpr (std::is_same_v<T, FileDescriptor>) {
+      return FileDescriptor(recv_descriptor());
     } else if constexpr (detail::IsProxy<T>) {
       return attach<T>(recv<std::string>());
     } else if constexpr (std::is_same_v<T, Any>) {
@@ -199,6 +204,23 @@ class Connection {
   bool packets_ = false;  // the socket keeps borders itself
   Protocol protocol_ = Protocol::kNative;
   std::unique_ptr<char[]> buffer_;
+};
+
+namespace detail {
+// A ticket for a process of the same program, which gets the connection with it, once; the caller's stays as it is. The
+// offer lasts until then, while this process lives; where `kept` is given, no longer than that.
+std::string offer_connection(const Connection& connection, std::shared_ptr<void>* kept = nullptr);
+// SystemError when its sender is gone, or somebody else was faster; ValueError for what is no ticket.
+Connection redeem_connection(std::string_view ticket);
+}  // namespace detail
+
+// In shared objects a ticket for the connection is stored, as for a FileDescriptor (file_descriptor.h).
+template <>
+struct Codec<Connection> {
+  static constexpr std::string_view name = "connection";
+  static constexpr bool decoded_once = true;
+  static std::string encode(const Connection& connection) { return detail::offer_connection(connection); }
+  static Connection decode(std::string_view bytes) { return detail::redeem_connection(bytes); }
 };
 
 // Two connected ends. Pipe(false): `first` only receives, `second` only sends.

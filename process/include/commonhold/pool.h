@@ -47,8 +47,11 @@
 namespace commonhold {
 
 struct PoolOptions {
-  std::optional<int> processes = {};            // as many as there are processors for this program
-  std::function<void()> initializer = {};       // each worker's first step; when it throws, every task fails with that
+  std::optional<int> processes = {};       // as many as there are processors for this program
+  std::function<void()> initializer = {};  // each worker's first step; when it throws, every task fails with that
+  // Workers are fresh images of the program (fresh.h) instead of forks of it: main() calls run_if_fresh(), the initializer
+  // is a function, not a callable with state, and no task is inherited(). UsageError otherwise.
+  bool fresh = false;
   std::optional<int> max_tasks_per_child = {};  // a worker is replaced after so many tasks or chunks
   int retries = 0;                              // how often a task is run again whose worker died
   std::optional<Manager> manager = {};          // whose memory the queues are in; else a manager of the pool's own

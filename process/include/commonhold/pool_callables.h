@@ -15,6 +15,8 @@
 //   // a lambda whose captures are copied as their bytes
 //   pool.map(by_value([factor](int n) { return factor * n; }), numbers);
 //
+// Workers that are fresh images of the program (PoolOptions::fresh) inherit nothing, and take all but inherited().
+//
 // Everything else is refused when the program is compiled. The promise that comes with by_value is yours: the lambda
 // captures values only. A captured pointer or reference would point into the worker's memory, where something else may
 // be. What an inherited callable refers to must live as long as the pool, because a worker that died is replaced by a
@@ -31,6 +33,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <commonhold/detail/portable_function.h>
 #include <commonhold/detail/task_codec.h>
 
 namespace commonhold {
@@ -95,13 +98,14 @@ struct Callable {
                 "with_state(f, values...); or copy its bytes with by_value(f); or make it inherited(f) before the pool "
                 "is made (pool_callables.h)");
   static void write(TaskWriter& out, const Function& function) {
-    if constexpr (kPlain) out.raw(&function, sizeof function);
+    if constexpr (kPlain) {
+      const Function portable = PortablePointer<Function>::to_portable(function);
+      out.raw(&portable, sizeof portable);
+    }
   }
   static Function read(TaskReader& in) {
     if constexpr (kPlain) {
-      Function function;
-      std::memcpy(&function, in.take(sizeof function).data(), sizeof function);
-      return function;
+      return PortablePointer<Function>::to_local(in.raw<Function>());
     } else {
       return Function();
     }
@@ -137,11 +141,7 @@ struct Callable<WithState<Function, State...>> {
 template <typename Function>
 struct Callable<ByValue<Function>> {
   static void write(TaskWriter& out, const ByValue<Function>& given) { out.raw(&given.function, sizeof(Function)); }
-  static Function read(TaskReader& in) {
-    std::array<std::byte, sizeof(Function)> copy;
-    std::memcpy(copy.data(), in.take(sizeof(Function)).data(), sizeof(Function));
-    return std::bit_cast<Function>(copy);
-  }
+  static Function read(TaskReader& in) { return in.raw<Function>(); }
   static std::shared_ptr<void> keep(const ByValue<Function>&) { return nullptr; }
 };
 

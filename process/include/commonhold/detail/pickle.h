@@ -124,12 +124,20 @@ void pickle(PickleWriter& out, const T& value) {
   using Container = PickleWriter::Container;
   if constexpr (kShape<T> == Shape::kReference) {
     PickleWriter::refuse("a shared object");
+  } else if constexpr (requires { Codec<T>::decoded_once; }) {
+    PickleWriter::refuse("a connection or descriptor");
   } else if constexpr (std::is_null_pointer_v<T> || std::is_same_v<T, std::nullopt_t>) {
     out.none();
   } else if constexpr (std::is_same_v<T, bool>) {
     out.boolean(value);
   } else if constexpr (std::is_convertible_v<const T&, std::string_view>) {
     out.str(value);
+  } else if constexpr (kShape<T> == Shape::kTextLike) {
+    out.str(TextForm<T>::view(value));
+  } else if constexpr (kShape<T> == Shape::kMembers) {
+    out.open(Container::kTuple);
+    Codec<T>::apply(value, [&](const auto&... member) { (pickle<kAsKey>(out, member), ...); });
+    out.close(Container::kTuple);
   } else if constexpr (HasCodec<T>) {
     out.bytes(Codec<T>::encode(value));
   } else if constexpr (std::is_enum_v<T>) {
@@ -184,6 +192,21 @@ T unpickle(const Pickle& in, const Pickle::Value& from) {
   if constexpr (std::is_same_v<T, bool>) {
     if (from.kind == Kind::kBool) return from.word != 0;
     in.mismatch(from, "bool");
+  } else if constexpr (kShape<T> == Shape::kTextLike) {
+    if (from.kind == Kind::kStr) return TextForm<T>::make(in.bytes(from));
+    in.mismatch(from, "str");
+  } else if constexpr (kShape<T> == Shape::kMembers) {
+    if ((from.kind != Kind::kTuple && from.kind != Kind::kList) || in.size(from) != Codec<T>::count) {
+      in.mismatch(from, type_name<T>());
+    }
+    T result{};
+    std::size_t at = 0;
+    Codec<T>::apply(result, [&](auto&... member) {
+      ((member = unpickle<std::remove_reference_t<decltype(member)>>(in, in.element(from, at++))), ...);
+    });
+    return result;
+  } else if constexpr (requires { Codec<T>::decoded_once; }) {
+    in.mismatch(from, "a connection or descriptor");
   } else if constexpr (HasCodec<T>) {
     if (from.kind == Kind::kBytes) return Codec<T>::decode(in.bytes(from));
     in.mismatch(from, "bytes");

@@ -26,7 +26,7 @@ using TaskFunction = void (*)(TaskReader& in, TaskWriter& out);
 // A task as it lies in a worker's queue: a head that the pool fills in, and what the function reads.
 struct TaskHead {
   std::uint64_t id;
-  TaskFunction function;
+  std::uint64_t function;       // a TaskFunction (portable_function.h)
   std::uint64_t announces = 0;  // 1: the worker says when it begins
 };
 

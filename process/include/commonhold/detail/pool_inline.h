@@ -3,6 +3,7 @@
 
 #include <iostream>
 
+#include <commonhold/detail/portable_function.h>
 #include <commonhold/pool.h>
 
 namespace commonhold {
@@ -18,7 +19,7 @@ std::string task_for(TaskFunction runner, const Function& function, Belongings& 
   std::string task;
   task.reserve(sizeof(TaskHead) + reserve);
   TaskWriter out(task, kept);
-  const TaskHead head{0, runner};
+  const TaskHead head{0, portable_function(reinterpret_cast<std::uintptr_t>(runner))};
   out.raw(&head, sizeof head);
   Callable<Function>::write(out, function);
   return task;

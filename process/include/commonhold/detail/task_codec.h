@@ -28,11 +28,6 @@ inline constexpr bool kIsTuple<std::tuple<T...>> = true;
 template <typename A, typename B>
 inline constexpr bool kIsTuple<std::pair<A, B>> = true;
 
-// A ticket for a process of the same program, which gets the connection with it, once; the caller's stays as it is. The
-// offer lasts until then, while this process lives; where `kept` is given, no longer than that.
-std::string offer_connection(const Connection& connection, std::shared_ptr<void>* kept = nullptr);
-// SystemError when its sender is gone, or somebody else was faster; ValueError for what is no ticket.
-Connection redeem_connection(std::string_view ticket);
 // Ends an offer of this process; nothing where it was taken already, or is no ticket.
 void withdraw_connection(std::string_view ticket) noexcept;
 bool is_ticket(std::string_view text);
@@ -43,9 +38,13 @@ struct Belongings {
   std::vector<std::shared_ptr<void>> offers;  // of connections
 };
 
+// Connections and descriptors.
+template <typename T>
+inline constexpr bool kTravelsByTicket = std::is_same_v<T, Connection> || std::is_same_v<T, FileDescriptor>;
+
 template <typename T>
 constexpr bool can_carry() {
-  if constexpr (IsProxy<T> || std::is_same_v<T, Connection>) {
+  if constexpr (IsProxy<T> || kTravelsByTicket<T>) {
     return true;
   } else if constexpr (kIsTuple<T>) {
     return []<std::size_t... I>(std::index_sequence<I...>) {
@@ -80,8 +79,8 @@ class TaskWriter {
 
   template <typename T>
   void value(const T& value) {
-    if constexpr (std::is_same_v<T, Connection>) {
-      const std::string ticket = offer_connection(value, kept_ != nullptr ? &kept_->offers.emplace_back() : nullptr);
+    if constexpr (kTravelsByTicket<T>) {
+      const std::string ticket = offered(value, kept_ != nullptr ? &kept_->offers.emplace_back() : nullptr);
       if (sent_ != nullptr) TaskWriter(*sent_).sized(ticket);
       sized(ticket);
     } else if constexpr (IsProxy<T>) {
@@ -106,6 +105,12 @@ class TaskWriter {
   }
 
  private:
+  static std::string offered(const Connection& connection, std::shared_ptr<void>* kept) {
+    return offer_connection(connection, kept);
+  }
+  static std::string offered(const FileDescriptor& descriptor, std::shared_ptr<void>* kept) {
+    return offer_descriptor(descriptor, kept);
+  }
   // Of an object that is written, alone or inside of another value.
   std::string token(const ObjectHandle& handle) {
     if (kept_ != nullptr) kept_->objects.push_back(handle);
@@ -128,6 +133,8 @@ class TaskReader {
   T value() {
     if constexpr (std::is_same_v<T, Connection>) {
       return redeem_connection(sized());
+    } else if constexpr (std::is_same_v<T, FileDescriptor>) {
+      return redeem_descriptor(sized());
     } else if constexpr (IsProxy<T>) {
       return attach<T>(sized());
     } else if constexpr (kIsTuple<T>) {
@@ -136,14 +143,19 @@ class TaskReader {
       }
       (std::make_index_sequence<std::tuple_size_v<T>>());
     } else if constexpr (kCarriedAsIs<T>) {
-      std::array<std::byte, sizeof(T)> copy;
-      std::memcpy(copy.data(), take(sizeof(T)).data(), sizeof(T));
-      return std::bit_cast<T>(copy);
+      return raw<T>();
     } else if constexpr (kMayLink<T>) {
       return unpack_received<T>(sized());
     } else {
       return decode<T>(sized());
     }
+  }
+  // As TaskWriter::raw() wrote it.
+  template <typename T>
+  T raw() {
+    std::array<std::byte, sizeof(T)> copy;
+    std::memcpy(copy.data(), take(sizeof(T)).data(), sizeof(T));
+    return std::bit_cast<T>(copy);
   }
   std::string_view take(std::uint64_t size) {
     if (size > left_.size()) refuse_size(left_.size(), size);

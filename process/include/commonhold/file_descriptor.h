@@ -1,0 +1,56 @@
+// FileDescriptor: an open file, socket or pipe of the system, which travels to other processes where values do.
+//
+//   commonhold::FileDescriptor log(open("server.log", O_WRONLY | O_APPEND));      // closes it at its end
+//   pipe.first.send(log);                                                     // the receiver has one of its own
+//   pool.apply(write_line, log, std::string("started"));
+//   sockets.put(FileDescriptor(accept(listening, nullptr, nullptr)));             // a queue of accepted sockets
+//
+// Sending leaves the sender's open. In queues and other shared objects, as in a pool's tasks, a ticket travels: it is taken
+// once, by a process of the same program (its authkey), while the process that put it lives; until then that one keeps a
+// copy open. A second taking is a SystemError. Through a Connection the descriptor itself goes.
+//
+// Thread safety: as a std::unique_ptr.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <commonhold/codec.h>
+
+namespace commonhold {
+
+class FileDescriptor {
+ public:
+  // Takes it over. ValueError for what is not open.
+  explicit FileDescriptor(int descriptor);
+  FileDescriptor(FileDescriptor&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
+    std::swap(descriptor_, other.descriptor_);
+    return *this;
+  }
+  ~FileDescriptor();
+
+  int get() const { return descriptor_; }  // stays this object's; -1 once it was released
+  int release() { return std::exchange(descriptor_, -1); }
+  FileDescriptor duplicate() const;
+
+ private:
+  int descriptor_;
+};
+
+namespace detail {
+std::string offer_descriptor(const FileDescriptor& descriptor, std::shared_ptr<void>* kept = nullptr);
+FileDescriptor redeem_descriptor(std::string_view ticket);
+}  // namespace detail
+
+template <>
+struct Codec<FileDescriptor> {
+  static constexpr std::string_view name = "descriptor";
+  static constexpr bool decoded_once = true;
+  static std::string encode(const FileDescriptor& descriptor) { return detail::offer_descriptor(descriptor); }
+  static FileDescriptor decode(std::string_view bytes) { return detail::redeem_descriptor(bytes); }
+};
+
+}  // namespace commonhold
