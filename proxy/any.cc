@@ -74,6 +74,10 @@ std::string Any::type_name() const {
   return name_of(type());
 }
 
+void Any::refuse_real(long double value) {
+  throw ValueError(fmt::format("{} is too large for an Any, which holds numbers as double", value));
+}
+
 void Any::refuse_number(std::uint64_t value) {
   throw ValueError(fmt::format("{} does not fit in an Any, which holds integers up to {}", value,
                                std::numeric_limits<std::int64_t>::max()));

@@ -98,6 +98,10 @@ void Packer::extension(std::int8_t type, std::string_view value) {
   out_ += value;
 }
 
+void Nested::refuse_depth() {
+  throw LimitReached(fmt::format("structs in one another are stored up to {} levels deep", kMostLevels));
+}
+
 // ---- reading
 
 void Unpacker::refuse(const char* expected) const {
@@ -259,6 +263,12 @@ std::string_view Unpacker::extension(std::int8_t type) {
 void Unpacker::expect_count(std::size_t found, std::size_t expected) const {
   if (found == expected) return;
   throw CorruptSegment(fmt::format("a compound value has {} parts where its type has {}", found, expected));
+}
+
+std::size_t Unpacker::index(std::size_t count) {
+  const std::uint64_t found = natural();
+  if (found < count) return found;
+  throw CorruptSegment(fmt::format("a variant's alternative {} is stored, where its type has {}", found, count));
 }
 
 void Unpacker::end() const {

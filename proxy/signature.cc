@@ -3,8 +3,10 @@
 #include <cxxabi.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <vector>
 
 #include "shm/layout.h"
 
@@ -32,6 +34,32 @@ std::string joined(std::initializer_list<std::string_view> parts) {
   std::string all;
   for (const std::string_view part : parts) all += part;
   return all;
+}
+
+std::string struct_name(const std::type_info& type, std::size_t bytes, int version, const Layout& layout) {
+  std::string name = "struct<" + demangled(type);
+  if (version != 0) name += fmt::format(" v{}", version);
+  name += fmt::format(",{}", bytes);
+  for (std::size_t i = 0; i < layout.count; ++i) {
+    const auto& [kind, count] = layout.runs[i];
+    name += i == 0 ? ':' : ' ';
+    name += kind.letter;
+    if (kind.bytes != 0) name += std::to_string(kind.bytes);
+    if (count != 1) name += fmt::format("*{}", count);
+  }
+  return name + '>';
+}
+
+namespace {
+thread_local std::vector<std::string_view> being_named;
+}
+
+NamedType::NamedType(std::string_view name)
+    : again_(std::find(being_named.begin(), being_named.end(), name) != being_named.end()) {
+  being_named.push_back(name);
+}
+NamedType::~NamedType() {
+  being_named.pop_back();
 }
 
 std::string fitted_signature(std::string text) {

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Makes one program of the C++ blocks of a page: each block becomes a function, run in turn, in an empty folder.
+"""Makes one program of the C++ blocks of a page: each block becomes a function, run in turn, in an empty folder. Blocks with a
+main() among them are one program as they stand.
 
 Usage: guide_program.py PAGE.md OUTPUT.cc
 Blocks that open with ```cpp norun are left out. A ```python block is run by python3 beside the C++ block after it, from its
@@ -11,8 +12,10 @@ import sys
 HEAD = """// Made from {page} by guide_program.py.
 #undef NDEBUG
 #include <commonhold/commonhold.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,12 +23,17 @@ HEAD = """// Made from {page} by guide_program.py.
 #include <cassert>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
+#include <iostream>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 using namespace commonhold;
@@ -77,6 +85,9 @@ def main() -> int:
         return 1
     with open(output, "w", encoding="utf-8") as program:
         program.write(HEAD.format(page=page.rsplit("/", 1)[-1], python=sys.executable))
+        if any("int main(" in block for block in blocks):
+            program.write("\n".join(blocks))
+            return 0
         for number, block in enumerate(blocks):
             program.write(f"static void block_{number}([[maybe_unused]] Manager& manager) {{\n{block}}}\n\n")
         program.write("int main() {\n  Manager manager;\n  char folder[] = \"/tmp/commonhold-page-XXXXXX\";\n")

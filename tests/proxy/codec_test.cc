@@ -5,9 +5,11 @@
 #include <commonhold/errors.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <random>
+#include <span>
 
 namespace shop {
 
@@ -28,6 +30,53 @@ struct Person {
   bool operator==(const Person&) const = default;
 };
 
+struct Price {
+  double amount;
+  int currency;
+};
+struct Order {
+  int number;
+  double weight;
+  short counts[3];
+  char name[32];
+  bool paid;
+  Point from;
+  unsigned flags;
+  Price price;
+};
+struct Derived : Point {
+  float z;
+};
+struct Timed {
+  std::chrono::milliseconds at;  // a class with constructors: one opaque part
+  int level;
+};
+struct Wide {  // more parts than are looked at
+  int numbers[400];
+  char last;
+};
+class Hidden {
+ public:
+  int sum() const { return a_ + b_; }
+
+ private:
+  int a_ = 0, b_ = 0;
+};
+struct Pointing {
+  int number;
+  const char* name[2];
+};
+struct Viewing {
+  int number;
+  std::string_view name;
+};
+struct Card {
+  std::string owner;
+  std::vector<Person> others;
+  std::optional<Point> at;
+  bool operator==(const Card&) const = default;
+};
+
 struct NoDefault {
   explicit NoDefault(int given) : number(given) {}
   int number;
@@ -44,6 +93,12 @@ struct commonhold::Codec<shop::Person> {
     return {std::string(bytes.substr(space + 1)), std::stoi(std::string(bytes.substr(0, space)))};
   }
 };
+
+template <>
+struct commonhold::Codec<shop::Card>
+    : commonhold::Members<"card", &shop::Card::owner, &shop::Card::others, &shop::Card::at> {};
+template <>
+inline constexpr int commonhold::layout_version<shop::Hidden> = 2;
 
 using namespace commonhold;
 using namespace commonhold::detail;
@@ -142,13 +197,53 @@ TEST_CASE("signatures name the types") {
   CHECK(type_name<char>() == "char");
   CHECK(type_name<float>() == "float");
   CHECK(type_name<std::vector<std::byte>>() == "bytes");
-  CHECK(type_name<shop::Point>() == "struct<shop::Point,8>");
+  CHECK(type_name<shop::Point>() == "struct<shop::Point,8:i4*2>");
   CHECK(type_name<shop::Color>() == "enum<shop::Color,uint8>");
   CHECK(type_name<shop::Person>() == "person");
   CHECK(type_name<std::vector<std::map<std::string, int>>>() == "vector<map<text,int32>>");
   CHECK(type_name<std::unordered_map<int, bool>>() == type_name<std::map<int, bool>>());
   CHECK(type_name<std::pair<int, double>>() == type_name<std::tuple<int, double>>());
   CHECK(type_name<std::optional<std::string>>() == "optional<text>");
+}
+
+TEST_CASE("a struct's signature has its scalars in their order, arrays and inner structs flattened") {
+  CHECK(type_name<shop::Order>() == "struct<shop::Order,88:i4 f8 i2*3 c1*32 b1 i4*2 u4 f8 i4>");
+  CHECK(type_name<shop::Derived>() == "struct<shop::Derived,12:i4*2 f4>");
+  CHECK(type_name<shop::Timed>() == "struct<shop::Timed,16:o8 i4>");
+  CHECK(type_name<shop::Hidden>() == "struct<shop::Hidden v2,8>");
+  CHECK(type_name<shop::Wide>() == "struct<shop::Wide,1604:i4*256>");
+  CHECK(type_name<std::array<short, 3>>() == "struct<std::array<short, 3ul>,6:i2*3>");
+}
+
+TEST_CASE("what points to memory of this process cannot be stored, wherever it stands") {
+  STATIC_CHECK(!Storable<int*>);
+  STATIC_CHECK(!Storable<std::string_view>);
+  STATIC_CHECK(!Storable<std::span<int>>);
+  STATIC_CHECK(!Storable<std::reference_wrapper<int>>);
+  STATIC_CHECK(!Storable<std::vector<int>::iterator>);
+  STATIC_CHECK(!Storable<std::array<const char*, 2>>);
+  STATIC_CHECK(!Storable<shop::Pointing>);
+  STATIC_CHECK(!Storable<shop::Viewing>);
+  STATIC_CHECK(Storable<shop::Order>);
+}
+
+TEST_CASE("a list of members is stored with the members' types in its signature") {
+  CHECK(type_name<shop::Card>() == "card<text,vector<person>,optional<struct<shop::Point,8:i4*2>>>");
+  const shop::Card card{"Ann", {{"Bob", 3}}, shop::Point{1, 2}};
+  check_round_trip(card);
+  check_round_trip(std::map<std::string, shop::Card>{{"a", card}, {"b", {}}});
+  CHECK_THROWS_AS(decode<shop::Card>(bytes_of(std::pair(std::string("Ann"), 5))), CorruptSegment);
+}
+
+TEST_CASE("a variant is stored as the number of its alternative and the value") {
+  using Choice = std::variant<std::monostate, int, std::string, int>;
+  CHECK(type_name<std::variant<int, std::string>>() == "variant<int32,text>");
+  for (const Choice& value :
+       {Choice(), Choice(std::in_place_index<1>, 5), Choice("a"), Choice(std::in_place_index<3>, 5)}) {
+    check_round_trip(value);
+  }
+  CHECK_THROWS_AS((decode<std::variant<int, bool>>(bytes_of(std::tuple(2, 5)))), CorruptSegment);
+  CHECK_THROWS_AS((decode<std::variant<int, bool>>(bytes_of(std::tuple(1, 5)))), CorruptSegment);
 }
 
 TEST_CASE("a signature that is too long ends in a hash of all of it") {

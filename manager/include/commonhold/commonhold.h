@@ -14,7 +14,9 @@
 #include <commonhold/dict.h>
 #include <commonhold/errors.h>
 #include <commonhold/event.h>
+#include <commonhold/file_descriptor.h>
 #include <commonhold/fresh.h>
+#include <commonhold/identity.h>
 #include <commonhold/list.h>
 #include <commonhold/listener.h>
 #include <commonhold/lock.h>
@@ -28,6 +30,7 @@
 #include <commonhold/semaphore.h>
 #include <commonhold/server.h>
 #include <commonhold/set.h>
+#include <commonhold/stop.h>
 #include <commonhold/type.h>
 #include <commonhold/value.h>
 #include <commonhold/version.h>

@@ -59,7 +59,10 @@ class Any {
   template <typename T>
   requires(std::is_integral_v<T> && !std::is_same_v<T, bool>) Any(T value) : value_(fitted(value)) {}
   template <typename T>
-  requires std::is_floating_point_v<T> Any(T value) : value_(static_cast<double>(value)) {}
+  requires std::is_enum_v<T> Any(T value) : Any(static_cast<std::underlying_type_t<T>>(value)) {}
+  // A long double is rounded to a double; ValueError when it is too large for one.
+  template <typename T>
+  requires std::is_floating_point_v<T> Any(T value) : value_(rounded(value)) {}
   Any(const char* text) : value_(std::string(text)) {}
   Any(std::string_view text) : value_(std::string(text)) {}
   Any(std::string text) : value_(std::move(text)) {}
@@ -72,6 +75,13 @@ class Any {
   requires(detail::kShape<T> >= detail::Shape::kSequence && detail::kShape<T> < detail::Shape::kNone &&
            !std::is_same_v<T, List> && !std::is_same_v<T, Map>) Any(const T& value)
       : Any(from(value)) {}
+  // std::u8string and std::filesystem::path: a text. std::variant: what its alternative is.
+  template <typename T>
+  requires(detail::kShape<T> == detail::Shape::kTextLike) Any(const T& text)
+      : value_(std::string(detail::TextForm<T>::view(text))) {}
+  template <typename... T>
+  Any(const std::variant<T...>& value)
+      : Any(std::visit([](const auto& alternative) { return from(alternative); }, value)) {}
   // A reference to a shared object.
   template <detail::Proxy T>
   Any(const T& object) : value_(detail::Access::handle(object)) {}
@@ -153,10 +163,23 @@ class Any {
     return static_cast<std::int64_t>(value);
   }
   template <typename T>
+  static double rounded(T value) {
+    const auto number = static_cast<double>(value);
+    if constexpr (sizeof(T) > sizeof(double)) {
+      using Double = std::numeric_limits<double>;
+      const bool is_finite = value >= std::numeric_limits<T>::lowest() && value <= std::numeric_limits<T>::max();
+      if (is_finite && (number < Double::lowest() || number > Double::max())) refuse_real(value);
+    }
+    return number;
+  }
+  template <typename T>
   static Any from(const T& value);
+  template <std::size_t kIndex, typename Variant>
+  bool convert_to_alternative(Variant& value) const;
   template <typename T>
   bool convert(T& value) const;
   [[noreturn]] static void refuse_number(std::uint64_t value);
+  [[noreturn]] static void refuse_real(long double value);
   [[noreturn]] void mismatch(const std::string& wanted) const;
   static Any decode_item(detail::Object* from, detail::ItemKind kind, std::string_view bytes);
   detail::ObjectHandle opened(const detail::ObjectRequest& request) const;

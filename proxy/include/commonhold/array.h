@@ -52,11 +52,13 @@
 
 namespace commonhold {
 
-template <detail::Plain T>
+template <typename T>
 class Array;
 
-template <detail::Plain T>
+template <typename T>
 class Array {
+  static_assert(sizeof(detail::RequirePlain<T>) != 0);
+
  public:
   using value_type = T;
   using size_type = std::size_t;
@@ -217,7 +219,7 @@ class Array {
   InnerLock lock_;
 };
 
-template <detail::Plain T>
+template <typename T>
 class Array<T>::const_iterator {
  public:
   using iterator_category = std::input_iterator_tag;
@@ -251,7 +253,7 @@ class Array<T>::const_iterator {
   Index at_ = 0;
 };
 
-template <detail::Plain T>
+template <typename T>
 [[gnu::always_inline]] inline T Array<T>::load(std::uint64_t at) const {
   if constexpr (detail::kIsAtomic<T>) {
     // SYNC POINT: array redo. Set before or after: the element may not be what it is by then.
@@ -264,7 +266,7 @@ template <detail::Plain T>
   return load_slow(at);
 }
 
-template <detail::Plain T>
+template <typename T>
 [[gnu::always_inline]] inline void Array<T>::set(Index index, const T& value) const {
   if constexpr (detail::kIsAtomic<T>) {
     const std::uint64_t at = inside(index);
@@ -279,7 +281,7 @@ template <detail::Plain T>
   }
 }
 
-template <detail::Plain T>
+template <typename T>
 template <detail::Change kChange>
 T Array<T>::change_element(Index index, T operand) const {
   T before;
@@ -296,7 +298,7 @@ T Array<T>::change_element(Index index, T operand) const {
   return before;
 }
 
-template <detail::Plain T>
+template <typename T>
 std::pair<std::uint64_t, std::uint64_t> Array<T>::clipped(Index first, Index last) const {
   const auto length = static_cast<Index>(count_);
   if (first < 0) first = std::max<Index>(first + length, 0);
@@ -306,7 +308,7 @@ std::pair<std::uint64_t, std::uint64_t> Array<T>::clipped(Index first, Index las
   return {static_cast<std::uint64_t>(first), static_cast<std::uint64_t>(last - first)};
 }
 
-template <detail::Plain T>
+template <typename T>
 std::vector<T> Array<T>::slice(Index first, Index last) const {
   const auto [from, count] = clipped(first, last);
   if constexpr (std::is_default_constructible_v<T> && !std::is_same_v<T, bool>) {

@@ -153,6 +153,8 @@ class Condition {
   // <condition "filled" held by process 4711, 2 waiting>
   friend std::ostream& operator<<(std::ostream& out, const Condition& condition);
   friend bool operator==(const Condition& a, const Condition& b) { return a.handle_ == b.handle_; }
+  bool same_as(const Condition& other) const { return *this == other; }
+  static constexpr bool kComparedByIdentity = true;  // so std::hash and < are there, too (identity.h)
 
   // ---- the object
 

@@ -101,6 +101,8 @@ class Custom {
   std::vector<std::string> methods() const { return detail::custom_methods(*handle_); }
 
   friend bool operator==(const Custom& a, const Custom& b) { return a.handle_ == b.handle_; }
+  bool same_as(const Custom& other) const { return *this == other; }
+  static constexpr bool kComparedByIdentity = true;  // so std::hash and < are there, too (identity.h)
   // <custom<Counter> "name">
   friend std::ostream& operator<<(std::ostream& out, const Custom& custom) {
     return out << '<' << detail::description_of(*custom.handle_) << '>';
@@ -111,7 +113,6 @@ class Custom {
   std::string name() const { return detail::name_of(*handle_); }
   std::string token() const { return detail::token_of(*handle_); }
   std::string signature() const { return detail::signature_of(*handle_); }
-  bool same_as(const Custom& other) const { return handle_ == other.handle_; }
   static detail::ObjectRequest request() { return {detail::ObjectKind::kCustom, "custom", {}}; }
 
  private:
@@ -139,11 +140,12 @@ class Remote {
   const Custom& untyped() const { return object_; }
 
   friend bool operator==(const Remote& a, const Remote& b) { return a.object_ == b.object_; }
+  bool same_as(const Remote& other) const { return *this == other; }
+  static constexpr bool kComparedByIdentity = true;  // so std::hash and < are there, too (identity.h)
   friend std::ostream& operator<<(std::ostream& out, const Remote& remote) { return out << remote.object_; }
 
   std::string name() const { return object_.name(); }
   std::string token() const { return object_.token(); }
-  bool same_as(const Remote& other) const { return object_.same_as(other.object_); }
   static detail::ObjectRequest request() {
     return {detail::ObjectKind::kCustom, "custom<" + detail::registered_name(typeid(T)) + ">", {}};
   }

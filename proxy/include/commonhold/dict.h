@@ -45,8 +45,11 @@
 
 namespace commonhold {
 
-template <detail::StorableKey K, detail::Storable V>
+template <typename K, typename V>
 class Dict {
+  static_assert(sizeof(detail::RequireKey<K>) != 0);
+  static_assert(sizeof(detail::RequireStorable<V>) != 0);
+
  public:
   using key_type = K;
   using mapped_type = V;

@@ -46,8 +46,10 @@
 
 namespace commonhold {
 
-template <detail::Storable T>
+template <typename T>
 class List {
+  static_assert(sizeof(detail::RequireStorable<T>) != 0);
+
  public:
   using value_type = T;
   using size_type = std::size_t;

@@ -90,12 +90,11 @@ class Manager {
 
   // ---- the types
 
-  template <detail::StorableKey K, detail::Storable V>
+  template <typename K, typename V>
   Dict<K, V> dict() const {
     return anonymous<Dict<K, V>>();
   }
-  template <detail::StorableKey K, detail::Storable V,
-            detail::Contents Entries = std::initializer_list<std::pair<K, V>>>
+  template <typename K, typename V, detail::Contents Entries = std::initializer_list<std::pair<K, V>>>
   Dict<K, V> dict(const Entries& entries) const {
     return filled(anonymous<Dict<K, V>>(), entries);
   }
@@ -128,22 +127,21 @@ class Manager {
   auto dict(std::initializer_list<detail::LiteralEntry<int, std::string>> entries) const {
     return of_literals(entries);
   }
-  template <detail::StorableKey K, detail::Storable V>
+  template <typename K, typename V>
   Dict<K, V> dict(const detail::ObjectName auto& name) const {
     return open_or_create<Dict<K, V>>(detail::name_text(name));
   }
   // The entries are for the one who makes it, and are in it when it gets its name: the same for all below.
-  template <detail::StorableKey K, detail::Storable V,
-            detail::Contents Entries = std::initializer_list<std::pair<K, V>>>
+  template <typename K, typename V, detail::Contents Entries = std::initializer_list<std::pair<K, V>>>
   Dict<K, V> dict(const detail::ObjectName auto& name, const Entries& entries) const {
     return named_with<Dict<K, V>>(detail::name_text(name), entries);
   }
 
-  template <detail::Storable T>
+  template <typename T>
   List<T> list() const {
     return anonymous<List<T>>();
   }
-  template <detail::Storable T, detail::Contents<T> Values = std::initializer_list<T>>
+  template <typename T, detail::Contents<T> Values = std::initializer_list<T>>
   List<T> list(const Values& values) const {
     return filled(anonymous<List<T>>(), values);
   }
@@ -154,31 +152,31 @@ class Manager {
   template <typename T>
   requires detail::Storable<T> List<T> list(std::initializer_list<T> values)
   const { return filled(anonymous<List<T>>(), values); }
-  template <detail::Storable T>
+  template <typename T>
   List<T> list(const detail::ObjectName<T> auto& name) const {
     return open_or_create<List<T>>(detail::name_text(name));
   }
-  template <detail::Storable T, detail::Contents<T> Values = std::initializer_list<T>>
+  template <typename T, detail::Contents<T> Values = std::initializer_list<T>>
   List<T> list(const detail::ObjectName<T> auto& name, const Values& values) const {
     return named_with<List<T>>(detail::name_text(name), values);
   }
 
-  template <detail::StorableKey T>
+  template <typename T>
   Set<T> set() const {
     return anonymous<Set<T>>();
   }
-  template <detail::StorableKey T, detail::Contents<T> Elements = std::initializer_list<T>>
+  template <typename T, detail::Contents<T> Elements = std::initializer_list<T>>
   Set<T> set(const Elements& elements) const {
     return filled(anonymous<Set<T>>(), elements);
   }
   template <detail::Contents Elements>
   requires detail::StorableKey<std::ranges::range_value_t<Elements>>
   auto set(const Elements& elements) const { return set<std::ranges::range_value_t<Elements>>(elements); }
-  template <detail::StorableKey T>
+  template <typename T>
   Set<T> set(const detail::ObjectName<T> auto& name) const {
     return open_or_create<Set<T>>(detail::name_text(name));
   }
-  template <detail::StorableKey T, detail::Contents<T> Elements = std::initializer_list<T>>
+  template <typename T, detail::Contents<T> Elements = std::initializer_list<T>>
   Set<T> set(const detail::ObjectName<T> auto& name, const Elements& elements) const {
     return named_with<Set<T>>(detail::name_text(name), elements);
   }
@@ -196,33 +194,33 @@ class Manager {
                                         [&](const Namespace& made) { made.update(attributes); });
   }
 
-  template <detail::Plain T>
+  template <typename T>
   Value<T> value(T initial = T()) const {
     return made<Value<T>>(detail::Opening::kAnonymous, {}, initial);
   }
   // `initial` is for the one who makes it, and is there with the name, whoever dies.
-  template <detail::Plain T>
+  template <typename T>
   Value<T> value(const detail::ObjectName auto& name, T initial = T()) const {
     return open_or_create<Value<T>>(detail::name_text(name), initial);
   }
 
   // Zeros; zero elements are allowed. ValueError for a negative count.
-  template <detail::Plain T>
+  template <typename T>
   Array<T> array(std::uint64_t count) const {
     return anonymous<Array<T>>(count);
   }
-  template <detail::Plain T, detail::Contents<T> Values = std::initializer_list<T>>
+  template <typename T, detail::Contents<T> Values = std::initializer_list<T>>
   Array<T> array(const Values& values) const {
     const std::vector<T> all(std::ranges::begin(values), std::ranges::end(values));
     auto made = anonymous<Array<T>>(all.size());
     write_all(made, all);
     return made;
   }
-  template <detail::Plain T>
+  template <typename T>
   Array<T> array(const detail::ObjectName<T> auto& name, std::uint64_t count) const {
     return open_or_create<Array<T>>(detail::name_text(name), count);
   }
-  template <detail::Plain T, detail::Contents<T> Values = std::initializer_list<T>>
+  template <typename T, detail::Contents<T> Values = std::initializer_list<T>>
   Array<T> array(const detail::ObjectName<T> auto& name, const Values& values) const {
     const std::vector<T> all(std::ranges::begin(values), std::ranges::end(values));
     return filled_then_named<Array<T>>(detail::Opening::kOpenOrCreate, detail::name_text(name),
@@ -267,56 +265,56 @@ class Manager {
   }
 
   // At most `maxsize` items; 0 or less: no limit.
-  template <detail::Storable T>
+  template <typename T>
   Queue<T> queue(std::int64_t maxsize = 0) const {
     return anonymous<Queue<T>>(QueueOptions{maxsize});
   }
-  template <detail::Storable T>
+  template <typename T>
   Queue<T> queue(const QueueOptions& options) const {
     return anonymous<Queue<T>>(options);
   }
-  template <detail::Storable T>
+  template <typename T>
   Queue<T> queue(const detail::ObjectName auto& name) const {
     return open_or_create<Queue<T>>(detail::name_text(name));
   }
-  template <detail::Storable T>
+  template <typename T>
   Queue<T> queue(const detail::ObjectName auto& name, const QueueOptions& options) const {
     return open_or_create<Queue<T>>(detail::name_text(name), options);
   }
-  template <detail::Storable T>
+  template <typename T>
   JoinableQueue<T> joinable_queue(std::int64_t maxsize = 0) const {
     return queue<T>(maxsize);
   }
-  template <detail::Storable T>
+  template <typename T>
   SimpleQueue<T> simple_queue() const {
     return anonymous<SimpleQueue<T>>();
   }
 
-  template <detail::Storable T>
+  template <typename T>
   SimpleQueue<T> simple_queue(const detail::ObjectName auto& name) const {
     return open_or_create<SimpleQueue<T>>(detail::name_text(name));
   }
-  template <detail::Storable T>
+  template <typename T>
   LifoQueue<T> lifo_queue(const QueueOptions& options = {}) const {
     return anonymous<LifoQueue<T>>(options);
   }
-  template <detail::Storable T>
+  template <typename T>
   LifoQueue<T> lifo_queue(const detail::ObjectName auto& name) const {
     return open_or_create<LifoQueue<T>>(detail::name_text(name));
   }
-  template <detail::Storable T>
+  template <typename T>
   LifoQueue<T> lifo_queue(const detail::ObjectName auto& name, const QueueOptions& options) const {
     return open_or_create<LifoQueue<T>>(detail::name_text(name), options);
   }
-  template <detail::Storable T, detail::Priority P = std::int64_t>
+  template <typename T, detail::Priority P = std::int64_t>
   PriorityQueue<T, P> priority_queue(const QueueOptions& options = {}) const {
     return anonymous<PriorityQueue<T, P>>(options);
   }
-  template <detail::Storable T, detail::Priority P = std::int64_t>
+  template <typename T, detail::Priority P = std::int64_t>
   PriorityQueue<T, P> priority_queue(const detail::ObjectName auto& name) const {
     return open_or_create<PriorityQueue<T, P>>(detail::name_text(name));
   }
-  template <detail::Storable T, detail::Priority P = std::int64_t>
+  template <typename T, detail::Priority P = std::int64_t>
   PriorityQueue<T, P> priority_queue(const detail::ObjectName auto& name, const QueueOptions& options) const {
     return open_or_create<PriorityQueue<T, P>>(detail::name_text(name), options);
   }

@@ -24,7 +24,7 @@
 
 namespace commonhold {
 
-template <detail::Storable V>
+template <typename V>
 class Pinned {
  public:
   Pinned(Pinned&& other) noexcept
@@ -61,7 +61,7 @@ class Pinned {
   bool in_place() const { return pinned_.thread != 0; }
 
  private:
-  template <detail::StorableKey, detail::Storable>
+  template <typename, typename>
   friend class Dict;
 
   Pinned(detail::ObjectHandle handle, const detail::PinnedBytes& pinned)

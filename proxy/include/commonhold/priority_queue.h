@@ -52,8 +52,10 @@ constexpr P priority_of(Word word) {
 
 }  // namespace detail
 
-template <detail::Storable T, detail::Priority P = std::int64_t>
+template <typename T, detail::Priority P = std::int64_t>
 class PriorityQueue {
+  static_assert(sizeof(detail::RequireStorable<T>) != 0);
+
  public:
   struct Entry {
     P priority;
@@ -126,6 +128,8 @@ class PriorityQueue {
     return detail::print_queue(out, *queue.handle_);
   }
   friend bool operator==(const PriorityQueue& a, const PriorityQueue& b) { return a.handle_ == b.handle_; }
+  bool same_as(const PriorityQueue& other) const { return *this == other; }
+  static constexpr bool kComparedByIdentity = true;  // so std::hash and < are there, too (identity.h)
 
   std::string name() const { return detail::name_of(*handle_); }
   std::string token() const { return detail::token_of(*handle_); }

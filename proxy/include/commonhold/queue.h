@@ -77,8 +77,10 @@ std::optional<T> take_value(Object& queue, std::int64_t wait, Word* priority = n
 }  // namespace detail
 
 // What Queue, LifoQueue and SimpleQueue share; their order differs.
-template <detail::Storable T, detail::QueueOrder kOrder, bool kSimple>
+template <typename T, detail::QueueOrder kOrder, bool kSimple>
 class BasicQueue {
+  static_assert(sizeof(detail::RequireStorable<T>) != 0);
+
  public:
   using value_type = T;
   using size_type = std::size_t;
@@ -185,6 +187,8 @@ class BasicQueue {
     return detail::print_queue(out, *queue.handle_);
   }
   friend bool operator==(const BasicQueue& a, const BasicQueue& b) { return a.handle_ == b.handle_; }
+  bool same_as(const BasicQueue& other) const { return *this == other; }
+  static constexpr bool kComparedByIdentity = true;  // so std::hash and < are there, too (identity.h)
 
   // ---- the object
 
@@ -234,16 +238,16 @@ class BasicQueue {
   detail::ObjectHandle handle_;
 };
 
-template <detail::Storable T>
+template <typename T>
 using Queue = BasicQueue<T, detail::QueueOrder::kFifo, false>;
 // As in Python's manager: every queue can be joined.
-template <detail::Storable T>
+template <typename T>
 using JoinableQueue = Queue<T>;
 // Last in, first out.
-template <detail::Storable T>
+template <typename T>
 using LifoQueue = BasicQueue<T, detail::QueueOrder::kLifo, false>;
 // Without tasks.
-template <detail::Storable T>
+template <typename T>
 using SimpleQueue = BasicQueue<T, detail::QueueOrder::kFifo, true>;
 
 }  // namespace commonhold

@@ -102,6 +102,8 @@ class RWLock {
   // <rwlock "table" written by process 4711>, <rwlock "table" shared by 3 threads>, <rwlock "table" free>
   friend std::ostream& operator<<(std::ostream& out, const RWLock& lock);
   friend bool operator==(const RWLock& a, const RWLock& b) { return a.handle_ == b.handle_; }
+  bool same_as(const RWLock& other) const { return *this == other; }
+  static constexpr bool kComparedByIdentity = true;  // so std::hash and < are there, too (identity.h)
 
   // ---- the object
 

@@ -42,8 +42,10 @@
 
 namespace commonhold {
 
-template <detail::StorableKey T>
+template <typename T>
 class Set {
+  static_assert(sizeof(detail::RequireKey<T>) != 0);
+
  public:
   using key_type = T;
   using value_type = T;

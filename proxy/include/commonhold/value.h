@@ -37,8 +37,10 @@
 
 namespace commonhold {
 
-template <detail::Plain T>
+template <typename T>
 class Value {
+  static_assert(sizeof(detail::RequirePlain<T>) != 0);
+
  public:
   using value_type = T;
 
@@ -163,7 +165,7 @@ class Value {
   InnerLock lock_;
 };
 
-template <detail::Plain T>
+template <typename T>
 T Value<T>::load() const {
   if constexpr (detail::kIsAtomic<T>) {
     return word().load();
@@ -174,7 +176,7 @@ T Value<T>::load() const {
   }
 }
 
-template <detail::Plain T>
+template <typename T>
 void Value<T>::store(T desired) const {
   if constexpr (detail::kIsAtomic<T>) {
     word().exchange(desired);
@@ -184,7 +186,7 @@ void Value<T>::store(T desired) const {
   }
 }
 
-template <detail::Plain T>
+template <typename T>
 T Value<T>::exchange(T desired) const {
   if constexpr (detail::kIsAtomic<T>) {
     const T before = word().exchange(desired);
@@ -197,7 +199,7 @@ T Value<T>::exchange(T desired) const {
   }
 }
 
-template <detail::Plain T>
+template <typename T>
 bool Value<T>::compare_exchange(T& expected, T desired) const {
   if constexpr (detail::kIsAtomic<T>) {
     if (!word().compare_exchange_strong(expected, desired)) return false;
@@ -211,7 +213,7 @@ bool Value<T>::compare_exchange(T& expected, T desired) const {
   }
 }
 
-template <detail::Plain T>
+template <typename T>
 template <std::invocable<T> Fn>
 T Value<T>::update(Fn&& fn) const {
   T seen = load();
@@ -221,7 +223,7 @@ T Value<T>::update(Fn&& fn) const {
   }
 }
 
-template <detail::Plain T>
+template <typename T>
 template <detail::Change change>
 T Value<T>::fetch(T operand) const {
   detail::check_operand<change>(operand);
@@ -246,7 +248,7 @@ T Value<T>::fetch(T operand) const {
   return before;
 }
 
-template <detail::Plain T>
+template <typename T>
 template <std::invocable<T&> Fn>
 decltype(auto) Value<T>::with_lock(Fn&& fn) const {
   std::scoped_lock guard(lock_);

@@ -10,7 +10,11 @@ template <typename T>
 Any Any::from(const T& value) {
   using detail::Shape;
   constexpr Shape kShape = detail::kShape<T>;
-  if constexpr (kShape == Shape::kOptional) {
+  if constexpr (std::is_same_v<T, std::monostate>) {
+    return Any();
+  } else if constexpr (kShape < Shape::kSequence || kShape == Shape::kNone) {
+    return Any(value);
+  } else if constexpr (kShape == Shape::kOptional) {
     return value ? Any(*value) : Any();
   } else if constexpr (kShape == Shape::kMap) {
     Map map;
@@ -25,6 +29,14 @@ Any Any::from(const T& value) {
     }
     return list;
   }
+}
+
+template <std::size_t kIndex, typename Variant>
+bool Any::convert_to_alternative(Variant& value) const {
+  std::variant_alternative_t<kIndex, Variant> alternative{};
+  if (!convert(alternative)) return false;
+  value.template emplace<kIndex>(std::move(alternative));
+  return true;
 }
 
 // False: it is of another type.
@@ -45,7 +57,9 @@ bool Any::convert(T& value) const {
     value = static_cast<T>(number);
     return true;
   } else if constexpr (std::is_integral_v<T>) {
-    if (!is_int() || !std::in_range<T>(std::get<std::int64_t>(value_))) return false;
+    // std::in_range takes no character types.
+    using Integer = std::conditional_t<std::is_signed_v<T>, std::make_signed_t<T>, std::make_unsigned_t<T>>;
+    if (!is_int() || !std::in_range<Integer>(std::get<std::int64_t>(value_))) return false;
     value = static_cast<T>(std::get<std::int64_t>(value_));
     return true;
   } else if constexpr (std::is_floating_point_v<T>) {
@@ -56,10 +70,21 @@ bool Any::convert(T& value) const {
     if (!is_text()) return false;
     value = std::get<std::string>(value_);
     return true;
+  } else if constexpr (kShape == Shape::kTextLike) {
+    if (!is_text()) return false;
+    value = detail::TextForm<T>::make(std::get<std::string>(value_));
+    return true;
+  } else if constexpr (std::is_same_v<T, std::monostate>) {
+    return is_null();
   } else if constexpr (std::is_same_v<T, Bytes>) {
     if (!is_bytes()) return false;
     value = std::get<Bytes>(value_);
     return true;
+  } else if constexpr (kShape == Shape::kVariant) {  // the first alternative that it converts to
+    return [&]<std::size_t... I>(std::index_sequence<I...>) {
+      return (convert_to_alternative<I>(value) || ...);
+    }
+    (std::make_index_sequence<std::variant_size_v<T>>());
   } else if constexpr (kShape == Shape::kOptional) {
     if (is_null()) return value = std::nullopt, true;
     typename T::value_type inner{};

@@ -5,7 +5,7 @@
 
 namespace commonhold {
 
-template <detail::StorableKey K, detail::Storable V>
+template <typename K, typename V>
 std::optional<V> Dict<K, V>::find(KeyArg key) const {
   const detail::EncodedKey<K> encoded(key);
   if constexpr (detail::kIsFixed<V>) {
@@ -29,7 +29,7 @@ std::optional<V> Dict<K, V>::find(KeyArg key) const {
   }
 }
 
-template <detail::StorableKey K, detail::Storable V>
+template <typename K, typename V>
 template <std::ranges::input_range Keys>
 std::vector<std::optional<V>> Dict<K, V>::get_many(Keys&& keys) const {
   const detail::Batch<K, detail::EncodedKey<K>> encoded(std::forward<Keys>(keys));
@@ -44,7 +44,7 @@ std::vector<std::optional<V>> Dict<K, V>::get_many(Keys&& keys) const {
   });
 }
 
-template <detail::StorableKey K, detail::Storable V>
+template <typename K, typename V>
 Pinned<V> Dict<K, V>::pin(KeyArg key) const requires(!detail::kMayLink<V>) {
   const detail::EncodedKey<K> encoded(key);
   detail::PinnedBytes pinned;
@@ -66,7 +66,7 @@ Pinned<V> Dict<K, V>::pin(KeyArg key) const requires(!detail::kMayLink<V>) {
   return Pinned<V>(bytes);
 }
 
-template <detail::StorableKey K, detail::Storable V>
+template <typename K, typename V>
 V Dict<K, V>::setdefault(KeyArg key, ValueArg value) const {
   const detail::EncodedKey<K> encoded(key);
   const detail::Encoded<V> initial(*handle_, value);
@@ -78,7 +78,7 @@ V Dict<K, V>::setdefault(KeyArg key, ValueArg value) const {
   }
 }
 
-template <detail::StorableKey K, detail::Storable V>
+template <typename K, typename V>
 std::optional<V> Dict<K, V>::exchange(KeyArg key, ValueArg value) const {
   if constexpr (detail::kDecodedFirst<V>) {
     // What is given back is taken hold of first, and replaced if it is still that.
@@ -110,7 +110,7 @@ std::optional<V> Dict<K, V>::exchange(KeyArg key, ValueArg value) const {
   }
 }
 
-template <detail::StorableKey K, detail::Storable V>
+template <typename K, typename V>
 bool Dict<K, V>::compare_exchange(KeyArg key, V& expected, ValueArg desired) const {
   const detail::Encoded<V> seen(*handle_, expected);
   if constexpr (detail::kMayLink<V>) {
@@ -146,7 +146,7 @@ bool Dict<K, V>::compare_exchange(KeyArg key, V& expected, ValueArg desired) con
   }
 }
 
-template <detail::StorableKey K, detail::Storable V>
+template <typename K, typename V>
 std::optional<V> Dict<K, V>::try_pop(KeyArg key) const {
   if constexpr (detail::kDecodedFirst<V>) {
     // Decoded first, removed if it is still that (kDecodedFirst).
@@ -165,7 +165,7 @@ std::optional<V> Dict<K, V>::try_pop(KeyArg key) const {
   }
 }
 
-template <detail::StorableKey K, detail::Storable V>
+template <typename K, typename V>
 auto Dict<K, V>::popitem() const -> value_type {
   constexpr bool kTwoTexts = detail::kShape<K> == detail::Shape::kText && detail::kShape<V> == detail::Shape::kText;
   if constexpr (detail::kDecodedFirst<V> || detail::kDecodedFirst<K> || kTwoTexts) {
@@ -201,13 +201,13 @@ auto Dict<K, V>::popitem() const -> value_type {
   }
 }
 
-template <detail::StorableKey K, detail::Storable V>
+template <typename K, typename V>
 auto Dict<K, V>::decoded(const detail::EntryBytes& entry) const -> value_type {
   return {detail::decode<K>(*handle_, entry.key_kind, entry.key()),
           detail::decode<V>(*handle_, entry.value_kind, entry.value())};
 }
 
-template <detail::StorableKey K, detail::Storable V>
+template <typename K, typename V>
 std::vector<K> Dict<K, V>::keys() const {
   std::vector<K> all;
   for (const auto& entry : detail::dict_snapshot(*handle_)) {
@@ -216,7 +216,7 @@ std::vector<K> Dict<K, V>::keys() const {
   return all;
 }
 
-template <detail::StorableKey K, detail::Storable V>
+template <typename K, typename V>
 std::vector<V> Dict<K, V>::values() const {
   return detail::reading_links<V>([&] {
     std::vector<V> all;
@@ -227,7 +227,7 @@ std::vector<V> Dict<K, V>::values() const {
   });
 }
 
-template <detail::StorableKey K, detail::Storable V>
+template <typename K, typename V>
 auto Dict<K, V>::items() const -> std::vector<value_type> {
   return detail::reading_links<V>([&] {
     const auto entries = detail::dict_snapshot(*handle_);
@@ -238,7 +238,7 @@ auto Dict<K, V>::items() const -> std::vector<value_type> {
   });
 }
 
-template <detail::StorableKey K, detail::Storable V>
+template <typename K, typename V>
 template <detail::Change change>
 V Dict<K, V>::change_element(KeyArg key, V operand) const {
   const detail::Word start = 0;  // 0, 0.0
@@ -248,7 +248,7 @@ V Dict<K, V>::change_element(KeyArg key, V operand) const {
   return detail::from_word<V>(before);
 }
 
-template <detail::StorableKey K, detail::Storable V>
+template <typename K, typename V>
 template <typename Fn>
 V Dict<K, V>::update_from(KeyArg key, const V* start, Fn& fn) const {
   const detail::EncodedKey<K> encoded(key);
@@ -271,7 +271,7 @@ V Dict<K, V>::update_from(KeyArg key, const V* start, Fn& fn) const {
   });
 }
 
-template <detail::StorableKey K, detail::Storable V>
+template <typename K, typename V>
 template <typename Entries>
 bool Dict<K, V>::equals(const Entries& entries) const {
   return detail::reading_links<V>([&] {

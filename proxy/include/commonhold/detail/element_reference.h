@@ -95,7 +95,11 @@ class ElementReference {
 
   template <typename U>
   friend bool operator==(ElementReference&, const U&) = delete;                // a place: write its type, not auto
-  friend std::ostream& operator<<(std::ostream&, ElementReference&) = delete;  // a place: write its type, not auto
+  template <std::same_as<ElementReference> Place>
+  friend std::ostream& operator<<(std::ostream& out, Place&) {
+    static_assert(sizeof(Place) == 0, "a place: write its type, not auto");
+    return out;
+  }
 
   friend std::ostream& operator<<(std::ostream& out, const ElementReference& element) {
     const V value = element;

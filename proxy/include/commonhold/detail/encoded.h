@@ -26,6 +26,7 @@ constexpr ItemKind kind_of() {
     case Shape::kWord:
       return ItemKind::kInt64;
     case Shape::kText:
+    case Shape::kTextLike:
       return ItemKind::kText;
     case Shape::kBytes:
       return ItemKind::kBytes;
@@ -108,6 +109,17 @@ requires(kShape<T> == Shape::kText) class Encoded<T> {
  public:
   explicit Encoded(std::string_view value) : text_(value) {}
   Encoded(Object&, std::string_view value) : Encoded(value) {}
+  Item item() const { return {ItemKind::kText, text_.data(), text_.size()}; }
+
+ private:
+  std::string_view text_;
+};
+
+template <typename T>
+requires(kShape<T> == Shape::kTextLike) class Encoded<T> {
+ public:
+  explicit Encoded(const T& value) : text_(TextForm<T>::view(value)) {}
+  Encoded(Object&, const T& value) : Encoded(value) {}
   Item item() const { return {ItemKind::kText, text_.data(), text_.size()}; }
 
  private:
@@ -213,6 +225,8 @@ T decode(std::string_view bytes) {
     return buffer.value();
   } else if constexpr (kShape<T> == Shape::kText) {
     return std::string(bytes);
+  } else if constexpr (kShape<T> == Shape::kTextLike) {
+    return TextForm<T>::make(bytes);
   } else if constexpr (kShape<T> == Shape::kBytes) {
     auto* first = reinterpret_cast<const std::byte*>(bytes.data());
     return T(first, first + bytes.size());

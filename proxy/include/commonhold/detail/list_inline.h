@@ -5,7 +5,7 @@
 
 namespace commonhold {
 
-template <detail::Storable T>
+template <typename T>
 T List<T>::at(Index index) const {
   if constexpr (detail::kIsFixed<T>) {
     detail::FixedBuffer<T> buffer;
@@ -24,7 +24,7 @@ T List<T>::at(Index index) const {
   }
 }
 
-template <detail::Storable T>
+template <typename T>
 bool List<T>::compare_exchange(Index index, T& expected, ValueArg desired) const {
   const detail::Encoded<T> seen(*handle_, expected);
   if constexpr (detail::kMayLink<T>) {
@@ -59,7 +59,7 @@ bool List<T>::compare_exchange(Index index, T& expected, ValueArg desired) const
   }
 }
 
-template <detail::Storable T>
+template <typename T>
 template <detail::Change change>
 T List<T>::change_element(Index index, T operand) const {
   detail::Word before = 0;
@@ -70,7 +70,7 @@ T List<T>::change_element(Index index, T operand) const {
   return detail::from_word<T>(before);
 }
 
-template <detail::Storable T>
+template <typename T>
 template <typename Fn>
 T List<T>::update_element(Index index, Fn&& fn) const {
   const std::uint64_t at = position(index);
@@ -89,7 +89,7 @@ T List<T>::update_element(Index index, Fn&& fn) const {
 
 // Decodes an element, then removes it if it is still that (kDecodedFirst). -1 is the last one, whichever that is when it
 // goes.
-template <detail::Storable T>
+template <typename T>
 std::optional<T> List<T>::taken(Index index) const {
   return detail::reading_links<T>([&]() -> std::optional<T> {
     for (detail::StoredItem seen;;) {
@@ -103,26 +103,26 @@ std::optional<T> List<T>::taken(Index index) const {
   });
 }
 
-template <detail::Storable T>
+template <typename T>
 std::optional<T> List<T>::popped(bool (*take)(detail::Object&, std::string&)) const {
   std::string bytes;
   if (!take(*handle_, bytes)) return std::nullopt;
   return detail::taken_value<T>(std::move(bytes));
 }
 
-template <detail::Storable T>
+template <typename T>
 T List<T>::pop_back() const {
   if (auto value = try_pop_back()) return *std::move(value);
   detail::throw_empty(*handle_, "pop_back");
 }
 
-template <detail::Storable T>
+template <typename T>
 T List<T>::pop_front() const {
   if (auto value = try_pop_front()) return *std::move(value);
   detail::throw_empty(*handle_, "pop_front");
 }
 
-template <detail::Storable T>
+template <typename T>
 T List<T>::pop(Index index) const {
   if (index == -1) {
     if (auto value = try_pop_back()) return *std::move(value);
@@ -138,7 +138,7 @@ T List<T>::pop(Index index) const {
   }
 }
 
-template <detail::Storable T>
+template <typename T>
 std::pair<std::uint64_t, std::uint64_t> List<T>::clipped(Index first, Index last, std::uint64_t size) {
   const auto length = static_cast<Index>(size);
   if (first < 0) first = std::max<Index>(first + length, 0);
@@ -148,7 +148,7 @@ std::pair<std::uint64_t, std::uint64_t> List<T>::clipped(Index first, Index last
   return {static_cast<std::uint64_t>(first), static_cast<std::uint64_t>(last - first)};
 }
 
-template <detail::Storable T>
+template <typename T>
 std::vector<T> List<T>::slice(Index first, Index last) const {
   return detail::reading_links<T>([&] {
     std::vector<detail::StoredItem> stored;
@@ -169,7 +169,7 @@ std::vector<T> List<T>::slice(Index first, Index last) const {
   });
 }
 
-template <detail::Storable T>
+template <typename T>
 void List<T>::replace(Index first, Index last, std::span<const detail::Item> values) const {
   // The list may become shorter between the look at its size and the change: look again.
   for (;;) {
@@ -178,7 +178,7 @@ void List<T>::replace(Index first, Index last, std::span<const detail::Item> val
   }
 }
 
-template <detail::Storable T>
+template <typename T>
 auto List<T>::find(const T& value, Index first, Index last) const -> std::optional<size_type> {
   const std::vector<T> all = items();
   const auto [from, count] = clipped(first, last, all.size());
@@ -188,19 +188,19 @@ auto List<T>::find(const T& value, Index first, Index last) const -> std::option
   return static_cast<size_type>(found - all.begin());
 }
 
-template <detail::Storable T>
+template <typename T>
 auto List<T>::count(const T& value) const -> size_type {
   const std::vector<T> all = items();
   return static_cast<size_type>(std::count(all.begin(), all.end(), value));
 }
 
-template <detail::Storable T>
+template <typename T>
 auto List<T>::index(const T& value, Index first, Index last) const -> size_type {
   if (auto found = find(value, first, last)) return *found;
   detail::throw_no_such_value(*handle_, detail::printed(value));
 }
 
-template <detail::Storable T>
+template <typename T>
 void List<T>::remove(const T& value) const {
   detail::reading_links<T>([&] {
     for (;;) {
@@ -215,7 +215,7 @@ void List<T>::remove(const T& value) const {
   });
 }
 
-template <detail::Storable T>
+template <typename T>
 template <typename Less>
 void List<T>::sort(Less less) const {
   detail::reading_links<T>([&] {

@@ -26,6 +26,23 @@ namespace commonhold::detail {
 // How an object that is sent becomes a token.
 using TokenFunction = std::function<std::string(const ObjectHandle&)>;
 
+// How deep structs with lists of members stand in one another: LimitReached beyond kMostLevels.
+class Nested {
+ public:
+  static constexpr unsigned kMostLevels = 500;
+  explicit Nested(unsigned& levels) : levels_(levels) {
+    if (levels_ == kMostLevels) refuse_depth();
+    ++levels_;
+  }
+  ~Nested() { --levels_; }
+  Nested(const Nested&) = delete;
+  Nested& operator=(const Nested&) = delete;
+
+ private:
+  [[noreturn]] static void refuse_depth();
+  unsigned& levels_;
+};
+
 class Packer {
  public:
   Packer() = default;
@@ -51,6 +68,7 @@ class Packer {
   void extension(std::int8_t type, std::string_view value);
 
   void link(const ObjectHandle& object);
+  unsigned& levels() { return levels_; }
 
   std::string take() { return std::move(out_); }
   const std::vector<Word>& links() const { return links_; }
@@ -63,6 +81,7 @@ class Packer {
   TokenFunction token_;  // none: values are stored
   std::vector<Word> links_;
   std::string out_;
+  unsigned levels_ = 0;
 };
 
 // Reads what Packer wrote; anything else throws CorruptSegment.
@@ -93,7 +112,9 @@ class Unpacker {
   // The object of that type, which a reference of this process keeps alive. Throws LinkGone.
   ObjectHandle link(const ObjectRequest& request);
   void expect_count(std::size_t found, std::size_t expected) const;
-  void end() const;  // nothing may be left
+  std::size_t index(std::size_t count);  // a number below count
+  void end() const;                      // nothing may be left
+  unsigned& levels() { return levels_; }
 
  private:
   std::uint64_t number(int bytes);
@@ -105,12 +126,15 @@ class Unpacker {
   std::string_view left_;
   Object* from_ = nullptr;
   bool received_ = false;
+  unsigned levels_ = 0;
 };
 
 inline constexpr std::int8_t kStructExtension = 1;
 inline constexpr std::int8_t kCodedExtension = 2;
 inline constexpr std::int8_t kLinkExtension = 3;
 inline constexpr std::int8_t kTokenExtension = 4;
+
+[[noreturn]] void refuse_valueless();
 
 // any.h
 void pack_any(Packer& out, const Any& value);
@@ -121,6 +145,8 @@ template <typename T>
 void pack(Packer& out, const T& value) {
   if constexpr (std::is_same_v<T, bool>) {
     out.boolean(value);
+  } else if constexpr (std::is_same_v<T, std::monostate>) {
+    out.null();
   } else if constexpr (std::is_enum_v<T>) {
     pack(out, static_cast<std::underlying_type_t<T>>(value));
   } else if constexpr (std::is_floating_point_v<T> && kShape<T> == Shape::kWord) {
@@ -131,6 +157,8 @@ void pack(Packer& out, const T& value) {
     out.natural(value);
   } else if constexpr (kShape<T> == Shape::kText) {
     out.text(value);
+  } else if constexpr (kShape<T> == Shape::kTextLike) {
+    out.text(TextForm<T>::view(value));
   } else if constexpr (kShape<T> == Shape::kBytes) {
     out.bytes({reinterpret_cast<const char*>(value.data()), value.size()});
   } else if constexpr (kShape<T> == Shape::kStruct) {
@@ -141,6 +169,15 @@ void pack(Packer& out, const T& value) {
     pack_any(out, value);
   } else if constexpr (kShape<T> == Shape::kCoded) {
     out.extension(kCodedExtension, Codec<T>::encode(value));
+  } else if constexpr (kShape<T> == Shape::kMembers) {
+    const Nested level(out.levels());
+    out.sequence(Codec<T>::count);
+    Codec<T>::apply(value, [&](const auto&... member) { (pack(out, member), ...); });
+  } else if constexpr (kShape<T> == Shape::kVariant) {
+    if (value.valueless_by_exception()) refuse_valueless();
+    out.sequence(2);
+    out.natural(value.index());
+    std::visit([&](const auto& alternative) { pack(out, alternative); }, value);
   } else if constexpr (kShape<T> == Shape::kSequence || kShape<T> == Shape::kSet) {
     out.sequence(value.size());
     for (const auto& element : value) pack<typename T::value_type>(out, element);
@@ -158,9 +195,8 @@ void pack(Packer& out, const T& value) {
     if (!value) return out.null();
     out.sequence(1);
     pack(out, *value);
-  } else {
-    static_assert(kShape<T> != Shape::kNone, "this type needs a specialisation of commonhold::Codec");
   }
+  // Else its container refuses it (RequireStorable).
 }
 
 template <typename T>
@@ -171,10 +207,21 @@ Tuple unpack_tuple(Unpacker& in, std::index_sequence<I...>) {
   return Tuple{unpack<std::tuple_element_t<I, Tuple>>(in)...};  // braces: from left to right
 }
 
+template <typename T, std::size_t kIndex = 0>
+T unpack_variant(Unpacker& in, std::size_t index) {
+  if constexpr (kIndex + 1 < std::variant_size_v<T>) {
+    if (index != kIndex) return unpack_variant<T, kIndex + 1>(in, index);
+  }
+  return T(std::in_place_index<kIndex>, unpack<std::variant_alternative_t<kIndex, T>>(in));
+}
+
 template <typename T>
 T unpack(Unpacker& in) {
   if constexpr (std::is_same_v<T, bool>) {
     return in.boolean();
+  } else if constexpr (std::is_same_v<T, std::monostate>) {
+    in.expect_count(in.null() ? 0 : 1, 0);
+    return {};
   } else if constexpr (std::is_enum_v<T>) {
     return static_cast<T>(unpack<std::underlying_type_t<T>>(in));
   } else if constexpr (std::is_floating_point_v<T> && kShape<T> == Shape::kWord) {
@@ -185,6 +232,8 @@ T unpack(Unpacker& in) {
     return static_cast<T>(in.natural());
   } else if constexpr (kShape<T> == Shape::kText) {
     return std::string(in.text());
+  } else if constexpr (kShape<T> == Shape::kTextLike) {
+    return TextForm<T>::make(in.text());
   } else if constexpr (kShape<T> == Shape::kBytes) {
     std::string_view bytes = in.bytes();
     auto* first = reinterpret_cast<const std::byte*>(bytes.data());
@@ -201,6 +250,16 @@ T unpack(Unpacker& in) {
     return unpack_any<T>(in);
   } else if constexpr (kShape<T> == Shape::kCoded) {
     return Codec<T>::decode(in.extension(kCodedExtension));
+  } else if constexpr (kShape<T> == Shape::kMembers) {
+    const Nested level(in.levels());
+    in.expect_count(in.sequence(), Codec<T>::count);
+    T result{};
+    Codec<T>::apply(result,
+                    [&](auto&... member) { ((member = unpack<std::remove_reference_t<decltype(member)>>(in)), ...); });
+    return result;
+  } else if constexpr (kShape<T> == Shape::kVariant) {
+    in.expect_count(in.sequence(), 2);
+    return unpack_variant<T>(in, in.index(std::variant_size_v<T>));
   } else if constexpr (kShape<T> == Shape::kSequence || kShape<T> == Shape::kSet) {
     T result;
     for (std::size_t left = in.sequence(); left != 0; --left) {
@@ -222,7 +281,7 @@ T unpack(Unpacker& in) {
     in.expect_count(in.sequence(), 1);
     return T(unpack<typename T::value_type>(in));
   } else {
-    static_assert(kShape<T> != Shape::kNone, "this type needs a specialisation of commonhold::Codec");
+    throw;  // its container refuses it (RequireStorable)
   }
 }
 

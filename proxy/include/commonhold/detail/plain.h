@@ -17,6 +17,13 @@ namespace commonhold::detail {
 template <typename T>
 concept Plain = Storable<T> && kIsFixed<T> && std::is_trivially_copyable_v<T>;
 
+template <typename T>
+struct RequirePlain : RequireStorable<T> {
+  static_assert(!Storable<T> || Plain<T>,
+                "a Value or Array holds numbers, bools, enums and trivially copyable structs: put what has texts or "
+                "containers in it into a Dict or List");
+};
+
 // Bytes of a long double that say nothing stand at its end.
 template <typename T>
 inline constexpr std::size_t kValueBytes = std::is_same_v<T, long double>&& std::numeric_limits<long double>::digits ==

@@ -31,6 +31,8 @@ std::ostream& print(std::ostream& out, const T& value) {
     return print_real(out, value);
   } else if constexpr (kShape<T> == Shape::kText) {
     return print_text(out, value);
+  } else if constexpr (kShape<T> == Shape::kTextLike) {
+    return print_text(out, TextForm<T>::view(value));
   } else if constexpr (kShape<T> == Shape::kBytes) {
     return print_bytes(out, {reinterpret_cast<const char*>(value.data()), value.size()});
   } else if constexpr (std::is_integral_v<T> && kShape<T> == Shape::kWord) {
@@ -56,6 +58,16 @@ std::ostream& print(std::ostream& out, const T& value) {
     return out << ')';
   } else if constexpr (kShape<T> == Shape::kOptional) {
     return value ? print(out, *value) : out << "null";
+  } else if constexpr (kShape<T> == Shape::kVariant) {
+    if (value.valueless_by_exception()) return out << "valueless";
+    return std::visit([&](const auto& alternative) -> std::ostream& { return print(out, alternative); }, value);
+  } else if constexpr (std::is_same_v<T, std::monostate>) {
+    return out << "null";
+  } else if constexpr (kShape<T> == Shape::kMembers && !Printable<T>) {
+    const char* between = "";
+    out << Codec<T>::name << '(';
+    Codec<T>::apply(value, [&](const auto&... member) { ((out << between, between = ", ", print(out, member)), ...); });
+    return out << ')';
   } else if constexpr (Printable<T>) {
     return out << value;
   } else if constexpr (std::is_enum_v<T>) {

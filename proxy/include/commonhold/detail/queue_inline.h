@@ -92,7 +92,7 @@ std::optional<T> take_value(Object& queue, std::int64_t wait, Word* priority) {
 
 }  // namespace detail
 
-template <detail::Storable T, detail::QueueOrder kOrder, bool kSimple>
+template <typename T, detail::QueueOrder kOrder, bool kSimple>
 template <typename Values>
 auto BasicQueue<T, kOrder, kSimple>::put_all(const Values& values, std::int64_t wait) const -> size_type {
   if constexpr (kStoredAsIs && std::ranges::contiguous_range<const Values> &&
@@ -110,7 +110,7 @@ auto BasicQueue<T, kOrder, kSimple>::put_all(const Values& values, std::int64_t 
   }
 }
 
-template <detail::Storable T, detail::QueueOrder kOrder, bool kSimple>
+template <typename T, detail::QueueOrder kOrder, bool kSimple>
 auto BasicQueue<T, kOrder, kSimple>::get_all(size_type most, std::int64_t wait) const -> std::vector<T> {
   if constexpr (std::is_same_v<T, std::string>) {
     return detail::queue_get_many(*handle_, most, wait);

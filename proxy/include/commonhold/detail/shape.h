@@ -16,9 +16,11 @@
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <commonhold/codec.h>
+#include <commonhold/detail/layout.h>
 #include <commonhold/detail/object_handle.h>
 
 namespace commonhold {
@@ -36,12 +38,15 @@ concept Proxy = requires {
 enum class Shape {
   kWord,  // one 64-bit word
   kText,
+  kTextLike,  // stored as text
   kBytes,
   kStruct,     // the object's bytes
   kReference,  // another shared object, by its id
   kAny,        // what an Any holds
   kCoded,      // the user's Codec
-  kSequence,   // MessagePack from here on
+  kMembers,    // a list of members; MessagePack from here on
+  kVariant,
+  kSequence,
   kSet,
   kMap,
   kTuple,
@@ -71,6 +76,8 @@ template <typename... T>
 inline constexpr Shape kContainerShape<std::tuple<T...>> = Shape::kTuple;
 template <typename T>
 inline constexpr Shape kContainerShape<std::optional<T>> = Shape::kOptional;
+template <typename... T>
+inline constexpr Shape kContainerShape<std::variant<T...>> = Shape::kVariant;
 // An array of plain elements is stored as its bytes, like a struct.
 template <typename T, std::size_t N>
 inline constexpr Shape kContainerShape<std::array<T, N>> =
@@ -84,15 +91,45 @@ inline constexpr bool kIsUnordered<std::unordered_set<T, H, E, A>> = true;
 template <typename K, typename V, typename H, typename E, typename A>
 inline constexpr bool kIsUnordered<std::unordered_map<K, V, H, E, A>> = true;
 
+// Types whose values are texts: view() and make().
 template <typename T>
-inline constexpr bool kIsView = false;
-template <typename C, typename R>
-inline constexpr bool kIsView<std::basic_string_view<C, R>> = true;
+struct TextForm;
+template <>
+struct TextForm<std::u8string> {
+  static std::string_view view(const std::u8string& value) {
+    return {reinterpret_cast<const char*>(value.data()), value.size()};
+  }
+  static std::u8string make(std::string_view text) {
+    return {reinterpret_cast<const char8_t*>(text.data()), text.size()};
+  }
+};
+// std::filesystem::path, without its header.
+template <typename T>
+requires requires(const T& path) {
+  { path.native() } -> std::same_as<const std::string&>;
+  { path.root_directory() } -> std::same_as<T>;
+}
+struct TextForm<T> {
+  static std::string_view view(const T& path) { return path.native(); }
+  static T make(std::string_view text) { return T(std::string(text)); }
+};
+
+// A struct, or an array of such, whose bytes say the same in every process.
+template <typename T>
+constexpr bool is_plain_struct() {
+  if constexpr (!std::is_trivially_copyable_v<T> || std::is_reference_v<T> || std::is_function_v<T> || kIsView<T>) {
+    return false;
+  } else {
+    return scalar_kind<T>().letter != 'p' && !kLayout<T>.holds('p');
+  }
+}
 
 template <typename T>
 constexpr Shape shape_of() {
   if constexpr (std::is_same_v<T, Any>) {
     return Shape::kAny;
+  } else if constexpr (HasMembers<T>) {
+    return Shape::kMembers;
   } else if constexpr (HasCodec<T>) {
     return Shape::kCoded;
   } else if constexpr (Proxy<T>) {
@@ -102,12 +139,13 @@ constexpr Shape shape_of() {
     return Shape::kWord;
   } else if constexpr (std::is_same_v<T, std::string>) {
     return Shape::kText;
+  } else if constexpr (requires { TextForm<T>::make({}); }) {
+    return Shape::kTextLike;
   } else if constexpr (std::is_same_v<T, std::vector<std::byte>>) {
     return Shape::kBytes;
   } else if constexpr (kContainerShape<T> != Shape::kNone) {
     return kContainerShape<T>;
-  } else if constexpr (std::is_trivially_copyable_v<T> && !std::is_pointer_v<T> && !std::is_reference_v<T> &&
-                       !std::is_member_pointer_v<T> && !std::is_null_pointer_v<T> && !kIsView<T>) {
+  } else if constexpr (is_plain_struct<T>()) {
     return Shape::kStruct;
   } else {
     return Shape::kNone;
@@ -117,29 +155,40 @@ constexpr Shape shape_of() {
 template <typename T>
 inline constexpr Shape kShape = shape_of<T>();
 
-// A type that shared objects can hold.
-template <typename T>
-concept Storable = kShape<T>
-!= Shape::kNone && !std::is_const_v<T> && !std::is_volatile_v<T>;
-
-// Whether Test<T> is true of a type, or of any that a container's values are made of.
-template <typename T, template <typename> typename Test>
+// Whether Test<T> is true of a type, or of any that its values are made of. `Seen`: structs that T stands in, which may
+// hold one another.
+template <typename T, template <typename> typename Test, typename... Seen>
 constexpr bool any_part() {
   if constexpr (Test<T>::value) {
     return true;
   } else if constexpr (kShape<T> == Shape::kSequence || kShape<T> == Shape::kSet || kShape<T> == Shape::kOptional) {
-    return any_part<typename T::value_type, Test>();
+    return any_part<typename T::value_type, Test, Seen...>();
   } else if constexpr (kShape<T> == Shape::kMap) {
-    return any_part<typename T::key_type, Test>() || any_part<typename T::mapped_type, Test>();
+    return any_part<typename T::key_type, Test, Seen...>() || any_part<typename T::mapped_type, Test, Seen...>();
   } else if constexpr (kShape<T> == Shape::kTuple) {
     return []<std::size_t... I>(std::index_sequence<I...>) {
-      return (any_part<std::tuple_element_t<I, T>, Test>() || ...);
+      return (any_part<std::tuple_element_t<I, T>, Test, Seen...>() || ...);
     }
     (std::make_index_sequence<std::tuple_size_v<T>>());
+  } else if constexpr (kShape<T> == Shape::kVariant) {
+    return []<std::size_t... I>(std::index_sequence<I...>) {
+      return (any_part<std::variant_alternative_t<I, T>, Test, Seen...>() || ...);
+    }
+    (std::make_index_sequence<std::variant_size_v<T>>());
+  } else if constexpr (kShape<T> == Shape::kMembers && !(std::is_same_v<T, Seen> || ...)) {
+    return []<typename... M>(const std::tuple<M...>*) {
+      return (any_part<M, Test, Seen..., T>() || ...);
+    }(static_cast<typename Codec<T>::member_types*>(nullptr));
   } else {
     return false;
   }
 }
+
+// A type that shared objects can hold, and all that its values are made of.
+template <typename T>
+struct IsUnstored : std::bool_constant<kShape<T> == Shape::kNone || std::is_const_v<T> || std::is_volatile_v<T>> {};
+template <typename T>
+concept Storable = !any_part<T, IsUnstored>();
 
 // Values that may hold references to other objects: proxies, Any, and containers of such.
 template <typename T>
@@ -153,13 +202,30 @@ inline constexpr bool kIsFixed = kShape<T> == Shape::kWord || kShape<T> == Shape
 
 // Values whose decoding can throw, in the user's code or for want of memory, or that refer to objects, which nobody would
 // keep in between: whoever takes them out of an object decodes them first, and takes them if they are still there.
-// Fixed ones are read without allocating; a text's bytes become the value itself.
+// Fixed ones are read without allocating; a text's bytes become the value itself. What can be decoded only once is taken
+// before (Codec<T>::decoded_once).
 template <typename T>
-inline constexpr bool kDecodedFirst = kMayLink<T> || !(kIsFixed<T> || kShape<T> == Shape::kText);
+inline constexpr bool kDecodedFirst = (kMayLink<T> || !(kIsFixed<T> || kShape<T> == Shape::kText)) && !requires {
+  Codec<T>::decoded_once;
+};
 
 // A type that can be a dict's key. Keys are equal when their stored bytes are.
 template <typename T>
 concept StorableKey = Storable<T> && !kIsUnordered<T> && (!kMayLink<T> || std::is_same_v<T, Any>);
+
+// What a container of such values says of types that it cannot hold, in one sentence.
+template <typename T>
+struct RequireStorable {
+  static_assert(Storable<T>,
+                "values of this type cannot be stored in shared memory: specialise commonhold::Codec<T> for it, in two "
+                "lines for a struct (commonhold/codec.h); what holds pointers or views cannot be stored at all");
+};
+template <typename T>
+struct RequireKey : RequireStorable<T> {
+  static_assert(!Storable<T> || StorableKey<T>,
+                "values of this type cannot be keys: unordered containers have no order of their own, and a reference "
+                "to another object is no key (commonhold/codec.h)");
+};
 
 // Numbers that += and the like change in one step.
 template <typename T>

@@ -13,11 +13,27 @@ namespace commonhold::detail {
 // The type's name as written in C++: "shop::Order".
 std::string demangled(const std::type_info& type);
 
+// "struct<shop::Order,24:i4 f8 i2>".
+std::string struct_name(const std::type_info& type, std::size_t bytes, int version, const Layout& layout);
+
 // The parts, one behind the other.
 std::string joined(std::initializer_list<std::string_view> parts);
 
 // `text` as it is, or its beginning and a hash where it is longer than a signature may be.
 std::string fitted_signature(std::string text);
+
+// While a type is being named that may stand within itself: there its name is enough.
+class NamedType {
+ public:
+  explicit NamedType(std::string_view name);
+  ~NamedType();
+  NamedType(const NamedType&) = delete;
+  NamedType& operator=(const NamedType&) = delete;
+  bool again() const { return again_; }
+
+ private:
+  bool again_;
+};
 
 template <typename T>
 std::string type_name();
@@ -58,6 +74,10 @@ template <typename... T>
 struct ContainerName<std::tuple<T...>> {
   static std::string get() { return joined({"tuple<", type_names<T...>(), ">"}); }
 };
+template <typename... T>
+struct ContainerName<std::variant<T...>> {
+  static std::string get() { return joined({"variant<", type_names<T...>(), ">"}); }
+};
 template <typename A, typename B>
 struct ContainerName<std::pair<A, B>> {
   static std::string get() { return joined({"tuple<", type_names<A, B>(), ">"}); }
@@ -73,9 +93,16 @@ struct ContainerName<std::optional<T>> {
 
 template <typename T>
 std::string type_name() {
-  static_assert(Storable<T>, "this type needs a specialisation of commonhold::Codec (commonhold/codec.h)");
-  if constexpr (kShape<T> == Shape::kCoded) {
+  if constexpr (!Storable<T>) {
+    return {};  // its container refuses it
+  } else if constexpr (kShape<T> == Shape::kCoded) {
     return std::string(Codec<T>::name);
+  } else if constexpr (kShape<T> == Shape::kMembers) {
+    const NamedType named(Codec<T>::name);
+    if (named.again()) return std::string(Codec<T>::name);
+    return []<typename... M>(const std::tuple<M...>*) {
+      return joined({Codec<T>::name, "<", type_names<M...>(), ">"});
+    }(static_cast<typename Codec<T>::member_types*>(nullptr));
   } else if constexpr (kShape<T> == Shape::kReference) {
     return T::request().signature;
   } else if constexpr (kShape<T> == Shape::kAny) {
@@ -90,12 +117,12 @@ std::string type_name() {
     return joined({"enum<", demangled(typeid(T)), ",", integer_name<std::underlying_type_t<T>>(), ">"});
   } else if constexpr (kShape<T> == Shape::kWord) {
     return integer_name<T>();
-  } else if constexpr (kShape<T> == Shape::kText) {
+  } else if constexpr (kShape<T> == Shape::kText || kShape<T> == Shape::kTextLike) {
     return "text";
   } else if constexpr (kShape<T> == Shape::kBytes) {
     return "bytes";
   } else if constexpr (kShape<T> == Shape::kStruct) {
-    return joined({"struct<", demangled(typeid(T)), ",", std::to_string(sizeof(T)), ">"});
+    return struct_name(typeid(T), sizeof(T), layout_version<T>, kLayout<T>);
   } else {
     return ContainerName<T>::get();
   }
