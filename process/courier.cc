@@ -56,6 +56,13 @@ namespace {
 using namespace std::chrono_literals;
 constexpr std::string_view kPrefix = "connection:";
 
+constexpr std::chrono::hours kOfferedFor{1};
+
+struct Offer {
+  std::variant<Connection, FileDescriptor> open;
+  std::chrono::steady_clock::time_point since;
+};
+
 // One for each process that has offered anything; leaked, since its thread may be at work until the very end.
 class Courier {
  public:
@@ -78,8 +85,11 @@ class Courier {
     std::uint64_t number = 0;
     {
       std::lock_guard guard(mutex_);
+      // What nobody came for in an hour is offered no longer.
+      const auto now = std::chrono::steady_clock::now();
+      std::erase_if(offered_, [&](const auto& one) { return now - one.second.since > kOfferedFor; });
       number = ++last_;
-      offered_.emplace(number, std::move(open));
+      offered_.emplace(number, Offer{std::move(open), now});
     }
     if (kept != nullptr) kept->reset(this, [number](Courier* courier) { courier->withdraw(number); });
     return std::string(kPrefix) + std::to_string(number) + ":" + listener_.address().path();
@@ -106,7 +116,7 @@ class Courier {
     std::lock_guard guard(mutex_);
     const auto found = offered_.find(number);
     if (found == offered_.end()) return;  // it sees the end of the connection
-    std::visit([&](const auto& open) { client.send(open); }, found->second);
+    std::visit([&](const auto& open) { client.send(open); }, found->second.open);
     offered_.erase(found);
   } catch (...) {
     // That client's fault, or its death.
@@ -134,7 +144,7 @@ class Courier {
   Listener listener_;
   std::mutex mutex_;
   // Guarded by the mutex.
-  std::map<std::uint64_t, std::variant<Connection, FileDescriptor>> offered_;
+  std::map<std::uint64_t, Offer> offered_;
   std::uint64_t last_ = 0;
 };
 
@@ -160,7 +170,7 @@ bool is_ticket(std::string_view text) {
   return text.starts_with(kPrefix);
 }
 
-void withdraw_connection(std::string_view text) noexcept try {
+void withdraw_offer(std::string_view text) noexcept try {
   const std::optional<Ticket> ticket = parse(text);
   if (!ticket) return;
   Courier& courier = Courier::instance();

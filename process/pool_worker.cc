@@ -24,7 +24,7 @@ bool is_fresh = false;
 
 // Of results that nobody will get.
 void withdraw_offers(std::string_view sent) {
-  for (TaskReader in(sent); !in.rest().empty();) withdraw_connection(in.sized());
+  for (TaskReader in(sent); !in.rest().empty();) withdraw_offer(in.sized());
 }
 
 }  // namespace
@@ -119,7 +119,7 @@ void WorkerBody::run() const {
     const auto head = head_of<TaskHead>(task);
     if (head.id == kStop) return;
     if (head.id == kForget) {
-      withdraw_connection(std::string_view(task).substr(sizeof(TaskHead)));
+      withdraw_offer(std::string_view(task).substr(sizeof(TaskHead)));
       continue;
     }
     begin_task(head);

@@ -34,10 +34,10 @@ Rethrows& rethrows() {
     auto* made = new Rethrows;
     made->add<std::logic_error, std::invalid_argument, std::domain_error, std::length_error, std::out_of_range,
               std::runtime_error, std::range_error, std::overflow_error, std::underflow_error, LookupError,
-              RuntimeError, KeyError, IndexError, ValueError, Full, Empty, Closed, TypeMismatch, ObjectGone, LockError,
-              NotHeld, TimeoutError, OutOfMemory, LimitReached, ServerGone, RemoteError, AuthenticationError,
-              UsageError, ProcessError, EndOfFile, TaskError, PoolTerminated, TaskCancelled, TaskTimeout,
-              CorruptSegment>();
+              RuntimeError, KeyError, AttributeError, BrokenBarrier, OptionsMismatch, Stopped, IndexError, ValueError,
+              Full, Empty, Closed, TypeMismatch, ObjectGone, LockError, NotHeld, TimeoutError, OutOfMemory,
+              LimitReached, ServerGone, RemoteError, AuthenticationError, UsageError, ProcessError, EndOfFile,
+              TaskError, PoolTerminated, TaskCancelled, TaskTimeout, CorruptSegment>();
     return made;
   }();
   return *all;

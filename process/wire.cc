@@ -52,11 +52,20 @@ struct Control {
 };
 
 // What one sendmsg takes; EINTR is never seen.
-std::size_t send_some(int socket, const msghdr& message) {
+// `begun`: it is the rest of a message, which a stop does not cut off.
+std::size_t send_some(int socket, const msghdr& message, bool begun) {
+  const bool may_stop = !begun && in_stop_scope();
   for (;;) {
-    const ssize_t sent = sendmsg(socket, &message, MSG_NOSIGNAL);
+    const ssize_t sent = sendmsg(socket, &message, MSG_NOSIGNAL | (may_stop ? MSG_DONTWAIT : 0));
     if (sent >= 0) return static_cast<std::size_t>(sent);
-    if (errno != EINTR) throw_wire_error("sending a message", errno);
+    if (may_stop && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+      pollfd room{socket, POLLOUT, 0};
+      (void)wait_ready({&room, 1}, kForever);
+      poll(nullptr, 0, 1);  // there may be room, and not for all of a packet
+      end_if_stopped("sending a message");
+    } else if (errno != EINTR) {
+      throw_wire_error("sending a message", errno);
+    }
   }
 }
 
@@ -65,10 +74,10 @@ void send_parts(int socket, iovec* parts, std::size_t count, int descriptor = -1
   msghdr message{};
   Control control;
   if (descriptor >= 0) control.attach(message, descriptor);
-  while (count != 0) {
+  for (bool begun = false; count != 0; begun = true) {
     message.msg_iov = parts;
     message.msg_iovlen = count;
-    std::size_t sent = send_some(socket, message);
+    std::size_t sent = send_some(socket, message, begun);
     message.msg_control = nullptr;
     message.msg_controllen = 0;
     while (count != 0 && sent >= parts->iov_len) {
@@ -246,7 +255,7 @@ void send_packet(int socket, std::string_view first, std::string_view second) {
   msghdr message{};
   message.msg_iov = parts;
   message.msg_iovlen = 3;
-  send_some(socket, message);  // a packet is taken whole
+  send_some(socket, message, false);  // a packet is taken whole
 }
 
 void send_stream(int socket, std::string_view first, std::string_view second) {

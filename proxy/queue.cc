@@ -11,6 +11,7 @@
 #include "proxy/object.h"
 #include "proxy/queue_object.h"
 #include "proxy/waiting.h"
+#include "proxy/watch_hub.h"
 
 namespace commonhold::detail {
 
@@ -241,7 +242,9 @@ bool queue_join(Object& queue, std::int64_t wait) {
 void queue_close(Object& queue) {
   (void)queue_of(queue);
   // SYNC POINT: wait cancelled. The wake-up reaches waiters of other processes too, which look and sleep on.
-  if (!aside_of(queue).closed.set.exchange(true, std::memory_order_seq_cst)) shm::AnyQueue::wake(queue.address());
+  if (aside_of(queue).closed.set.exchange(true, std::memory_order_seq_cst)) return;
+  shm::AnyQueue::wake(queue.address());
+  WatchHub::instance().kick();  // descriptors of watches
 }
 
 bool queue_is_closed(Object& queue) {

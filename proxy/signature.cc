@@ -36,9 +36,13 @@ std::string joined(std::initializer_list<std::string_view> parts) {
   return all;
 }
 
+std::string version_text(int version) {
+  return version == 0 ? "" : fmt::format(" v{}", version);
+}
+
 std::string struct_name(const std::type_info& type, std::size_t bytes, int version, const Layout& layout) {
   std::string name = "struct<" + demangled(type);
-  if (version != 0) name += fmt::format(" v{}", version);
+  name += version_text(version);
   name += fmt::format(",{}", bytes);
   for (std::size_t i = 0; i < layout.count; ++i) {
     const auto& [kind, count] = layout.runs[i];

@@ -1,5 +1,6 @@
 #include <commonhold/stop.h>
 
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -41,6 +42,16 @@ struct StopState {
 
 thread_local StopState* StopState::current = nullptr;
 
+namespace {
+
+// A forked child has none of its parent's scopes.
+const int forgets_in_children = pthread_atfork(nullptr, nullptr, [] {
+  StopState::current = nullptr;
+  shm::current_wait_stop = nullptr;
+});
+
+}  // namespace
+
 StopState::StopState(std::stop_token token) : outer(current) {
   if (outer != nullptr) tokens = outer->tokens;
   tokens.push_back(std::move(token));
@@ -52,6 +63,7 @@ StopState::StopState(std::stop_token token) : outer(current) {
 }
 
 StopState::~StopState() {
+  if (current != this) return;  // in a forked child
   current = outer;
   shm::current_wait_stop = outer != nullptr ? &outer->stop : nullptr;
   callbacks.clear();

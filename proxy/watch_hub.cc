@@ -19,6 +19,7 @@
 #include <commonhold/errors.h>
 
 #include "proxy/fork_guard.h"
+#include "proxy/queue_object.h"
 #include "shm/blocked_signals.h"
 #include "shm/futex.h"
 
@@ -60,6 +61,16 @@ constexpr std::chrono::milliseconds kUnsettledNap{10};
 
 }  // namespace
 
+namespace {
+
+// A queue that this process closed: nothing will come.
+bool is_closed_here(Object& object) {
+  const bool is_queue = object.kind == ObjectKind::kQueue || object.kind == ObjectKind::kPriorityQueue;
+  return is_queue && aside_of(object).closed.set.load(std::memory_order_seq_cst);
+}
+
+}  // namespace
+
 WatchState::~WatchState() {
   if (fd < 0) return;
   shm::close_kept(fd, identity);
@@ -68,6 +79,7 @@ WatchState::~WatchState() {
 
 bool WatchState::look(shm::Deadline deadline) {
   if (pending) return true;
+  if (is_closed_here(*object)) return pending = true;
   const shm::Status status = watcher->look(here(*object), pending, deadline);
   settled = status != shm::Status::kTimedOut;
   if (settled && status != shm::Status::kOk) pending = true;  // wait() will say why

@@ -199,12 +199,14 @@ std::uint32_t RwLock::writer_pid() const {
 }
 
 std::uint32_t RwLock::readers() const {
+  if (control_->exclusive.load(std::memory_order_acquire) != 0) return 0;  // who is announced will turn back
   std::uint32_t threads = 0;
   each_reader([&](std::uint32_t, int) { ++threads; });
   return threads;
 }
 
 std::vector<RwLock::Reader> RwLock::all_readers() const {
+  if (control_->exclusive.load(std::memory_order_acquire) != 0) return {};
   std::vector<Reader> all;
   each_reader([&](std::uint32_t thread, int times) { all.push_back({thread, static_cast<std::uint32_t>(times)}); });
   return all;

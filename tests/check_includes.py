@@ -32,6 +32,8 @@ ARROWS = {
     "process/include": {"process/include", "proxy/include"},
     "manager/include": {"manager/include", "proxy/include", "process/include"},
 }
+# Brings texts of objects to a program that has a formatting library.
+FORMATS_PUBLIC = ("proxy/include/commonhold/format.h",)
 # The one public header for programs that use kj themselves.
 KJ_PUBLIC = ("manager/include/commonhold/server_on_loop.h",)
 # Their files may include anything; they are listed because others may not include them.
@@ -127,7 +129,11 @@ class Checker:
                     yield offence("public", f"there is no public header <{path}>")
                 elif target not in ARROWS[part]:
                     yield offence("arrows", f"{part} may not include <{path}> of {target}")
-            elif path not in STANDARD_HEADERS and not (file in KJ_PUBLIC and is_rpc_library(path)):
+            elif (
+                path not in STANDARD_HEADERS
+                and not (file in KJ_PUBLIC and is_rpc_library(path))
+                and not (file in FORMATS_PUBLIC and path == "fmt/format.h")
+            ):
                 yield offence(
                     "public", f"a public header may include standard C++ and <commonhold/...> alone, not {path}"
                 )

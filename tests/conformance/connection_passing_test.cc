@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <filesystem>
+#include <iterator>
 #include <vector>
 
 #include "support/channels.h"
@@ -183,4 +185,20 @@ TEST_CASE("a descriptor goes through pipes, queues and fresh processes, and the 
   CHECK_THROWS_AS(dict.at("log"), SystemError);  // once
   CHECK_THROWS_AS(FileDescriptor(-1), ValueError);
   CHECK_THROWS_AS(FileDescriptor(9999), ValueError);
+}
+
+TEST_CASE("a descriptor that a queue has no room for is kept open by nobody") {
+  ManagerHome home;
+  Manager manager;
+  auto full = manager.queue<FileDescriptor>(1);
+  const FileDescriptor output(dup(1));
+  full.put(output);
+  const auto open_ones = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
+  };
+  const auto before = open_ones();
+  for (int i = 0; i < 50; ++i) CHECK(!full.try_put(output));
+  full.shutdown();
+  for (int i = 0; i < 50; ++i) CHECK_THROWS_AS(full.put(output), Closed);
+  CHECK(open_ones() == before);
 }

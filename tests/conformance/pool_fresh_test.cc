@@ -49,7 +49,7 @@ TEST_CASE("workers that are fresh images run functions, members, lambdas, states
   CHECK(pool.map(square, std::vector{1, 2, 3}) == std::vector{1, 4, 9});
   CHECK(pool.apply([](std::string text) { return text + "!"; }, "a") == "a!");
   CHECK(pool.apply(&Offset::add, Offset{40}, 2) == 42);
-  const int factor = 3;
+  int factor = 3;
   CHECK(pool.apply(by_value([factor](int n) { return factor * n; }), 5) == 15);
   CHECK(pool.apply(with_state([](const std::vector<int>& all, int n) { return all.at(static_cast<std::size_t>(n)); },
                               std::vector{7, 8, 9}),

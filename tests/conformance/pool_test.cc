@@ -339,3 +339,19 @@ TEST_CASE("a callback may give the pool another task") {
   CHECK(second->get() == 16);
   CHECK(seen == 16);
 }
+
+TEST_CASE("items are given in braces, or are the entries of a map; a callback may be moved only") {
+  Pool pool(2);
+  CHECK(pool.map([](int n) { return n * n; }, {1, 2, 3}) == std::vector{1, 4, 9});
+  const std::map<std::string, int> prices{{"milk", 1}, {"tea", 3}};
+  CHECK(pool.starmap([](std::string, int price) { return 2 * price; }, prices) == std::vector{2, 6});
+  CHECK(pool.map([](std::pair<std::string, int> entry) { return entry.first; }, prices) ==
+        std::vector<std::string>{"milk", "tea"});
+  std::atomic<int> seen = 0;
+  auto added = std::make_unique<int>(10);
+  auto result = pool.apply_async(
+      then([&seen, added = std::move(added)](int n) { seen = n + *added; }), [](int n) { return n + 1; }, 4);
+  CHECK(result.get() == 5);
+  CHECK(seen == 15);
+  CHECK(pool.apply([] { return std::tuple<>(); }) == std::tuple<>());
+}

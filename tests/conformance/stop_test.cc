@@ -111,6 +111,9 @@ TEST_CASE("a stop ends the waits for processes, results, messages and clients") 
   Pipe pipe;
   CHECK(is_stopped([&] { (void)pipe.first.recv<int>(); }));
   CHECK(is_stopped([&] { (void)pipe.first.poll_for(60s); }));
+  CHECK(is_stopped([&] {
+    for (;;) pipe.second.send(std::string(1000, 'x'));
+  }));
   Listener listener;
   CHECK(is_stopped([&] { (void)listener.accept(); }));
 }
@@ -152,6 +155,22 @@ TEST_CASE("scopes nest: the outer token ends the waits of the inner scope, and t
     requests.join();
   }
   CHECK_THROWS_AS(event.wait(), Stopped);
+}
+
+TEST_CASE("a process that is forked in a scope is in no scope") {
+  ManagerHome home;
+  Manager manager;
+  auto queue = manager.queue<int>();
+  std::stop_source source;
+  const StopScope scope(source.get_token());
+  source.request_stop();
+  Process child([&] {
+    if (!queue.try_get_for(10ms)) queue.put(1);
+    (void)queue.get();
+  });
+  child.start();
+  CHECK(std::async(std::launch::async, [&] { return child.join_for(20s); }).get());
+  CHECK(child.exitcode() == 0);
 }
 
 TEST_CASE("close() of a queue ends the waits of its own process, in a scope too") {

@@ -146,6 +146,21 @@ TEST_CASE("a descriptor is readable while its object is ready, and when it was i
   CHECK(is_readable(free.fd(), 5s));
 }
 
+TEST_CASE("a queue that another thread of the process closes, or anybody shuts down, is ready") {
+  ManagerHome home;
+  Manager manager;
+  auto event = manager.event();
+  for (const bool closes : {true, false}) {
+    auto queue = manager.queue<int>();
+    std::thread other([&] {
+      std::this_thread::sleep_for(20ms);
+      closes ? queue.close() : queue.shutdown();
+    });
+    CHECK(wait({event, queue}) == std::vector<std::size_t>{1});
+    other.join();
+  }
+}
+
 TEST_CASE("a lock whose owner is killed becomes ready") {
   ManagerHome home;
   Manager manager;

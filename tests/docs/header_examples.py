@@ -17,15 +17,22 @@ HEAD = """// Made by header_examples.py: the examples of the public headers. Com
 #include <commonhold/server.h>
 #include <commonhold/server_on_loop.h>
 #include <kj/async-io.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include <cassert>
 #include <chrono>
 #include <iostream>
 #include <map>
 #include <mutex>
+#include <set>
 #include <shared_mutex>
+#include <stop_token>
 #include <string>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 using namespace commonhold;
@@ -48,6 +55,9 @@ SETTING = {
     "custom.h": MANAGER,
     "dict.h": MANAGER,
     "event.h": MANAGER,
+    "file_descriptor.h": MANAGER + " commonhold::Pipe pipe; commonhold::Pool pool(1); int listening = 0;"
+    " auto write_line = [](const commonhold::FileDescriptor&, std::string) {};"
+    " auto sockets = manager.queue<commonhold::FileDescriptor>();",
     "list.h": MANAGER,
     "listener.h": 'std::string key = "secret";',
     "lock.h": MANAGER + " auto repair = [] {};",
@@ -64,8 +74,9 @@ SETTING = {
     "rwlock.h": MANAGER,
     "semaphore.h": MANAGER,
     "set.h": MANAGER + ' auto others = manager.set<std::string>({"b"});',
+    "stop.h": MANAGER + " auto orders = manager.queue<int>(); auto handle = [](int) {};",
     "value.h": MANAGER,
-    "wait.h": "commonhold::Pipe pipe; auto &first = pipe.first, &second = pipe.second; commonhold::Process worker([] {});",
+    "wait.h": MANAGER + " auto stop_event = manager.event(); auto orders = manager.queue<int>(); commonhold::Pipe pipe; auto &first = pipe.first, &second = pipe.second; commonhold::Process worker([] {});",
     "watch.h": MANAGER + ' auto settings = manager.dict<std::string, std::string>(); auto use = [](std::string) {};'
     " auto reload = [] {}; int epoll = 0; epoll_event event{};",
 }

@@ -64,6 +64,9 @@ TEST_CASE("a list, a set and a dict take the types of what they are filled with"
   static_assert(std::is_same_v<decltype(manager.dict({{1, 2.5}})), Dict<int, double>>);
   CHECK(manager.dict({{1, "one"}, {2, "two"}})[2] == "two");
   CHECK(manager.dict({{std::string("on"), true}}).at("on"));
+  CHECK(manager.list({"a", "b"}).items() == std::vector<std::string>{"a", "b"});
+  CHECK(manager.set({1, 2, 1}).size() == 2);
+  CHECK(manager.set({"a", "b"}).contains("b"));
 }
 
 TEST_CASE("a manager is joined where it is served, and started where it is not, by whoever comes first") {

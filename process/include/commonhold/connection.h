@@ -220,6 +220,7 @@ struct Codec<Connection> {
   static constexpr std::string_view name = "connection";
   static constexpr bool decoded_once = true;
   static std::string encode(const Connection& connection) { return detail::offer_connection(connection); }
+  static void withdraw(std::string_view bytes) { detail::withdraw_offer(bytes); }
   static Connection decode(std::string_view bytes) { return detail::redeem_connection(bytes); }
 };
 

@@ -6,8 +6,9 @@
 //   sockets.put(FileDescriptor(accept(listening, nullptr, nullptr)));             // a queue of accepted sockets
 //
 // Sending leaves the sender's open. In queues and other shared objects, as in a pool's tasks, a ticket travels: it is taken
-// once, by a process of the same program (its authkey), while the process that put it lives; until then that one keeps a
-// copy open. A second taking is a SystemError. Through a Connection the descriptor itself goes.
+// once, by a process of the same program (its authkey), while the process that put it lives, and for an hour at most;
+// until then that one keeps a copy open. A second taking is a SystemError, and so is one whose sender has ended, or is
+// stopped for ten seconds: the item is gone then. Through a Connection the descriptor itself goes.
 //
 // Thread safety: as a std::unique_ptr.
 #pragma once
@@ -43,6 +44,8 @@ class FileDescriptor {
 namespace detail {
 std::string offer_descriptor(const FileDescriptor& descriptor, std::shared_ptr<void>* kept = nullptr);
 FileDescriptor redeem_descriptor(std::string_view ticket);
+// Ends an offer of this process; nothing where it was taken already, or is no ticket.
+void withdraw_offer(std::string_view ticket) noexcept;
 }  // namespace detail
 
 template <>
@@ -50,6 +53,7 @@ struct Codec<FileDescriptor> {
   static constexpr std::string_view name = "descriptor";
   static constexpr bool decoded_once = true;
   static std::string encode(const FileDescriptor& descriptor) { return detail::offer_descriptor(descriptor); }
+  static void withdraw(std::string_view bytes) { detail::withdraw_offer(bytes); }
   static FileDescriptor decode(std::string_view bytes) { return detail::redeem_descriptor(bytes); }
 };
 

@@ -27,6 +27,7 @@
 #include <concepts>
 #include <cstddef>
 #include <functional>
+#include <initializer_list>
 #include <iterator>
 #include <optional>
 #include <ranges>
@@ -95,6 +96,15 @@ class Pool {
   template <IsPlan GivenPlan, typename Function, std::ranges::input_range Items>
   auto map_async(const GivenPlan& plan, const Function& function, Items&& items, std::size_t chunk = 0) {
     return map_as<false>(plan, function, items, chunk);
+  }
+  // Items in braces: map(square, {1, 2, 3}).
+  template <typename Function, typename T>
+  auto map(const Function& function, std::initializer_list<T> items, std::size_t chunk = 0) {
+    return map_async(Plan<>(), function, items, chunk).get();
+  }
+  template <typename Function, typename T>
+  auto map_async(const Function& function, std::initializer_list<T> items, std::size_t chunk = 0) {
+    return map_async(Plan<>(), function, items, chunk);
   }
   // The same for items that are tuples or pairs of arguments.
   template <typename Function, std::ranges::input_range Items>

@@ -6,13 +6,14 @@
 //   pool.apply_async(limited(2s), render, page).get();       // TaskTimeout when it runs for longer
 //
 // Exactly one of the two callbacks is called, in the calling program, in a thread of the pool's or in that of who cancels
-// the task or terminates the pool, before the result is ready. What a callback throws is printed on standard error and changes nothing. A callback must not wait for a result
-// of the same pool.
+// the task or terminates the pool, before the result is ready. What a callback throws is printed on standard error and
+// changes nothing. A callback must not wait for a result of the same pool.
 #pragma once
 
 #include <chrono>
 #include <concepts>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -27,7 +28,8 @@ template <typename OnValue = NoCallback, typename OnError = NoCallback>
 class Plan {
  public:
   explicit Plan(OnValue value_callback = {}, OnError error_callback = {})
-      : on_value(std::move(value_callback)), on_error(std::move(error_callback)) {}
+      : on_value(std::make_shared<OnValue>(std::move(value_callback))),
+        on_error(std::make_shared<OnError>(std::move(error_callback))) {}
   // The task may be run `times` times more when its worker dies.
   Plan retried(int times) && {
     retries = times;
@@ -42,8 +44,9 @@ class Plan {
     return std::move(*this);
   }
 
-  OnValue on_value;
-  OnError on_error;
+  // What is submitted with one plan shares them.
+  std::shared_ptr<OnValue> on_value;
+  std::shared_ptr<OnError> on_error;
   std::optional<int> retries;
   std::optional<std::int64_t> limit;  // ns
 };

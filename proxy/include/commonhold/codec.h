@@ -21,11 +21,13 @@
 //
 // Everything else, and every struct whose bytes you want to choose, takes two functions:
 //
+//   class Money { ... };
+//
 //   template <>
-//   struct commonhold::Codec<Person> {
-//     static constexpr std::string_view name = "person";     // in the object's type: "dict<text,person>"
-//     static std::string encode(const Person& person);
-//     static Person decode(std::string_view bytes);          // bytes are what encode made
+//   struct commonhold::Codec<Money> {
+//     static constexpr std::string_view name = "money";      // in the object's type: "dict<text,money>"
+//     static std::string encode(const Money& value);
+//     static Money decode(std::string_view bytes);           // bytes are what encode made
 //   };
 //
 // Both run in the calling program, never under a lock of the library; what they throw reaches the caller and leaves the
@@ -37,6 +39,7 @@
 // an integer of four bytes, a double, a short). Where that is not enough (two members of one type swapped their meaning;
 // a class with private members, whose parts nobody can list), count up:
 //
+//   class Order { ... };
 //   template <>
 //   inline constexpr int commonhold::layout_version<Order> = 2;
 #pragma once
@@ -75,15 +78,18 @@ struct MemberType;
 template <typename M, typename T>
 struct MemberType<M T::*> {
   using type = std::remove_cv_t<M>;
+  static constexpr bool kFixedPlace = std::is_const_v<M> || std::is_array_v<M>;
 };
 
 }  // namespace detail
 
 // The members that a T consists of, in the order in which they are stored. A T is made by its default constructor
-// before they are read into it. Shared objects may be among them.
+// before they are read into it; so a shared object among them, which has none, is a std::optional<List<int>>.
 template <detail::Literal kName, auto... kMembers>
 struct Members {
   static_assert((std::is_member_object_pointer_v<decltype(kMembers)> && ...), "name data members: &Person::name");
+  static_assert(!(detail::MemberType<decltype(kMembers)>::kFixedPlace || ...),
+                "constant members and C arrays cannot be stored one by one: make the array a std::array");
   static constexpr std::string_view name{kName.characters, sizeof kName.characters - 1};
   static constexpr std::size_t count = sizeof...(kMembers);
   using member_types = std::tuple<typename detail::MemberType<decltype(kMembers)>::type...>;

@@ -1,6 +1,6 @@
 // What can go wrong, as types. Every message names the operands: the key, the object, the limit, the pid.
 //
-//   Error                                        the base of all: catch (const commonhold::Error& error)
+//   Error
 //   |- LookupError                               what was asked for is not there; a std::out_of_range
 //   |    KeyError -- AttributeError, IndexError
 //   `- RuntimeError                              all others; a std::runtime_error

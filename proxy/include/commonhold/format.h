@@ -12,7 +12,7 @@
 
 #include <commonhold/any.h>
 #include <commonhold/detail/element_reference.h>
-#include <commonhold/detail/is_proxy.h>
+#include <commonhold/detail/shape.h>
 
 #if __has_include(<fmt/format.h>)
 #include <fmt/format.h>

@@ -152,6 +152,9 @@ class Manager {
   template <typename T>
   requires detail::Storable<T> List<T> list(std::initializer_list<T> values)
   const { return filled(anonymous<List<T>>(), values); }
+  List<std::string> list(std::initializer_list<const char*> texts) const {
+    return list<std::string>(std::vector<std::string>(texts.begin(), texts.end()));
+  }
   template <typename T>
   List<T> list(const detail::ObjectName<T> auto& name) const {
     return open_or_create<List<T>>(detail::name_text(name));
@@ -172,6 +175,12 @@ class Manager {
   template <detail::Contents Elements>
   requires detail::StorableKey<std::ranges::range_value_t<Elements>>
   auto set(const Elements& elements) const { return set<std::ranges::range_value_t<Elements>>(elements); }
+  template <typename T>
+  requires detail::StorableKey<T> Set<T> set(std::initializer_list<T> elements)
+  const { return filled(anonymous<Set<T>>(), elements); }
+  Set<std::string> set(std::initializer_list<const char*> texts) const {
+    return set<std::string>(std::vector<std::string>(texts.begin(), texts.end()));
+  }
   template <typename T>
   Set<T> set(const detail::ObjectName<T> auto& name) const {
     return open_or_create<Set<T>>(detail::name_text(name));

@@ -224,7 +224,21 @@ class BasicQueue {
       kFixedBytes == sizeof(T) && std::has_unique_object_representations_v<T> && !std::is_same_v<T, bool>;
 
   bool put_within(ValueArg value, std::int64_t wait) const {
-    return detail::queue_put(*handle_, detail::Encoded<T>(*handle_, value).item(), wait);
+    const detail::Encoded<T> encoded(*handle_, value);
+    if constexpr (requires { Codec<T>::withdraw({}); }) {  // what is not put is not left behind
+      const detail::Item item = encoded.item();
+      const auto withdraw = [&] { Codec<T>::withdraw({static_cast<const char*>(item.data), item.size}); };
+      try {
+        if (detail::queue_put(*handle_, item, wait)) return true;
+      } catch (...) {
+        withdraw();
+        throw;
+      }
+      withdraw();
+      return false;
+    } else {
+      return detail::queue_put(*handle_, encoded.item(), wait);
+    }
   }
   template <typename Values>
   size_type put_all(const Values& values, std::int64_t wait) const;

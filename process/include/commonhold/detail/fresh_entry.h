@@ -57,7 +57,15 @@ class FreshEntry {
  private:
   static void run(std::string_view bytes) {
     auto arguments = unpack_received<Arguments>(bytes);
-    std::apply([](auto&... each) { static_cast<void>(function(each...)); }, arguments);
+    std::apply(
+        [](auto&... each) {
+          if constexpr (std::is_invocable_v<decltype(function), decltype(std::move(each))...>) {
+            static_cast<void>(function(std::move(each)...));
+          } else {
+            static_cast<void>(function(each...));
+          }
+        },
+        arguments);
   }
   static inline const bool entered = enter_fresh(typeid(FreshEntry).name(), &FreshEntry::run);
 };

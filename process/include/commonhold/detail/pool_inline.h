@@ -91,15 +91,15 @@ std::function<void(const Job&)> callbacks_of(const Plan<V, E>& plan) {
   if constexpr (std::is_same_v<V, NoCallback> && std::is_same_v<E, NoCallback>) {
     return nullptr;
   } else {
-    return [on_value = plan.on_value, on_error = plan.on_error](const Job& job) mutable {
+    return [on_value = plan.on_value, on_error = plan.on_error](const Job& job) {
       try {
         if (!job_succeeded(job)) {
-          if constexpr (!std::is_same_v<E, NoCallback>) on_error(job_error(job));
+          if constexpr (!std::is_same_v<E, NoCallback>) (*on_error)(job_error(job));
         } else if constexpr (!std::is_same_v<V, NoCallback>) {
           if constexpr (std::is_void_v<R>) {
-            on_value();
+            (*on_value)();
           } else {
-            on_value(value_of<R, kMany>(job));
+            (*on_value)(value_of<R, kMany>(job));
           }
         }
       } catch (...) {
@@ -254,6 +254,7 @@ auto Pool::apply_async(const GivenPlan& plan, const Function& function, Argument
   detail::JobPlan job;
   std::string task = detail::task_for<F>(&detail::run_once<F, Packed>, function, job.belongings);
   detail::TaskWriter out(task, job.belongings);
+  if constexpr (sizeof...(Arguments) == 0) out.value(Packed());
   (out.value<detail::Carried<Arguments>>(arguments), ...);
   job.tasks.push_back(std::move(task));
   job.kept = detail::Callable<F>::keep(function);

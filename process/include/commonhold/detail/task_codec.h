@@ -28,8 +28,6 @@ inline constexpr bool kIsTuple<std::tuple<T...>> = true;
 template <typename A, typename B>
 inline constexpr bool kIsTuple<std::pair<A, B>> = true;
 
-// Ends an offer of this process; nothing where it was taken already, or is no ticket.
-void withdraw_connection(std::string_view ticket) noexcept;
 bool is_ticket(std::string_view text);
 
 // What a task's bytes, or a result's, name, kept for as long as somebody may read them.
@@ -62,11 +60,21 @@ inline constexpr bool kCanCarry = can_carry<T>();
 template <typename T>
 inline constexpr bool kCarriedAsIs = !IsProxy<T> && kIsFixed<T> && std::is_trivially_copyable_v<T>;
 
+// A map's entries have a const key; what is carried is a pair of values.
+template <typename T>
+struct WithoutConst {
+  using Type = T;
+};
+template <typename A, typename B>
+struct WithoutConst<std::pair<const A, B>> {
+  using Type = std::pair<A, B>;
+};
+
 // How an argument is carried that was given as an A.
 template <typename A>
-using Carried =
-    std::conditional_t<std::is_convertible_v<const std::decay_t<A>&, std::string_view>, std::string,
-                       std::conditional_t<std::is_base_of_v<Connection, std::decay_t<A>>, Connection, std::decay_t<A>>>;
+using Carried = std::conditional_t<std::is_convertible_v<const std::decay_t<A>&, std::string_view>, std::string,
+                                   std::conditional_t<std::is_base_of_v<Connection, std::decay_t<A>>, Connection,
+                                                      typename WithoutConst<std::decay_t<A>>::Type>>;
 
 class TaskWriter {
  public:
@@ -86,6 +94,8 @@ class TaskWriter {
     } else if constexpr (IsProxy<T>) {
       sized(token(Access::handle(value)));
     } else if constexpr (kIsTuple<T>) {
+      if constexpr (std::tuple_size_v<T> == 0)
+        raw("", 1);  // every value has a byte at least: it is seen that it is there
       std::apply([this](const auto&... each) { (this->value(each), ...); }, value);
     } else if constexpr (kCarriedAsIs<T>) {
       raw(&value, sizeof value);
@@ -138,6 +148,7 @@ class TaskReader {
     } else if constexpr (IsProxy<T>) {
       return attach<T>(sized());
     } else if constexpr (kIsTuple<T>) {
+      if constexpr (std::tuple_size_v<T> == 0) (void)take(1);
       return [this]<std::size_t... I>(std::index_sequence<I...>) {
         return T{this->value<std::tuple_element_t<I, T>>()...};  // braces: from left to right
       }

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <iterator>
 #include <span>
 #include <string_view>
@@ -27,6 +28,8 @@ template <typename T, std::size_t N>
 inline constexpr bool kIsView<std::span<T, N>> = true;
 template <typename T>
 inline constexpr bool kIsView<std::reference_wrapper<T>> = true;
+template <typename T>
+inline constexpr bool kIsView<std::initializer_list<T>> = true;
 template <typename T>
 requires std::is_class_v<T> && std::input_or_output_iterator<T>
 inline constexpr bool kIsView<T> = true;
@@ -64,9 +67,9 @@ constexpr ScalarKind scalar_kind() {
   }
 }
 
-// Aggregates are taken apart.
+// Aggregates are taken apart, but for empty ones.
 template <typename U>
-concept Part = !std::is_aggregate_v<U>;
+concept Part = !std::is_aggregate_v<U> || std::is_empty_v<U>;
 
 struct AnyPart {
   template <Part U>
@@ -127,7 +130,7 @@ struct LayoutRun {
 };
 
 inline constexpr std::size_t kMostParts = 256;  // of a struct that are looked at
-inline constexpr std::size_t kMostRuns = 24;    // of parts of one kind
+inline constexpr std::size_t kMostRuns = 64;    // of parts of one kind
 
 // `runs[0 .. count)`; `whole`: there are no more parts.
 struct Layout {

@@ -119,6 +119,8 @@ template <typename T>
 constexpr bool is_plain_struct() {
   if constexpr (!std::is_trivially_copyable_v<T> || std::is_reference_v<T> || std::is_function_v<T> || kIsView<T>) {
     return false;
+  } else if constexpr (!std::is_copy_assignable_v<T>) {
+    return false;  // it has reference members, or constant ones
   } else {
     return scalar_kind<T>().letter != 'p' && !kLayout<T>.holds('p');
   }
@@ -209,13 +211,20 @@ inline constexpr bool kDecodedFirst = (kMayLink<T> || !(kIsFixed<T> || kShape<T>
   Codec<T>::decoded_once;
 };
 
+template <typename T>
+struct IsUnordered : std::bool_constant<kIsUnordered<T>> {};
+
 // A type that can be a dict's key. Keys are equal when their stored bytes are.
 template <typename T>
-concept StorableKey = Storable<T> && !kIsUnordered<T> && (!kMayLink<T> || std::is_same_v<T, Any>);
+concept StorableKey = Storable<T> && !any_part<T, IsUnordered>() && (!kMayLink<T> || std::is_same_v<T, Any>);
 
 // What a container of such values says of types that it cannot hold, in one sentence.
 template <typename T>
 struct RequireStorable {
+  static_assert(
+      kShape<T> != Shape::kMembers || std::is_default_constructible_v<T>,
+      "a struct with a list of members is made by its default constructor before they are read: give it one, and "
+      "make shared objects among the members std::optional");
   static_assert(Storable<T>,
                 "values of this type cannot be stored in shared memory: specialise commonhold::Codec<T> for it, in two "
                 "lines for a struct (commonhold/codec.h); what holds pointers or views cannot be stored at all");

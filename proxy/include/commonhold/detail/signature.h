@@ -16,6 +16,8 @@ std::string demangled(const std::type_info& type);
 // "struct<shop::Order,24:i4 f8 i2>".
 std::string struct_name(const std::type_info& type, std::size_t bytes, int version, const Layout& layout);
 
+std::string version_text(int version);  // " v2", nothing for 0
+
 // The parts, one behind the other.
 std::string joined(std::initializer_list<std::string_view> parts);
 
@@ -101,7 +103,7 @@ std::string type_name() {
     const NamedType named(Codec<T>::name);
     if (named.again()) return std::string(Codec<T>::name);
     return []<typename... M>(const std::tuple<M...>*) {
-      return joined({Codec<T>::name, "<", type_names<M...>(), ">"});
+      return joined({Codec<T>::name, version_text(layout_version<T>), "<", type_names<M...>(), ">"});
     }(static_cast<typename Codec<T>::member_types*>(nullptr));
   } else if constexpr (kShape<T> == Shape::kReference) {
     return T::request().signature;
