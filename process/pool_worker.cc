@@ -157,8 +157,7 @@ void require_fresh_workers(const std::function<void()>& initializer) {
   if (!can_start_fresh()) {
     throw UsageError(
         "a pool of fresh processes: main() must call commonhold::run_if_fresh() first, or each worker would run the "
-        "whole "
-        "program again");
+        "whole program again");
   }
   if (initializer && initializer.target<Initializer>() == nullptr) {
     throw UsageError(

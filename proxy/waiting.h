@@ -24,7 +24,7 @@ inline shm::Deadline deadline_after(std::int64_t wait, const shm::Cancel* also =
   return also != nullptr ? deadline.unless(*also) : deadline;
 }
 
-// "get from queue "orders" was stopped".
+// What the thread was about: "cannot take from queue "orders"".
 [[noreturn]] void throw_stopped(const std::string& what);
 bool shall_stop();
 

@@ -1,5 +1,5 @@
-// Waiting for a change of a dict, one of its keys, a list, a value, an array or a queue. A writer pays a look at a flag
-// on a cache line that it touches anyway; nobody else pays.
+// Waiting for a change of a dict, one of its keys, a list, a value, an array or a queue (for a lock, semaphore, event or
+// barrier: ready_watch.h). A writer pays a look at a flag on a cache line that it touches anyway; nobody else pays.
 //
 // List and whole dict: a watcher sets the flag under the structure's lock (of a dict: each shard's). A writer that
 // finds it set, still under that lock, counts the change, clears the flag and wakes. So a change either came before the

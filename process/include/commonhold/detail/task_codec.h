@@ -1,5 +1,5 @@
-// A pool's arguments and results as bytes: numbers and structs as they lie in memory, since a worker is a fork of this
-// program; shared objects by token; everything else by its codec.
+// A pool's arguments and results as bytes: numbers and structs as they lie in memory, since a worker is a fork or a fresh
+// image of this program; shared objects by token; everything else by its codec.
 #pragma once
 
 #include <cstddef>
