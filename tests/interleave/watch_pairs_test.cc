@@ -168,8 +168,10 @@ TEST_CASE("a change of a list, a value or an array is not missed by a process th
       {[&] { return fmt::format("{} {}", list.size(), get(list, 0).value_or("none")); },
        [&] { return list.audit(stage.me()).error; }},
       totals);
+  // Whoever stores to a value or an array refers to it: that is how its death is told to those who watch.
   for (const auto* value : {&word, &large}) {
     const std::size_t size = value == &word ? 8 : 40;
+    const shm::ObjectAddress at = value == &word ? word_at : large_at;
     const auto load = [value, size](ThreadContext& me) {
       std::string found(size, '\0');
       (void)value->load(me, found.data());
@@ -178,12 +180,19 @@ TEST_CASE("a change of a list, a value or an array is not missed by a process th
     const auto is_stored = [=](ThreadContext& me) { return load(me) == std::string(size, 'n'); };
     explore_watch(
         stage, fmt::format("value of {} bytes", size),
-        [&](ThreadContext& me, Status& status) {
-          return shm::watch_value(me, value == &word ? word_at : large_at, status);
+        [&, at](ThreadContext& me, Status& status) {
+          refer(at);
+          return shm::watch_value(me, at, status);
         },
-        {{"store", [&](ThreadContext& me) { return word_of(value->store(me, bytes.data())); }, is_stored},
+        {{"store",
+          [&, at](ThreadContext& me) {
+            refer(at);
+            return word_of(value->store(me, bytes.data()));
+          },
+          is_stored},
          {"exchange",
-          [&](ThreadContext& me) {
+          [&, at](ThreadContext& me) {
+            refer(at);
             std::string before(size, '\0');
             return word_of(value->exchange(me, bytes.data(), before.data()));
           },
@@ -196,7 +205,6 @@ TEST_CASE("a change of a list, a value or an array is not missed by a process th
     return found;
   };
   const auto starts_changed = [&](ThreadContext& me) { return read(me)[0] == 'n'; };
-  // Whoever stores to an array refers to it: that is how its death is told to those who watch.
   explore_watch(
       stage, "array",
       [&](ThreadContext& me, Status& status) {
