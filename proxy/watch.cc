@@ -5,7 +5,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstring>
 
 #include <commonhold/errors.h>
@@ -16,7 +15,6 @@
 #include "proxy/object.h"
 #include "proxy/waiting.h"
 #include "proxy/watch_hub.h"
-#include "shm/futex.h"
 #include "shm/ready_watch.h"
 #include "shm/sleep_notice.h"
 
@@ -111,10 +109,7 @@ bool watch_wait(WatchState& watch, std::int64_t wait) {
     }
     if (deadline.passed()) return out_of_time(wait, object, "wait for a change of");
     if (!settled) continue;
-    (void)shm::futex_wait(
-        watch.watcher->futex(), expected,
-        deadline.left_ns(look_for_dead.left_ns(std::min(shm::sleeper_check_ns(), watch.watcher->look_again_ns()))));
-    watch.watcher->hand_on();
+    watch.watcher->sleep(expected, deadline.left_ns(look_for_dead.left_ns(shm::sleeper_check_ns())));
   }
   WatchHub::instance().kick();
   return true;

@@ -146,7 +146,6 @@ void WatchHub::run() {
   for (;;) {
     std::vector<WaitedFutex> futexes;
     bool settled = true;
-    std::int64_t most_ns = kSliceNs;
     {
       // Given up after the mutex: the last reference to a watch may be among them.
       std::vector<std::shared_ptr<WatchState>> all;
@@ -170,7 +169,6 @@ void WatchHub::run() {
         if (me == nullptr || !watch->look(shm::Deadline::already())) {
           settled = settled && watch->settled;
           futexes.push_back(waited(watch->watcher->futex(), watch->watcher->expected()));
-          most_ns = std::min(most_ns, watch->watcher->look_again_ns());
         } else if (!watch->signalled) {
           const std::uint64_t one = 1;
           watch->signalled = write(watch->descriptor(), &one, sizeof one) == sizeof one;
@@ -178,7 +176,7 @@ void WatchHub::run() {
       }
     }
     if (settled) {
-      sleep_on(futexes, most_ns);
+      sleep_on(futexes, kSliceNs);
     } else {
       std::this_thread::sleep_for(kUnsettledNap);
     }

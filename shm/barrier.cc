@@ -12,6 +12,7 @@
 #include "shm/spin.h"
 #include "shm/thread_recovery.h"
 #include "shm/waiting.h"
+#include "shm/watch.h"
 
 namespace commonhold::shm {
 
@@ -90,6 +91,7 @@ bool Barrier::change(ThreadContext& me, const State& from, const State& to) cons
   Word expected = from.word();
   bool done = control_->state.compare_exchange_strong(expected, to.word(), std::memory_order_acq_rel);
   if (done) {
+    tell_watchers();
     if (to.unsettled()) settle(to);
     if (anybody_slept_in(from.generation)) futex_wake_all(low_half(control_->state));
   }
@@ -149,6 +151,7 @@ Status Barrier::wait(ThreadContext& me, Deadline deadline, bool has_action, Arri
       Word expected = now.word();
       State with_me{Phase::kFilling, now.generation, now.count + 1, me.index() + 1};
       bool inside = control_->state.compare_exchange_strong(expected, with_me.word(), std::memory_order_acq_rel);
+      if (inside && now.count + 2 >= parties_) tell_watchers();
       Status status = inside ? wait_inside(me, deadline, now.generation) : Status::kOk;
       end_wait(me.record());
       if (!inside) continue;
@@ -225,6 +228,13 @@ void Barrier::sleep(ThreadContext& me, const State& state, Deadline deadline, De
   check = Deadline::after(std::chrono::nanoseconds(wait_check_ns()));
 }
 
+void Barrier::tell_watchers() const {
+  // SYNC POINT: watched; behind the change of the state, which is a fence.
+  if (control_->watched.load(std::memory_order_seq_cst) == 0) [[likely]]
+    return;
+  tell_watching(*where_.segment->at<AtomicWord>(where_.segment->offset_of(&control_->watched)), control_->changes);
+}
+
 // Nobody else may be there to see that one of them died.
 void Barrier::look_after(ThreadContext& me, const State& state) const {
   (void)recover_dead_holder(me, control_->acting);
@@ -283,9 +293,10 @@ Status Barrier::reset(ThreadContext& me) const {
   }
 }
 
-void Barrier::settle_unfinished() const {
+void Barrier::finish_change() const {
   State now = load();
   if (now.unsettled()) settle(now);
+  tell_watchers();
 }
 
 std::uint64_t Barrier::timeout_ns() const {

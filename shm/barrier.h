@@ -24,6 +24,10 @@
 //   the last party, while its action runs: it holds `acting`, whose repair breaks the barrier;
 //   after the store of passing, breaking or resetting: those inside, newcomers and recovery settle it.
 // Who changes the phase announces that it will wake those who sleep, if any do; after a death recovery does.
+//
+// watch: a watcher sets `watched`, then looks at the state. Whoever changed the state such that it may be ready looks at
+// the flag, clears it, raises `changes` and wakes. One that dies in between was inside, and so its recovery changes the
+// state again; or it had announced that it would wake, and recovery tells the watchers, too.
 #pragma once
 
 #include <string>
@@ -55,7 +59,9 @@ struct BarrierControl {
   Word timeout_ns;       // of those who give none; written once, interpreted by the callers
   LockWord acting;       // held by the last party while its action runs
   AtomicWord slept;      // the last generation, + 1, in which somebody went to sleep; raised before it sleeps
-  Word unused[2];
+  std::atomic<std::uint32_t> watched;  // 1: somebody waits until all but one have come, or the barrier breaks
+  std::atomic<std::uint32_t> changes;  // the futex of those
+  Word unused;
 };
 static_assert(sizeof(BarrierControl) == 64);
 
@@ -94,8 +100,8 @@ class Barrier {
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
   // Empty when the chain has as many threads as are counted.
   static std::string audit(ThreadContext& me, const ObjectAddress& where);
-  // Who said how a generation ends died before all inside were told.
-  void settle_unfinished() const;
+  // Who changed the state died before all inside, and those who watch, were told.
+  void finish_change() const;
   // The thread of that slot died in a wait.
   void forget(ThreadContext& me, const ThreadRecord& dead, Word claim) const;
 
@@ -114,6 +120,7 @@ class Barrier {
   void note_sleeper(std::uint32_t generation) const;
   void sleep(ThreadContext& me, const State& state, Deadline deadline, Deadline& check) const;
   void look_after(ThreadContext& me, const State& state) const;
+  void tell_watchers() const;
 
   ObjectAddress where_;
   BarrierControl* control_;

@@ -20,7 +20,7 @@
 namespace commonhold::shm {
 
 inline constexpr Word kMagic = 0x31444C4F484D4F43;  // "COMHOLD1" in memory order
-inline constexpr std::uint32_t kFormatVersion = 9;
+inline constexpr std::uint32_t kFormatVersion = 10;
 
 inline constexpr std::uint64_t kPage = 4096;
 inline constexpr std::uint64_t kGranule = 1024;  // the smallest chunk

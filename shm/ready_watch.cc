@@ -68,18 +68,20 @@ class SemaphoreWatch final : public Watcher {
 
 class BarrierWatch final : public Watcher {
  public:
-  explicit BarrierWatch(const ObjectAddress& where) : barrier_(where) {
-    futex_ = &low_half(where.segment->at<BarrierControl>(where.control)->state);
+  explicit BarrierWatch(const ObjectAddress& where)
+      : barrier_(where), control_(*where.segment->at<BarrierControl>(where.control)) {
+    futex_ = &control_.changes;
   }
   Status look(ThreadContext&, bool& ready, Deadline) override {
-    expected_ = futex_->load(std::memory_order_acquire);
+    control_.watched.store(1, std::memory_order_seq_cst);  // SYNC POINT: watched; before the look at the state
+    expected_ = control_.changes.load(std::memory_order_seq_cst);
     ready = barrier_.waiting() + 1 >= barrier_.parties() || barrier_.broken();
     return Status::kOk;
   }
-  std::int64_t look_again_ns() const override { return 5'000'000; }
 
  private:
   Barrier barrier_;
+  BarrierControl& control_;
 };
 
 }  // namespace

@@ -6,7 +6,7 @@
 // nothing for him. A watcher that dies or is stopped between the two is as a waiter that does: a death wakes all sleepers,
 // and each looks by itself from time to time.
 //
-// A barrier's parties wake nobody when they come, but for the last: it is looked at every few milliseconds.
+// A barrier has a flag and a futex for its watchers alone (barrier.h).
 #pragma once
 
 #include <memory>

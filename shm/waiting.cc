@@ -34,7 +34,7 @@ ObjectInfo object_at(const Segment& segment, Offset at) {
 void finish_wake(Segment& segment, Offset futex) {
   if (!segment.holds(futex, sizeof(Word))) return;
   ObjectInfo info = object_at(segment, futex);
-  if (info.kind == ObjectKind::kBarrier) Barrier({&segment, info.id.index, info.control}).settle_unfinished();
+  if (info.kind == ObjectKind::kBarrier) Barrier({&segment, info.id.index, info.control}).finish_change();
   futex_wake_all(*segment.at<std::atomic<std::uint32_t>>(futex));
 }
 

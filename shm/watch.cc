@@ -327,6 +327,11 @@ std::unique_ptr<Watcher> watch_queue(ThreadContext& me, const ObjectAddress& whe
                                    : begin<QueueWatch<OrderedControl>, OrderedControl>(me, where, status, side);
 }
 
+void Watcher::sleep(std::uint32_t expected, std::int64_t most_ns) {
+  (void)futex_wait(*futex_, expected, most_ns);
+  hand_on();
+}
+
 Status wait_for_change(ThreadContext& me, Watcher& watcher, Deadline deadline) {
   SleepNotice notice(me, watcher.futex());
   for (Deadline check = Deadline::after(std::chrono::nanoseconds(sleeper_check_ns()));;) {
@@ -339,7 +344,7 @@ Status wait_for_change(ThreadContext& me, Watcher& watcher, Deadline deadline) {
     }
     if (status != Status::kOk || changed) return status;
     if (deadline.passed()) return Status::kTimedOut;
-    (void)futex_wait(watcher.futex(), watcher.expected(), deadline.left_ns(check.left_ns(sleeper_check_ns())));
+    watcher.sleep(watcher.expected(), deadline.left_ns(check.left_ns(sleeper_check_ns())));
     if (check.passed()) {
       watcher.look_for_dead(me);
       check = Deadline::after(std::chrono::nanoseconds(sleeper_check_ns()));

@@ -29,7 +29,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <limits>
 #include <memory>
 
 #include "shm/deadline.h"
@@ -85,8 +84,8 @@ class Watcher {
   virtual void look_for_dead(ThreadContext&) {}
   // After each sleep on the futex, where its wake-ups may be meant for others (ready_watch.h).
   virtual void hand_on() {}
-  // Where not every change raises the futex: how often to look.
-  virtual std::int64_t look_again_ns() const { return std::numeric_limits<std::int64_t>::max(); }
+  // Until the futex changes from `expected`, or it is time to look: for `most_ns` at most.
+  void sleep(std::uint32_t expected, std::int64_t most_ns);
 
   const std::atomic<std::uint32_t>& futex() const { return *futex_; }
   std::uint32_t expected() const { return expected_; }

@@ -26,6 +26,16 @@
 // source: proxy/include/commonhold/value.h void Value<T>::store(T desired) const
 //   word().exchange(desired)
 //   changed()
+// source: shm/barrier.cc Status Barrier::wait(ThreadContext& me
+//   control_->state.compare_exchange_strong(expected, with_me.word()
+//   tell_watchers()
+// source: shm/barrier.cc void Barrier::tell_watchers() const
+//   control_->watched.load(std::memory_order_seq_cst) == 0
+//   tell_watching(
+// source: shm/ready_watch.cc class BarrierWatch final
+//   control_.watched.store(1, std::memory_order_seq_cst)
+//   control_.changes.load(std::memory_order_seq_cst)
+//   barrier_.waiting()
 //
 // must fail: NO_FENCE_WRITER NO_FENCE_WAITER NO_FENCE_WATCHER COUNT_READ_LATE
 #define PROCESSORS 4

@@ -85,7 +85,7 @@ class Barrier {
 
   // ---- waiting for several objects (wait.h), in an event loop (watch.h)
 
-  // A wait for it is true while wait() would not wait: all others have come, or it is broken. Found within 5 ms.
+  // A wait for it is true while wait() would not wait: all others have come, or it is broken.
   Watch watch() const { return detail::watch(handle_); }
 
   // ---- the object
