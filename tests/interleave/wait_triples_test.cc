@@ -1,5 +1,6 @@
-// Three operations on an event, a condition, a barrier or a queue: a waker, a sleeper and a sleeper that times out.
+// Three operations on an event, a condition, a barrier, a queue or a value: a waker, a sleeper and a sleeper that times out.
 #include "interleave/triple_fixture.h"
+#include "interleave/value_pair_fixture.h"
 #include "shm/barrier.h"
 #include "shm/condition.h"
 #include "shm/event.h"
@@ -90,4 +91,39 @@ TEST_CASE("a queue's producer and two consumers, one with a deadline, interrupte
   const Observation observation{[&] { return state_of(queue); }, [&] { return what_is_wrong(stage.segment, queue); }};
   explore_and_check(stage, {"queue: producer, consumer, one in time", {put, take, soon}, observation, kAsleep});
   explore_and_check(stage, {"queue: two producers, consumer", {put, take, put}, observation, {"", "B*"}});
+}
+
+TEST_CASE("the last task_done of a queue and two who join it, one with a deadline, interrupted anywhere") {
+  const NoLookingByItself nobody_looks;
+  KillStage stage;
+  const shm::Queue queue(make_queue(stage.segment, 0, 2));
+  std::string item;
+  REQUIRE(queue.put(stage.me(), text("task"), Deadline::already()) == Status::kOk);
+  REQUIRE(queue.get(stage.me(), item, Deadline::already()) == Status::kOk);
+  const Operation done{"task done", [&](ThreadContext& me) { return word_of(queue.task_done(me)); }};
+  const Operation join{"join", [&](ThreadContext& me) { return word_of(queue.join(me, Deadline::never())); }};
+  const Operation soon{"join in time",
+                       [&](ThreadContext& me) { return word_of(queue.join(me, Deadline::after(10ms))); }};
+  const Observation observation{[&] { return fmt::format("{} {}", state_of(queue), queue.unfinished()); },
+                                [&] { return what_is_wrong(stage.segment, queue); }};
+  explore_and_check(stage, {"queue: last task done, two join, one in time", {done, join, soon}, observation, kAsleep});
+}
+
+TEST_CASE("a value's writer and two who wait for a change, one with a deadline, interrupted anywhere") {
+  KillStage stage;
+  const auto where = stage.segment.make({shm::ObjectKind::kValue, "", "value", {8}});
+  const auto value = proxy_of<Value<std::int64_t>, shm::Value>(stage.segment, where);
+  std::vector<Operation> operations{
+      {"store",
+       [&](ThreadContext&) {
+         value.store(1);
+         return std::string("stored");
+       }},
+      {"wait", [&](ThreadContext&) { return printed(value.wait(0)); }},
+      {"wait in time", [&](ThreadContext&) { return fmt::format("{}", value.wait_for(0, 10ms)); }}};
+  refer_to(stage.segment, where, operations);
+  const Observation observation{[&] { return printed(value.load()); }, [] { return std::string(); }};
+  explore_and_check(
+      stage,
+      {"value: writer, waiter, one in time", {operations[0], operations[1], operations[2]}, observation, kAsleep});
 }
