@@ -1,8 +1,9 @@
 // Connections and descriptors that travel where no descriptor can: inside of a pool's tasks and results, and in shared
 // objects, as tickets.
 //
-// The sender keeps a descriptor of its own for each ticket, and a thread that hands it, once, to a process of the same
-// program that comes with the ticket. When the sender dies, its tickets are void: redeem_connection() throws.
+// The sender keeps a descriptor of its own for each ticket, and a thread that hands a copy of it to every process of the
+// same program that comes with the ticket, until one says that it took the ticket out of where it was, or the sender
+// withdraws it, or nobody has come for an hour. When the sender dies, its tickets are void.
 //
 // Thread safety: any thread. A forked child has tickets of its own; its parent's are redeemed at the parent.
 #include <errno.h>
@@ -58,46 +59,49 @@ constexpr std::string_view kPrefix = "connection:";
 
 constexpr std::chrono::hours kOfferedFor{1};
 
+using Open = std::variant<Connection, FileDescriptor>;
 struct Offer {
-  std::variant<Connection, FileDescriptor> open;
-  std::chrono::steady_clock::time_point since;
+  std::shared_ptr<const Open> open;
+  std::chrono::steady_clock::time_point wanted;  // last
 };
+
+// What a client comes for.
+enum class Wish : std::uint8_t {
+  kCopy = 0,
+  kTaken = 1,  // nothing more: it has a copy, and the ticket is used up
+  kTake = 2    // the last copy
+};
+struct Request {
+  std::uint64_t number = 0;
+  Wish wish = Wish::kCopy;
+};
+
+}  // namespace
 
 // One for each process that has offered anything; leaked, since its thread may be at work until the very end.
 class Courier {
  public:
   static Courier& instance() {
-    static std::mutex mutex;
-    static Courier* courier = nullptr;
-    // In a forked child another thread of the parent may have held the mutex.
-    static const int renewed = pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); },
-                                              [] {
-                                                courier = nullptr;  // the parent's
-                                                mutex.unlock();
-                                              });
-    static_cast<void>(renewed);
-    std::lock_guard guard(mutex);
-    if (courier == nullptr) courier = new Courier;
-    return *courier;
+    std::lock_guard guard(mutex_of_all());
+    if (courier_ == nullptr) courier_ = new Courier;
+    return *courier_;
+  }
+  // nullptr: this process has offered nothing.
+  static Courier* existing() {
+    std::lock_guard guard(mutex_of_all());
+    return courier_;
   }
 
-  std::string offer(std::variant<Connection, FileDescriptor> open, std::shared_ptr<void>* kept) {
-    std::uint64_t number = 0;
-    {
-      std::lock_guard guard(mutex_);
-      // What nobody came for in an hour is offered no longer.
-      const auto now = std::chrono::steady_clock::now();
-      std::erase_if(offered_, [&](const auto& one) { return now - one.second.since > kOfferedFor; });
-      number = ++last_;
-      offered_.emplace(number, Offer{std::move(open), now});
-    }
-    if (kept != nullptr) kept->reset(this, [number](Courier* courier) { courier->withdraw(number); });
+  std::string offer(Open open) {
+    std::lock_guard guard(mutex_);
+    const auto now = std::chrono::steady_clock::now();
+    std::erase_if(offered_, [&](const auto& one) { return now - one.second.wanted > kOfferedFor; });
+    const std::uint64_t number = ++last_;
+    offered_.emplace(number, Offer{std::make_shared<const Open>(std::move(open)), now});
     return std::string(kPrefix) + std::to_string(number) + ":" + listener_.address().path();
   }
 
-  // In a forked child an offer is its parent's, and so is the mutex.
   void withdraw(std::uint64_t number) noexcept {
-    if (made_by_ != getpid()) return;
     std::lock_guard guard(mutex_);
     offered_.erase(number);
   }
@@ -112,12 +116,19 @@ class Courier {
   void hand_over(Connection client) noexcept try {
     // It says at once what it came for.
     if (!client.poll_for(5s)) return;
-    const auto number = client.recv<std::uint64_t>();
-    std::lock_guard guard(mutex_);
-    const auto found = offered_.find(number);
-    if (found == offered_.end()) return;  // it sees the end of the connection
-    std::visit([&](const auto& open) { client.send(open); }, found->second.open);
-    offered_.erase(found);
+    const auto request = client.recv<Request>();
+    std::shared_ptr<const Open> open;
+    {
+      std::lock_guard guard(mutex_);
+      const auto found = offered_.find(request.number);
+      if (found == offered_.end()) return;  // it sees the end of the connection
+      if (request.wish == Wish::kTaken) return void(offered_.erase(found));
+      found->second.wanted = std::chrono::steady_clock::now();
+      open = found->second.open;
+    }
+    std::visit([&](const auto& one) { client.send(one); }, *open);
+    open.reset();
+    if (request.wish == Wish::kTake) withdraw(request.number);
   } catch (...) {
     // That client's fault, or its death.
   }
@@ -140,13 +151,39 @@ class Courier {
     }
   }
 
-  const pid_t made_by_ = getpid();
+  // Of the courier itself. A forked child has none of its own, and keeps open nothing of its parent's.
+  static std::mutex& mutex_of_all() {
+    static std::mutex mutex;
+    static const int at_forks = pthread_atfork([] { lock_for_fork(); }, [] { unlock_after_fork(); },
+                                               [] {
+                                                 if (courier_ != nullptr) {
+                                                   courier_->offered_.clear();
+                                                   courier_->listener_.close_in_child();
+                                                 }
+                                                 unlock_after_fork();
+                                                 courier_ = nullptr;
+                                               });
+    static_cast<void>(at_forks);
+    return mutex;
+  }
+  static void lock_for_fork() {
+    mutex_of_all().lock();
+    if (courier_ != nullptr) courier_->mutex_.lock();
+  }
+  static void unlock_after_fork() {
+    if (courier_ != nullptr) courier_->mutex_.unlock();
+    mutex_of_all().unlock();
+  }
+  static constinit inline Courier* courier_ = nullptr;  // guarded by that mutex
+
   Listener listener_;
   std::mutex mutex_;
   // Guarded by the mutex.
   std::map<std::uint64_t, Offer> offered_;
   std::uint64_t last_ = 0;
 };
+
+namespace {
 
 struct Ticket {
   std::uint64_t number;
@@ -170,37 +207,64 @@ bool is_ticket(std::string_view text) {
   return text.starts_with(kPrefix);
 }
 
-void withdraw_offer(std::string_view text) noexcept try {
+void withdraw_offer(std::string_view text) noexcept {
   const std::optional<Ticket> ticket = parse(text);
-  if (!ticket) return;
-  Courier& courier = Courier::instance();
-  if (courier.is_at(ticket->path)) courier.withdraw(ticket->number);
-} catch (...) {
-  // It offers nothing: there is no courier.
+  Courier* courier = ticket ? Courier::existing() : nullptr;
+  if (courier != nullptr && courier->is_at(ticket->path)) courier->withdraw(ticket->number);
 }
 
-std::string offer_connection(const Connection& connection, std::shared_ptr<void>* kept) {
-  return Courier::instance().offer(connection.duplicate(), kept);
+std::string offer_connection(const Connection& connection) {
+  std::string ticket = Courier::instance().offer(connection.duplicate());
+  TicketsWritten::note(ticket, withdraw_offer);
+  return ticket;
 }
 
-std::string offer_descriptor(const FileDescriptor& descriptor, std::shared_ptr<void>* kept) {
-  return Courier::instance().offer(descriptor.duplicate(), kept);
+std::string offer_descriptor(const FileDescriptor& descriptor) {
+  std::string ticket = Courier::instance().offer(descriptor.duplicate());
+  TicketsWritten::note(ticket, withdraw_offer);
+  return ticket;
 }
 
 namespace {
+
+Client client_of(const Ticket& ticket, Wish wish) {
+  Client sender(Address(std::string(ticket.path)), {.authkey = identity().authkey});
+  sender.send(Request{ticket.number, wish});
+  return sender;
+}
+
+// The sender, who may have died meanwhile, keeps its copy for an hour else.
+void note_taken(std::string_view text) noexcept try {
+  const std::optional<Ticket> ticket = parse(text);
+  if (!ticket) return;
+  Courier* courier = Courier::existing();
+  if (courier != nullptr && courier->is_at(ticket->path)) return courier->withdraw(ticket->number);
+  (void)client_of(*ticket, Wish::kTaken);
+} catch (...) {
+}
 
 template <typename T>
 T redeem(std::string_view text) {
   const std::optional<Ticket> ticket = parse(text);
   if (!ticket) throw ValueError("what was to be a connection or descriptor is no ticket for one");
   try {
-    Client sender(Address(std::string(ticket->path)), {.authkey = identity().authkey});
-    sender.send(ticket->number);
-    return sender.recv<T>();
+    const bool at_once = TicketsRead::ends_at_once();
+    T redeemed = client_of(*ticket, at_once ? Wish::kTake : Wish::kCopy).template recv<T>();
+    if (!at_once) TicketsRead::note(std::string(text), note_taken);
+    return redeemed;
   } catch (const EndOfFile&) {
-    throw SystemError(ENOENT, "the connection or descriptor was taken already: its ticket is good for once");
+    TicketsRead::note_void();
+    throw SystemError(
+        ENOENT,
+        "its sender does not offer the connection or descriptor any more: somebody took it, or nobody came "
+        "for it within an hour");
   } catch (const AuthenticationError& error) {
     throw SystemError(EACCES, std::string("the sender of a connection or descriptor gave it not: ") + error.what());
+  } catch (const SystemError& error) {
+    if (error.code() != ECONNREFUSED && error.code() != ENOENT) throw;
+    TicketsRead::note_void();
+    throw SystemError(error.code(),
+                      std::string("the process that offered a connection or descriptor has ended: ") + error.what());
   }
 }
 

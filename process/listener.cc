@@ -255,6 +255,11 @@ void Listener::close() noexcept {
   detail::close_kept(std::exchange(descriptor_, -1), identity_);
 }
 
+void Listener::close_in_child() noexcept {
+  (void)welcomes_.release();
+  detail::close_kept(std::exchange(descriptor_, -1), identity_);
+}
+
 int Listener::fileno() const {
   if (descriptor_ < 0) throw Closed("fileno() of a listener that is closed");
   return welcomes_ != nullptr ? welcomes_->descriptor() : descriptor_;

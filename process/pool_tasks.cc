@@ -46,6 +46,7 @@ std::vector<std::shared_ptr<Job>> PoolCore::submit(std::vector<JobPlan>& plans, 
         auto head = head_of<TaskHead>(given[chunk]);
         head.id = ++last_id_;
         head.announces = limit != kForever ? 1 : 0;
+        head.may_run_again = retries > 0 ? 1 : 0;
         memcpy(given[chunk].data(), &head, sizeof head);
         tasks_.emplace(head.id, Task{job, chunk, retries, limit, std::move(given[chunk])});
         pending_.push_back(head.id);

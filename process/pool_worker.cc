@@ -77,6 +77,7 @@ std::string WorkerBody::result_of(std::string_view task) const {
   std::string message = announce(ResultKind::kDone), sent;
   try {
     const auto function = reinterpret_cast<TaskFunction>(local_function(head.function));
+    if (head.may_run_again != 0) in.leave_tickets();
     TaskWriter out(message, sent);
     message.reserve(task.size());
     function(in, out);

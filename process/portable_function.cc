@@ -86,8 +86,9 @@ std::uintptr_t local_function(std::uint64_t portable) {
     });
     if (!found) {
       throw UsageError(
-          fmt::format("the task's function {:#x} is not in worker {}: its library was loaded after the pool was made; "
-                      "make the pool later, or load the library at the program's start",
+          fmt::format("the task's function {:#x} is not in worker {}: its library is not loaded there; link the "
+                      "program with it, or load it before the pool is made, and before run_if_fresh() where the pool's "
+                      "workers are fresh images",
                       portable, getpid()));
     }
     return *found;

@@ -5,14 +5,16 @@
 #include <string>
 #include <string_view>
 
+#include "process/known_exceptions.h"
+
 namespace commonhold::detail {
 
 struct TaskFailure {
   std::string type;   // mangled, as std::type_info names it
   std::string shown;  // as a person reads it
   std::string text;
-  int pid = 0;   // of the worker
-  int code = 0;  // of a SystemError
+  ExceptionContent content;
+  int pid = 0;  // of the worker
 
   static TaskFailure of_current_exception();
   std::string bytes() const;

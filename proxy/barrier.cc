@@ -51,6 +51,9 @@ shm::Barrier& of(Object& object) {
     case BarrierBreak::kStopped:
       reason = fmt::format("process {}, which runs the action, is stopped, and the time of a wait passed", pid);
       break;
+    case BarrierBreak::kEnded:
+      reason = fmt::format("a wait in process {} was ended by a stop", pid);
+      break;
     case BarrierBreak::kReset:
       reason = fmt::format("process {} called reset()", pid);
       break;

@@ -2,11 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include <commonhold/detail/object_handle.h>
+#include <commonhold/detail/tickets.h>
 
 #include "shm/dict.h"
 #include "shm/ids.h"
@@ -33,6 +37,8 @@ struct Object {
   unsigned referenced_by = 0;  // the process generation that noted the reference, 0 for none
   shm::Offset reference = 0;   // its cell there
   bool gone = false;           // it was destroyed between the fork of this process and its first use
+  // Of a queue that redelivers, by thread: the tickets among the items that it has taken and not worked off.
+  std::map<int, std::deque<std::vector<NotedTicket>>> tickets_in_flight;
 
   shm::ObjectAddress address() const { return {segment.get(), id.index, control}; }
 };

@@ -177,7 +177,8 @@ Status Barrier::wait_inside(ThreadContext& me, Deadline deadline, std::uint32_t 
       if (status == Status::kTimedOut)
         (void)stop(me, now, false, BarrierBreak::kStopped, owner_pid(*where_.segment, actor()));
     } else if (deadline.passed()) {
-      (void)stop(me, now, false, BarrierBreak::kTimeout, static_cast<std::uint32_t>(getpid()));
+      const BarrierBreak why = deadline.is_cancelled() ? BarrierBreak::kEnded : BarrierBreak::kTimeout;
+      (void)stop(me, now, false, why, static_cast<std::uint32_t>(getpid()));
     } else {
       sleep(me, now, deadline, check);
     }

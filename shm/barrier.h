@@ -49,7 +49,8 @@ enum class BarrierBreak : std::uint8_t {
   kDeath = 3,
   kAction = 4,
   kReset = 5,
-  kStopped = 6
+  kStopped = 6,
+  kEnded = 7  // a wait was ended by its own process
 };
 
 struct BarrierControl {

@@ -5,10 +5,18 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <forward_list>
+#include <fstream>
+#include <functional>
+#include <future>
 #include <numeric>
+#include <optional>
+#include <regex>
 #include <set>
+#include <system_error>
 #include <thread>
+#include <variant>
 
 #include "support/captured_output.h"
 #include "support/manager_home.h"
@@ -196,6 +204,56 @@ TEST_CASE("an error comes back with its type, its text and its origin, each time
   CHECK_THROWS_WITH(pool.apply([] { throw Odd("very"); }), Contains("Odd") && Contains("very"));
   CHECK_THROWS_AS(pool.apply([] { throw 5; }), TaskError);
   CHECK(pool.apply(square, 2) == 4);
+}
+
+TEST_CASE("exceptions of the standard library and of this one keep their type, their text and what else they hold") {
+  Pool pool(1);
+  const auto thrown = [&]<typename E>(auto task, auto looks_right) {
+    try {
+      pool.apply(task);
+      FAIL("nothing was thrown");
+    } catch (const E& error) {
+      CHECK(dynamic_cast<const TaskOrigin*>(&error) != nullptr);
+      CHECK(looks_right(error));
+    }
+  };
+  const auto any = [](const auto&) { return true; };
+  const auto same_text = [](const std::exception& error) { return std::string(error.what()).ends_with("x"); };
+  thrown.operator()<std::system_error>([] { throw std::system_error(EACCES, std::generic_category(), "open"); },
+                                       [](const auto& error) {
+                                         return error.code() == std::errc::permission_denied &&
+                                                std::string(error.what()).starts_with("open: ");
+                                       });
+  thrown.operator()<std::filesystem::filesystem_error>([] { (void)std::filesystem::file_size("/no/such/file"); },
+                                                       [](const auto& error) {
+                                                         return error.code() == std::errc::no_such_file_or_directory &&
+                                                                Contains("/no/such/file").match(error.what());
+                                                       });
+  thrown.operator()<std::ios_base::failure>(
+      [] {
+        std::ifstream file("/no/such/file");
+        file.exceptions(std::ios_base::failbit);
+      },
+      [](const auto& error) { return error.code() == std::io_errc::stream; });
+  thrown.operator()<std::future_error>([] { (void)std::future<int>().get(); }, any);
+  thrown.operator()<std::regex_error>(
+      [] { std::regex broken("("); },
+      [](const auto& error) { return error.code() == std::regex_constants::error_paren; });
+  thrown.operator()<std::bad_variant_access>([] { (void)std::get<int>(std::variant<char, int>()); }, any);
+  thrown.operator()<std::bad_optional_access>([] { (void)std::optional<int>().value(); }, any);
+  thrown.operator()<std::bad_cast>([] { throw std::bad_cast(); }, any);
+  thrown.operator()<std::bad_function_call>([] { std::function<void()>()(); }, any);
+  thrown.operator()<std::bad_array_new_length>([] { throw std::bad_array_new_length(); }, any);
+  thrown.operator()<NameError>(
+      [] { throw NameError(NameError::Reason::kTaken, "x"); },
+      [&](const auto& error) { return error.reason() == NameError::Reason::kTaken && same_text(error); });
+  thrown.operator()<Poisoned>([] { throw Poisoned(77, "x"); },
+                              [&](const auto& error) { return error.died_pid() == 77 && same_text(error); });
+  thrown.operator()<BufferTooShort>([] { throw BufferTooShort("left", "x"); },
+                                    [&](const auto& error) { return error.bytes() == "left" && same_text(error); });
+  thrown.operator()<WorkerDied>(
+      [] { throw WorkerDied(5, 9, 0, "x"); },
+      [&](const auto& error) { return error.pid() == 5 && error.signal() == 9 && same_text(error); });
 }
 
 TEST_CASE("map waits for all chunks and throws what came first; the pool goes on") {

@@ -27,6 +27,8 @@ PROGRAMS = [
     ("a pointer in a queue", "auto q = manager.queue<const char*>(); q.put(\"a\");", STORE, 20),
     ("a text in a value", "auto v = manager.value<std::string>(\"a\");", "put what has texts or containers in it into a Dict", 20),
     ("an unordered set as a key", "auto k = manager.dict<std::unordered_set<int>, int>();", "cannot be keys", 20),
+    # g++ clears padding; a clang++ that cannot says so.
+    ("a struct with padding as a key", "auto k = manager.dict<Padded, int>();", "cannot be a key with this compiler", 20),
     ("a struct with a text in a pipe", "Pipe p; p.first.send(Plain());", "specialisation of commonhold::Codec", 25),
     ("a struct with a text for a pool", "Pool(1).apply([](Plain) {}, Plain());", "the arguments need a stored form", 25),
 ]
@@ -35,6 +37,7 @@ START = """#include <commonhold/commonhold.h>
 #include <unordered_set>
 using namespace commonhold;
 struct Plain { std::string text; };
+struct Padded { char letter; int number; };
 int main() {
   Manager manager;
   auto d = manager.dict<std::string, int>({{"a", 1}});
@@ -70,6 +73,8 @@ def main():
         lines = len(text.splitlines())
         if options.lines:
             print(f"{lines:5} {what}")
+        elif "padding" in what and not text:
+            continue
         elif says not in text:
             wrong.append(f"{what}: the compiler does not say \"{says}\", but:\n{text[:2000]}")
         elif text.count("error:") > (len(PROGRAMS) if "C++17" in what else 2):

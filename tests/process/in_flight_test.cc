@@ -162,6 +162,74 @@ TEST_CASE("a connection that was a task's argument ends with the task, also when
   CHECK_THROWS_AS(pipe.second.recv<int>(), EndOfFile);
 }
 
+TEST_CASE("a task's connections, alone or in another value, end where the task closes them, though it goes on") {
+  ManagerHome home;
+  Manager manager;
+  auto go_on = manager.event();
+  Pool pool(1);
+  Pipe one, two;
+  std::vector<Connection> ends;
+  ends.push_back(std::move(one.first));
+  auto result = pool.apply_async(
+      [](std::vector<Connection> taken, Connection other, Event event) {
+        taken.clear();
+        other.close();
+        event.wait();
+      },
+      ends, two.first, go_on);
+  ends.clear();
+  two.first.close();
+  for (Connection* end : {&one.second, &two.second}) {
+    REQUIRE(end->poll_for(10s));
+    CHECK_THROWS_AS(end->recv<int>(), EndOfFile);
+  }
+  go_on.set();
+  result.get();
+}
+
+TEST_CASE("a task that is run again after its worker's death has its connections again") {
+  ManagerHome home;
+  Manager manager;
+  auto tries = manager.value<int>(0);
+  Pool pool(1);
+  Pipe pipe;
+  const auto dies_once = [](Connection connection, Value<int> count) {
+    if ((count += 1) == 1) kill(getpid(), SIGKILL);
+    connection.send(5);
+  };
+  pool.apply(retried(1), dies_once, pipe.first, tries);
+  CHECK(pipe.second.recv<int>() == 5);
+  CHECK(tries == 2);
+}
+
+TEST_CASE("a child that is forked while a connection is offered does not keep it open, nor its sender's place") {
+  ManagerHome home;
+  Manager manager;
+  auto offers = manager.queue<Connection>();
+  auto inner = manager.value(0);
+  Pipe pipe;
+  Process sender([&] {
+    offers.put(pipe.first);
+    pipe.first.close();
+    // All that the child has of the pipe now is what the sender offers.
+    if (fork() == 0) {
+      inner = getpid();
+      for (;;) pause();
+    }
+    for (;;) pause();
+  });
+  sender.start();
+  pipe.first.close();
+  REQUIRE(eventually([&] { return inner != 0; }));
+  sender.kill();
+  sender.join();
+  REQUIRE(pipe.second.poll_for(10s));
+  CHECK_THROWS_AS(pipe.second.recv<int>(), EndOfFile);
+  CHECK_THROWS_WITH(offers.get(), Catch::Contains("has ended"));
+  CHECK(offers.empty());
+  kill(inner, SIGKILL);
+}
+
 TEST_CASE("a connection in a pool's result that nobody reads ends with the result, not with the worker") {
   Pool pool(1);
   const auto give_back = [](Connection connection) { return connection; };
@@ -212,6 +280,9 @@ TEST_CASE("a connection that is offered is taken while another client of its sen
   CHECK_FALSE(silent.poll());  // the sender waits for its word still
   taken.send(7);
   CHECK(pipe.second.recv<int>() == 7);
+  detail::redeem_connection(ticket).send(8);
+  CHECK(pipe.second.recv<int>() == 8);
+  detail::withdraw_offer(ticket);
   CHECK_THROWS_AS(detail::redeem_connection(ticket), SystemError);
   for (const char* wrong : {"", "connection:", "connection::x", "connection:1", "connection:-1:x", "connection:1x:y",
                             "connection:99999999999999999999:x", "parcel:1:x"}) {

@@ -142,7 +142,7 @@ TEST_CASE("a segment can be parsed from the format's page alone") {
 
   Bytes file(segment.folder() + "/segment");
   REQUIRE(file.at(0, 8) == "COMHOLD1");
-  REQUIRE(file.half(8) == 9);
+  REQUIRE(file.half(8) == 10);
   REQUIRE(file.text(128, 96) == "test");
   REQUIRE(file.word(56) == std::filesystem::file_size(segment.folder() + "/segment"));
   u64 sessions_at = file.word(72), threads_at = file.word(80), objects_at = file.word(88), extents_at = file.word(96),

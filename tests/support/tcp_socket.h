@@ -31,15 +31,18 @@ class TcpSocket {
     return client;
   }
 
+  explicit TcpSocket(int descriptor) : descriptor_(descriptor) { check(descriptor); }
   TcpSocket(TcpSocket&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
   TcpSocket& operator=(TcpSocket&& other) noexcept {
     std::swap(descriptor_, other.descriptor_);
     return *this;
   }
-  ~TcpSocket() {
-    if (descriptor_ >= 0) ::close(descriptor_);
+  ~TcpSocket() { close(); }
+  void close() {
+    if (descriptor_ >= 0) ::close(release());
   }
 
+  int release() { return std::exchange(descriptor_, -1); }
   TcpSocket accept() const { return TcpSocket(::accept(descriptor_, nullptr, nullptr)); }
   std::uint16_t port() const {
     sockaddr_in own{};
@@ -57,7 +60,6 @@ class TcpSocket {
   void send(std::string_view bytes) const { check(::send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL)); }
 
  private:
-  explicit TcpSocket(int descriptor) : descriptor_(descriptor) { check(descriptor); }
   static void check(ssize_t result) {
     if (result < 0) throw std::system_error(errno, std::generic_category());
   }

@@ -1,7 +1,5 @@
 // Tutorial 0: a manager's dict, pools, and a server whose clients a pool talks with.
 #include <commonhold/commonhold.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/tcp_socket.h"
 #include "support/textbook_program.h"
 
 using namespace commonhold;
@@ -39,52 +38,21 @@ std::set<std::string> who(const ProgramRun& run, const std::string& text) {
   return all;
 }
 
-sockaddr_in on_this_machine(int port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(static_cast<std::uint16_t>(port));
-  return address;
-}
-
-int connect_to(int port) {
-  const sockaddr_in address = on_this_machine(port);
-  const int client = socket(AF_INET, SOCK_STREAM, 0);
-  if (connect(client, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) _exit(98);
-  return client;
-}
-
-std::string receive(int socket) {
-  char bytes[1024];
-  const ssize_t size = recv(socket, bytes, sizeof bytes, 0);
-  return {bytes, static_cast<std::size_t>(std::max<ssize_t>(size, 0))};
-}
-void send_all(int socket, const std::string& text) {
-  if (send(socket, text.data(), text.size(), MSG_NOSIGNAL) < 0) return;
-}
-
 // The server of the tutorial: whatever a client says, a worker of the pool says in capitals.
-void talk(Connection client) {
+void talk(FileDescriptor accepted) {
+  const TcpSocket client(accepted.release());
   say(getpid(), "talks");
-  for (;;) {
-    std::string words = receive(client.fileno());
-    if (words.empty()) break;
+  for (std::string words; !(words = client.recv()).empty();) {
     for (char& letter : words) letter = static_cast<char>(std::toupper(letter));
-    send_all(client.fileno(), words);
+    client.send(words);
   }
 }
 void serve_with_a_pool_of_four() {
-  sockaddr_in address = on_this_machine(0);
-  socklen_t size = sizeof address;
-  const int server = socket(AF_INET, SOCK_STREAM, 0);
-  const int yes = 1;
-  setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  if (bind(server, reinterpret_cast<sockaddr*>(&address), size) != 0 || listen(server, 5) != 0) _exit(97);
-  getsockname(server, reinterpret_cast<sockaddr*>(&address), &size);
+  const TcpSocket server = TcpSocket::listening();
   Pool pool(4);
-  say("port", ntohs(address.sin_port));
+  say("port", server.port());
   for (;;) {
-    Connection client(accept(server, nullptr, nullptr));
+    const FileDescriptor client(server.accept().release());
     pool.apply_async(talk, client);
   }
 }
@@ -94,11 +62,11 @@ int port_of(const ProgramRun& server) {
 
 // The client of the tutorial: sends what is typed, prints what comes back.
 void chat(int port) {
-  const int client = connect_to(port);
+  const TcpSocket client = TcpSocket::connected_to(static_cast<std::uint16_t>(port));
   for (std::string words; std::getline(std::cin, words);) {
     if (words.empty()) continue;
-    send_all(client, words);
-    say(receive(client));
+    client.send(words);
+    say(client.recv());
   }
 }
 
@@ -232,19 +200,18 @@ TEST_CASE(
   std::vector<std::string> answers;
   const auto talked = [&](const ProgramRun& so_far) {
     if (port_of(so_far) == 0) return false;
-    std::vector<int> clients;
+    std::vector<TcpSocket> clients;
     for (int i = 0; i < 5; ++i) {
-      clients.push_back(connect_to(port_of(so_far)));
-      send_all(clients.back(), "hello " + std::to_string(i));
-      if (i < 4) answers.push_back(receive(clients.back()));
+      clients.push_back(TcpSocket::connected_to(static_cast<std::uint16_t>(port_of(so_far))));
+      clients.back().send("hello " + std::to_string(i));
+      if (i < 4) answers.push_back(clients.back().recv());
     }
     for (int i = 0; i < 4; ++i) {
-      send_all(clients[static_cast<std::size_t>(i)], "again");
-      answers.push_back(receive(clients[static_cast<std::size_t>(i)]));
+      clients[static_cast<std::size_t>(i)].send("again");
+      answers.push_back(clients[static_cast<std::size_t>(i)].recv());
     }
-    close(clients[0]);
-    answers.push_back(receive(clients[4]));
-    for (std::size_t i = 1; i < clients.size(); ++i) close(clients[i]);
+    clients[0].close();
+    answers.push_back(clients[4].recv());
     return true;
   };
   const auto server = program_until(talked, serve_with_a_pool_of_four);

@@ -28,7 +28,7 @@ inline constexpr bool kIsVector<std::vector<T>> = true;
 // The results of one chunk, appended.
 template <typename R>
 void read_results(std::string_view bytes, std::vector<R>& to) {
-  if constexpr (kCarriedAsIs<R> && !std::is_same_v<R, bool>) {
+  if constexpr (kCarriedAsIs<R> && std::is_default_constructible_v<R> && !std::is_same_v<R, bool>) {
     if (bytes.size() % sizeof(R) != 0) refuse_size(bytes.size(), sizeof(R));
     const std::size_t before = to.size();
     to.resize(before + bytes.size() / sizeof(R));

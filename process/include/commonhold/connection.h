@@ -45,10 +45,10 @@
 #include <commonhold/any.h>
 #include <commonhold/attach.h>
 #include <commonhold/detail/encoded.h>
-#include <commonhold/detail/is_proxy.h>
 #include <commonhold/detail/kept_descriptor.h>
 #include <commonhold/detail/lock_calls.h>
 #include <commonhold/detail/pickle.h>
+#include <commonhold/detail/shape.h>
 #include <commonhold/errors.h>
 #include <commonhold/file_descriptor.h>
 
@@ -90,7 +90,7 @@ class Connection {
       send_descriptor(value.get());
     } else if constexpr (std::is_same_v<T, std::nullptr_t> || std::is_same_v<T, std::nullopt_t>) {
       send(Any());
-    } else if constexpr (detail::IsProxy<T>) {
+    } else if constexpr (detail::Proxy<T>) {
       send_item(detail::Encoded<std::string>(detail::token_in_flight(*detail::Access::handle(value))).item());
     } else if constexpr (std::is_convertible_v<const T&, std::string_view>) {
       send_item(detail::Encoded<std::string>(std::string_view(value)).item());
@@ -113,7 +113,7 @@ class Connection {
       return recv_connection();
     } else if constexpr (std::is_same_v<T, FileDescriptor>) {
       return FileDescriptor(recv_descriptor());
-    } else if constexpr (detail::IsProxy<T>) {
+    } else if constexpr (detail::Proxy<T>) {
       return attach<T>(recv<std::string>());
     } else if constexpr (std::is_same_v<T, Any>) {
       const std::string message = recv_item({});
@@ -207,10 +207,10 @@ class Connection {
 };
 
 namespace detail {
-// A ticket for a process of the same program, which gets the connection with it, once; the caller's stays as it is. The
-// offer lasts until then, while this process lives; where `kept` is given, no longer than that.
-std::string offer_connection(const Connection& connection, std::shared_ptr<void>* kept = nullptr);
-// SystemError when its sender is gone, or somebody else was faster; ValueError for what is no ticket.
+// A ticket for processes of the same program (detail/tickets.h), each of which gets the connection with it; the caller's
+// stays as it is.
+std::string offer_connection(const Connection& connection);
+// SystemError when its sender is gone or offers it no longer; ValueError for what is no ticket.
 Connection redeem_connection(std::string_view ticket);
 }  // namespace detail
 
@@ -218,9 +218,8 @@ Connection redeem_connection(std::string_view ticket);
 template <>
 struct Codec<Connection> {
   static constexpr std::string_view name = "connection";
-  static constexpr bool decoded_once = true;
+  static constexpr bool is_ticket = true;
   static std::string encode(const Connection& connection) { return detail::offer_connection(connection); }
-  static void withdraw(std::string_view bytes) { detail::withdraw_offer(bytes); }
   static Connection decode(std::string_view bytes) { return detail::redeem_connection(bytes); }
 };
 

@@ -5,15 +5,16 @@
 //   pool.apply(write_line, log, std::string("started"));
 //   sockets.put(FileDescriptor(accept(listening, nullptr, nullptr)));             // a queue of accepted sockets
 //
-// Sending leaves the sender's open. In queues and other shared objects, as in a pool's tasks, a ticket travels: it is taken
-// once, by a process of the same program (its authkey), while the process that put it lives, and for an hour at most;
-// until then that one keeps a copy open. A second taking is a SystemError, and so is one whose sender has ended, or is
-// stopped for ten seconds: the item is gone then. Through a Connection the descriptor itself goes.
+// Sending leaves the sender's open. Through a Connection the descriptor itself goes. In queues and other shared objects a
+// ticket is stored: every process of the same program (its authkey) that reads it gets a descriptor of its own, while the
+// process that put it lives. That one keeps a copy open until the ticket is taken out (get(), pop() and the like; where a
+// queue redelivers, until task_done()), or nobody has come with it for an hour: so it is with one that was overwritten or
+// erased. A ticket whose sender has ended is a SystemError, once where it is taken: the item is gone then. While its sender
+// is stopped, it is one after ten seconds, and the item stays.
 //
 // Thread safety: as a std::unique_ptr.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -42,7 +43,7 @@ class FileDescriptor {
 };
 
 namespace detail {
-std::string offer_descriptor(const FileDescriptor& descriptor, std::shared_ptr<void>* kept = nullptr);
+std::string offer_descriptor(const FileDescriptor& descriptor);
 FileDescriptor redeem_descriptor(std::string_view ticket);
 // Ends an offer of this process; nothing where it was taken already, or is no ticket.
 void withdraw_offer(std::string_view ticket) noexcept;
@@ -51,9 +52,8 @@ void withdraw_offer(std::string_view ticket) noexcept;
 template <>
 struct Codec<FileDescriptor> {
   static constexpr std::string_view name = "descriptor";
-  static constexpr bool decoded_once = true;
+  static constexpr bool is_ticket = true;
   static std::string encode(const FileDescriptor& descriptor) { return detail::offer_descriptor(descriptor); }
-  static void withdraw(std::string_view bytes) { detail::withdraw_offer(bytes); }
   static FileDescriptor decode(std::string_view bytes) { return detail::redeem_descriptor(bytes); }
 };
 

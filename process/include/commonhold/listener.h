@@ -34,6 +34,7 @@
 namespace commonhold {
 
 namespace detail {
+class Courier;    // process/courier.cc
 class Welcomes;   // process/welcomes.h
 struct Accepted;  // likewise
 }  // namespace detail
@@ -86,6 +87,9 @@ class Listener {
   int fileno() const;  // readable when accept() has something to do; stays this object's
 
  private:
+  friend class detail::Courier;
+  // In a forked child, where another thread of the parent may have been at work on it.
+  void close_in_child() noexcept;
   void bind_path();
   void bind_tcp();
   std::optional<detail::Accepted> accept_one() const;

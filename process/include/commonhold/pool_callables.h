@@ -88,11 +88,15 @@ Inherited<std::decay_t<Function>> inherited(Function&& function) {
 
 namespace detail {
 
+// A pointer to a function or member function.
+template <typename Function>
+inline constexpr bool kPointsToFunction =
+    std::is_function_v<std::remove_pointer_t<Function>> || std::is_member_function_pointer_v<Function>;
+
 // How a callable travels: write() in the parent; read() in the worker gives what is invoked.
 template <typename Function>
 struct Callable {
-  static constexpr bool kPlain =
-      std::is_function_v<std::remove_pointer_t<Function>> || std::is_member_function_pointer_v<Function>;
+  static constexpr bool kPlain = kPointsToFunction<Function>;
   static_assert(kPlain || (std::is_empty_v<Function> && std::is_default_constructible_v<Function>),
                 "a pool's workers cannot run this callable: it has captures or state. Give the state as values with "
                 "with_state(f, values...); or copy its bytes with by_value(f); or make it inherited(f) before the pool "
@@ -140,8 +144,20 @@ struct Callable<WithState<Function, State...>> {
 
 template <typename Function>
 struct Callable<ByValue<Function>> {
-  static void write(TaskWriter& out, const ByValue<Function>& given) { out.raw(&given.function, sizeof(Function)); }
-  static Function read(TaskReader& in) { return in.raw<Function>(); }
+  static void write(TaskWriter& out, const ByValue<Function>& given) {
+    if constexpr (kPointsToFunction<Function>) {
+      Callable<Function>::write(out, given.function);
+    } else {
+      out.raw(&given.function, sizeof(Function));
+    }
+  }
+  static Function read(TaskReader& in) {
+    if constexpr (kPointsToFunction<Function>) {
+      return Callable<Function>::read(in);
+    } else {
+      return in.raw<Function>();
+    }
+  }
   static std::shared_ptr<void> keep(const ByValue<Function>&) { return nullptr; }
 };
 

@@ -41,6 +41,7 @@
 #include <commonhold/detail/object_handle.h>
 #include <commonhold/detail/signature.h>
 #include <commonhold/detail/snapshot.h>
+#include <commonhold/detail/tickets.h>
 #include <commonhold/errors.h>
 #include <commonhold/watch.h>
 

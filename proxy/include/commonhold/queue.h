@@ -48,6 +48,7 @@
 #include <commonhold/detail/object_handle.h>
 #include <commonhold/detail/queue_calls.h>
 #include <commonhold/detail/signature.h>
+#include <commonhold/detail/tickets.h>
 #include <commonhold/errors.h>
 #include <commonhold/watch.h>
 
@@ -154,7 +155,10 @@ class BasicQueue {
   // ---- tasks
 
   // For an item that was taken: it is worked off. ValueError when called more often than items were put.
-  void task_done() const requires(!kSimple) { detail::queue_task_done(*handle_); }
+  void task_done() const requires(!kSimple) {
+    detail::queue_task_done(*handle_);
+    if constexpr (detail::kHasTickets<T>) detail::end_oldest_tickets(*handle_);
+  }
   // Waits until every item that was put is worked off.
   void join() const requires(!kSimple) { (void)detail::queue_join(*handle_, detail::kForever); }
   template <typename Rep, typename Period>
@@ -224,21 +228,23 @@ class BasicQueue {
       kFixedBytes == sizeof(T) && std::has_unique_object_representations_v<T> && !std::is_same_v<T, bool>;
 
   bool put_within(ValueArg value, std::int64_t wait) const {
-    const detail::Encoded<T> encoded(*handle_, value);
-    if constexpr (requires { Codec<T>::withdraw({}); }) {  // what is not put is not left behind
-      const detail::Item item = encoded.item();
-      const auto withdraw = [&] { Codec<T>::withdraw({static_cast<const char*>(item.data), item.size}); };
+    if constexpr (detail::kHasTickets<T>) {  // what is not put is not left behind
+      detail::TicketsWritten tickets;
       try {
-        if (detail::queue_put(*handle_, item, wait)) return true;
+        if (put_encoded(value, wait)) return true;
       } catch (...) {
-        withdraw();
+        tickets.withdraw();
         throw;
       }
-      withdraw();
+      tickets.withdraw();
       return false;
     } else {
-      return detail::queue_put(*handle_, encoded.item(), wait);
+      return put_encoded(value, wait);
     }
+  }
+  bool put_encoded(ValueArg value, std::int64_t wait) const {
+    const detail::Encoded<T> encoded(*handle_, value);
+    return detail::queue_put(*handle_, encoded.item(), wait);
   }
   template <typename Values>
   size_type put_all(const Values& values, std::int64_t wait) const;

@@ -34,6 +34,7 @@
 #include <commonhold/detail/call.h>
 #include <commonhold/detail/shape.h>
 #include <commonhold/detail/signature.h>
+#include <commonhold/detail/tickets.h>
 
 namespace commonhold::detail {
 
@@ -124,7 +125,7 @@ void pickle(PickleWriter& out, const T& value) {
   using Container = PickleWriter::Container;
   if constexpr (kShape<T> == Shape::kReference) {
     PickleWriter::refuse("a shared object");
-  } else if constexpr (requires { Codec<T>::decoded_once; }) {
+  } else if constexpr (IsTicket<T>::value) {
     PickleWriter::refuse("a connection or descriptor");
   } else if constexpr (std::is_null_pointer_v<T> || std::is_same_v<T, std::nullopt_t>) {
     out.none();
@@ -205,7 +206,7 @@ T unpickle(const Pickle& in, const Pickle::Value& from) {
       ((member = unpickle<std::remove_reference_t<decltype(member)>>(in, in.element(from, at++))), ...);
     });
     return result;
-  } else if constexpr (requires { Codec<T>::decoded_once; }) {
+  } else if constexpr (IsTicket<T>::value) {
     in.mismatch(from, "a connection or descriptor");
   } else if constexpr (HasCodec<T>) {
     if (from.kind == Kind::kBytes) return Codec<T>::decode(in.bytes(from));

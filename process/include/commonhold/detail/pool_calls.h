@@ -27,7 +27,8 @@ using TaskFunction = void (*)(TaskReader& in, TaskWriter& out);
 struct TaskHead {
   std::uint64_t id;
   std::uint64_t function;       // a TaskFunction (portable_function.h)
-  std::uint64_t announces = 0;  // 1: the worker says when it begins
+  std::uint32_t announces = 0;  // 1: the worker says when it begins
+  std::uint32_t may_run_again = 0;
 };
 
 // What is asked of a pool at once.

@@ -17,7 +17,8 @@
 #include <commonhold/attach.h>
 #include <commonhold/connection.h>
 #include <commonhold/detail/encoded.h>
-#include <commonhold/detail/is_proxy.h>
+#include <commonhold/detail/shape.h>
+#include <commonhold/detail/tickets.h>
 
 namespace commonhold::detail {
 
@@ -30,19 +31,27 @@ inline constexpr bool kIsTuple<std::pair<A, B>> = true;
 
 bool is_ticket(std::string_view text);
 
+// Honoured until it goes.
+class KeptTicket {
+ public:
+  explicit KeptTicket(NotedTicket ticket) : ticket_(std::move(ticket)) {}
+  ~KeptTicket() { ticket_.end(ticket_.text); }
+  KeptTicket(const KeptTicket&) = delete;
+  KeptTicket& operator=(const KeptTicket&) = delete;
+
+ private:
+  NotedTicket ticket_;
+};
+
 // What a task's bytes, or a result's, name, kept for as long as somebody may read them.
 struct Belongings {
   std::vector<ObjectHandle> objects;
   std::vector<std::shared_ptr<void>> offers;  // of connections
 };
 
-// Connections and descriptors.
-template <typename T>
-inline constexpr bool kTravelsByTicket = std::is_same_v<T, Connection> || std::is_same_v<T, FileDescriptor>;
-
 template <typename T>
 constexpr bool can_carry() {
-  if constexpr (IsProxy<T> || kTravelsByTicket<T>) {
+  if constexpr (Proxy<T>) {
     return true;
   } else if constexpr (kIsTuple<T>) {
     return []<std::size_t... I>(std::index_sequence<I...>) {
@@ -58,7 +67,7 @@ inline constexpr bool kCanCarry = can_carry<T>();
 
 // Lies in the bytes as it lies in memory.
 template <typename T>
-inline constexpr bool kCarriedAsIs = !IsProxy<T> && kIsFixed<T> && std::is_trivially_copyable_v<T>;
+inline constexpr bool kCarriedAsIs = !Proxy<T> && kIsFixed<T> && std::is_trivially_copyable_v<T>;
 
 // A map's entries have a const key; what is carried is a pair of values.
 template <typename T>
@@ -87,11 +96,33 @@ class TaskWriter {
 
   template <typename T>
   void value(const T& value) {
-    if constexpr (kTravelsByTicket<T>) {
-      const std::string ticket = offered(value, kept_ != nullptr ? &kept_->offers.emplace_back() : nullptr);
-      if (sent_ != nullptr) TaskWriter(*sent_).sized(ticket);
-      sized(ticket);
-    } else if constexpr (IsProxy<T>) {
+    if constexpr (kHasTickets<T> && !kIsTuple<T>) {
+      TicketsWritten tickets;
+      try {
+        write(value);
+        for (const NotedTicket& ticket : tickets.all()) {
+          if (sent_ != nullptr) TaskWriter(*sent_).sized(ticket.text);
+          if (kept_ != nullptr) kept_->offers.push_back(std::make_shared<KeptTicket>(ticket));
+        }
+      } catch (...) {
+        tickets.withdraw();
+        throw;
+      }
+    } else {
+      write(value);
+    }
+  }
+  void raw(const void* bytes, std::size_t size) { out_.append(static_cast<const char*>(bytes), size); }
+  void sized(std::string_view bytes) {
+    const std::uint64_t size = bytes.size();
+    raw(&size, sizeof size);
+    out_.append(bytes);
+  }
+
+ private:
+  template <typename T>
+  void write(const T& value) {
+    if constexpr (Proxy<T>) {
       sized(token(Access::handle(value)));
     } else if constexpr (kIsTuple<T>) {
       if constexpr (std::tuple_size_v<T> == 0)
@@ -106,20 +137,6 @@ class TaskWriter {
       const Item item = encoded.item();
       sized({static_cast<const char*>(item.data), item.size});
     }
-  }
-  void raw(const void* bytes, std::size_t size) { out_.append(static_cast<const char*>(bytes), size); }
-  void sized(std::string_view bytes) {
-    const std::uint64_t size = bytes.size();
-    raw(&size, sizeof size);
-    out_.append(bytes);
-  }
-
- private:
-  static std::string offered(const Connection& connection, std::shared_ptr<void>* kept) {
-    return offer_connection(connection, kept);
-  }
-  static std::string offered(const FileDescriptor& descriptor, std::shared_ptr<void>* kept) {
-    return offer_descriptor(descriptor, kept);
   }
   // Of an object that is written, alone or inside of another value.
   std::string token(const ObjectHandle& handle) {
@@ -139,26 +156,16 @@ class TaskReader {
  public:
   explicit TaskReader(std::string_view bytes) : left_(bytes) {}
 
+  // Connections and descriptors are given to whoever reads the same bytes again, too.
+  void leave_tickets() { ends_ = TicketsRead::Ends::kWhenTaken; }
+
   template <typename T>
   T value() {
-    if constexpr (std::is_same_v<T, Connection>) {
-      return redeem_connection(sized());
-    } else if constexpr (std::is_same_v<T, FileDescriptor>) {
-      return redeem_descriptor(sized());
-    } else if constexpr (IsProxy<T>) {
-      return attach<T>(sized());
-    } else if constexpr (kIsTuple<T>) {
-      if constexpr (std::tuple_size_v<T> == 0) (void)take(1);
-      return [this]<std::size_t... I>(std::index_sequence<I...>) {
-        return T{this->value<std::tuple_element_t<I, T>>()...};  // braces: from left to right
-      }
-      (std::make_index_sequence<std::tuple_size_v<T>>());
-    } else if constexpr (kCarriedAsIs<T>) {
-      return raw<T>();
-    } else if constexpr (kMayLink<T>) {
-      return unpack_received<T>(sized());
+    if constexpr (kHasTickets<T> && !kIsTuple<T>) {
+      const TicketsRead tickets(ends_);
+      return read<T>();
     } else {
-      return decode<T>(sized());
+      return read<T>();
     }
   }
   // As TaskWriter::raw() wrote it.
@@ -178,7 +185,26 @@ class TaskReader {
   std::string_view rest() const { return left_; }
 
  private:
+  template <typename T>
+  T read() {
+    if constexpr (Proxy<T>) {
+      return attach<T>(sized());
+    } else if constexpr (kIsTuple<T>) {
+      if constexpr (std::tuple_size_v<T> == 0) (void)take(1);
+      return [this]<std::size_t... I>(std::index_sequence<I...>) {
+        return T{this->value<std::tuple_element_t<I, T>>()...};  // braces: from left to right
+      }
+      (std::make_index_sequence<std::tuple_size_v<T>>());
+    } else if constexpr (kCarriedAsIs<T>) {
+      return raw<T>();
+    } else if constexpr (kMayLink<T>) {
+      return unpack_received<T>(sized());
+    } else {
+      return decode<T>(sized());
+    }
+  }
   std::string_view left_;
+  TicketsRead::Ends ends_ = TicketsRead::Ends::kAtOnce;
 };
 
 }  // namespace commonhold::detail

@@ -84,6 +84,7 @@ std::optional<V> Dict<K, V>::exchange(KeyArg key, ValueArg value) const {
     // What is given back is taken hold of first, and replaced if it is still that.
     const detail::EncodedKey<K> encoded(key);
     const detail::Encoded<V> desired(*handle_, value);
+    detail::Taking<V> taking;
     return detail::reading_links<V>([&]() -> std::optional<V> {
       for (detail::StoredItem seen;;) {
         if (!detail::dict_get_item(*handle_, encoded.item(), seen)) {
@@ -93,10 +94,10 @@ std::optional<V> Dict<K, V>::exchange(KeyArg key, ValueArg value) const {
           }
           continue;
         }
-        V before = detail::decode<V>(*handle_, seen);
+        auto before = taking.decoded([&] { return detail::decode<V>(*handle_, seen); });
         if (detail::dict_compare_exchange(*handle_, encoded.item(), seen.item(), desired.item(), nullptr) ==
             detail::Exchange::kDone) {
-          return before;
+          return taking.taken(std::move(before));
         }
       }
     });
@@ -151,11 +152,14 @@ std::optional<V> Dict<K, V>::try_pop(KeyArg key) const {
   if constexpr (detail::kDecodedFirst<V>) {
     // Decoded first, removed if it is still that (kDecodedFirst).
     const detail::EncodedKey<K> encoded(key);
+    detail::Taking<V> taking;
     return detail::reading_links<V>([&]() -> std::optional<V> {
       for (detail::StoredItem seen;;) {
         if (!detail::dict_get_item(*handle_, encoded.item(), seen)) return std::nullopt;
-        V value = detail::decode<V>(*handle_, seen);
-        if (detail::dict_erase_if_equal(*handle_, encoded.item(), seen.item()) == detail::Exchange::kDone) return value;
+        auto value = taking.decoded([&] { return detail::decode<V>(*handle_, seen); });
+        if (detail::dict_erase_if_equal(*handle_, encoded.item(), seen.item()) == detail::Exchange::kDone) {
+          return taking.taken(std::move(value));
+        }
       }
     });
   } else {
@@ -169,16 +173,18 @@ template <typename K, typename V>
 auto Dict<K, V>::popitem() const -> value_type {
   constexpr bool kTwoTexts = detail::kShape<K> == detail::Shape::kText && detail::kShape<V> == detail::Shape::kText;
   if constexpr (detail::kDecodedFirst<V> || detail::kDecodedFirst<K> || kTwoTexts) {
+    detail::Taking<V> taking;
     return detail::reading_links<V>([&]() -> value_type {
       detail::EntryBytes last;
       last.sequence = UINT64_MAX;  // no entry's: the first try only looks
+      const auto decode = [&] { return taking.decoded([&] { return decoded(last); }); };
       for (;;) {
         const bool looked = last.sequence != UINT64_MAX;
-        std::optional<value_type> entry;
-        if (looked) entry.emplace(decoded(last));
+        std::optional<decltype(decode())> entry;
+        if (looked) entry.emplace(decode());
         switch (detail::dict_pop_last_if_equal(*handle_, last)) {
           case detail::Exchange::kDone:
-            return *std::move(entry);
+            return taking.taken(*std::move(entry));
           case detail::Exchange::kDifferent:
             break;
           case detail::Exchange::kAbsent:

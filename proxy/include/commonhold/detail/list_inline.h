@@ -91,14 +91,15 @@ T List<T>::update_element(Index index, Fn&& fn) const {
 // goes.
 template <typename T>
 std::optional<T> List<T>::taken(Index index) const {
+  detail::Taking<T> taking;
   return detail::reading_links<T>([&]() -> std::optional<T> {
     for (detail::StoredItem seen;;) {
       const std::uint64_t at = position(index);
       if (!detail::list_get_item(*handle_, at, seen)) return std::nullopt;
-      T value = detail::decode<T>(*handle_, seen);
+      auto value = taking.decoded([&] { return detail::decode<T>(*handle_, seen); });
       const auto done = index == -1 ? detail::list_pop_back_if_equal(*handle_, seen.item())
                                     : detail::list_erase_if_equal(*handle_, at, seen.item());
-      if (done == detail::Exchange::kDone) return value;
+      if (done == detail::Exchange::kDone) return taking.taken(std::move(value));
     }
   });
 }

@@ -30,30 +30,60 @@ class WaitLeft {
 
 // An item that was seen: who does not get it decoded leaves it to others.
 template <typename T>
-T decode_seen(Object& queue, const StoredItem& item) {
+auto decode_seen(Object& queue, const StoredItem& item, Taking<T>& taking) {
   try {
-    return decode<T>(queue, item);
+    return taking.decoded([&] { return decode<T>(queue, item); });
   } catch (...) {
     queue_leave(queue);
     throw;
   }
 }
 
+// The queue, if what is taken out of it is good until task_done (tickets.h).
+template <typename T>
+Object* redelivering(Object& queue) {
+  if constexpr (kHasTickets<T>) {
+    if (queue_options(queue).redeliver) return &queue;
+  }
+  return nullptr;
+}
+
 template <typename T>
 std::optional<T> take_decoded(Object& queue, std::int64_t wait, Word* priority) {
   const WaitLeft left(wait);
+  Taking<T> taking;
   return reading_links<T>([&]() -> std::optional<T> {
     for (StoredItem seen; queue_peek(queue, seen, left());) {
-      T value = decode_seen<T>(queue, seen);
-      if (queue_take_if_equal(queue, seen.item(), priority)) return value;
+      auto value = decode_seen<T>(queue, seen, taking);
+      if (queue_take_if_equal(queue, seen.item(), priority)) {
+        return taking.taken(std::move(value), redelivering<T>(queue));
+      }
     }
     return std::nullopt;
   });
 }
 
+// Those that are there, each by itself: a ticket that is void is told of by the call that meets it first.
+template <typename T>
+std::vector<T> take_many_one_by_one(Object& queue, std::size_t most, std::int64_t wait) {
+  std::vector<T> values;
+  for (; values.size() < most; wait = 0) {
+    try {
+      std::optional<T> value = take_decoded<T>(queue, wait, nullptr);
+      if (!value) break;
+      values.push_back(*std::move(value));
+    } catch (...) {
+      if (values.empty()) throw;
+      break;
+    }
+  }
+  return values;
+}
+
 // The same for many, which are taken together. An item that cannot be decoded ends them: the next call will say why.
 template <typename T>
 std::vector<T> take_many_decoded(Object& queue, std::size_t most, std::int64_t wait) {
+  if constexpr (kHasTickets<T>) return take_many_one_by_one<T>(queue, most, wait);
   const WaitLeft left(wait);
   return reading_links<T>([&] {
     for (std::vector<T> values;; values.clear()) {
@@ -119,13 +149,14 @@ auto BasicQueue<T, kOrder, kSimple>::get_all(size_type most, std::int64_t wait) 
     return detail::take_many_decoded<T>(*handle_, most, wait);
   } else {
     // Nobody knows how many there are before they are taken: when there is no room for all, there is next time.
-    using Stored = std::conditional_t<kStoredAsIs, T, detail::FixedBuffer<T>>;
+    constexpr bool kIntoValues = kStoredAsIs && std::is_default_constructible_v<T>;
+    using Stored = std::conditional_t<kIntoValues, T, detail::FixedBuffer<T>>;
     constexpr int kTries = 4;  // with producers that are faster than this: as many as there is room for
     const detail::WaitLeft left(wait);
     std::vector<Stored> stored(std::min<size_type>(most, std::max<size_type>(size(), 16)));
     [[maybe_unused]] std::vector<T> values;
     for (int i = 0;; ++i) {
-      if constexpr (!kStoredAsIs) values.reserve(stored.size());  // before anything is taken
+      if constexpr (!kIntoValues) values.reserve(stored.size());  // before anything is taken
       bool more = false;
       const std::uint64_t got =
           detail::queue_get_many_fixed(*handle_, stored.data(), kFixedBytes, stored.size(), sizeof(Stored), left(),
@@ -133,7 +164,7 @@ auto BasicQueue<T, kOrder, kSimple>::get_all(size_type most, std::int64_t wait) 
       stored.resize(more ? std::min<size_type>(most, got + got / 4) : got);
       if (!more) break;
     }
-    if constexpr (kStoredAsIs) {
+    if constexpr (kIntoValues) {
       return stored;
     } else {
       for (const Stored& one : stored) values.push_back(one.value());

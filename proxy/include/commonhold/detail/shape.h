@@ -204,15 +204,31 @@ inline constexpr bool kIsFixed = kShape<T> == Shape::kWord || kShape<T> == Shape
 
 // Values whose decoding can throw, in the user's code or for want of memory, or that refer to objects, which nobody would
 // keep in between: whoever takes them out of an object decodes them first, and takes them if they are still there.
-// Fixed ones are read without allocating; a text's bytes become the value itself. What can be decoded only once is taken
-// before (Codec<T>::decoded_once).
+// Fixed ones are read without allocating; a text's bytes become the value itself.
 template <typename T>
-inline constexpr bool kDecodedFirst = (kMayLink<T> || !(kIsFixed<T> || kShape<T> == Shape::kText)) && !requires {
-  Codec<T>::decoded_once;
-};
+inline constexpr bool kDecodedFirst = kMayLink<T> || !(kIsFixed<T> || kShape<T> == Shape::kText);
 
 template <typename T>
 struct IsUnordered : std::bool_constant<kIsUnordered<T>> {};
+
+// A struct with bytes between its members that the compiler cannot clear: equal values would have different bytes.
+template <typename T>
+constexpr bool has_uncleared_padding() {
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+  return false;
+#endif
+#endif
+  if constexpr (kShape<T> == Shape::kStruct && !std::has_unique_object_representations_v<T>) {
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < kLayout<T>.count; ++i)
+      bytes += kLayout<T>.runs[i].count * kLayout<T>.runs[i].kind.bytes;
+    return kLayout<T>.whole && bytes < sizeof(T);
+  }
+  return false;
+}
+template <typename T>
+struct HasUnclearedPadding : std::bool_constant<has_uncleared_padding<T>()> {};
 
 // A type that can be a dict's key. Keys are equal when their stored bytes are.
 template <typename T>
@@ -234,6 +250,10 @@ struct RequireKey : RequireStorable<T> {
   static_assert(!Storable<T> || StorableKey<T>,
                 "values of this type cannot be keys: unordered containers have no order of their own, and a reference "
                 "to another object is no key (commonhold/codec.h)");
+  static_assert(
+      !any_part<T, HasUnclearedPadding>(),
+      "a struct with padding cannot be a key with this compiler, which cannot clear it (g++ 11 and clang++ 20 "
+      "can): give the struct a list of members (commonhold/codec.h)");
 };
 
 // Numbers that += and the like change in one step.
