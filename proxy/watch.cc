@@ -15,6 +15,7 @@
 #include "proxy/object.h"
 #include "proxy/waiting.h"
 #include "proxy/watch_hub.h"
+#include "shm/futex.h"
 #include "shm/ready_watch.h"
 #include "shm/sleep_notice.h"
 
@@ -84,6 +85,7 @@ bool watch_wait(WatchState& watch, std::int64_t wait) {
   const shm::Deadline deadline = deadline_after(wait);
   const auto slice = [] { return shm::Deadline::after(std::chrono::nanoseconds(shm::sleeper_check_ns())); };
   shm::SleepNotice notice(me, watch.watcher->futex());
+  bool slept = false;
   for (shm::Deadline look_for_dead = slice();;) {
     std::uint32_t expected = 0;
     bool settled = true;
@@ -94,6 +96,7 @@ bool watch_wait(WatchState& watch, std::int64_t wait) {
         look_for_dead = slice();
       }
       if (watch.look()) {
+        if (slept) watch.watcher->hand_on();
         watch.pending = false;
         if (watch.fd < 0) return true;
         // The descriptor's thread is told: it waits for this watch again.
@@ -109,7 +112,9 @@ bool watch_wait(WatchState& watch, std::int64_t wait) {
     }
     if (deadline.passed()) return out_of_time(wait, object, "wait for a change of");
     if (!settled) continue;
-    watch.watcher->sleep(expected, deadline.left_ns(look_for_dead.left_ns(shm::sleeper_check_ns())));
+    (void)shm::futex_wait(watch.watcher->futex(), expected,
+                          deadline.left_ns(look_for_dead.left_ns(shm::sleeper_check_ns())));
+    slept = true;
   }
   WatchHub::instance().kick();
   return true;

@@ -143,6 +143,12 @@ void WatchHub::stop() {
 
 void WatchHub::run() {
   prctl(PR_SET_NAME, "watches");
+  // The futexes of the last sleep that are also those of waiters, and whose watches they are.
+  struct SharedFutex {
+    std::weak_ptr<WatchState> watch;
+    const std::atomic<std::uint32_t>* futex;
+  };
+  std::vector<SharedFutex> shared;
   for (;;) {
     std::vector<WaitedFutex> futexes;
     bool settled = true;
@@ -157,6 +163,11 @@ void WatchHub::run() {
         all.push_back(std::move(watch));
         return false;
       });
+      // For those that nobody looks at again. The memory may be gone with the watch, then the kernel finds no sleeper.
+      for (const SharedFutex& one : shared) {
+        if (stopped_ || one.watch.expired()) shm::Watcher::hand_on(*one.futex);
+      }
+      shared.clear();
       if (stopped_ || all.empty()) {
         running_ = false;
         return;
@@ -165,11 +176,13 @@ void WatchHub::run() {
         std::lock_guard hold(watch->mutex);
         shm::ThreadContext* me = watch->object->segment->here();
         if (me != nullptr) watch->watcher->look_for_dead(*me);
-        watch->watcher->hand_on();
+        if (me == nullptr) watch->watcher->hand_on();
         if (me == nullptr || !watch->look(shm::Deadline::already())) {
           settled = settled && watch->settled;
           futexes.push_back(waited(watch->watcher->futex(), watch->watcher->expected()));
+          if (const auto* futex = watch->watcher->shared_futex()) shared.push_back({watch, futex});
         } else if (!watch->signalled) {
+          watch->watcher->hand_on();  // we may have slept on its futex
           const std::uint64_t one = 1;
           watch->signalled = write(watch->descriptor(), &one, sizeof one) == sizeof one;
         }

@@ -2,7 +2,6 @@
 
 #include "shm/barrier.h"
 #include "shm/event.h"
-#include "shm/futex.h"
 #include "shm/lock_word.h"
 #include "shm/recovery.h"
 #include "shm/segment.h"
@@ -34,6 +33,7 @@ class LockWatch final : public Watcher {
  public:
   explicit LockWatch(const ObjectAddress& where) : word_(where.segment->at<UserLockControl>(where.control)->word) {
     futex_ = &word_.state;
+    shares_futex_ = true;
   }
   Status look(ThreadContext&, bool& ready, Deadline) override {
     std::uint32_t seen = word_.state.load(std::memory_order_acquire);
@@ -46,7 +46,6 @@ class LockWatch final : public Watcher {
     return Status::kOk;
   }
   void look_for_dead(ThreadContext& me) override { (void)recover_dead_holder(me, word_); }
-  void hand_on() override { futex_wake(word_.state, 1); }
 
  private:
   LockWord& word_;
@@ -54,13 +53,15 @@ class LockWatch final : public Watcher {
 
 class SemaphoreWatch final : public Watcher {
  public:
-  explicit SemaphoreWatch(const ObjectAddress& where) : semaphore_(where) { futex_ = &semaphore_.futex(); }
+  explicit SemaphoreWatch(const ObjectAddress& where) : semaphore_(where) {
+    futex_ = &semaphore_.futex();
+    shares_futex_ = true;
+  }
   Status look(ThreadContext&, bool& ready, Deadline) override {
     ready = !semaphore_.announce_waiter(expected_);
     return Status::kOk;
   }
   void look_for_dead(ThreadContext& me) override { semaphore_.recover_dead_holders(me); }
-  void hand_on() override { futex_wake(*futex_, 1); }
 
  private:
   Semaphore semaphore_;

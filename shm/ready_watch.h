@@ -1,10 +1,12 @@
 // Waiting until a lock, semaphore, event or barrier is such that a call for it would not wait: the lock is free, there is
 // a permit, the event is set, all other parties have come. Nothing is taken.
 //
-// A watcher sleeps on the word on which the waiters sleep, with their flag set, and so may get the one wake-up that was
-// meant for a waiter: it hands on every wake-up to the next sleeper (hand_on()), who looks and sleeps on if there is
-// nothing for him. A watcher that dies or is stopped between the two is as a waiter that does: a death wakes all sleepers,
-// and each looks by itself from time to time.
+// A watcher of a lock or semaphore sleeps on the word on which the waiters sleep, with their flag set, and so may get the
+// one wake-up that was meant for a waiter. When it then finds that a call would not wait, it wakes the next sleeper
+// (hand_on()), for it takes nothing itself. When it finds that somebody was faster, its look has set the flag again, and
+// the next release wakes one; handing on that wake-up would send it from watcher to watcher without an end. One that was
+// woken and does not look any more hands it on unseen. A watcher that dies or is stopped before it does is as a waiter
+// that is: a death wakes all sleepers, and each looks by itself from time to time.
 //
 // A barrier has a flag and a futex for its watchers alone (barrier.h).
 #pragma once

@@ -327,13 +327,13 @@ std::unique_ptr<Watcher> watch_queue(ThreadContext& me, const ObjectAddress& whe
                                    : begin<QueueWatch<OrderedControl>, OrderedControl>(me, where, status, side);
 }
 
-void Watcher::sleep(std::uint32_t expected, std::int64_t most_ns) {
-  (void)futex_wait(*futex_, expected, most_ns);
-  hand_on();
+void Watcher::hand_on(const std::atomic<std::uint32_t>& futex) {
+  (void)futex_wake(futex, 1);
 }
 
 Status wait_for_change(ThreadContext& me, Watcher& watcher, Deadline deadline) {
   SleepNotice notice(me, watcher.futex());
+  bool slept = false;
   for (Deadline check = Deadline::after(std::chrono::nanoseconds(sleeper_check_ns()));;) {
     bool changed = false;
     const std::chrono::nanoseconds left(deadline.left_ns(std::chrono::nanoseconds(kLookTimeout).count()));
@@ -342,9 +342,11 @@ Status wait_for_change(ThreadContext& me, Watcher& watcher, Deadline deadline) {
       watcher.look_for_dead(me);  // who holds it may be
       continue;
     }
+    if (slept && (status != Status::kOk || changed)) watcher.hand_on();
     if (status != Status::kOk || changed) return status;
     if (deadline.passed()) return Status::kTimedOut;
-    watcher.sleep(watcher.expected(), deadline.left_ns(check.left_ns(sleeper_check_ns())));
+    (void)futex_wait(watcher.futex(), watcher.expected(), deadline.left_ns(check.left_ns(sleeper_check_ns())));
+    slept = true;
     if (check.passed()) {
       watcher.look_for_dead(me);
       check = Deadline::after(std::chrono::nanoseconds(sleeper_check_ns()));

@@ -82,10 +82,14 @@ class Watcher {
   virtual Status look(ThreadContext& me, bool& changed, Deadline deadline = Deadline::after(kLookTimeout)) = 0;
   // Looks after dead owners that look() does not come by.
   virtual void look_for_dead(ThreadContext&) {}
-  // After each sleep on the futex, where its wake-ups may be meant for others (ready_watch.h).
-  virtual void hand_on() {}
-  // Until the futex changes from `expected`, or it is time to look: for `most_ns` at most.
-  void sleep(std::uint32_t expected, std::int64_t most_ns);
+  // Where the futex is one of waiters too (ready_watch.h): wakes the next sleeper. By whoever slept on it, when the look
+  // that followed found what it waits for, or when none follows.
+  void hand_on() const {
+    if (const auto* futex = shared_futex()) [[unlikely]]
+      hand_on(*futex);
+  }
+  static void hand_on(const std::atomic<std::uint32_t>& futex);
+  const std::atomic<std::uint32_t>* shared_futex() const { return shares_futex_ ? futex_ : nullptr; }
 
   const std::atomic<std::uint32_t>& futex() const { return *futex_; }
   std::uint32_t expected() const { return expected_; }
@@ -93,6 +97,7 @@ class Watcher {
  protected:
   const std::atomic<std::uint32_t>* futex_ = nullptr;
   std::uint32_t expected_ = 0;
+  bool shares_futex_ = false;  // with waiters, who are woken one at a time
 };
 
 // Everything after the return counts as a change. nullptr: `status` says why.
