@@ -18,6 +18,11 @@
 //   word.compare_exchange_weak(seen, seen | kWaiters
 //   futex_wait(word, count | kWaiters
 //   word.load(std::memory_order_acquire)
+// source: shm/event.cc Event::announce_waiter() const
+//   control_->word.fetch_or(kWaiters, std::memory_order_acq_rel) | kWaiters
+// source: shm/ready_watch.cc class EventWatch final
+//   expected_ = event_.announce_waiter()
+//   event_.is_set() || Event::times_set(before) != Event::times_set(expected_)
 //
 // must fail: NO_COUNT NO_MARK
 #define PROCESSORS 4

@@ -16,6 +16,21 @@
 //   word.state.exchange(0, std::memory_order_release)
 //   (before & kLockWaiters) != 0
 //   futex_wake(word.state, 1)
+// source: shm/lock_fast.h bool take_free_lock(ThreadContext& me
+//   word.state.compare_exchange_strong(free, me.owner()
+// source: shm/lock_fast.h bool free_own_lock(ThreadContext& me
+//   word.state.exchange(0, std::memory_order_release)
+//   (before & kLockWaiters) != 0
+//   wake_waiter(me, word)
+// source: shm/lock_fast.h ~TakenLock()
+//   word_.state.exchange(0, std::memory_order_release)
+//   (before & kLockWaiters) != 0
+//   wake_waiter(me_, word_)
+// source: shm/lock_word.cc void wake_waiter(ThreadContext& me
+//   futex_wake(word.state, 1)
+// source: shm/lock_word.cc void unlock_announced(LockWord& word)
+//   word.state.exchange(0, std::memory_order_release)
+//   futex_wake(word.state, 1)
 //
 // must fail: TAKEN_WITHOUT_W DEADLINE_FIRST
 #define PROCESSORS 3

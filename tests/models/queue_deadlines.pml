@@ -19,6 +19,27 @@
 //   control.head.store(head + taken, std::memory_order_release)
 //   end_turn(me, control.getting
 //   if (deadline.passed()) return Status::kTimedOut
+// source: shm/queue.cc put_with(ThreadContext& me
+//   take_turn(me, control.putting, deadline, control.room
+//   pass_on(control.room
+//   wait_for_room(me, deadline)
+// source: shm/ordered_queue.cc Status OrderedQueue::get_with(ThreadContext& me
+//   take_turn(me, control.changing, deadline, control.items
+//   end_turn(me, control.changing
+//   if (ends_in_vain(status)) pass_on_items()
+//   wait_at(me, control.items, deadline
+// source: shm/ordered_queue.cc Status OrderedQueue::put(ThreadContext& me, const Item& item, Word priority, Deadline
+//   take_turn(me, control.changing, deadline, control.room, room_for_one)
+//   if (ends_in_vain(status)) pass_on(control.room, room_for_one)
+//   wait_at(me, control.room, deadline, room_for_one)
+// source: shm/ordered_queue_bulk.cc Status OrderedQueue::take_many(ThreadContext& me
+//   take_turn(me, control.changing, deadline, control.items
+//   if (ends_in_vain(status)) pass_on_items()
+//   wait_at(me, control.items, deadline
+// source: shm/ordered_queue_bulk.cc Status OrderedQueue::put_many(ThreadContext& me
+//   take_turn(me, control.changing, deadline, control.room, room_for_one)
+//   if (ends_in_vain(status)) pass_on(control.room, room_for_one)
+//   wait_at(me, control.room, deadline, room_for_one)
 //
 // must fail: NOT_PASSED_ON
 #define PROCESSORS 4

@@ -8,6 +8,26 @@
 //   gate.wanted.load(std::memory_order_seq_cst) & kWatches
 //   gate.wanted.fetch_or(kWatches, std::memory_order_seq_cst)
 //   control.tail.load(std::memory_order_seq_cst)
+//   control.puts.load(std::memory_order_seq_cst), control.gets.load(std::memory_order_seq_cst)
+// source: shm/queue.cc put_with(ThreadContext& me
+//   control.tail.store(tail + now, std::memory_order_release)
+//   end_turn(me, control.putting
+//   open_gate(control.items
+//   &control.changes
+// source: shm/ordered_queue.cc Status OrderedQueue::put_locked(ThreadContext& me
+//   control_->puts.store(sequence + 1, std::memory_order_release)
+// source: shm/ordered_queue.cc Status OrderedQueue::put(ThreadContext& me, const Item& item, Word priority, Deadline
+//   put_locked(me, item, priority)
+//   end_turn(me, control.changing
+//   open_gate(control.items, 1, &control.changes)
+// source: shm/ordered_queue_bulk.cc Status OrderedQueue::put_many(ThreadContext& me
+//   put_chain_locked(me, items.subspan(done, now), 0)
+//   end_turn(me, control.changing
+//   open_gate(control.items
+//   &control.changes
+// source: shm/ordered_queue_repair.cc OrderedQueue::owner_ended(const ObjectAddress& where
+//   control.returns.fetch_add(1, std::memory_order_seq_cst)
+//   wake_watchers(control.changes)
 // source: shm/watch.cc wait_for_change(ThreadContext& me
 //   watcher.look(me, changed
 //   futex_wait(watcher.futex(), watcher.expected()

@@ -8,6 +8,10 @@
 //   found > 1
 //   control_->returned.store(1, std::memory_order_release)
 //   first->owner.store(me.owner(), std::memory_order_release)
+// source: shm/ordered_queue_bulk.cc Status OrderedQueue::pick_locked(ThreadContext& me
+//   control_->returned.exchange(0, std::memory_order_acq_rel) != 0
+//   flight.owner.load(std::memory_order_acquire) != kReturned
+//   if (!bulk.picks().empty()) control_->returned.store(1, std::memory_order_release)
 // source: shm/ordered_queue_repair.cc OrderedQueue::owner_ended(const ObjectAddress& where
 //   flight.owner.compare_exchange_strong(expected, kReturned, std::memory_order_seq_cst)
 //   control.returned.store(1, std::memory_order_seq_cst)

@@ -8,6 +8,9 @@
 // source: shm/value.cc Value::store(ThreadContext& me
 //   control_->word.exchange(word_of(in, size_), std::memory_order_seq_cst)
 //   changed()
+// source: shm/value.cc Value::compare_exchange(ThreadContext& me
+//   control_->word.compare_exchange_strong(before, word_of(desired, size_), std::memory_order_seq_cst)
+//   changed()
 // source: shm/value.cc commit_large(const ObjectAddress& where
 //   control.version.store(next, std::memory_order_seq_cst)
 // source: shm/value.cc Value::changed() const
@@ -26,6 +29,9 @@
 // source: proxy/include/commonhold/value.h void Value<T>::store(T desired) const
 //   word().exchange(desired)
 //   changed()
+// source: proxy/include/commonhold/value.h void changed() const
+//   cell_->watched.load(std::memory_order_seq_cst) != 0
+//   detail::value_changed(*handle_)
 // source: shm/barrier.cc Status Barrier::wait(ThreadContext& me
 //   control_->state.compare_exchange_strong(expected, with_me.word()
 //   tell_watchers()
