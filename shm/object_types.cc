@@ -101,7 +101,7 @@ constexpr ObjectType kTypes[] = {
      [](ThreadContext& me, std::uint32_t object, const ObjectPlan&, Offset& control) {
        return RwLock::create(me, object, control);
      },
-     RwLock::repair, RwLock::each_lock},
+     RwLock::repair, RwLock::each_lock, nullptr, nullptr, nullptr, nullptr, RwLock::user_died},
 };
 
 }  // namespace

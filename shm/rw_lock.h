@@ -90,6 +90,8 @@ class RwLock {
   static Status create(ThreadContext& me, std::uint32_t object, Offset& control);
   static void repair(ThreadContext& me, const ObjectAddress& where, LockWord& held);
   static void each_lock(const ObjectAddress& where, void* context, void (*visit)(void* context, LockWord& word));
+  // A reader may have died between the end of its announcement and its look at `draining`.
+  static void user_died(const ObjectAddress& where) { RwLock(where).reader_gone(); }
   void reader_gone() const {  // after its announcement went
     // SYNC POINT: reader gone; the writer sets `draining` before it looks through the slots.
     if (control_->draining.load(std::memory_order_seq_cst) != 0) [[unlikely]]

@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 
 #include "shm/lock_word.h"
+#include "shm/references.h"
 #include "shm/sleep_notice.h"
 #include "support/process_shared.h"
 #include "support/structure_kill.h"
@@ -168,6 +169,28 @@ TEST_CASE("who sleeps gets in, wherever the one who leaves is killed", "[kill]")
   }
   shm::set_sleeper_check_for_test(kUsualCheck);
   shm::set_holder_check_for_test(std::chrono::milliseconds(100));
+}
+
+TEST_CASE("a writer that is about to sleep finds that a reader died before it was told") {
+  TestSegment segment;
+  const shm::ObjectAddress where = segment.make(kPlan);
+  auto* control = segment->at<shm::RwLockControl>(where.control);
+  auto& me = segment.me();
+  control->readers_seen.store(1);  // by an earlier reader
+  control->draining.store(1);      // as a writer does before it looks for readers
+  const std::uint32_t before = control->drained.load();
+  pid_t reader = spawn([&] {
+    shm::ObjectInfo info;
+    ignore(shm::object_info(*segment, where.object, info));
+    ignore(shm::add_reference(*segment, info.id));  // as every process does that has a proxy of it
+    ignore(RwLock(where).acquire_shared(segment.me(), Deadline::already()));
+    (void)segment.me().retract_last_shared(where.control);
+    raise(SIGKILL);
+  });
+  (void)wait_for(reader);
+  (void)shm::recover_all_dead(*segment, me);
+  CHECK(control->drained.load() != before);  // else it would sleep beside a lock that nobody shares
+  control->draining.store(0);
 }
 
 TEST_CASE("who sleeps gets in, wherever a writer that waits for readers is killed", "[kill]") {
