@@ -10,8 +10,11 @@
 //   load().word() != now.word()
 //   stop(me, now, false
 // source: shm/waiting.cc finish_wake(Segment& segment
-//   settle_unfinished()
+//   finish_change()
 //   futex_wake_all(
+// source: shm/barrier.cc Barrier::finish_change() const
+//   settle(now)
+//   tell_watchers()
 // source: shm/barrier.cc Barrier::change(ThreadContext& me
 //   me.announce_wake(&control_->state)
 //   control_->state.compare_exchange_strong(expected, to.word(), std::memory_order_acq_rel)
