@@ -5,8 +5,8 @@
 #include <atomic>
 
 #include "interleave/each_access.h"
-#include "interleave/further_operations.h"
 #include "shm/array.h"
+#include "support/further_operations.h"
 
 using namespace commonhold;
 using namespace commonhold::test;

@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <memory>
 
-#include "interleave/further_operations.h"
+#include "interleave/pair_fixture.h"
 #include "shm/dict_lookup.h"
 #include "shm/dict_overwrite.h"
 #include "shm/dict_staging.h"
+#include "support/further_operations.h"
 
 namespace commonhold::test {
 

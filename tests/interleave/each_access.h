@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "interleave/pair_fixture.h"
+#include "support/soaking.h"
 
 namespace commonhold::test {
 
@@ -23,7 +24,8 @@ struct EachAccess {
   Observation observation;
   std::vector<Interrupted> ends{Interrupted::kGoesOn};
   std::size_t last = kAllAccesses;  // so many of its last accesses
-  std::size_t most = 100;           // of more than these, as a copy of a large value has them, some are left out
+  // Of more than these, as a copy of a large value has them, some are left out.
+  std::size_t most = soaking() ? 1'000 : 100;
 };
 
 // The switch points of a trace: of a long row of accesses by one instruction, as of a loop over a table, the ends and

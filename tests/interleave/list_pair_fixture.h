@@ -7,8 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "interleave/further_operations.h"
+#include "interleave/pair_fixture.h"
 #include "shm/list.h"
+#include "support/further_operations.h"
 #include "support/list_fixture.h"
 
 namespace commonhold::test {

@@ -1,10 +1,10 @@
 // Each two operations on a lock of any kind, one interrupted anywhere by the other.
-#include "interleave/further_operations.h"
 #include "interleave/lock_operations.h"
 #include "shm/rlock.h"
 #include "shm/rw_lock.h"
 #include "shm/semaphore.h"
 #include "shm/user_lock.h"
+#include "support/further_operations.h"
 
 using namespace commonhold;
 using namespace commonhold::test;

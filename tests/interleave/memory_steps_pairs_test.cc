@@ -2,12 +2,12 @@
 // writer whose old value goes at once, two who back the same extents.
 #include "interleave/each_access.h"
 #include "interleave/extent_checks.h"
-#include "interleave/further_operations.h"
 #include "interleave/world_fixture.h"
 #include "shm/dict.h"
 #include "shm/extents_commit.h"
 #include "shm/extents_release.h"
 #include "shm/list.h"
+#include "support/further_operations.h"
 #include "support/list_fixture.h"
 
 using namespace commonhold;

@@ -16,25 +16,13 @@
 
 #include "support/explored_before.h"
 #include "support/pair_explorer.h"
+#include "support/shown.h"
 #include "support/soaking.h"
 
 namespace commonhold::test {
 
 // A reader that is disturbed tries for a lock for some milliseconds at most.
 inline constexpr std::int64_t kReaderWaits = 20'000'000;
-
-inline std::string word_of(shm::Status status) {
-  return std::string(shm::to_string(status));
-}
-
-// Bytes as people can tell them apart.
-inline std::string shown(std::string_view bytes) {
-  std::string text;
-  for (const char byte : bytes) {
-    text += byte >= ' ' && byte <= '~' ? std::string(1, byte) : fmt::format("\\{:x}", static_cast<unsigned char>(byte));
-  }
-  return text;
-}
 
 // One after the other, between which others may come: what a process sees in the first it must not see undone in the
 // second.

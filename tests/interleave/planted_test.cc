@@ -258,3 +258,33 @@ TEST_CASE("a heap that forgets a pinned block is found: nothing reaches the bloc
                 .second = fixture.overwrite(kTimesForReuse),
                 .observation = fixture.observation()});
 }
+
+// What the checks after each run are for, shown with calls that do it.
+TEST_CASE("calls that keep a lock of the library's, or come back late, are found, though nobody dies of them") {
+  DictOfTexts fixture;
+  shm::DictShard& shard = shm::dict_shard(*fixture.stage.segment->at<shm::DictControl>(fixture.where.control), 0);
+  const Operation keeps{"keep a lock", [&](ThreadContext& me) { return word_of(shm::lock(me, shard.writing)); }};
+  const Operation look{"size", [&](ThreadContext&) { return std::to_string(fixture.dict.size()); }};
+  const shm::Event event(fixture.stage.segment.make({shm::ObjectKind::kEvent, "", "event"}));
+  const Operation set{"set", [&](ThreadContext& me) {
+                        event.set(me);
+                        return std::string("set");
+                      }};
+  const Operation late{"wait for 10 ms, late",
+                       [&](ThreadContext&) {
+                         (void)event.wait(Deadline::after(300ms));
+                         return std::string("waited");
+                       },
+                       20'000'000};
+  fixture.stage.save();
+  const auto found = [&](const Operation& first, const Operation& second, const std::string& what) {
+    PairPlan plan{.name = what, .first = first, .second = second, .observation = fixture.observation()};
+    plan.seed = Catch::rngSeed();
+    const PairReport report = explore_pair(fixture.stage, plan);
+    INFO(report.line());
+    CHECK(std::ranges::any_of(report.failures,
+                              [&](const std::string& text) { return text.find(what) != std::string::npos; }));
+  };
+  found(keeps, look, "a lock of dict");
+  found(set, late, "waited");
+}

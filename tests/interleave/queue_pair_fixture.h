@@ -7,8 +7,9 @@
 #include <type_traits>
 #include <vector>
 
-#include "interleave/further_operations.h"
+#include "interleave/pair_fixture.h"
 #include "shm/any_queue.h"
+#include "support/further_operations.h"
 #include "support/queue_fixture.h"
 
 namespace commonhold::test {

@@ -1,11 +1,11 @@
 // Who watches a lock, semaphore, event or barrier beside whoever uses it, interrupted anywhere: the watcher is told when a
 // call would not wait, takes nothing, and a wake-up that it gets in a waiter's place reaches the waiter.
-#include "interleave/further_operations.h"
 #include "interleave/lock_operations.h"
 #include "interleave/triple_fixture.h"
 #include "shm/ready_watch.h"
 #include "shm/rlock.h"
 #include "shm/user_lock.h"
+#include "support/further_operations.h"
 
 using namespace commonhold;
 using namespace commonhold::test;

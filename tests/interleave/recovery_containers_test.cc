@@ -1,6 +1,5 @@
 // Operations on containers beside the recovery of a third process, which died in the middle of a change of the same
 // object: whoever comes before, while or after it is recovered sees the change as a whole or not at all.
-#include "interleave/further_operations.h"
 #include "interleave/world_fixture.h"
 #include "shm/any_queue.h"
 #include "shm/array.h"
@@ -8,6 +7,7 @@
 #include "shm/list.h"
 #include "shm/value.h"
 #include "support/dict_kill_stage.h"
+#include "support/further_operations.h"
 #include "support/list_fixture.h"
 #include "support/queue_fixture.h"
 

@@ -1,6 +1,5 @@
 // Operations on locks and on what processes wait in, and references, beside the recovery of a third process, which died
 // holding the object, waiting in it, or in the middle of a change of it.
-#include "interleave/further_operations.h"
 #include "interleave/world_fixture.h"
 #include "shm/barrier.h"
 #include "shm/condition.h"
@@ -11,6 +10,7 @@
 #include "shm/semaphore.h"
 #include "shm/sweep.h"
 #include "shm/user_lock.h"
+#include "support/further_operations.h"
 #include "support/link_ground.h"
 
 using namespace commonhold;

@@ -1,8 +1,9 @@
 // References taken, dropped and passed on, containers and the sweep: one interrupted anywhere by another.
-#include "interleave/further_operations.h"
+#include "interleave/pair_fixture.h"
 #include "shm/dict.h"
 #include "shm/references.h"
 #include "shm/sweep.h"
+#include "support/further_operations.h"
 #include "support/link_ground.h"
 
 using namespace commonhold;

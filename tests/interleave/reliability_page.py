@@ -11,6 +11,7 @@ with --all: a run that was interrupted goes on with the same command (--anew: fr
 import argparse
 import concurrent.futures
 import datetime
+import hashlib
 import json
 import os
 import pathlib
@@ -23,20 +24,23 @@ import time
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 LINE = re.compile(
-    r"^(?P<what>.+): (?:(?P<operations>\d+) operations, )?(?P<explored>\d+)(?: of (?P<all>\d+))? "
-    r"(?P<unit>pairs?|triples?), (?P<schedules>\d+) schedules, (?P<deaths>\d+) deaths, (?P<seconds>[\d.]+) s$"
+    r"^(?P<what>.+): (?:(?P<operations>\d+) operations, )?(?:(?P<explored>\d+)(?: of (?P<all>\d+))? "
+    r"(?P<unit>pairs?|triples?), )?(?P<schedules>\d+) schedules(?:, (?P<deaths>\d+) deaths)?(?:, (?P<seconds>[\d.]+) s)?$"
 )
 
 
 class Run:
     """What the programs have printed so far, and with which seed."""
 
-    def __init__(self, kept, how, seed, anew):
+    def __init__(self, kept, how, seed, anew, library):
         self.kept = kept
         self.how = how
         self.lock = threading.Lock()
+        # What was found of another build of the library counts no more.
+        self.library = hashlib.sha256(library.read_bytes()).hexdigest()
         known = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() and not anew else {}
-        known = known if known.get("how") == how and seed in (None, known.get("seed")) else {}
+        same = known.get("how") == how and seed in (None, known.get("seed")) and known.get("library") == self.library
+        known = known if same else {}
         self.seed = known.get("seed") or seed or random.SystemRandom().randrange(1, 2**32)
         self.programs = known.get("programs", {})
         if not known:
@@ -45,7 +49,7 @@ class Run:
         self.keep()
 
     def keep(self):
-        content = {"how": self.how, "seed": self.seed, "programs": self.programs}
+        content = {"how": self.how, "seed": self.seed, "library": self.library, "programs": self.programs}
         self.kept.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def run(self, program, environment):
@@ -76,7 +80,7 @@ class Run:
 
 
 def table(rows, how, seed, seconds):
-    total = lambda name: sum(int(row[name]) for row in rows)
+    total = lambda name: sum(int(row[name] or 0) for row in rows)
     lines = [
         BEGIN,
         f"{how}, seed {seed}, {datetime.date.today().isoformat()}, {seconds / 60:.0f} minutes of one core:",
@@ -86,12 +90,12 @@ def table(rows, how, seed, seconds):
     ]
     for row in sorted(rows, key=lambda row: row["what"]):
         lines.append(
-            f"| {row['what']} | {row['operations'] or ''} | {row['explored']} | {int(row['schedules']):,} "
-            f"| {int(row['deaths']):,} | {float(row['seconds']):.0f} |"
+            f"| {row['what']} | {row['operations'] or ''} | {row['explored'] or ''} | {int(row['schedules']):,} "
+            f"| {int(row['deaths'] or 0):,} | {float(row['seconds'] or 0):.0f} |"
         )
     lines.append(
         f"| all | | {total('explored'):,} | {total('schedules'):,} | {total('deaths'):,} "
-        f"| {sum(float(row['seconds']) for row in rows):,.0f} |"
+        f"| {sum(float(row['seconds'] or 0) for row in rows):,.0f} |"
     )
     return "\n".join(lines + [END])
 
@@ -111,7 +115,8 @@ def main():
     if not programs:
         sys.exit(f"there are no interleaving tests in {options.build}/tests; ./dev test interleave builds them")
     how = "As thoroughly as with `COMMONHOLD_SOAK=1`" if options.all else f"{options.points} places of each operation"
-    run = Run(options.build / "reliability.json", how, options.seed, options.anew)
+    library = next(path for path in sorted(options.build.glob("libcommonhold.so.*.*.*")) if path.is_file())
+    run = Run(options.build / "reliability.json", how, options.seed, options.anew, library)
     environment = dict(os.environ, COMMONHOLD_TEST_SEED=str(run.seed), COMMONHOLD_TEST_WATCHDOG_SECONDS="0")
     environment.pop("COMMONHOLD_POINTS", None)
     environment.pop("COMMONHOLD_SOAK", None)

@@ -3,10 +3,10 @@
 #include <optional>
 
 #include "interleave/each_access.h"
-#include "interleave/further_operations.h"
 #include "shm/barrier.h"
 #include "shm/condition.h"
 #include "shm/event.h"
+#include "support/further_operations.h"
 
 using namespace commonhold;
 using namespace commonhold::test;

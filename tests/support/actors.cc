@@ -15,6 +15,7 @@
 #include "shm/spin.h"
 #include "support/code_location.h"
 #include "support/own_processor.h"
+#include "support/rest_checks.h"
 
 namespace commonhold::test {
 
@@ -38,8 +39,9 @@ void fail(Outcome& outcome, std::string what) {
 
 }  // namespace
 
-Actors::Actors(KillStage& stage, std::vector<Operation> operations, const Observation& observation)
+Actors::Actors(KillStage& stage, std::vector<Operation> operations, const Observation& observation, std::string name)
     : stage_(stage),
+      name_(std::move(name)),
       operations_(std::move(operations)),
       observation_(observation),
       world_(*new (memory_.data()) World) {
@@ -331,6 +333,9 @@ void Actors::observe(Outcome& outcome) {
     if (world_.actor[i].victim.ending != VictimEnding::kNone) fail(outcome, place_of(i) + ": it crashed");
   }
   if (std::string wrong = observation_.audit(); !wrong.empty()) return fail(outcome, std::move(wrong));
+  if (std::string wrong = locks_left(*stage_.segment); !wrong.empty()) return fail(outcome, std::move(wrong));
+  const std::uint32_t own = shm::index_of(stage_.segment->session_index());
+  if (std::string wrong = marks_left(*stage_.segment, own); !wrong.empty()) return fail(outcome, std::move(wrong));
   outcome.contents = observation_.contents();
 }
 
@@ -346,10 +351,9 @@ void Actors::end_all(Outcome& outcome) {
   if (!outcome.wrong.empty()) return;
   if (std::string wrong = stage_.recover(0, ended); !wrong.empty()) return fail(outcome, std::move(wrong));
   if (std::string wrong = observation_.audit(); !wrong.empty()) return fail(outcome, "at the end: " + wrong);
-  if (!observation_.further) return;
-  if (std::string wrong = observation_.further(); !wrong.empty()) {
-    return fail(outcome, "a further operation: " + wrong);
-  }
+  std::string wrong = observation_.further ? observation_.further() : std::string();
+  if (wrong.empty()) wrong = what_does_not_work(stage_.segment);
+  if (!wrong.empty()) fail(outcome, "a further operation: " + wrong);
 }
 
 Outcome Actors::run(const Schedule& schedule) {
@@ -358,6 +362,7 @@ Outcome Actors::run(const Schedule& schedule) {
   world_.stops_at_calls =
       std::ranges::any_of(schedule, [](const Step& step) { return step.kind == Step::Kind::kCall; });
   start_all();
+  std::strncpy(world_.schedule, (name_ + " | " + to_string(schedule)).c_str(), sizeof world_.schedule - 1);
   for (const Step& step : schedule) take(step, outcome);
   if (outcome.wrong.empty()) finish_all(outcome);
   if (outcome.wrong.empty()) wake_sleepers_for_nothing(outcome);

@@ -52,14 +52,16 @@ struct Outcome {
 struct Observation {
   std::function<std::string()> contents;  // as users see them
   std::function<std::string()> audit;     // what is wrong inside, "" for nothing
-  std::function<std::string()> further;  // what is wrong with operations after all of them; the actors are dead by then
-  std::function<bool(const Outcome& outcome)> permits;  // what is of no order, and right all the same
+  // What is wrong with operations after all of them; the actors are dead by then. Beside one on each object.
+  std::function<std::string()> further = nullptr;
+  std::function<bool(const Outcome& outcome)> permits = nullptr;  // what is of no order, and right all the same
 };
 
 class Actors {
  public:
   // The stage is saved as each run is to find it. REQUIRES: it, the operations and the observation outlive this.
-  Actors(KillStage& stage, std::vector<Operation> operations, const Observation& observation);
+  // `name`: for a line about a run that gets nowhere.
+  Actors(KillStage& stage, std::vector<Operation> operations, const Observation& observation, std::string name = {});
   ~Actors();
   Actors(const Actors&) = delete;
   Actors& operator=(const Actors&) = delete;
@@ -91,6 +93,7 @@ class Actors {
   std::string place_of(std::size_t actor) const;
 
   KillStage& stage_;
+  std::string name_;
   std::vector<Operation> operations_;
   const Observation& observation_;
   SharedBuffer memory_{sizeof(World)};

@@ -15,12 +15,17 @@ namespace commonhold::test {
 Effort effort() {
   if (const char* points = std::getenv("COMMONHOLD_POINTS"); points != nullptr) {
     const std::size_t count = std::strtoul(points, nullptr, 10);
-    return {.points = count, .between = 1 + count / 8, .twice = 2 * count, .of_three = 20 * count, .accesses = 1'000};
+    return {.points = count,
+            .between = 1 + count / 8,
+            .twice = 2 * count,
+            .deaths = 0,
+            .of_three = 20 * count,
+            .accesses = 1'000};
   }
   if (soaking()) {
-    return {.points = 1'000'000, .between = 8, .twice = 200, .of_three = 4'000, .accesses = 1'000};
+    return {.points = 1'000'000, .between = 8, .twice = 200, .deaths = 2'000, .of_three = 8'000, .accesses = 1'000};
   }
-  return {.points = 6, .between = 1, .twice = 6, .of_three = 60, .accesses = 200};
+  return {.points = 6, .between = 1, .twice = 6, .deaths = 0, .of_three = 60, .accesses = 200};
 }
 
 bool explores_all() {
@@ -60,7 +65,7 @@ Exploration::Exploration(KillStage& stage, const std::string& name, std::vector<
                          const Observation& observation, std::uint64_t seed, std::size_t most_failures)
     : stage_(stage),
       most_failures_(most_failures),
-      actors_(stage, std::move(operations), observation),
+      actors_(stage, std::move(operations), observation, name),
       orders_(actors_) {
   report_.name = name;
   report_.seed = seed;

@@ -21,6 +21,7 @@ struct Effort {
   std::size_t points;    // of an operation, where it is interrupted once
   std::size_t between;   // instructions of an operation where an interruption must make no difference
   std::size_t twice;     // schedules of a pair with two preemptions
+  std::size_t deaths;    // those of them with a death are all run where they are no more than this
   std::size_t of_three;  // schedules of three operations
   std::size_t accesses;  // how many of an operation's first accesses are tried as preemption points by counting
 };

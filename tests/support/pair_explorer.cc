@@ -96,6 +96,9 @@ class SecondPreemptions {
       if (!alone.slept[y_]) continue;
       all.push_back({to, y_on, then, y_on, x_on});
       all.push_back({to, y_on, then, y_dies, x_on});
+      for (const std::size_t i : {1, 2, 3, 4, 6, 8, 12, 16}) {
+        all.push_back({to, y_on, then, {y_, Kind::kAccess, i}, x_on, y_on});
+      }
     }
   }
 
@@ -104,17 +107,31 @@ class SecondPreemptions {
   std::map<std::size_t, std::vector<Schedule>> known_;
 };
 
+void run_all(Exploration& exploration, const std::vector<Schedule>& schedules) {
+  for (const Schedule& schedule : schedules) {
+    if (exploration.goes_on()) (void)exploration.run(schedule);
+  }
+}
+
+bool has_death(const Schedule& schedule) {
+  return std::ranges::any_of(schedule, [](const Step& step) { return step.kind == Kind::kKill; });
+}
+
 void interrupt_twice(Exploration& exploration, const PairPlan& plan, std::mt19937_64& random) {
   for (std::size_t x : {0, 1}) {
     const std::vector<std::size_t> points = points_of(exploration.actors().trace(x));
     SecondPreemptions second(exploration, x);
     const std::size_t most = plan.most_twice / 2;
-    if (points.size() <= most / kFewest) {
+    const std::size_t all_known = std::max(most / kFewest, plan.all_deaths / 2 / kFewest);
+    if (points.size() <= all_known) {
       std::vector<Schedule> all;
       for (const std::size_t k : points) std::ranges::copy(second.after(k), std::back_inserter(all));
-      for (const Schedule& schedule : drawn_of(all, most, random)) {
-        if (exploration.goes_on()) (void)exploration.run(schedule);
+      const auto deaths = std::partition(all.begin(), all.end(), [](const Schedule& one) { return !has_death(one); });
+      if (static_cast<std::size_t>(all.end() - deaths) <= plan.all_deaths / 2) {
+        run_all(exploration, {deaths, all.end()});
+        all.erase(deaths, all.end());
       }
+      run_all(exploration, drawn_of(all, most, random));
       continue;
     }
     for (std::size_t n = 0; n < most && exploration.goes_on(); ++n) {

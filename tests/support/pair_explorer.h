@@ -20,7 +20,9 @@
 //   X@k Y%j Y! X*     Y dies in the middle of what it does beside X
 //   X@k Y%j X! Y*     X dies while Y is in the middle of it
 //   X@k Y* X%j X! Y*  X goes on after Y, and dies then
-//   X@k Y* X%j ...    where Y sleeps: X goes on, wakes it, and is interrupted again, or Y dies
+//   X@k Y* X%j ...    where Y sleeps: X goes on, wakes it, and is interrupted again, and so may Y be; or Y dies
+//
+// Of these a number is drawn; in a soak those with a death are all run where there are no more than a number.
 //
 // A run is sound when the results and the contents are those of one of the sequential orders (a dead operation took
 // effect as a whole or not at all), the audit finds nothing, no process is left asleep without a waker, and none waited
@@ -43,6 +45,7 @@ struct PairPlan {
   std::size_t most_points = effort().points;  // of each operation; drawn with the seed when there are more
   std::size_t between = effort().between;     // instructions of each operation, drawn
   std::size_t most_twice = effort().twice;    // schedules with two preemptions; drawn when there are more
+  std::size_t all_deaths = effort().deaths;   // with a death: all, when there are no more than this
   std::uint64_t seed = 1;
   std::size_t most_failures = 3;
 };

@@ -47,6 +47,8 @@ class InterruptedTriple {
       all.push_back(whole({to, then, on(z_), on(y_), on(x_)}));
       all.push_back(whole({to, then, on(z_), on(x_), on(y_)}));
       all.push_back(whole({to, then, {y_, Kind::kKill}, on(z_), on(x_)}));
+      all.push_back(whole({to, then, {x_, Kind::kKill}, on(z_), on(y_)}));
+      all.push_back(whole({to, then, on(z_), {x_, Kind::kTime}, on(y_), on(x_)}));
     }
     return all;
   }
@@ -93,7 +95,7 @@ ExplorationReport explore_triple(KillStage& stage, const TriplePlan& plan) {
     Permutation who{0, 1, 2};
     do {
       const InterruptedTriple triple(exploration, beginning, who);
-      constexpr std::size_t kOfOne = 4 + 3 * 20;  // schedules for each i, about
+      constexpr std::size_t kOfOne = 4 + 5 * 20;  // schedules for each i, about
       if (triple.accesses() == 0) continue;
       if (triple.accesses() * kOfOne > share) {
         run_some(exploration, triple, share, random);

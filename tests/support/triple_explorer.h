@@ -10,6 +10,8 @@
 //   X%i Y%j Z* Y* X*     two are held up, and the one that was held up last goes on first
 //   X%i Y%j Z* X* Y*     the other way round
 //   X%i Y%j Y! Z* X*     the second dies
+//   X%i Y%j X! Z* Y*     the first dies
+//   X%i Y%j Z* X~ Y* X*  both stay stopped for long
 //
 // What is sound is the same as for pairs (pair_explorer.h).
 #pragma once

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 
 #include "support/kill_stepper_signal.h"
 
@@ -135,8 +136,10 @@ long scheduler_waits(const std::atomic<std::uint32_t>& word, std::uint32_t expec
     return 0;
   }
   if (++in_vain == kMostWaits) {
-    constexpr char kText[] = "the recovery waits for somebody who does not go on\n";
+    constexpr char kText[] = "the recovery waits for somebody who does not go on, in the schedule ";
     (void)raw(SYS_write, 2, reinterpret_cast<long>(kText), sizeof kText - 1);
+    (void)raw(SYS_write, 2, reinterpret_cast<long>(world->schedule), static_cast<long>(std::strlen(world->schedule)));
+    (void)raw(SYS_write, 2, reinterpret_cast<long>("\n"), 1);
     std::abort();
   }
   return real_futex(word, static_cast<int>(operation), expected, timeout);

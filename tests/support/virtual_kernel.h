@@ -55,6 +55,7 @@ struct World {
   std::atomic<bool> stops_at_calls{false};  // actors pause between the calls of their operations
   std::atomic<bool> records{false};         // an actor that would sleep ends instead
   std::size_t actors = 0;
+  char schedule[512] = {};  // that is being run, for who finds that it gets nowhere
   std::atomic<std::size_t> events{0};
   std::uint8_t event[512];  // what became of calls, in this order: CallEvent | the actor's number
   ActorBoard actor[kMostActors];

@@ -7,7 +7,6 @@
 #include <string>
 #include <utility>
 
-#include "interleave/pair_fixture.h"
 #include "shm/array.h"
 #include "shm/barrier.h"
 #include "shm/condition.h"
@@ -17,6 +16,8 @@
 #include "shm/rw_lock.h"
 #include "shm/semaphore.h"
 #include "shm/value.h"
+#include "support/shown.h"
+#include "support/test_segment.h"
 
 namespace commonhold::test {
 
