@@ -1,5 +1,10 @@
 // Each two operations on a lock of any kind, one interrupted anywhere by the other.
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
 #include "interleave/lock_operations.h"
+#include "interleave/waits.h"
 #include "shm/rlock.h"
 #include "shm/rw_lock.h"
 #include "shm/semaphore.h"
@@ -8,14 +13,45 @@
 
 using namespace commonhold;
 using namespace commonhold::test;
-using namespace std::chrono_literals;
 using shm::Deadline;
 using shm::Status;
 using shm::ThreadContext;
 
 namespace {
 
-constexpr auto kShortWait = 10ms;
+constexpr std::size_t kSomePairs = 6;
+
+// Its permits, and those that living processes hold.
+std::string state_of(const shm::Semaphore& semaphore) {
+  shm::Word held = 0;
+  for (const shm::Semaphore::Holder& holder : semaphore.holders()) held += holder.permits;
+  return fmt::format("{} free, {} held", semaphore.value(), held);
+}
+
+std::vector<Operation> operations_of(const shm::Semaphore& semaphore) {
+  const auto acquire = [&](ThreadContext& me) { return semaphore.acquire(me); };
+  const auto release = [&](ThreadContext& me) { return semaphore.release(me); };
+  return {
+      {"acquire", [=](ThreadContext& me) { return word_of(acquire(me)); }},
+      {"acquire without a wait", [&](ThreadContext& me) { return word_of(semaphore.acquire(me, Deadline::already())); },
+       kSemaphoreWithoutWait},
+      {"acquire in time",
+       [&](ThreadContext& me) { return word_of(semaphore.acquire(me, Deadline::after(kShortWait))); },
+       kSemaphoreInTime},
+      holding("acquire and release", acquire, release),
+      {"release", [=](ThreadContext& me) { return word_of(release(me)); }},
+      {"release two", [&](ThreadContext& me) { return word_of(semaphore.release(me, 2)); }},
+  };
+}
+
+// Who holds it: readers, each as often as it reads, and whether somebody writes.
+std::string state_of(const shm::RwLock& lock) {
+  std::vector<std::uint32_t> times;
+  for (const shm::RwLock::Reader& reader : lock.all_readers()) times.push_back(reader.times);
+  std::ranges::sort(times);
+  return fmt::format("read {} times, {}", fmt::join(times, " and "),
+                     lock.writer_pid() != 0 ? "written" : "not written");
+}
 
 }  // namespace
 
@@ -25,36 +61,83 @@ TEST_CASE("two operations on a lock, one of them interrupted anywhere, are done 
   const auto release = [&](ThreadContext& me) { return lock.release(me); };
   const std::vector<Operation> operations{
       {"acquire", [&](ThreadContext& me) { return word_of(lock.acquire(me)); }},
-      {"acquire without a wait", [&](ThreadContext& me) { return word_of(lock.acquire(me, Deadline::already())); }, 0},
+      {"acquire without a wait", [&](ThreadContext& me) { return word_of(lock.acquire(me, Deadline::already())); },
+       kNoWait},
       {"acquire in time", [&](ThreadContext& me) { return word_of(lock.acquire(me, Deadline::after(kShortWait))); },
-       2 * std::chrono::nanoseconds(kShortWait).count()},
+       kShortWaitAtMost},
       {"release", [&](ThreadContext& me) { return word_of(release(me)); }},
       holding(
           "acquire and release", [&](ThreadContext& me) { return lock.acquire(me); }, release),
-      holding(
-          "acquire in time and release",
-          [&](ThreadContext& me) { return lock.acquire(me, Deadline::after(kShortWait)); }, release),
+      bounded(holding(
+                  "acquire in time and release",
+                  [&](ThreadContext& me) { return lock.acquire(me, Deadline::after(kShortWait)); }, release),
+              kShortWaitAtMost),
   };
   explore_all_pairs(stage, "lock", operations,
                     {[&] { return std::string(lock.locked() ? "locked" : "free"); }, [] { return std::string(); },
                      [&] { return works(lock, stage.me()); }});
 }
 
+// An owner that acquires again waits until another unlocks it.
+TEST_CASE("two operations on a lock that is handed over, one of them interrupted anywhere, come one after the other") {
+  KillStage stage;
+  const shm::UserLock lock(stage.segment.make({shm::ObjectKind::kLock, "", "lock", {0, 1}}));
+  const Call acquire = [&](ThreadContext& me) { return word_of(lock.acquire(me)); };
+  const Call at_once = [&](ThreadContext& me) { return word_of(lock.acquire(me, Deadline::already())); };
+  const Call in_time = [&](ThreadContext& me) { return word_of(lock.acquire(me, Deadline::after(kShortWait))); };
+  const Call release = [&](ThreadContext& me) { return word_of(lock.release(me)); };
+  const std::vector<Operation> operations{
+      {"acquire twice", {acquire, acquire}},
+      {"acquire twice, release", {acquire, acquire, release}},
+      {"release", release},
+      {"release twice", {release, release}},
+      {"acquire and release", {acquire, release}},
+      {"acquire without a wait", at_once, kNoWait},
+      bounded({"acquire without a wait, acquire in time", {at_once, in_time}}, kShortWaitAtMost),
+  };
+  explore_all_pairs(stage, "lock that is handed over", operations,
+                    {[&] { return std::string(lock.locked() ? "locked" : "free"); }, [] { return std::string(); },
+                     [&] { return works(lock, stage.me()); }},
+                    kSomePairs);
+}
+
 TEST_CASE("two operations on a semaphore, one of them interrupted anywhere, are done one after the other") {
   KillStage stage;
   const shm::Semaphore semaphore(stage.segment.make({shm::ObjectKind::kSemaphore, "", "semaphore", {1}}));
-  const std::vector<Operation> operations{
-      {"acquire", [&](ThreadContext& me) { return word_of(semaphore.acquire(me)); }},
-      {"acquire in time",
-       [&](ThreadContext& me) { return word_of(semaphore.acquire(me, Deadline::after(kShortWait))); }},
-      holding(
-          "acquire and release", [&](ThreadContext& me) { return semaphore.acquire(me); },
-          [&](ThreadContext& me) { return semaphore.release(me); }),
-      {"release", [&](ThreadContext& me) { return word_of(semaphore.release(me)); }},
+  explore_all_pairs(
+      stage, "semaphore", operations_of(semaphore),
+      {[&] { return state_of(semaphore); }, [] { return std::string(); }, [&] { return works(semaphore, stage.me()); }},
+      2 * kSomePairs);
+}
+
+// No release takes it above its start, and no death.
+TEST_CASE("two operations on a bounded semaphore, one of them interrupted anywhere, are done one after the other") {
+  KillStage stage;
+  const shm::Semaphore semaphore(stage.segment.make({shm::ObjectKind::kSemaphore, "", "semaphore", {2, 1}}));
+  const auto further = [&]() -> std::string {
+    if (semaphore.value() != 2) return fmt::format("{} of 2 permits are back", semaphore.value());
+    if (semaphore.release(stage.me()) != Status::kOutOfRange) return "there is room above its bound";
+    return all_done({{"acquire", semaphore.acquire(stage.me())}, {"release", semaphore.release(stage.me())}});
   };
-  explore_all_pairs(stage, "semaphore", operations,
-                    {[&] { return std::to_string(semaphore.value()); }, [] { return std::string(); },
-                     [&] { return works(semaphore, stage.me()); }});
+  std::vector<Operation> operations = operations_of(semaphore);
+  const Call acquire = operations.front().calls.front();
+  operations.push_back({"acquire twice", {acquire, acquire}});
+  const Call release_two = [&](ThreadContext& me) { return word_of(semaphore.release(me, 2)); };
+  operations.push_back({"acquire twice, release two", {acquire, acquire, release_two}});
+  explore_all_pairs(stage, "bounded semaphore", operations,
+                    {[&] { return state_of(semaphore); }, [] { return std::string(); }, further}, kSomePairs);
+}
+
+// Nobody holds what was acquired: a death gives nothing back.
+TEST_CASE("two operations on a semaphore of items, one of them interrupted anywhere, are done one after the other") {
+  for (const shm::Word items : {0, 1}) {
+    KillStage stage;
+    const shm::Semaphore semaphore(stage.segment.make({shm::ObjectKind::kSemaphore, "", "semaphore", {items, 0, 1}}));
+    explore_all_pairs(stage, fmt::format("semaphore of items, with {}", items), operations_of(semaphore),
+                      {[&] { return state_of(semaphore); }, [] { return std::string(); },
+                       [&] { return works(semaphore, stage.me()); }},
+                      kSomePairs);
+  }
 }
 
 // Its end counts what it held as used up, and takes the mark that somebody sleeps out of the semaphore's state.
@@ -79,33 +162,55 @@ TEST_CASE("two operations on a lock for readers and writers, one of them interru
   const shm::RwLock lock(stage.segment.make({shm::ObjectKind::kRwLock, "", "rwlock"}));
   const auto read = [&](ThreadContext& me) { return lock.acquire_shared(me); };
   const auto write = [&](ThreadContext& me) { return lock.acquire(me); };
+  const auto read_soon = [&](ThreadContext& me) { return lock.acquire_shared(me, Deadline::after(kShortWait)); };
+  const auto write_soon = [&](ThreadContext& me) { return lock.acquire(me, Deadline::after(kShortWait)); };
+  const auto end_read = [&](ThreadContext& me) { return lock.release_shared(me); };
+  const auto end_write = [&](ThreadContext& me) { return lock.release(me); };
+  const Call reads = [=](ThreadContext& me) { return word_of(read(me)); };
+  const Call ends_read = [=](ThreadContext& me) { return word_of(end_read(me)); };
   const std::vector<Operation> operations{
-      {"read", [=](ThreadContext& me) { return word_of(read(me)); }},
+      {"read", reads},
       {"write", [=](ThreadContext& me) { return word_of(write(me)); }},
-      holding("read and release", read, [&](ThreadContext& me) { return lock.release_shared(me); }),
-      holding("write and release", write, [&](ThreadContext& me) { return lock.release(me); }),
-      {"write in time", [&](ThreadContext& me) { return word_of(lock.acquire(me, Deadline::after(kShortWait))); }},
+      holding("read and release", read, end_read),
+      holding("write and release", write, end_write),
+      {"read twice, release twice", {reads, reads, ends_read, ends_read}},
+      {"read twice, release once", {reads, reads, ends_read}},
+      {"read in time", [=](ThreadContext& me) { return word_of(read_soon(me)); }, kShortWaitAtMost},
+      {"write in time", [=](ThreadContext& me) { return word_of(write_soon(me)); }, kShortWaitAtMost},
+      bounded(holding("write in time and release", write_soon, end_write), kShortWaitAtMost),
+      {"read without a wait", [&](ThreadContext& me) { return word_of(lock.acquire_shared(me, Deadline::already())); },
+       kNoWait},
+      {"write without a wait", [&](ThreadContext& me) { return word_of(lock.acquire(me, Deadline::already())); },
+       kNoWait},
+      {"release of a read", ends_read, kNoWait},
+      {"release of a write", [=](ThreadContext& me) { return word_of(end_write(me)); }, kNoWait},
   };
   explore_all_pairs(
       stage, "rwlock", operations,
-      {[] { return std::string(); }, [] { return std::string(); }, [&] { return works(lock, stage.me()); }});
+      {[&] { return state_of(lock); }, [] { return std::string(); }, [&] { return works(lock, stage.me()); }},
+      2 * kSomePairs);
 }
 
 TEST_CASE("two operations on a recursive lock, one of them interrupted anywhere, are done one after the other") {
   KillStage stage;
   const shm::RLock lock(stage.segment.make({shm::ObjectKind::kRLock, "", "rlock"}));
   const Call acquire = [&](ThreadContext& me) { return word_of(lock.acquire(me)); };
+  const Call at_once = [&](ThreadContext& me) { return word_of(lock.acquire(me, Deadline::already())); };
+  const Call in_time = [&](ThreadContext& me) { return word_of(lock.acquire(me, Deadline::after(kShortWait))); };
   const Call release = [&](ThreadContext& me) { return word_of(lock.release(me)); };
   const std::vector<Operation> operations{
       {"acquire", acquire},
-      {"acquire without a wait", [&](ThreadContext& me) { return word_of(lock.acquire(me, Deadline::already())); }, 0},
+      {"acquire without a wait", at_once, kNoWait},
+      {"acquire in time", in_time, kShortWaitAtMost},
+      bounded({"acquire in time, acquire without a wait, release once", {in_time, at_once, release}}, kShortWaitAtMost),
       {"acquire and release", {acquire, release}},
       {"acquire twice, release twice", {acquire, acquire, release, release}},
       {"release", release},
   };
   explore_all_pairs(stage, "rlock", operations,
                     {[&] { return fmt::format("depth {}", lock.depth()); }, [] { return std::string(); },
-                     [&] { return works(lock, stage.me()); }});
+                     [&] { return works(lock, stage.me()); }},
+                    2 * kSomePairs);
 }
 
 TEST_CASE("operations on a lock whose owner died, one of them interrupted anywhere, are told of it once") {

@@ -1,6 +1,7 @@
 // Three operations on a lock of any kind: a holder, a waiter and a newcomer.
 #include "interleave/lock_operations.h"
 #include "interleave/triple_fixture.h"
+#include "interleave/waits.h"
 #include "shm/rlock.h"
 #include "shm/rw_lock.h"
 #include "shm/semaphore.h"
@@ -8,7 +9,6 @@
 
 using namespace commonhold;
 using namespace commonhold::test;
-using namespace std::chrono_literals;
 using shm::Deadline;
 using shm::ThreadContext;
 
@@ -23,12 +23,13 @@ TEST_CASE("a lock's holder, a waiter and a newcomer, interrupted anywhere, come 
   KillStage stage;
   const shm::UserLock lock(stage.segment.make({shm::ObjectKind::kLock, "", "lock"}));
   const auto acquire = [&](ThreadContext& me) { return lock.acquire(me); };
-  const auto soon = [&](ThreadContext& me) { return lock.acquire(me, Deadline::after(10ms)); };
+  const auto soon = [&](ThreadContext& me) { return lock.acquire(me, Deadline::after(kShortWait)); };
   const auto release = [&](ThreadContext& me) { return lock.release(me); };
   const Observation observation{[&] { return std::string(lock.locked() ? "locked" : "free"); },
                                 [] { return std::string(); }};
   const Operation holder = holding("hold", acquire, release), waiter = holding("wait", acquire, release),
-                  newcomer = holding("come", acquire, release), in_time = holding("wait in time", soon, release);
+                  newcomer = holding("come", acquire, release),
+                  in_time = bounded(holding("wait in time", soon, release), kShortWaitAtMost);
   explore_and_check(stage, {"lock: holder, waiter, newcomer", {holder, waiter, newcomer}, observation, kHandOver});
   explore_and_check(stage, {"lock: holder, waiter, one in time", {holder, waiter, in_time}, observation, kHandOver});
   explore_and_check(stage,
@@ -39,14 +40,17 @@ TEST_CASE("a semaphore's holder, a waiter and a newcomer, interrupted anywhere, 
   KillStage stage;
   const shm::Semaphore semaphore(stage.segment.make({shm::ObjectKind::kSemaphore, "", "semaphore", {1}}));
   const auto acquire = [&](ThreadContext& me) { return semaphore.acquire(me); };
-  const auto soon = [&](ThreadContext& me) { return semaphore.acquire(me, Deadline::after(10ms)); };
+  const auto soon = [&](ThreadContext& me) { return semaphore.acquire(me, Deadline::after(kShortWait)); };
   const auto release = [&](ThreadContext& me) { return semaphore.release(me); };
   const Observation observation{[&] { return std::to_string(semaphore.value()); }, [] { return std::string(); }};
   const Operation holder = holding("hold", acquire, release), waiter = holding("wait", acquire, release),
                   newcomer = holding("come", acquire, release), in_time = holding("wait in time", soon, release);
+  const Operation keeper{"acquire in time", [=](ThreadContext& me) { return word_of(soon(me)); }, kSemaphoreInTime};
   explore_and_check(stage, {"semaphore: holder, waiter, newcomer", {holder, waiter, newcomer}, observation, kHandOver});
   explore_and_check(stage,
                     {"semaphore: holder, waiter, one in time", {holder, waiter, in_time}, observation, kHandOver});
+  explore_and_check(stage,
+                    {"semaphore: holder, waiter, one who keeps it", {holder, waiter, keeper}, observation, kHandOver});
 }
 
 TEST_CASE("two permits of a semaphore, released while two processes wait for one each, wake both") {
@@ -70,11 +74,23 @@ TEST_CASE("readers and writers of a lock, three of them, interrupted anywhere, c
   const auto write = [&](ThreadContext& me) { return lock.acquire(me); };
   const auto end_read = [&](ThreadContext& me) { return lock.release_shared(me); };
   const auto end_write = [&](ThreadContext& me) { return lock.release(me); };
-  const Observation observation{[] { return std::string(); }, [] { return std::string(); }};
-  const Operation reader = holding("read", read, end_read), writer = holding("write", write, end_write);
+  const auto read_soon = [&](ThreadContext& me) { return lock.acquire_shared(me, Deadline::after(kShortWait)); };
+  const auto write_soon = [&](ThreadContext& me) { return lock.acquire(me, Deadline::after(kShortWait)); };
+  const Observation observation{
+      [&] { return fmt::format("{} read, {}", lock.readers(), lock.writer_pid() != 0 ? "written" : "not written"); },
+      [] { return std::string(); }};
+  const Operation reader = holding("read", read, end_read), writer = holding("write", write, end_write),
+                  reader_in_time = bounded(holding("read in time", read_soon, end_read), kShortWaitAtMost),
+                  writer_in_time = bounded(holding("write in time", write_soon, end_write), kShortWaitAtMost);
   explore_and_check(stage, {"rwlock: writer, reader, reader", {writer, reader, reader}, observation, kHandOver});
   explore_and_check(stage, {"rwlock: reader, writer, reader", {reader, writer, reader}, observation, kHandOver});
   explore_and_check(stage, {"rwlock: writer, writer, reader", {writer, writer, reader}, observation, kHandOver});
+  explore_and_check(
+      stage, {"rwlock: writer, writer, reader in time", {writer, writer, reader_in_time}, observation, kHandOver});
+  explore_and_check(
+      stage, {"rwlock: reader, writer in time, reader", {reader, writer_in_time, reader}, observation, kHandOver});
+  explore_and_check(
+      stage, {"rwlock: reader, reader, writer in time", {reader, reader, writer_in_time}, observation, kHandOver});
 }
 
 TEST_CASE("a recursive lock's holder, a waiter and a newcomer, interrupted anywhere, come one after the other") {
@@ -86,4 +102,9 @@ TEST_CASE("a recursive lock's holder, a waiter and a newcomer, interrupted anywh
   const Operation twice{"acquire twice, release twice", {acquire, acquire, release, release}};
   const Observation observation{[&] { return fmt::format("depth {}", lock.depth()); }, [] { return std::string(); }};
   explore_and_check(stage, {"rlock: holder, waiter, newcomer", {twice, once, once}, observation, kHandOver});
+  const auto soon = [&](ThreadContext& me) { return lock.acquire(me, Deadline::after(kShortWait)); };
+  const Operation in_time =
+      bounded(holding("wait in time", soon, [&](ThreadContext& me) { return lock.release(me); }), kShortWaitAtMost);
+  explore_and_check(stage, {"rlock: holder, waiter, one in time", {twice, once, in_time}, observation, kHandOver});
+  explore_and_check(stage, {"rlock: holder, one in time, newcomer", {twice, in_time, once}, observation, kHandOver});
 }

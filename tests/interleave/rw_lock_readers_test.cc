@@ -37,7 +37,9 @@ TEST_CASE("a writer is never inside with one of two readers, wherever the two we
   stage.save();
   const Call read = [&](ThreadContext& me) { return word_of(lock.acquire_shared(me)); };
   const Call write = [&](ThreadContext& me) { return word_of(lock.acquire(me)); };
-  const Observation observation{[] { return std::string(); }, [] { return std::string(); }};
+  const Observation observation{
+      [&] { return fmt::format("{} read, {}", lock.readers(), lock.writer_pid() != 0 ? "written" : "not written"); },
+      [] { return std::string(); }};
   Actors actors(stage, {{"read", read}, {"read", read}, {"write", write}}, observation);
   const std::string ok = word_of(Status::kOk);
   std::size_t schedules = 0;
@@ -49,6 +51,8 @@ TEST_CASE("a writer is never inside with one of two readers, wherever the two we
       CHECK(outcome.wrong.empty());
       const bool any_reads = outcome.results[kReader] == ok || outcome.results[kOther] == ok;
       CHECK(any_reads != (outcome.results[kWriter] == ok));
+      const int readers = (outcome.results[kReader] == ok) + (outcome.results[kOther] == ok);
+      CHECK(outcome.contents == fmt::format("{} read, {}", readers, any_reads ? "not written" : "written"));
       ++schedules;
     }
   }

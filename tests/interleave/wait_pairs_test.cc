@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "interleave/each_access.h"
+#include "interleave/waits.h"
 #include "shm/barrier.h"
 #include "shm/condition.h"
 #include "shm/event.h"
@@ -10,7 +11,6 @@
 
 using namespace commonhold;
 using namespace commonhold::test;
-using namespace std::chrono_literals;
 using shm::Deadline;
 using shm::Status;
 using shm::ThreadContext;
@@ -40,7 +40,8 @@ TEST_CASE("two operations on an event, one of them interrupted anywhere, are don
   const shm::Event event(stage.segment.make({shm::ObjectKind::kEvent, "", "event"}));
   const std::vector<Operation> operations{
       {"wait", [&](ThreadContext&) { return word_of(event.wait(Deadline::never())); }},
-      {"wait in time", [&](ThreadContext&) { return word_of(event.wait(Deadline::after(10ms))); }},
+      {"wait in time", [&](ThreadContext&) { return word_of(event.wait(Deadline::after(kShortWait))); },
+       kShortWaitAtMost},
       {"set",
        [&](ThreadContext& me) {
          event.set(me);
@@ -68,7 +69,7 @@ TEST_CASE("two operations on a barrier, one of them interrupted anywhere, are do
   };
   const std::vector<Operation> operations{
       {"wait", [&](ThreadContext& me) { return wait(me, Deadline::never()); }},
-      {"wait in time", [&](ThreadContext& me) { return wait(me, Deadline::after(10ms)); }},
+      {"wait in time", [&](ThreadContext& me) { return wait(me, Deadline::after(kShortWait)); }, kShortWaitAtMost},
       abort_of(barrier),
       reset_of(barrier),
   };
@@ -81,6 +82,7 @@ TEST_CASE("two operations on a condition, one of them interrupted anywhere, are 
   const Call acquire = [&](ThreadContext& me) { return word_of(condition.acquire(me)); };
   const Call release = [&](ThreadContext& me) { return word_of(condition.release(me)); };
   const Call wait = [&](ThreadContext& me) { return word_of(condition.wait(me)); };
+  const Call wait_in_time = [&](ThreadContext& me) { return word_of(condition.wait(me, Deadline::after(kShortWait))); };
   const auto notify = [&](std::uint64_t most) {
     return [&, most](ThreadContext& me) { return word_of(condition.notify(me, most)); };
   };
@@ -89,10 +91,12 @@ TEST_CASE("two operations on a condition, one of them interrupted anywhere, are 
       {"notify one", {acquire, notify(1), release}},
       {"notify all", {acquire, notify(~std::uint64_t{0}), release}},
       {"acquire and release", {acquire, release}},
+      // It has its lock again before it returns, and so waits longer for one that is stopped and holds the lock.
+      {"wait in time", {acquire, wait_in_time, release}},
   };
   explore_all_pairs(stage, "condition", operations,
                     {[&] { return fmt::format("{} wait", condition.waiting()); }, [] { return std::string(); },
-                     [&] { return works(condition, stage.me()); }});
+                     [&] { return works(condition, stage.me()); }, wait_in_vain});
 }
 
 TEST_CASE(
@@ -126,7 +130,8 @@ TEST_CASE("two parties of a barrier with an action, one of them interrupted anyw
   KillStage stage;
   const auto where = stage.segment.make({shm::ObjectKind::kBarrier, "", "barrier", {2}});
   const shm::Barrier barrier(where);
-  // The last party runs the action between its two calls.
+  // The last party runs the action between its two calls. While an action runs time does not matter, so a wait in time
+  // may be long.
   const auto party = [&](const std::string& name, std::optional<std::chrono::nanoseconds> time, bool succeeds) {
     struct Came {
       Status status = Status::kOk;
@@ -147,7 +152,7 @@ TEST_CASE("two parties of a barrier with an action, one of them interrupted anyw
   };
   const std::vector<Operation> operations{
       party("wait and act", {}, true),
-      party("wait in time and act", 10ms, true),
+      party("wait in time and act", kShortWait, true),
       party("wait and fail", {}, false),
       abort_of(barrier),
       reset_of(barrier),
