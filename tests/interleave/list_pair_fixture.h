@@ -23,7 +23,7 @@ class ListPairs {
   using ThreadContext = shm::ThreadContext;
   static constexpr std::uint64_t kAll = ~std::uint64_t{0}, kLast = ~std::uint64_t{0};
 
-  ListPairs(bool boxed, std::uint64_t count) : boxed_(boxed), list(make_list(stage.segment, boxed)) {
+  ListPairs(bool boxed, std::uint64_t count) : boxed_(boxed), where(make_list(stage.segment, boxed)), list(where) {
     std::vector<std::string> values;
     for (std::uint64_t i = 0; i < count; ++i) values.push_back(element(i));
     REQUIRE(list.replace(stage.me(), 0, kAll, items_of(values)) == Status::kOk);
@@ -199,6 +199,7 @@ class ListPairs {
   bool boxed_;
 
  public:
+  shm::ObjectAddress where;
   List list;
 };
 

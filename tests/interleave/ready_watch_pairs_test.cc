@@ -2,6 +2,7 @@
 // call would not wait, takes nothing, and a wake-up that it gets in a waiter's place reaches the waiter.
 #include "interleave/lock_operations.h"
 #include "interleave/triple_fixture.h"
+#include "interleave/waits.h"
 #include "shm/ready_watch.h"
 #include "shm/rlock.h"
 #include "shm/user_lock.h"
@@ -25,10 +26,12 @@ Operation watch_until_ready(MakeWatcher make, const shm::ObjectAddress& where) {
 
 // What it ends with is not compared: its time may have passed while the other was stopped.
 Operation watch_for_a_time(MakeWatcher make, const shm::ObjectAddress& where) {
-  return {"watch for a time", [=](ThreadContext& me) {
-            (void)shm::wait_for_change(me, *make(where), Deadline::after(10ms));
+  return {"watch for a time",
+          [=](ThreadContext& me) {
+            (void)shm::wait_for_change(me, *make(where), Deadline::after(kShortWait));
             return std::string("watched");
-          }};
+          },
+          kShortWaitAtMost};
 }
 
 std::vector<Operation> watching(MakeWatcher make, const shm::ObjectAddress& where) {
@@ -116,12 +119,16 @@ TEST_CASE("a barrier and whoever watches it until the other party has come, one 
   };
   const std::vector<Operation> users{
       {"wait", [=](ThreadContext& me) { return wait(me, Deadline::never()); }},
-      {"wait in time", [=](ThreadContext& me) { return wait(me, Deadline::after(50ms)); }},
+      {"wait in time", [=](ThreadContext& me) { return wait(me, Deadline::after(50ms)); }, waits(2 * 50ms)},
       {"abort",
        [&](ThreadContext& me) {
          barrier.abort(me);
          return std::string("aborted");
        }},
+      {"reset", [&](ThreadContext& me) { return word_of(barrier.reset(me)); }},
+      {"wait in time, reset",
+       {[=](ThreadContext& me) { return wait(me, Deadline::after(50ms)); },
+        [&](ThreadContext& me) { return word_of(barrier.reset(me)); }}},
   };
   const std::vector<Operation> watchers = watching(shm::watch_barrier, where);
   explore_pairs(stage, "watched barrier", each_with(users, watchers),

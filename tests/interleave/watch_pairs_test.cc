@@ -1,72 +1,22 @@
 // A watcher beside each change that it watches for, one interrupted anywhere by the other: whoever watches until it sees
 // the change ends, unless there is none; and a watcher that dies costs nobody anything.
-#include <memory>
-
-#include "interleave/world_fixture.h"
+#include "interleave/watch_fixture.h"
 #include "shm/any_queue.h"
 #include "shm/array.h"
 #include "shm/dict.h"
-#include "shm/gate.h"
 #include "shm/list.h"
-#include "shm/references.h"
-#include "shm/sleep_notice.h"
 #include "shm/value.h"
-#include "shm/watch.h"
 #include "support/dict_kill_stage.h"
 #include "support/list_fixture.h"
 #include "support/queue_fixture.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
-using namespace std::chrono_literals;
 using shm::Deadline;
 using shm::Status;
 using shm::ThreadContext;
-using shm::Watcher;
 
 namespace {
-
-using Watch = std::function<std::unique_ptr<Watcher>(ThreadContext& me, Status& status)>;
-
-// Waits until is_there(), as a user does: watches, looks, waits for a change, looks again.
-Call watching_until(Watch watch, std::function<bool(ThreadContext& me)> is_there) {
-  return [=](ThreadContext& me) {
-    Status status = Status::kOk;
-    const std::unique_ptr<Watcher> watcher = watch(me, status);
-    while (status == Status::kOk && !is_there(me)) {
-      status = shm::wait_for_change(me, *watcher, Deadline::never());
-    }
-    return word_of(status);
-  };
-}
-
-// The same for a time at most. What it ends with is not compared: it may have passed while the other was stopped.
-Call watching_for(Watch watch, std::function<bool(ThreadContext& me)> is_there, std::chrono::nanoseconds time) {
-  return [=](ThreadContext& me) {
-    const Deadline deadline = Deadline::after(time);
-    Status status = Status::kOk;
-    const std::unique_ptr<Watcher> watcher = watch(me, status);
-    while (status == Status::kOk && !is_there(me)) status = shm::wait_for_change(me, *watcher, deadline);
-    return std::string("watched");
-  };
-}
-
-struct Change {
-  std::string name;
-  Call make;
-  std::function<bool(ThreadContext& me)> is_made;
-};
-
-void explore_watch(KillStage& stage, const std::string& what, const Watch& watch, const std::vector<Change>& changes,
-                   const Observation& observation, PairTotals& totals) {
-  std::mt19937_64 random(Catch::rngSeed());
-  for (const Change& change : changes) {
-    const std::vector<Operation> watching{{"watch until it is there", watching_until(watch, change.is_made)},
-                                          {"watch for a time", watching_for(watch, change.is_made, 10ms)}};
-    explore_beside(stage, what, {{change.name, change.make}}, drawn_of(watching, selected(1, 2), random), observation,
-                   totals, places({5, 6}));
-  }
-}
 
 bool has(const shm::Dict& dict, std::string_view key) {
   return dict.contains(text(key));
@@ -128,10 +78,10 @@ TEST_CASE("a change of a dict is not missed by a process that watches it, whiche
   explore_watch(
       stage, "key of a dict",
       [&](ThreadContext& me, Status& status) { return shm::watch_dict_key(me, where, text(k0), status); }, of_k0,
-      observation, totals);
+      observation, totals, kWatchUnderLockInTime);
   explore_watch(
       stage, "dict", [&](ThreadContext& me, Status& status) { return shm::watch_dict(me, where, status); }, of_any,
-      observation, totals);
+      observation, totals, kWatchUnderLockInTime);
   print_totals("watches of a dict", totals);
 }
 
@@ -145,12 +95,6 @@ TEST_CASE("a change of a list, a value or an array is not missed by a process th
   const shm::Value word(word_at), large(large_at);
   const shm::Array array(array_at);
   for (const char* value : {"a", "b"}) REQUIRE(list.push_back(stage.me(), text(value)) == Status::kOk);
-  // As every process does that has a proxy of it.
-  const auto refer = [&](const shm::ObjectAddress& object) {
-    shm::ObjectInfo info;
-    (void)shm::object_info(*stage.segment, object.object, info);
-    (void)shm::add_reference(*stage.segment, info.id);
-  };
   stage.save();
   PairTotals totals;
   std::string popped;
@@ -167,7 +111,7 @@ TEST_CASE("a change of a list, a value or an array is not missed by a process th
         [&](ThreadContext&) { return list.size() == 0; }}},
       {[&] { return fmt::format("{} {}", list.size(), get(list, 0).value_or("none")); },
        [&] { return list.audit(stage.me()).error; }},
-      totals);
+      totals, kWatchUnderLockInTime);
   // Whoever stores to a value or an array refers to it: that is how its death is told to those who watch.
   for (const auto* value : {&word, &large}) {
     const std::size_t size = value == &word ? 8 : 40;
@@ -181,23 +125,23 @@ TEST_CASE("a change of a list, a value or an array is not missed by a process th
     explore_watch(
         stage, fmt::format("value of {} bytes", size),
         [&, at](ThreadContext& me, Status& status) {
-          refer(at);
+          refer_to_object(stage.segment, at);
           return shm::watch_value(me, at, status);
         },
         {{"store",
           [&, at](ThreadContext& me) {
-            refer(at);
+            refer_to_object(stage.segment, at);
             return word_of(value->store(me, bytes.data()));
           },
           is_stored},
          {"exchange",
           [&, at](ThreadContext& me) {
-            refer(at);
+            refer_to_object(stage.segment, at);
             std::string before(size, '\0');
             return word_of(value->exchange(me, bytes.data(), before.data()));
           },
           is_stored}},
-        {[&] { return shown(load(stage.me())); }, [] { return std::string(); }}, totals);
+        {[&] { return shown(load(stage.me())); }, [] { return std::string(); }}, totals, kWatchInTime);
   }
   const auto read = [&](ThreadContext& me) {
     std::string found(6 * 8, '\0');
@@ -208,22 +152,22 @@ TEST_CASE("a change of a list, a value or an array is not missed by a process th
   explore_watch(
       stage, "array",
       [&](ThreadContext& me, Status& status) {
-        refer(array_at);
+        refer_to_object(stage.segment, array_at);
         return shm::watch_array(me, array_at, status);
       },
       {{"store",
         [&](ThreadContext& me) {
-          refer(array_at);
+          refer_to_object(stage.segment, array_at);
           return word_of(array.store(me, 0, bytes.data()));
         },
         starts_changed},
        {"fill",
         [&](ThreadContext& me) {
-          refer(array_at);
+          refer_to_object(stage.segment, array_at);
           return word_of(array.fill(me, 0, 6, bytes.data()));
         },
         starts_changed}},
-      {[&] { return shown(read(stage.me())); }, [] { return std::string(); }}, totals);
+      {[&] { return shown(read(stage.me())); }, [] { return std::string(); }}, totals, kWatchInTime);
   print_totals("watches of a list, values and an array", totals);
 }
 
@@ -268,9 +212,9 @@ TEST_CASE("a change of a queue is not missed by a process that watches it, which
       return [&, side](ThreadContext& me, Status& status) { return shm::watch_queue(me, where, side, status); };
     };
     const std::string what = ordered ? "ordered queue" : "queue";
-    explore_watch(stage, what + ", for items", watch(Side::kItems), {puts, ends}, observation, totals);
-    explore_watch(stage, what + ", for room", watch(Side::kRoom), {takes, ends}, observation, totals);
-    explore_watch(stage, what + ", for both", watch(Side::kBoth), {puts, takes}, observation, totals);
+    explore_watch(stage, what + ", for items", watch(Side::kItems), {puts, ends}, observation, totals, kWatchInTime);
+    explore_watch(stage, what + ", for room", watch(Side::kRoom), {takes, ends}, observation, totals, kWatchInTime);
+    explore_watch(stage, what + ", for both", watch(Side::kBoth), {puts, takes}, observation, totals, kWatchInTime);
   }
   print_totals("watches of queues", totals);
 }
