@@ -1,13 +1,13 @@
 // A queue for pairs of operations, and its operations by name.
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <string>
 #include <type_traits>
 #include <vector>
 
 #include "interleave/pair_fixture.h"
+#include "interleave/waits.h"
 #include "shm/any_queue.h"
 #include "support/further_operations.h"
 #include "support/queue_fixture.h"
@@ -23,6 +23,10 @@ struct QueueKind {
 
 inline const QueueKind kByPriority{"queue by priority", shm::ObjectKind::kPriorityQueue, 0, 0, 3, 0};
 inline const QueueKind kLastInFirstOut{"last in first out", shm::ObjectKind::kQueue, 0, 0, 2, 0};
+inline const QueueKind kLastInFirstOutRedelivering{
+    "last in first out that redelivers", shm::ObjectKind::kQueue, 0, 0, 2, 1};
+inline const QueueKind kByPriorityRedelivering{
+    "queue by priority that redelivers", shm::ObjectKind::kPriorityQueue, 0, 0, 3, 1};
 inline const QueueKind kRedelivering{"queue that redelivers", shm::ObjectKind::kQueue, 0, 0, 0, 1};
 
 // `Queue`: shm::Queue for a ring, else shm::OrderedQueue.
@@ -33,7 +37,6 @@ class QueuePairs {
   using Status = shm::Status;
   using ThreadContext = shm::ThreadContext;
   static constexpr bool kIsRing = std::is_same_v<Queue, shm::Queue>;
-  static constexpr std::chrono::milliseconds kInTime{10};
 
   explicit QueuePairs(const QueueKind& kind)
       : item_bytes_(kind.item_bytes),
@@ -78,16 +81,22 @@ class QueuePairs {
   }
   Operation put_in_time(const std::string& item) {
     return {"put in time",
-            [this, item](ThreadContext& me) { return word_of(put_now(me, item, Deadline::after(kInTime))); }};
+            [this, item](ThreadContext& me) { return word_of(put_now(me, item, Deadline::after(kShortWait))); },
+            kShortWaitAtMost};
+  }
+  Operation put_without_wait(const std::string& item) {
+    return bounded(put(item, Deadline::already(), "put without a wait"), kQueueWithoutWait);
   }
   Operation get() {
     return {"get", [this](ThreadContext& me) { return get_word(me, Deadline::never()); }};
   }
   Operation get_without_wait() {
-    return {"get without a wait", [this](ThreadContext& me) { return get_word(me, Deadline::already()); }};
+    return {"get without a wait", [this](ThreadContext& me) { return get_word(me, Deadline::already()); },
+            kQueueWithoutWait};
   }
   Operation get_in_time() {
-    return {"get in time", [this](ThreadContext& me) { return get_word(me, Deadline::after(kInTime)); }};
+    return {"get in time", [this](ThreadContext& me) { return get_word(me, Deadline::after(kShortWait)); },
+            kShortWaitAtMost};
   }
   // As who decodes an item before taking it: sees it in one call, and takes it in the next if it is the first one still.
   Operation peek_and_take() {
@@ -131,7 +140,8 @@ class QueuePairs {
   }
   Operation get_many_in_time(std::uint64_t most) {
     return {"get of many in time",
-            [this, most](ThreadContext& me) { return get_many_word(me, most, Deadline::after(kInTime)); }};
+            [this, most](ThreadContext& me) { return get_many_word(me, most, Deadline::after(kShortWait)); },
+            kShortWaitAtMost};
   }
   Operation peek_and_take_many(std::uint64_t most) {
     struct Seen {
@@ -209,7 +219,8 @@ class QueuePairs {
     return {"join", [this](ThreadContext& me) { return word_of(queue.join(me, Deadline::never())); }};
   }
   Operation join_in_time() {
-    return {"join in time", [this](ThreadContext& me) { return word_of(queue.join(me, Deadline::after(kInTime))); }};
+    return {"join in time", [this](ThreadContext& me) { return word_of(queue.join(me, Deadline::after(kShortWait))); },
+            kShortWaitAtMost};
   }
   Operation shut_down(bool now) {
     return {now ? "shut down now" : "shut down",

@@ -1,11 +1,11 @@
 // Each two operations of every kind of queue, waiting ones too, one interrupted anywhere by the other.
 #include "interleave/pair_fixture.h"
+#include "interleave/waits.h"
 #include "shm/any_queue.h"
 #include "support/queue_fixture.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
-using namespace std::chrono_literals;
 using shm::Deadline;
 using shm::Status;
 using shm::ThreadContext;
@@ -34,12 +34,14 @@ std::vector<Operation> operations_of(const Queue& queue, Put put) {
   };
   return {
       {"put", [=](ThreadContext& me) { return word_of(put(me, "new", Deadline::never())); }},
-      {"put without a wait", [=](ThreadContext& me) { return word_of(put(me, "now", Deadline::already())); }},
-      {"put in time", [=](ThreadContext& me) { return word_of(put(me, "soon", Deadline::after(10ms))); }},
+      {"put without a wait", [=](ThreadContext& me) { return word_of(put(me, "now", Deadline::already())); },
+       kQueueWithoutWait},
+      {"put in time", [=](ThreadContext& me) { return word_of(put(me, "soon", Deadline::after(kShortWait))); },
+       kShortWaitAtMost},
       {"get", [=](ThreadContext& me) { return get(me, Deadline::never()); }},
-      {"get without a wait", [=](ThreadContext& me) { return get(me, Deadline::already()); }},
-      {"get in time", [=](ThreadContext& me) { return get(me, Deadline::after(10ms)); }},
-      {"size", [&queue](ThreadContext&) { return std::to_string(queue.size()); }},
+      {"get without a wait", [=](ThreadContext& me) { return get(me, Deadline::already()); }, kQueueWithoutWait},
+      {"get in time", [=](ThreadContext& me) { return get(me, Deadline::after(kShortWait)); }, kShortWaitAtMost},
+      {"size", [&queue](ThreadContext&) { return std::to_string(queue.size()); }, kNoWait},
       {"shut down", [&queue](ThreadContext& me) { return word_of(queue.shut_down(me, false)); }},
       {"task done", [&queue](ThreadContext& me) { return word_of(queue.task_done(me)); }},
   };

@@ -1,6 +1,7 @@
 // Three operations on an event, a condition, a barrier, a queue or a value: a waker, a sleeper and a sleeper that times out.
 #include "interleave/triple_fixture.h"
 #include "interleave/value_pair_fixture.h"
+#include "interleave/waits.h"
 #include "shm/barrier.h"
 #include "shm/condition.h"
 #include "shm/event.h"
@@ -9,7 +10,6 @@
 
 using namespace commonhold;
 using namespace commonhold::test;
-using namespace std::chrono_literals;
 using shm::Deadline;
 using shm::Status;
 using shm::ThreadContext;
@@ -29,7 +29,8 @@ TEST_CASE("an event's waker and two sleepers, one with a deadline, interrupted a
                         return std::string("set");
                       }};
   const Operation wait{"wait", [&](ThreadContext&) { return word_of(event.wait(Deadline::never())); }};
-  const Operation soon{"wait in time", [&](ThreadContext&) { return word_of(event.wait(Deadline::after(10ms))); }};
+  const Operation soon{"wait in time", [&](ThreadContext&) { return word_of(event.wait(Deadline::after(kShortWait))); },
+                       kShortWaitAtMost};
   const Observation observation{[&] { return std::string(event.is_set() ? "set" : "clear"); },
                                 [] { return std::string(); }};
   explore_and_check(stage, {"event: waker, sleeper, one in time", {set, wait, soon}, observation, kAsleep});
@@ -41,7 +42,7 @@ TEST_CASE("a condition's waker and two sleepers, one with a deadline, interrupte
   const Call acquire = [&](ThreadContext& me) { return word_of(condition.acquire(me)); };
   const Call release = [&](ThreadContext& me) { return word_of(condition.release(me)); };
   const Call wait = [&](ThreadContext& me) { return word_of(condition.wait(me)); };
-  const Call soon = [&](ThreadContext& me) { return word_of(condition.wait(me, Deadline::after(10ms))); };
+  const Call soon = [&](ThreadContext& me) { return word_of(condition.wait(me, Deadline::after(kShortWait))); };
   const Call one = [&](ThreadContext& me) { return word_of(condition.notify(me, 1)); };
   const Call all = [&](ThreadContext& me) { return word_of(condition.notify(me, ~std::uint64_t{0})); };
   const Operation sleeper{"wait", {acquire, wait, release}}, in_time{"wait in time", {acquire, soon, release}};
@@ -67,7 +68,8 @@ TEST_CASE("three parties of a barrier, one with a deadline, interrupted anywhere
     return word_of(status) + (status == Status::kOk ? fmt::format(" {}", arrival.index) : "");
   };
   const Operation party{"wait", [&](ThreadContext& me) { return wait(me, Deadline::never()); }};
-  const Operation soon{"wait in time", [&](ThreadContext& me) { return wait(me, Deadline::after(10ms)); }};
+  const Operation soon{"wait in time", [&](ThreadContext& me) { return wait(me, Deadline::after(kShortWait)); },
+                       kShortWaitAtMost};
   explore_and_check(
       stage, {"barrier: three, one in time",
               {party, party, soon},
@@ -87,7 +89,8 @@ TEST_CASE("a queue's producer and two consumers, one with a deadline, interrupte
   };
   const Operation put{"put", [&](ThreadContext& me) { return word_of(queue.put(me, text("new"), Deadline::never())); }};
   const Operation take{"get", [=](ThreadContext& me) { return get(me, Deadline::never()); }};
-  const Operation soon{"get in time", [=](ThreadContext& me) { return get(me, Deadline::after(10ms)); }};
+  const Operation soon{"get in time", [=](ThreadContext& me) { return get(me, Deadline::after(kShortWait)); },
+                       kShortWaitAtMost};
   const Observation observation{[&] { return state_of(queue); }, [&] { return what_is_wrong(stage.segment, queue); }};
   explore_and_check(stage, {"queue: producer, consumer, one in time", {put, take, soon}, observation, kAsleep});
   explore_and_check(stage, {"queue: two producers, consumer", {put, take, put}, observation, {"", "B*"}});
@@ -103,7 +106,8 @@ TEST_CASE("the last task_done of a queue and two who join it, one with a deadlin
   const Operation done{"task done", [&](ThreadContext& me) { return word_of(queue.task_done(me)); }};
   const Operation join{"join", [&](ThreadContext& me) { return word_of(queue.join(me, Deadline::never())); }};
   const Operation soon{"join in time",
-                       [&](ThreadContext& me) { return word_of(queue.join(me, Deadline::after(10ms))); }};
+                       [&](ThreadContext& me) { return word_of(queue.join(me, Deadline::after(kShortWait))); },
+                       kShortWaitAtMost};
   const Observation observation{[&] { return fmt::format("{} {}", state_of(queue), queue.unfinished()); },
                                 [&] { return what_is_wrong(stage.segment, queue); }};
   explore_and_check(stage, {"queue: last task done, two join, one in time", {done, join, soon}, observation, kAsleep});
@@ -120,7 +124,8 @@ TEST_CASE("a value's writer and two who wait for a change, one with a deadline, 
          return std::string("stored");
        }},
       {"wait", [&](ThreadContext&) { return printed(value.wait(0)); }},
-      {"wait in time", [&](ThreadContext&) { return fmt::format("{}", value.wait_for(0, 10ms)); }}};
+      {"wait in time", [&](ThreadContext&) { return fmt::format("{}", value.wait_for(0, kShortWait)); },
+       kShortWaitAtMost}};
   refer_to(stage.segment, where, operations);
   const Observation observation{[&] { return printed(value.load()); }, [] { return std::string(); }};
   explore_and_check(
