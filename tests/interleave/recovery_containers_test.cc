@@ -1,5 +1,6 @@
 // Operations on containers beside the recovery of a third process, which died in the middle of a change of the same
 // object: whoever comes before, while or after it is recovered sees the change as a whole or not at all.
+#include "interleave/waits.h"
 #include "interleave/world_fixture.h"
 #include "shm/any_queue.h"
 #include "shm/array.h"
@@ -13,7 +14,6 @@
 
 using namespace commonhold;
 using namespace commonhold::test;
-using namespace std::chrono_literals;
 using shm::Deadline;
 using shm::Status;
 using shm::ThreadContext;
@@ -195,8 +195,9 @@ TEST_CASE("an operation of a queue beside the recovery of a dead user finds each
       const std::vector<Operation> operations{
           {"put", waiting_put},
           {"get", waiting_get},
-          {"put without a wait", [&](ThreadContext& me) { return word_of(put(me, "now", Deadline::already())); }},
-          {"get in time", [&](ThreadContext& me) { return get(me, Deadline::after(10ms)); }},
+          {"put without a wait", [&](ThreadContext& me) { return word_of(put(me, "now", Deadline::already())); },
+           kQueueWithoutWait},
+          {"get in time", [&](ThreadContext& me) { return get(me, Deadline::after(kShortWait)); }, kShortWaitAtMost},
           {"task done",
            [&](ThreadContext& me) { return queue.visit([&](const auto& one) { return word_of(one.task_done(me)); }); }},
       };

@@ -1,5 +1,6 @@
 // Operations on locks and on what processes wait in, and references, beside the recovery of a third process, which died
 // holding the object, waiting in it, or in the middle of a change of it.
+#include "interleave/waits.h"
 #include "interleave/world_fixture.h"
 #include "shm/barrier.h"
 #include "shm/condition.h"
@@ -48,8 +49,9 @@ TEST_CASE("an operation on a lock beside the recovery of its dead user finds it 
       {"acquire", acquire},
       {"acquire and release", {acquire, release}},
       {"acquire twice", {acquire, release, acquire, release}},
-      {"acquire without a wait", [&](ThreadContext& me) { return acquired(lock, me, Deadline::already()); }, 0},
-      {"acquire in time", [&](ThreadContext& me) { return acquired(lock, me, Deadline::after(10ms)); }},
+      {"acquire without a wait", [&](ThreadContext& me) { return acquired(lock, me, Deadline::already()); }, kNoWait},
+      {"acquire in time", [&](ThreadContext& me) { return acquired(lock, me, Deadline::after(kShortWait)); },
+       kShortWaitAtMost},
       {"release", release},
   };
   explore_beside_recovery(stage, "lock", {{"acquire", acquire}, {"acquire and release", both}}, operations,
@@ -65,7 +67,7 @@ TEST_CASE("an operation on a recursive lock beside the recovery of its dead user
   const std::vector<Operation> operations{
       {"acquire and release", {acquire, release}},
       {"acquire twice, release twice", {acquire, acquire, release, release}},
-      {"acquire without a wait", [&](ThreadContext& me) { return acquired(lock, me, Deadline::already()); }, 0},
+      {"acquire without a wait", [&](ThreadContext& me) { return acquired(lock, me, Deadline::already()); }, kNoWait},
   };
   explore_beside_recovery(stage, "rlock", {{"acquire and release, twice", twice}}, operations,
                           nothing_but([&] { return fmt::format("depth {}", lock.depth()); }, stage, lock));
@@ -83,8 +85,10 @@ TEST_CASE("an operation on a lock for readers and writers beside the recovery of
   const std::vector<Operation> operations{
       {"read", {read, end_read}},
       {"write", {write, end_write}},
-      {"write in time", [&](ThreadContext& me) { return word_of(lock.acquire(me, Deadline::after(10ms))); }},
-      {"read in time", [&](ThreadContext& me) { return word_of(lock.acquire_shared(me, Deadline::after(10ms))); }},
+      {"write in time", [&](ThreadContext& me) { return word_of(lock.acquire(me, Deadline::after(kShortWait))); },
+       kShortWaitAtMost},
+      {"read in time", [&](ThreadContext& me) { return word_of(lock.acquire_shared(me, Deadline::after(kShortWait))); },
+       kShortWaitAtMost},
   };
   explore_beside_recovery(
       stage, "rwlock", {{"read", read}, {"write", write}, {"read once", read_once}, {"write once", write_once}},
@@ -100,7 +104,9 @@ TEST_CASE("an operation on a semaphore beside the recovery of its dead user find
   const std::vector<Operation> operations{
       {"acquire", acquire},
       {"acquire and release", {acquire, release}},
-      {"acquire in time", [&](ThreadContext& me) { return word_of(semaphore.acquire(me, Deadline::after(10ms))); }},
+      {"acquire in time",
+       [&](ThreadContext& me) { return word_of(semaphore.acquire(me, Deadline::after(kShortWait))); },
+       kSemaphoreInTime},
       {"release", release},
   };
   explore_beside_recovery(stage, "semaphore",
@@ -131,7 +137,7 @@ TEST_CASE("an operation on a condition beside the recovery of its dead user is n
   const std::vector<Operation> operations{
       {"wait", {acquire, wait, release}},
       {"wait in time",
-       {acquire, [&](ThreadContext& me) { return word_of(condition.wait(me, Deadline::after(10ms))); }, release}},
+       {acquire, [&](ThreadContext& me) { return word_of(condition.wait(me, Deadline::after(kShortWait))); }, release}},
       {"notify", {acquire, notify, release}},
   };
   explore_beside_recovery(
@@ -150,7 +156,8 @@ TEST_CASE("an operation on an event beside the recovery of its dead user finds i
   const Call wait = [&](ThreadContext&) { return word_of(event.wait(Deadline::never())); };
   const std::vector<Operation> operations{
       {"wait", wait},
-      {"wait in time", [&](ThreadContext&) { return word_of(event.wait(Deadline::after(10ms))); }},
+      {"wait in time", [&](ThreadContext&) { return word_of(event.wait(Deadline::after(kShortWait))); },
+       kShortWaitAtMost},
       {"set", set},
       {"clear",
        [&](ThreadContext&) {
@@ -179,7 +186,7 @@ TEST_CASE("an operation on a barrier beside the recovery of its dead party passe
   };
   const std::vector<Operation> operations{
       {"wait", long_wait},
-      {"wait in time", [&](ThreadContext& me) { return wait(me, Deadline::after(10ms)); }},
+      {"wait in time", [&](ThreadContext& me) { return wait(me, Deadline::after(kShortWait)); }, kShortWaitAtMost},
       {"reset", reset},
       {"abort", abort},
   };

@@ -1,9 +1,9 @@
 // Each two operations of a value, and of an array, as their proxies do them, one interrupted anywhere by the other.
 #include "interleave/value_pair_fixture.h"
+#include "interleave/waits.h"
 
 using namespace commonhold;
 using namespace commonhold::test;
-using namespace std::chrono_literals;
 using shm::ThreadContext;
 
 namespace {
@@ -35,7 +35,8 @@ void explore_value(std::size_t most_pairs) {
       {"compare and exchange", compare_exchange(0, 4)},
       {"compare and exchange later", compare_exchange(1, 5)},
       {"wait", [&](ThreadContext&) { return printed(value.wait(made_of<T>(0))); }},
-      {"wait in time", [&](ThreadContext&) { return fmt::format("{}", value.wait_for(made_of<T>(0), 10ms)); }},
+      {"wait in time", [&](ThreadContext&) { return fmt::format("{}", value.wait_for(made_of<T>(0), kShortWait)); },
+       kShortWaitAtMost + kReaderWaits},
   };
   if constexpr (std::is_integral_v<T>) {
     operations.push_back({"add", [&](ThreadContext&) { return printed(value.fetch_add(10)); }});
