@@ -69,7 +69,8 @@ TEST_CASE("two permits of a semaphore, released while two processes wait for one
 
 TEST_CASE("readers and writers of a lock, three of them, interrupted anywhere, come in an order") {
   KillStage stage;
-  const shm::RwLock lock(stage.segment.make({shm::ObjectKind::kRwLock, "", "rwlock"}));
+  const auto where = stage.segment.make({shm::ObjectKind::kRwLock, "", "rwlock"});
+  const shm::RwLock lock(where);
   const auto read = [&](ThreadContext& me) { return lock.acquire_shared(me); };
   const auto write = [&](ThreadContext& me) { return lock.acquire(me); };
   const auto end_read = [&](ThreadContext& me) { return lock.release_shared(me); };
@@ -82,15 +83,15 @@ TEST_CASE("readers and writers of a lock, three of them, interrupted anywhere, c
   const Operation reader = holding("read", read, end_read), writer = holding("write", write, end_write),
                   reader_in_time = bounded(holding("read in time", read_soon, end_read), kShortWaitAtMost),
                   writer_in_time = bounded(holding("write in time", write_soon, end_write), kShortWaitAtMost);
-  explore_and_check(stage, {"rwlock: writer, reader, reader", {writer, reader, reader}, observation, kHandOver});
-  explore_and_check(stage, {"rwlock: reader, writer, reader", {reader, writer, reader}, observation, kHandOver});
-  explore_and_check(stage, {"rwlock: writer, writer, reader", {writer, writer, reader}, observation, kHandOver});
-  explore_and_check(
-      stage, {"rwlock: writer, writer, reader in time", {writer, writer, reader_in_time}, observation, kHandOver});
-  explore_and_check(
-      stage, {"rwlock: reader, writer in time, reader", {reader, writer_in_time, reader}, observation, kHandOver});
-  explore_and_check(
-      stage, {"rwlock: reader, reader, writer in time", {reader, reader, writer_in_time}, observation, kHandOver});
+  const auto explore = [&](const std::string& name, const std::vector<Operation>& operations) {
+    explore_and_check(stage, {name, by_users_of(stage.segment, where, operations), observation, kHandOver});
+  };
+  explore("rwlock: writer, reader, reader", {writer, reader, reader});
+  explore("rwlock: reader, writer, reader", {reader, writer, reader});
+  explore("rwlock: writer, writer, reader", {writer, writer, reader});
+  explore("rwlock: writer, writer, reader in time", {writer, writer, reader_in_time});
+  explore("rwlock: reader, writer in time, reader", {reader, writer_in_time, reader});
+  explore("rwlock: reader, reader, writer in time", {reader, reader, writer_in_time});
 }
 
 TEST_CASE("a recursive lock's holder, a waiter and a newcomer, interrupted anywhere, come one after the other") {
