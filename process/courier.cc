@@ -24,6 +24,7 @@
 #include <commonhold/current_process.h>
 #include <commonhold/detail/quiet_threads.h>
 #include <commonhold/detail/task_codec.h>
+#include <commonhold/detail/tickets.h>
 #include <commonhold/errors.h>
 #include <commonhold/listener.h>
 
@@ -227,8 +228,9 @@ std::string offer_descriptor(const FileDescriptor& descriptor) {
 
 namespace {
 
-Client client_of(const Ticket& ticket, Wish wish) {
-  Client sender(Address(std::string(ticket.path)), {.authkey = identity().authkey});
+Client client_of(const Ticket& ticket, Wish wish, std::chrono::nanoseconds patience) {
+  const auto time = std::chrono::duration_cast<std::chrono::milliseconds>(patience);
+  Client sender(Address(std::string(ticket.path)), {.authkey = identity().authkey, .answer_within = time});
   sender.send(Request{ticket.number, wish});
   return sender;
 }
@@ -239,26 +241,37 @@ void note_taken(std::string_view text) noexcept try {
   if (!ticket) return;
   Courier* courier = Courier::existing();
   if (courier != nullptr && courier->is_at(ticket->path)) return courier->withdraw(ticket->number);
-  (void)client_of(*ticket, Wish::kTaken);
+  (void)client_of(*ticket, Wish::kTaken, kTicketPatience);
 } catch (...) {
+}
+
+[[noreturn]] void throw_unanswered(std::chrono::nanoseconds patience) {
+  const auto time = std::chrono::duration_cast<std::chrono::milliseconds>(patience);
+  throw SystemError(ETIMEDOUT, "the process that offers a connection or descriptor did not answer for " +
+                                   std::to_string(time.count()) + " ms: it may be stopped. What it offers stays");
 }
 
 template <typename T>
 T redeem(std::string_view text) {
   const std::optional<Ticket> ticket = parse(text);
   if (!ticket) throw ValueError("what was to be a connection or descriptor is no ticket for one");
+  const bool at_once = TicketsRead::ends_at_once();
+  const std::chrono::nanoseconds patience = TicketsRead::patience();
+  const auto start = std::chrono::steady_clock::now();
   try {
-    const bool at_once = TicketsRead::ends_at_once();
-    T redeemed = client_of(*ticket, at_once ? Wish::kTake : Wish::kCopy).template recv<T>();
+    Client sender = client_of(*ticket, at_once ? Wish::kTake : Wish::kCopy, patience);
+    if (!sender.poll_for(patience)) throw_unanswered(patience);
+    T redeemed = sender.template recv<T>();
     if (!at_once) TicketsRead::note(std::string(text), note_taken);
     return redeemed;
   } catch (const EndOfFile&) {
     TicketsRead::note_void();
-    throw SystemError(
-        ENOENT,
+    throw TicketGone(
+        std::string(text), ENOENT,
         "its sender does not offer the connection or descriptor any more: somebody took it, or nobody came "
         "for it within an hour");
   } catch (const AuthenticationError& error) {
+    if (std::chrono::steady_clock::now() - start >= patience) throw_unanswered(patience);
     throw SystemError(EACCES, std::string("the sender of a connection or descriptor gave it not: ") + error.what());
   } catch (const SystemError& error) {
     if (error.code() != ECONNREFUSED && error.code() != ENOENT) throw;

@@ -122,6 +122,7 @@ pid_t spawn_fresh(const Child& child, const FreshCall& call) {
   pid_t pid = 0;
   const int error = posix_spawn(&pid, "/proc/self/exe", &actions.files, nullptr, arguments, environment.data());
   if (error != 0) throw SystemError(error, "starting " + child.name + " failed: " + strerror(error));
+  if (call.tickets != nullptr) call.tickets->are_sent();
   return pid;
 }
 

@@ -4,6 +4,10 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include <algorithm>
+#include <chrono>
+#include <string>
+
 #include <commonhold/errors.h>
 
 namespace commonhold::detail {
@@ -13,15 +17,17 @@ namespace {
 // The other end must say something in time, at every read, and is as it was afterwards.
 class Patience {
  public:
-  explicit Patience(const Connection& connection) : socket_(connection.fileno()) { set(kAnswerWithin.count()); }
-  ~Patience() { set(0); }
+  Patience(const Connection& connection, std::chrono::milliseconds time) : socket_(connection.fileno()) {
+    set(std::max(time, std::chrono::milliseconds(1)));
+  }
+  ~Patience() { set(std::chrono::milliseconds(0)); }
   Patience(const Patience&) = delete;
   Patience& operator=(const Patience&) = delete;
 
  private:
-  void set(std::chrono::seconds::rep seconds) const {
-    const timeval time{static_cast<time_t>(seconds), 0};
-    setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
+  void set(std::chrono::milliseconds time) const {
+    const timeval value{static_cast<time_t>(time.count() / 1000), static_cast<suseconds_t>(time.count() % 1000 * 1000)};
+    setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &value, sizeof value);
   }
   int socket_;
 };
@@ -38,8 +44,8 @@ void exchange(Connection& connection, Handshake& handshake) {
 }  // namespace
 
 // What a peer does wrong on its way is a failed authentication.
-void authenticate(Connection& connection, Handshake& handshake) {
-  const Patience patience(connection);
+void authenticate(Connection& connection, Handshake& handshake, std::chrono::milliseconds answer_within) {
+  const Patience patience(connection, answer_within);
   try {
     exchange(connection, handshake);
   } catch (const EndOfFile&) {
@@ -50,8 +56,8 @@ void authenticate(Connection& connection, Handshake& handshake) {
     throw AuthenticationError(std::string("authentication failed: ") + error.what());
   } catch (const SystemError& error) {
     if (error.code() == EAGAIN || error.code() == EWOULDBLOCK) {
-      throw AuthenticationError("the other end said nothing for " + std::to_string(kAnswerWithin.count()) +
-                                " seconds: do both ends use an authkey?");
+      throw AuthenticationError("the other end said nothing for " + std::to_string(answer_within.count()) +
+                                " ms: do both ends use an authkey?");
     }
     throw AuthenticationError(std::string("authentication failed: ") + error.what());
   }

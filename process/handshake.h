@@ -37,7 +37,8 @@ class Handshake {
 
 // A connector's side, to its end: its Handshake listens first. Throws AuthenticationError; then the connection is of no
 // use.
-void authenticate(Connection& connection, Handshake& handshake);
+void authenticate(Connection& connection, Handshake& handshake,
+                  std::chrono::milliseconds answer_within = kAnswerWithin);
 
 // "the other end did not say what was expected (#WORD#): do both ends use an authkey?"
 std::string unexpected(std::string_view expected_word);

@@ -2,6 +2,8 @@
 
 #include <cxxabi.h>
 
+#include <algorithm>
+#include <any>
 #include <filesystem>
 #include <functional>
 #include <future>
@@ -96,17 +98,30 @@ KnownExceptions::KnownExceptions() {
   using Content = ExceptionContent;
   add_of_text<std::logic_error, std::invalid_argument, std::domain_error, std::length_error, std::out_of_range,
               std::runtime_error, std::range_error, std::overflow_error, std::underflow_error>();
-  add_of_nothing<std::exception, std::bad_alloc, std::bad_array_new_length, std::bad_cast, std::bad_exception,
-                 std::bad_function_call, std::bad_optional_access, std::bad_typeid, std::bad_variant_access,
-                 std::bad_weak_ptr>();
-  const auto code = [](const auto& error) { return Content{{error.code().value()}, error.code().category().name()}; };
+  add_of_nothing<std::exception, std::bad_alloc, std::bad_any_cast, std::bad_array_new_length, std::bad_cast,
+                 std::bad_exception, std::bad_function_call, std::bad_optional_access, std::bad_typeid,
+                 std::bad_variant_access, std::bad_weak_ptr>();
+  const auto code = [](const auto& error) {
+    return Content{{error.code().value()}, error.code().category().name(), {}};
+  };
   const auto of_code = [](const std::string&, const Content& content) { return std::tuple(code_from(content)); };
   const auto of_text_and_code = [](const std::string& text, const Content& content) {
     return std::tuple(text, code_from(content));
   };
   add<std::system_error>(code, of_code);
   add<std::ios_base::failure>(code, of_text_and_code);
-  add<std::filesystem::filesystem_error>(code, of_text_and_code);
+  add<std::filesystem::filesystem_error>(
+      [](const std::filesystem::filesystem_error& error) {
+        return Content{{error.code().value()},
+                       error.code().category().name(),
+                       error.path1().native() + '\0' + error.path2().native()};
+      },
+      [](const std::string& text, const Content& content) {
+        const std::size_t end = std::min(content.more.find('\0'), content.more.size());
+        const std::string second = content.more.substr(std::min(end + 1, content.more.size()));
+        return std::tuple(text, std::filesystem::path(content.more.substr(0, end)), std::filesystem::path(second),
+                          code_from(content));
+      });
   add<std::future_error>(code, [](const std::string&, const Content& content) {
     return std::tuple(static_cast<std::future_errc>(content.numbers[0]));
   });
@@ -120,13 +135,13 @@ KnownExceptions::KnownExceptions() {
 
   add_of_text<LookupError, RuntimeError, KeyError, AttributeError, BrokenBarrier, OptionsMismatch, Stopped, IndexError,
               ValueError, Full, Empty, Closed, TypeMismatch, ObjectGone, LockError, NotHeld, TimeoutError, OutOfMemory,
-              LimitReached, ServerGone, RemoteError, AuthenticationError, UsageError, ProcessError, EndOfFile,
-              TaskError, PoolTerminated, TaskCancelled, TaskTimeout, CorruptSegment>();
+              LimitReached, ServerGone, AuthenticationError, UsageError, ProcessError, EndOfFile, TaskError,
+              PoolTerminated, TaskCancelled, TaskTimeout, CorruptSegment>();
   const auto of_number_and_text = [](const std::string& text, const Content& content) {
     return std::tuple(content.numbers[0], text);
   };
-  add<SystemError>([](const SystemError& error) { return Content{{error.code()}, {}}; }, of_number_and_text);
-  add<Poisoned>([](const Poisoned& error) { return Content{{error.died_pid()}, {}}; }, of_number_and_text);
+  add<SystemError>([](const SystemError& error) { return Content{{error.code()}, {}, {}}; }, of_number_and_text);
+  add<Poisoned>([](const Poisoned& error) { return Content{{error.died_pid()}, {}, {}}; }, of_number_and_text);
   add<NameError>(
       [](const NameError& error) {
         return Content{{static_cast<int>(error.reason())}, {}};
@@ -134,9 +149,14 @@ KnownExceptions::KnownExceptions() {
       [](const std::string& text, const Content& content) {
         return std::tuple(static_cast<NameError::Reason>(content.numbers[0]), text);
       });
+  add<RemoteError>(
+      [](const RemoteError& error) {
+        return Content{{}, error.type(), {}};
+      },
+      [](const std::string& text, const Content& content) { return std::tuple(text, content.bytes); });
   add<BufferTooShort>(
       [](const BufferTooShort& error) {
-        return Content{{}, error.bytes()};
+        return Content{{}, error.bytes(), {}};
       },
       [](const std::string& text, const Content& content) { return std::tuple(content.bytes, text); });
   add<WorkerDied>(
@@ -179,6 +199,10 @@ CaughtException caught_exception() {
   } catch (const std::exception& error) {
     caught.text = error.what();
     const Known* known = KnownExceptions::instance().find(caught.type);
+    if (constexpr std::string_view kNested = "St17_Nested_exceptionI"; caught.type.starts_with(kNested)) {
+      caught.type = caught.type.substr(kNested.size(), caught.type.size() - kNested.size() - 1);  // throw_with_nested's
+      known = KnownExceptions::instance().find(caught.type);
+    }
     if (known == nullptr && caught.type.starts_with("St")) {
       name_base<std::ios_base::failure, std::filesystem::filesystem_error, std::bad_variant_access>(error, caught.type);
       known = KnownExceptions::instance().find(caught.type);

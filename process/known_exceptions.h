@@ -12,7 +12,7 @@ namespace commonhold::detail {
 // What an exception holds beside its text.
 struct ExceptionContent {
   int numbers[3] = {};
-  std::string bytes;
+  std::string bytes, more;
 };
 
 // The text of the exception that is being handled, and its content; `type` becomes the mangled name of a type that can be

@@ -308,7 +308,8 @@ Connection Listener::accept() {
 Client::Client(const Address& address, const ClientOptions& options)
     : Connection(connect_by(address).release(), true, true, options.protocol) {
   if (!options.authkey) return;
-  detail::authenticate(*this, *new_handshake(options.protocol, detail::End::kConnector, *options.authkey));
+  detail::authenticate(*this, *new_handshake(options.protocol, detail::End::kConnector, *options.authkey),
+                       options.answer_within);
 }
 
 }  // namespace commonhold

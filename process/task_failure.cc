@@ -33,6 +33,7 @@ std::string TaskFailure::bytes() const {
   out.value(pid);
   for (const int number : content.numbers) out.value(number);
   out.value(content.bytes);
+  out.value(content.more);
   return bytes;
 }
 
@@ -45,6 +46,7 @@ TaskFailure TaskFailure::from(std::string_view bytes) {
   failure.pid = in.value<int>();
   for (int& number : failure.content.numbers) number = in.value<int>();
   failure.content.bytes = in.value<std::string>();
+  failure.content.more = in.value<std::string>();
   return failure;
 }
 

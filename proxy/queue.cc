@@ -229,6 +229,13 @@ void queue_task_done(Object& queue) {
   throw_status(status, queue, "mark an item done in");
 }
 
+void queue_drop_taken(Object& queue) {
+  const shm::AnyQueue& structure = queue_of(queue);
+  const Status status = structure.is_ring() ? structure.ring().task_done(here(queue))
+                                            : structure.ordered().task_done(here(queue), shm::WhichFlight::kNewest);
+  if (status != Status::kOk && status != Status::kNotHeld) throw_status(status, queue, "mark an item done in");
+}
+
 std::uint64_t queue_unfinished(Object& queue) {
   return queue_of(queue).visit([](auto& structure) { return structure.unfinished(); });
 }

@@ -32,8 +32,8 @@ TicketsWritten::~TicketsWritten() {
   writes = outer_;
 }
 
-void TicketsWritten::note(std::string ticket, EndTicket withdraw) {
-  if (writes != nullptr) writes->all_.push_back({std::move(ticket), withdraw});
+void TicketsWritten::note(const std::string& ticket, EndTicket withdraw) {
+  for (TicketsWritten* to = writes; to != nullptr; to = to->outer_) to->all_.push_back({ticket, withdraw});
 }
 
 void TicketsWritten::withdraw() noexcept {
@@ -41,7 +41,8 @@ void TicketsWritten::withdraw() noexcept {
   all_.clear();
 }
 
-TicketsRead::TicketsRead(Ends ends) noexcept : ends_(ends), outer_(std::exchange(reads, this)) {}
+TicketsRead::TicketsRead(Ends ends, std::chrono::nanoseconds patience) noexcept
+    : ends_(ends), patience_(patience), outer_(std::exchange(reads, this)) {}
 
 TicketsRead::~TicketsRead() {
   reads = outer_;
@@ -49,6 +50,10 @@ TicketsRead::~TicketsRead() {
 
 bool TicketsRead::ends_at_once() noexcept {
   return reads != nullptr && reads->ends_ == Ends::kAtOnce;
+}
+
+std::chrono::nanoseconds TicketsRead::patience() noexcept {
+  return reads != nullptr ? reads->patience_ : kTicketPatience;
 }
 
 void TicketsRead::note(std::string ticket, EndTicket taken) {
@@ -78,7 +83,8 @@ void end_oldest_tickets(Object& queue) {
   std::vector<NotedTicket> oldest;
   {
     std::lock_guard guard(ForkGuard::instance().mutex);
-    const auto own = queue.tickets_in_flight.find(this_thread());
+    auto own = queue.tickets_in_flight.find(this_thread());
+    if (own == queue.tickets_in_flight.end()) own = queue.tickets_in_flight.begin();
     if (own == queue.tickets_in_flight.end()) return;
     oldest = std::move(own->second.front());
     own->second.pop_front();

@@ -267,20 +267,22 @@ Status OrderedQueue::take_if_equal(ThreadContext& me, const Item& expected, Word
 // ---- tasks
 
 // REQUIRES: the lock.
-Status OrderedQueue::finish_flight(ThreadContext& me) const {
+Status OrderedQueue::finish_flight(ThreadContext& me, WhichFlight which) const {
   Flight *mine = nullptr, *ours = nullptr;
   const Word session = index_of(me.session()) + 1;
-  auto earlier = [](Flight& flight, Flight* than) { return than == nullptr || own(flight.taken) < own(than->taken); };
+  auto comes_before = [which](Flight& flight, Flight* other) {
+    return other == nullptr || (own(flight.taken) < own(other->taken)) == (which == WhichFlight::kOldest);
+  };
   each_flight(segment(), control_->flights, [&](Flight& flight) {
     Word owner = flight.owner.load(std::memory_order_acquire);
     if (owner == kReturned) return;
-    if (owner == me.owner() && earlier(flight, mine)) mine = &flight;
+    if (owner == me.owner() && comes_before(flight, mine)) mine = &flight;
     std::uint32_t thread = lock_owner_thread(static_cast<std::uint32_t>(owner));
     if (thread >= kMaxThreads) return;
     Word claim = segment().thread(thread).claim.load(std::memory_order_relaxed);
     bool same = (claim & 0xffff'ffff) == session &&
                 (claim >> 32 & kLockGenerationMask) == lock_owner_generation(static_cast<std::uint32_t>(owner));
-    if (same && earlier(flight, ours)) ours = &flight;
+    if (same && comes_before(flight, ours)) ours = &flight;
   });
   Flight* done = mine != nullptr ? mine : ours;
   if (done == nullptr) return Status::kNotHeld;
@@ -293,12 +295,12 @@ Status OrderedQueue::finish_flight(ThreadContext& me) const {
   return Status::kOk;
 }
 
-Status OrderedQueue::task_done(ThreadContext& me) const {
+Status OrderedQueue::task_done(ThreadContext& me, WhichFlight which) const {
   OrderedControl& control = *control_;
   Status status = take_turn(me, control.changing, Deadline::never());
   if (status != Status::kOk) return status;
   if (control.redeliver != 0) {
-    status = finish_flight(me);
+    status = finish_flight(me, which);
   } else if (own(control.done) >= own(control.puts)) {
     status = Status::kNotHeld;
   } else {

@@ -62,6 +62,8 @@ static_assert(sizeof(OrderedControl) <= kGranule);
 
 inline constexpr std::uint32_t kItemArena = 2;
 
+enum class WhichFlight : std::uint8_t { kOldest, kNewest };
+
 class OrderedQueue {
  public:
   explicit OrderedQueue(const ObjectAddress& where)
@@ -93,7 +95,8 @@ class OrderedQueue {
 
   // Without redelivery kNotHeld: more often than items were put. With it the item that the calling thread took first is
   // done, or another thread's of this process; kNotHeld: none of them has one.
-  Status task_done(ThreadContext& me) const;
+  // Of the items that this thread has taken and not worked off.
+  Status task_done(ThreadContext& me, WhichFlight which = WhichFlight::kOldest) const;
   std::uint64_t unfinished() const { return control_->redeliver != 0 ? count_items().open : puts_not_done(); }
   Status join(ThreadContext& me, Deadline deadline) const;
 
@@ -157,7 +160,7 @@ class OrderedQueue {
 
   template <typename Copy>
   Status copy_out(Offset box, Copy&& copy) const;
-  Status finish_flight(ThreadContext& me) const;
+  Status finish_flight(ThreadContext& me, WhichFlight which) const;
   bool collect(std::vector<BlockRange>& reached, std::vector<Offset>& boxes, Word& count, Word& next) const;
   bool has_items() const;  // or was shut down
   bool has_room() const;   // or was shut down

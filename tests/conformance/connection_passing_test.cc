@@ -291,7 +291,7 @@ TEST_CASE("a descriptor is taken by one of many who want it, and nobody is told 
 TEST_CASE("a ticket whose sender has ended is taken out with an error; while its sender is stopped the item stays") {
   ManagerHome home;
   Manager manager;
-  auto queue = manager.queue<FileDescriptor>();
+  auto queue = manager.joinable_queue<FileDescriptor>();
   auto dict = manager.dict<std::string, Connection>();
   Process sender([&] {
     queue.put(FileDescriptor(dup(1)));
@@ -304,7 +304,8 @@ TEST_CASE("a ticket whose sender has ended is taken out with an error; while its
   sender.start();
   REQUIRE(eventually([&] { return dict.contains("pipe"); }));
   REQUIRE(eventually([&] { return is_stopped(*sender.pid()); }));
-  CHECK_THROWS_AS(queue.get(), SystemError);
+  CHECK_THROWS_WITH(queue.get(300ms), Catch::Contains("did not answer for 300 ms"));
+  CHECK_THROWS_AS(dict.find("pipe"), SystemError);
   CHECK(queue.size() == 2);
   kill(*sender.pid(), SIGCONT);
   CHECK(fcntl(queue.get().get(), F_GETFD) >= 0);
@@ -312,9 +313,90 @@ TEST_CASE("a ticket whose sender has ended is taken out with an error; while its
   sender.join();
   CHECK_THROWS_WITH(queue.get(), Catch::Contains("has ended"));
   CHECK(queue.empty());
+  queue.task_done();               // of the one that was taken
+  CHECK(queue.join(10s) == true);  // the one that is gone counts as done
   CHECK_THROWS_AS(dict.at("pipe"), SystemError);
   CHECK_THROWS_AS(dict.pop("pipe"), SystemError);
   CHECK(dict.empty());
+}
+
+TEST_CASE("a void ticket in a queue that redelivers is no task: the others are delivered and done as ever") {
+  ManagerHome home;
+  Manager manager;
+  auto queue = manager.queue<FileDescriptor>(QueueOptions{.redeliver = true});
+  Process sender([&] { queue.put(FileDescriptor(dup(1))); });
+  queue.put(FileDescriptor(dup(1)));
+  sender.start();
+  sender.join();
+  queue.put(FileDescriptor(dup(1)));
+  const auto first = queue.get();
+  CHECK_THROWS_AS(queue.get(), SystemError);
+  CHECK(queue.unfinished() == 2);
+  queue.task_done();
+  const auto second = queue.get();
+  queue.task_done();
+  CHECK(queue.join(10s));
+  CHECK_THROWS_AS(queue.task_done(), ValueError);
+}
+
+TEST_CASE(
+    "whoever reads a list or dict of descriptors while others take from it is not told that somebody was faster") {
+  ManagerHome home;
+  Manager manager;
+  auto list = manager.list<FileDescriptor>();
+  auto dict = manager.dict<int, FileDescriptor>();
+  auto stop = manager.event();
+  const FileDescriptor output(dup(1));
+  list.append(output);
+  dict.put(1, output);
+  Process taker([&] {
+    const FileDescriptor other(dup(1));
+    while (!stop.is_set()) {
+      list.append(other);
+      (void)list.pop_front();
+      (void)dict.exchange(1, other);
+    }
+  });
+  taker.start();
+  for (int i = 0; i < 300; ++i) {
+    CHECK_NOTHROW(list.at(0));
+    CHECK_NOTHROW(dict.at(1));
+    CHECK_NOTHROW(dict.items());
+    CHECK_NOTHROW(list.slice(0));
+  }
+  stop.set();
+  taker.join();
+}
+
+TEST_CASE("what is stored nowhere is kept open by nobody, in whatever call, and so is what a message carried") {
+  ManagerHome home;
+  Manager manager;
+  const FileDescriptor output(dup(1));
+  auto full = manager.queue<FileDescriptor>(1);
+  auto first = manager.priority_queue<FileDescriptor>({.maxsize = 1});
+  auto dict = manager.dict<int, FileDescriptor>();
+  auto list = manager.list<FileDescriptor>();
+  full.put(output);
+  first.put(1, output);
+  dict.put(1, output);
+  Pipe pipe;
+  const auto before = open_descriptors();
+  for (int i = 0; i < 10; ++i) {
+    std::vector<FileDescriptor> two;
+    two.push_back(output.duplicate());
+    two.push_back(output.duplicate());
+    CHECK(full.put_many(two, 0s) == 0);
+    CHECK(!first.try_put(2, output));
+    CHECK(!dict.insert(1, output));
+    CHECK(!dict.replace(2, output));
+    CHECK_THROWS_AS(list.set(3, output), IndexError);
+    CHECK_THROWS_AS(list.insert(3, output), IndexError);
+    pipe.first.send(two);
+    CHECK(pipe.second.recv<std::vector<FileDescriptor>>().size() == 2);
+    CHECK(dict.setdefault(1, output).get() > 0);
+  }
+  CHECK(eventually([&] { return open_descriptors() == before; }));
+  CHECK(dict.setdefault(2, output).get() > 0);
 }
 
 TEST_CASE("a consumer that dies with a connection gives it back to a queue that redelivers") {

@@ -266,6 +266,7 @@ void Actors::pass_time(Outcome& outcome) {
     const bool sleeps_on = alive_[i] && world_.actor[i].state == ActorState::kAsleep;
     if (sleeps_on) outcome.waited[i] += std::max<std::int64_t>(until - world_.now, 0);
   }
+  world_.now = std::max(world_.now.load(), until);
 }
 
 // Those who were stopped go on, and who died is recovered.

@@ -1,9 +1,12 @@
 #include "support/pair_explorer.h"
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <iterator>
 #include <map>
 #include <random>
+#include <string_view>
 
 #include "support/soaking.h"
 
@@ -52,6 +55,14 @@ void interrupt_once(Exploration& exploration, const PairPlan& plan, std::mt19937
   }
 }
 
+// Whether it is of the library, or of the test; what is in others, such as malloc, says nothing of shared memory.
+bool is_own_code(std::uint64_t rip) {
+  Dl_info info;
+  if (dladdr(reinterpret_cast<const void*>(rip), &info) == 0 || info.dli_fname == nullptr) return false;
+  const std::string_view file(info.dli_fname);
+  return file.find("/lib/") == file.npos && file.find("/lib64/") == file.npos;
+}
+
 // Between two switch points nothing happens that another process could see.
 void interrupt_between(Exploration& exploration, const PairPlan& plan, std::mt19937_64& random) {
   for (std::size_t x : {0, 1}) {
@@ -59,7 +70,8 @@ void interrupt_between(Exploration& exploration, const PairPlan& plan, std::mt19
     for (std::size_t n = 0; n < plan.between && exploration.goes_on(); ++n) {
       const std::size_t k = std::uniform_int_distribution<std::size_t>(0, points.back())(random);
       const std::size_t next = *std::ranges::lower_bound(points, k);
-      if (next == k || is_done_at_once(exploration.actors().trace(x).rip(k))) continue;
+      const std::uint64_t rip = exploration.actors().trace(x).rip(k);
+      if (next == k || is_done_at_once(rip) || !is_own_code(rip)) continue;
       exploration.compare({{x, Kind::kTo, k}, {1 - x, Kind::kOn}, {x, Kind::kOn}},
                           {{x, Kind::kTo, next}, {1 - x, Kind::kOn}, {x, Kind::kOn}});
     }

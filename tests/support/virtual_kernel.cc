@@ -168,7 +168,7 @@ void become_actor(std::size_t index) {
   self->pid = static_cast<std::int32_t>(raw(SYS_getpid));
 }
 
-void note_call(CallEvent event) {
+COMMONHOLD_AT_ONCE void note_call(CallEvent event) {
   const std::size_t index = world->events.load(std::memory_order_relaxed);
   if (index >= sizeof world->event) return;
   world->event[index] = static_cast<std::uint8_t>(event | (self - world->actor));

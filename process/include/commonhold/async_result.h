@@ -100,7 +100,8 @@ class AsyncResult {
     if (!ready()) throw ValueError("successful() of a result that is not ready; wait() for it first");
     return detail::job_succeeded(job());
   }
-  // The value, or throws what the task threw, each time. WorkerDied, PoolTerminated, TaskCancelled, TaskTimeout.
+  // The value (a connection or descriptor: the first time), or throws what the task threw, each time. WorkerDied,
+  // PoolTerminated, TaskCancelled, TaskTimeout.
   R get() const {
     wait();
     return detail::value_of<R, kMany>(job());

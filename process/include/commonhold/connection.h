@@ -120,10 +120,12 @@ class Connection {
       return T::received(static_cast<detail::ItemKind>(message[0]), std::string_view(message).substr(1));
     } else if constexpr (detail::kMayLink<T>) {
       const std::string message = recv_item(detail::kKind<T>);
+      [[maybe_unused]] const detail::ReadingMessage<T> tickets;
       return detail::unpack_received<T>(std::string_view(message).substr(1));
     } else if constexpr (detail::kTakesPlain<T>) {
       constexpr detail::ItemKind kPlain = detail::kKind<typename T::value_type>;
       const std::string message = recv_item(detail::kKind<T>, kPlain);
+      [[maybe_unused]] const detail::ReadingMessage<T> tickets;
       const std::string_view bytes = std::string_view(message).substr(1);
       const auto kind = static_cast<detail::ItemKind>(message[0]);
       if (kind == detail::ItemKind::kNull) return std::nullopt;
@@ -131,6 +133,7 @@ class Connection {
     } else {
       static_assert(detail::Storable<T>, "this type needs a specialisation of commonhold::Codec to be received");
       const std::string message = recv_item(detail::kKind<T>);
+      [[maybe_unused]] const detail::ReadingMessage<T> tickets;
       return detail::decode<T>(std::string_view(message).substr(1));
     }
   }

@@ -9,8 +9,8 @@
 // ticket is stored: every process of the same program (its authkey) that reads it gets a descriptor of its own, while the
 // process that put it lives. That one keeps a copy open until the ticket is taken out (get(), pop() and the like; where a
 // queue redelivers, until task_done()), or nobody has come with it for an hour: so it is with one that was overwritten or
-// erased. A ticket whose sender has ended is a SystemError, once where it is taken: the item is gone then. While its sender
-// is stopped, it is one after ten seconds, and the item stays.
+// erased, or whose taker was killed while it took it. A ticket whose sender has ended is a SystemError, once where it is
+// taken: the item is gone then. While its sender is stopped it is one with code ETIMEDOUT, and the item stays.
 //
 // Thread safety: as a std::unique_ptr.
 #pragma once

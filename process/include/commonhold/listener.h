@@ -23,6 +23,7 @@
 // Thread safety: one thread at a time for each Listener.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -107,6 +108,8 @@ class Listener {
 struct ClientOptions {
   std::optional<std::string> authkey = {};  // given, the listener must prove that it knows it
   Protocol protocol = Protocol::kNative;    // the listener's
+  // With an authkey: how long the listener may say nothing. A listener may be slow, or be stopped.
+  std::chrono::milliseconds answer_within = std::chrono::seconds(10);
 };
 
 // A connection to a Listener.

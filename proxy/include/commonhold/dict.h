@@ -265,8 +265,9 @@ class Dict {
   explicit Dict(detail::ObjectHandle handle) : handle_(std::move(handle)) {}
 
   bool put_if(KeyArg key, ValueArg value, detail::PutMode mode) const {
-    return detail::dict_put_if(*handle_, detail::EncodedKey<K>(key).item(), detail::Encoded<V>(*handle_, value).item(),
-                               mode, nullptr, nullptr);
+    return detail::stored_in<V>(*handle_, value, [&](const detail::Item& item) {
+      return detail::dict_put_if(*handle_, detail::EncodedKey<K>(key).item(), item, mode, nullptr, nullptr);
+    });
   }
   value_type decoded(const detail::EntryBytes& entry) const;
   void put_element(KeyArg key, ValueArg value) const { put(key, value); }

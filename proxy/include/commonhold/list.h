@@ -64,8 +64,10 @@ class List {
 
   T at(Index index) const;
   void set(Index index, ValueArg value) const {
-    if (!detail::list_set(*handle_, position(index), detail::Encoded<T>(*handle_, value).item(), nullptr))
-      outside(index);
+    const auto store = [&](const detail::Item& item) {
+      return detail::list_set(*handle_, position(index), item, nullptr);
+    };
+    if (!detail::stored_in<T>(*handle_, value, store)) outside(index);
   }
   // A place to read, assign and count on: l[i], l[i] = v, l[i] += n, ++l[i]. The arithmetic is atomic.
   reference operator[](size_type index) const { return {*this, static_cast<Index>(index)}; }
@@ -112,7 +114,8 @@ class List {
   }
   // Before the element at `index`; size() appends.
   void insert(Index index, ValueArg value) const {
-    if (!detail::list_insert(*handle_, position(index), detail::Encoded<T>(*handle_, value).item())) outside(index);
+    const auto store = [&](const detail::Item& item) { return detail::list_insert(*handle_, position(index), item); };
+    if (!detail::stored_in<T>(*handle_, value, store)) outside(index);
   }
   void erase(Index index) const {
     if (!detail::list_erase(*handle_, position(index), nullptr)) outside(index);

@@ -147,8 +147,9 @@ class PriorityQueue {
   explicit PriorityQueue(detail::ObjectHandle handle) : handle_(std::move(handle)) {}
 
   bool put_within(P priority, ValueArg value, std::int64_t wait) const {
-    return detail::queue_put(*handle_, detail::Encoded<T>(*handle_, value).item(), wait,
-                             detail::ordered_word(priority));
+    return detail::stored_in<T>(*handle_, value, [&](const detail::Item& item) {
+      return detail::queue_put(*handle_, item, wait, detail::ordered_word(priority));
+    });
   }
   std::optional<Entry> get_within(std::int64_t wait) const {
     detail::Word priority = 0;

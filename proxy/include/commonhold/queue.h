@@ -228,23 +228,8 @@ class BasicQueue {
       kFixedBytes == sizeof(T) && std::has_unique_object_representations_v<T> && !std::is_same_v<T, bool>;
 
   bool put_within(ValueArg value, std::int64_t wait) const {
-    if constexpr (detail::kHasTickets<T>) {  // what is not put is not left behind
-      detail::TicketsWritten tickets;
-      try {
-        if (put_encoded(value, wait)) return true;
-      } catch (...) {
-        tickets.withdraw();
-        throw;
-      }
-      tickets.withdraw();
-      return false;
-    } else {
-      return put_encoded(value, wait);
-    }
-  }
-  bool put_encoded(ValueArg value, std::int64_t wait) const {
-    const detail::Encoded<T> encoded(*handle_, value);
-    return detail::queue_put(*handle_, encoded.item(), wait);
+    return detail::stored_in<T>(*handle_, value,
+                                [&](const detail::Item& item) { return detail::queue_put(*handle_, item, wait); });
   }
   template <typename Values>
   size_type put_all(const Values& values, std::int64_t wait) const;

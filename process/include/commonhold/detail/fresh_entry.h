@@ -3,21 +3,40 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <typeinfo>
 #include <utility>
+#include <vector>
 
 #include <commonhold/detail/message_pack.h>
+#include <commonhold/detail/tickets.h>
 
 namespace commonhold::detail {
+
+// Ends them unless they are on their way: then whoever reads them does.
+class UnsentTickets {
+ public:
+  explicit UnsentTickets(std::vector<NotedTicket> all) : all_(std::move(all)) {}
+  ~UnsentTickets() {
+    for (const NotedTicket& ticket : all_) ticket.end(ticket.text);
+  }
+  UnsentTickets(const UnsentTickets&) = delete;
+  UnsentTickets& operator=(const UnsentTickets&) = delete;
+  void are_sent() noexcept { all_.clear(); }
+
+ private:
+  std::vector<NotedTicket> all_;
+};
 
 // What a fresh process is to do.
 struct FreshCall {
   const char* entry = nullptr;
   std::string arguments;
+  std::shared_ptr<UnsentTickets> tickets;  // among the arguments
 };
 
 using FreshFunction = void (*)(std::string_view arguments);
@@ -51,12 +70,17 @@ class FreshEntry {
                   "these are not the arguments of the function");
     static_assert(sizeof...(Given) == std::tuple_size_v<Arguments>, "the function takes another number of arguments");
     static_cast<void>(entered);
-    return {typeid(FreshEntry).name(), pack_to_send(Arguments(std::forward<Given>(given)...))};
+    TicketsWritten written;
+    std::string arguments = pack_to_send(Arguments(std::forward<Given>(given)...));
+    return {typeid(FreshEntry).name(), std::move(arguments), std::make_shared<UnsentTickets>(written.take())};
   }
 
  private:
   static void run(std::string_view bytes) {
-    auto arguments = unpack_received<Arguments>(bytes);
+    auto arguments = [&] {
+      [[maybe_unused]] const ReadingMessage<Arguments> tickets;
+      return unpack_received<Arguments>(bytes);
+    }();
     std::apply(
         [](auto&... each) {
           if constexpr (std::is_invocable_v<decltype(function), decltype(std::move(each))...>) {

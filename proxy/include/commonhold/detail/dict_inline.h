@@ -12,7 +12,7 @@ std::optional<V> Dict<K, V>::find(KeyArg key) const {
     detail::FixedBuffer<V> buffer;
     if (!detail::dict_get_fixed(*handle_, encoded.item(), buffer.data(), buffer.size())) return std::nullopt;
     return buffer.value();
-  } else if constexpr (detail::kMayLink<V>) {
+  } else if constexpr (detail::kReadAnew<V>) {
     return detail::reading_links<V>([&]() -> std::optional<V> {
       detail::StoredItem stored;
       if (!detail::dict_get_item(*handle_, encoded.item(), stored)) return std::nullopt;
@@ -68,12 +68,13 @@ Pinned<V> Dict<K, V>::pin(KeyArg key) const requires(!detail::kMayLink<V>) {
 
 template <typename K, typename V>
 V Dict<K, V>::setdefault(KeyArg key, ValueArg value) const {
-  const detail::EncodedKey<K> encoded(key);
-  const detail::Encoded<V> initial(*handle_, value);
   for (;;) {
     if (auto present = find(key)) return *std::move(present);
-    if (detail::dict_put_if(*handle_, encoded.item(), initial.item(), detail::PutMode::kInsertOnly, nullptr, nullptr)) {
+    if (!insert(key, value)) continue;
+    if constexpr (std::is_copy_constructible_v<V>) {
       return V(value);
+    } else if (auto own = find(key)) {
+      return *std::move(own);
     }
   }
 }

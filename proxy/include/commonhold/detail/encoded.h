@@ -14,7 +14,9 @@
 
 #include <commonhold/detail/item.h>
 #include <commonhold/detail/message_pack.h>
+#include <commonhold/detail/plain.h>
 #include <commonhold/detail/shape.h>
+#include <commonhold/detail/tickets.h>
 
 namespace commonhold::detail {
 
@@ -67,9 +69,13 @@ constexpr T from_word(Word word) {
 template <typename T>
 class Encoded {
  public:
-  explicit Encoded(Argument<T> value) requires(kShape<T> >= Shape::kCoded && !kMayLink<T>) : bytes_(encode(value)) {}
-  Encoded(Object& into, Argument<T> value) requires(kShape<T> >= Shape::kCoded) : bytes_(encode(into, value)) {}
+  explicit Encoded(Argument<T> value) requires(kShape<T> >= Shape::kCoded && !kMayLink<T>)
+      : bytes_(tickets_.collect([&] { return encode(value); })) {}
+  Encoded(Object& into, Argument<T> value) requires(kShape<T> >= Shape::kCoded)
+      : bytes_(tickets_.collect([&] { return encode(into, value); })) {}
   Item item() const { return {kKind<T>, bytes_.data(), bytes_.size()}; }
+  // Whether the call that was given the item has stored it, which it is told on.
+  bool stored(bool is_stored) noexcept { return tickets_.stored(is_stored); }
 
  private:
   static std::string encode(Object& into, const T& value) {
@@ -90,8 +96,20 @@ class Encoded {
       return out.take();
     }
   }
+  [[no_unique_address]] EncodedTickets<T> tickets_;
   std::string bytes_;
 };
+
+// Calls store(the value's item), and gives what it gives: whether the value was stored.
+template <typename T, typename Store>
+bool stored_in(Object& into, Argument<T> value, Store&& store) {
+  Encoded<T> encoded(into, value);
+  if constexpr (kHasTickets<T>) {
+    return encoded.stored(store(encoded.item()));
+  } else {
+    return store(encoded.item());
+  }
+}
 
 template <typename T>
 requires(kShape<T> == Shape::kWord) class Encoded<T> {
@@ -153,20 +171,11 @@ template <typename T>
 requires(kShape<T> == Shape::kStruct && !std::has_unique_object_representations_v<T>) class Encoded<T> {
  public:
   Encoded(Object&, const T& value) : Encoded(value) {}
-  explicit Encoded(const T& value) {
-    std::memcpy(copy_, &value, sizeof(T));
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_clear_padding)
-    __builtin_clear_padding(reinterpret_cast<T*>(copy_));
-#endif
-#endif
-  }
-  Item item() const {
-    return {ItemKind::kStruct, copy_, sizeof(T)};
-  }
+  explicit Encoded(const T& value) : bytes_(value) {}
+  Item item() const { return {ItemKind::kStruct, bytes_.data(), sizeof(T)}; }
 
  private:
-  alignas(T) std::byte copy_[sizeof(T)];
+  PlainBytes<T> bytes_;
 };
 
 template <typename T>

@@ -8,6 +8,7 @@
 #include <commonhold/detail/item.h>
 #include <commonhold/detail/object_handle.h>
 #include <commonhold/detail/shape.h>
+#include <commonhold/detail/tickets.h>
 #include <commonhold/errors.h>
 
 namespace commonhold::detail {
@@ -29,16 +30,20 @@ COMMONHOLD_CALL Word link_word(Object& into, const ObjectHandle& object);
 // unless it is what `request` says (kNone: anything).
 COMMONHOLD_CALL ObjectHandle open_link(Object& from, Word id, const ObjectRequest& request);
 
+// Values that are read anew when something that they refer to was gone.
+template <typename T>
+inline constexpr bool kReadAnew = kMayLink<T> || kHasTickets<T>;
+
 // Reads until all references of what was read could be taken: read() looks at the container anew each time. An id that
 // is met again after it was gone is in the container for good.
 template <typename T, typename Read>
 auto reading_links(Read&& read) -> decltype(read()) {
   if constexpr (!kMayLink<T>) {
-    return read();
+    return reading_tickets<T>(read);
   } else {
     for (Word gone = 0;;) {
       try {
-        return read();
+        return reading_tickets<T>(read);
       } catch (const LinkGone& error) {
         if (error.id() == gone) throw;
         gone = error.id();

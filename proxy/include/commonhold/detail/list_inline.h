@@ -11,7 +11,7 @@ T List<T>::at(Index index) const {
     detail::FixedBuffer<T> buffer;
     if (!detail::list_get_fixed(*handle_, position(index), buffer.data(), buffer.size())) outside(index);
     return buffer.value();
-  } else if constexpr (detail::kMayLink<T>) {
+  } else if constexpr (detail::kReadAnew<T>) {
     return detail::reading_links<T>([&] {
       detail::StoredItem stored;
       if (!detail::list_get_item(*handle_, position(index), stored)) outside(index);

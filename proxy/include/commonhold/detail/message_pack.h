@@ -19,6 +19,7 @@
 #include <vector>
 
 #include <commonhold/detail/links.h>
+#include <commonhold/detail/plain.h>
 #include <commonhold/detail/shape.h>
 
 namespace commonhold::detail {
@@ -162,7 +163,8 @@ void pack(Packer& out, const T& value) {
   } else if constexpr (kShape<T> == Shape::kBytes) {
     out.bytes({reinterpret_cast<const char*>(value.data()), value.size()});
   } else if constexpr (kShape<T> == Shape::kStruct) {
-    out.extension(kStructExtension, {reinterpret_cast<const char*>(&value), sizeof(T)});
+    const PlainBytes<T> bytes(value);
+    out.extension(kStructExtension, {static_cast<const char*>(bytes.data()), sizeof(T)});
   } else if constexpr (kShape<T> == Shape::kReference) {
     out.link(Access::handle(value));
   } else if constexpr (kShape<T> == Shape::kAny) {

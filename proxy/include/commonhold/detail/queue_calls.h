@@ -22,6 +22,8 @@ enum class QueueOrder : std::uint8_t { kFifo = 0, kLifo = 2, kPriority = 3 };
 // Items of a fixed size up to this many bytes lie in the queue one behind the other, without a header.
 inline constexpr std::size_t kMostFixedQueueItem = 2048;
 
+// What this thread took last cannot be had: it counts as worked off.
+COMMONHOLD_CALL void queue_drop_taken(Object& queue);
 COMMONHOLD_CALL bool queue_put(Object& queue, const Item& item, std::int64_t wait, Word priority = 0);
 COMMONHOLD_CALL std::uint64_t queue_put_many(Object& queue, std::span<const Item> items, std::int64_t wait);
 COMMONHOLD_CALL std::uint64_t queue_put_many_fixed(Object& queue, const void* items, std::uint64_t count,

@@ -51,11 +51,14 @@ Object* redelivering(Object& queue) {
 template <typename T>
 std::optional<T> take_decoded(Object& queue, std::int64_t wait, Word* priority) {
   const WaitLeft left(wait);
-  Taking<T> taking;
+  Taking<T> taking(wait);
   return reading_links<T>([&]() -> std::optional<T> {
     for (StoredItem seen; queue_peek(queue, seen, left());) {
       auto value = decode_seen<T>(queue, seen, taking);
       if (queue_take_if_equal(queue, seen.item(), priority)) {
+        if constexpr (kHasTickets<T>) {
+          if (!value) queue_drop_taken(queue);
+        }
         return taking.taken(std::move(value), redelivering<T>(queue));
       }
     }
@@ -125,8 +128,16 @@ std::optional<T> take_value(Object& queue, std::int64_t wait, Word* priority) {
 template <typename T, detail::QueueOrder kOrder, bool kSimple>
 template <typename Values>
 auto BasicQueue<T, kOrder, kSimple>::put_all(const Values& values, std::int64_t wait) const -> size_type {
-  if constexpr (kStoredAsIs && std::ranges::contiguous_range<const Values> &&
-                std::is_same_v<std::ranges::range_value_t<const Values>, T>) {
+  if constexpr (detail::kHasTickets<T>) {  // the tickets of those that are not put end
+    const detail::WaitLeft left(wait);
+    size_type put = 0;
+    for (const auto& value : values) {
+      if (!put_within(value, left())) break;
+      ++put;
+    }
+    return put;
+  } else if constexpr (kStoredAsIs && std::ranges::contiguous_range<const Values> &&
+                       std::is_same_v<std::ranges::range_value_t<const Values>, T>) {
     return detail::queue_put_many_fixed(*handle_, std::ranges::data(values), std::ranges::size(values), sizeof(T), wait,
                                         detail::kKind<T>);
   } else if constexpr (detail::kShape<T> == detail::Shape::kWord) {

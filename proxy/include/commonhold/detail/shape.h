@@ -219,10 +219,13 @@ constexpr bool has_uncleared_padding() {
   return false;
 #endif
 #endif
-  if constexpr (kShape<T> == Shape::kStruct && !std::has_unique_object_representations_v<T>) {
+  if constexpr (std::is_class_v<T> && kShape<T> == Shape::kStruct && !std::has_unique_object_representations_v<T>) {
     std::size_t bytes = 0;
-    for (std::size_t i = 0; i < kLayout<T>.count; ++i)
-      bytes += kLayout<T>.runs[i].count * kLayout<T>.runs[i].kind.bytes;
+    for (std::size_t i = 0; i < kLayout<T>.count; ++i) {
+      const auto& [kind, times] = kLayout<T>.runs[i];
+      // A long double of 80 bits stands in 16 bytes.
+      bytes += times * (kind.letter == 'f' && kind.bytes == 16 ? 10 : kind.bytes);
+    }
     return kLayout<T>.whole && bytes < sizeof(T);
   }
   return false;

@@ -7,6 +7,8 @@
 // answer stays.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <exception>
@@ -19,6 +21,7 @@
 
 #include <commonhold/detail/call.h>
 #include <commonhold/detail/shape.h>
+#include <commonhold/errors.h>
 
 namespace commonhold::detail {
 
@@ -40,7 +43,18 @@ struct NotedTicket {
   EndTicket end;
 };
 
-// The tickets that this thread's codecs write while it is there. Of several the latest.
+// A ticket that its sender does not honour any more: somebody took it out, or took it and put another in its place.
+class TicketGone : public SystemError {
+ public:
+  TicketGone(std::string ticket, int code, const std::string& message)
+      : SystemError(code, message), ticket_(std::move(ticket)) {}
+  const std::string& ticket() const noexcept { return ticket_; }
+
+ private:
+  std::string ticket_;
+};
+
+// The tickets that this thread's codecs write while it is there.
 class TicketsWritten {
  public:
   TicketsWritten() noexcept;
@@ -49,8 +63,9 @@ class TicketsWritten {
   TicketsWritten& operator=(const TicketsWritten&) = delete;
 
   // By codecs.
-  static void note(std::string ticket, EndTicket withdraw);
+  static void note(const std::string& ticket, EndTicket withdraw);
   const std::vector<NotedTicket>& all() const { return all_; }
+  std::vector<NotedTicket> take() noexcept { return std::move(all_); }
   // Of what was stored nowhere.
   void withdraw() noexcept;
 
@@ -59,12 +74,16 @@ class TicketsWritten {
   TicketsWritten* outer_;
 };
 
+// Of calls without a time; of those that wait for ever, who look again after it.
+inline constexpr std::chrono::nanoseconds kTicketPatience{1'000'000'000}, kLongTicketPatience{10'000'000'000};
+
 // The tickets that this thread's codecs read while it is there. Of several the latest.
 class TicketsRead {
  public:
   // kAtOnce: whoever reads a ticket takes it, since nobody else will read it.
   enum class Ends : std::uint8_t { kWhenTaken, kAtOnce };
-  explicit TicketsRead(Ends ends = Ends::kWhenTaken) noexcept;
+  // `patience`: how long a sender that is stopped is waited for.
+  explicit TicketsRead(Ends ends = Ends::kWhenTaken, std::chrono::nanoseconds patience = kTicketPatience) noexcept;
   ~TicketsRead();
   TicketsRead(const TicketsRead&) = delete;
   TicketsRead& operator=(const TicketsRead&) = delete;
@@ -72,6 +91,7 @@ class TicketsRead {
   // By codecs: whether to take what they read; of one that was honoured; of one that nobody will honour, before they
   // throw.
   static bool ends_at_once() noexcept;
+  static std::chrono::nanoseconds patience() noexcept;
   static void note(std::string ticket, EndTicket taken);
   static void note_void() noexcept;
 
@@ -84,17 +104,91 @@ class TicketsRead {
  private:
   std::vector<NotedTicket> all_;
   Ends ends_;
+  std::chrono::nanoseconds patience_;
   bool met_void_ = false;
   TicketsRead* outer_;
 };
 
-// This thread has called task_done for its oldest item of a queue that redelivers.
+// This thread has called task_done for its oldest item of a queue that redelivers, or, where it has none, for that of
+// another thread.
 COMMONHOLD_CALL void end_oldest_tickets(Object& queue);
 
-// One value that is taken out of an object: decoded() as often as it takes, then taken().
+// Reads until no ticket is met that somebody took meanwhile: read() looks at the object anew each time. A ticket that is
+// met again after it was gone is there for good.
+template <typename T, typename Read>
+auto reading_tickets(Read&& read) -> decltype(read()) {
+  if constexpr (!kHasTickets<T>) {
+    return read();
+  } else {
+    for (std::string gone;;) {
+      try {
+        return read();
+      } catch (const TicketGone& error) {
+        if (error.ticket() == gone) throw;
+        gone = error.ticket();
+      }
+    }
+  }
+}
+
+// The tickets of an encoded value. When the call that was to store it throws, or says that it did not, they end.
+template <typename T, bool = kHasTickets<T>>
+class EncodedTickets {
+ public:
+  template <typename Encode>
+  auto collect(Encode&& encode) {
+    return encode();
+  }
+  bool stored(bool is_stored) noexcept { return is_stored; }
+};
+template <typename T>
+class EncodedTickets<T, true> {
+ public:
+  EncodedTickets() = default;
+  EncodedTickets(const EncodedTickets&) = delete;
+  EncodedTickets& operator=(const EncodedTickets&) = delete;
+  ~EncodedTickets() {
+    if (std::uncaught_exceptions() > exceptions_) (void)stored(false);
+  }
+  template <typename Encode>
+  auto collect(Encode&& encode) {
+    TicketsWritten written;
+    try {
+      auto bytes = encode();
+      all_ = written.take();
+      return bytes;
+    } catch (...) {
+      written.withdraw();
+      throw;
+    }
+  }
+  bool stored(bool is_stored) noexcept {
+    for (const NotedTicket& ticket : all_) {
+      if (!is_stored) ticket.end(ticket.text);
+    }
+    all_.clear();
+    return is_stored;
+  }
+
+ private:
+  int exceptions_ = std::uncaught_exceptions();
+  std::vector<NotedTicket> all_;
+};
+
+// For the scope in which a message is read: nobody else will read its tickets.
+template <typename T, bool = kHasTickets<T>>
+struct ReadingMessage {};
+template <typename T>
+struct ReadingMessage<T, true> {
+  TicketsRead tickets{TicketsRead::Ends::kAtOnce, kLongTicketPatience};
+};
+
+// One value that is taken out of an object: decoded() as often as it takes, then taken(). `wait`: of the call
+// (lock_calls.h).
 template <typename T, bool = kHasTickets<T>>
 class Taking {
  public:
+  explicit Taking(std::int64_t = 0) {}
   template <typename Decode>
   auto decoded(Decode&& decode) {
     return decode();
@@ -107,6 +201,7 @@ class Taking {
 template <typename T>
 class Taking<T, true> {
  public:
+  explicit Taking(std::int64_t wait = 0) : read_(TicketsRead::Ends::kWhenTaken, patience_of(wait)) {}
   // Nothing where a ticket is void: then taken() throws what decode() threw.
   template <typename Decode>
   auto decoded(Decode&& decode) -> std::optional<decltype(decode())> {
@@ -121,12 +216,15 @@ class Taking<T, true> {
   }
   template <typename Value>
   Value taken(std::optional<Value>&& value, Object* redelivering = nullptr) {
-    read_.taken(redelivering);
+    read_.taken(value ? redelivering : nullptr);
     if (!value) std::rethrow_exception(error_);
     return *std::move(value);
   }
 
  private:
+  static std::chrono::nanoseconds patience_of(std::int64_t wait) {
+    return wait <= 0 ? kTicketPatience : std::min(std::chrono::nanoseconds(wait), kLongTicketPatience);
+  }
   TicketsRead read_;
   std::exception_ptr error_;
 };
