@@ -92,8 +92,9 @@ TEST_CASE("a child waits for the threads that it did not join, and not for those
         std::this_thread::sleep_for(50ms);
         done += 1;
       }).detach();
-      static std::mutex mutex;
-      static std::condition_variable never;
+      // Never destroyed: std::exit() would wait for who waits in it.
+      static auto& mutex = *new std::mutex;
+      static auto& never = *new std::condition_variable;
       std::thread([] {
         std::unique_lock guard(mutex);
         for (;;) never.wait(guard);
