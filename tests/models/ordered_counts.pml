@@ -36,7 +36,7 @@
 // source: shm/ordered_queue.cc Status OrderedQueue::put_locked(ThreadContext& me
 //   control_->count.store(own(control_->count) + 1, std::memory_order_release)
 //   control_->puts.store(sequence + 1, std::memory_order_release)
-// source: shm/ordered_queue.cc Status OrderedQueue::finish_flight(ThreadContext& me) const
+// source: shm/ordered_queue.cc Status OrderedQueue::finish_flight(ThreadContext& me
 //   done->owner.compare_exchange_strong(owner, 0)
 // source: shm/ordered_queue_bulk.cc void OrderedQueue::commit_picks(ThreadContext& me
 //   pick.flight->taken.store(

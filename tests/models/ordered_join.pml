@@ -3,7 +3,7 @@
 // number of items put is read before and after the number of those that are done, for both may have risen meanwhile.
 // (With redelivery what is read is other: ordered_counts.)
 //
-// source: shm/ordered_queue.cc Status OrderedQueue::task_done(ThreadContext& me) const
+// source: shm/ordered_queue.cc Status OrderedQueue::task_done(ThreadContext& me
 //   take_turn(me, control.changing, Deadline::never())
 //   own(control.done) >= own(control.puts)
 //   control.done.store(own(control.done) + 1, std::memory_order_release)
